@@ -1,0 +1,310 @@
+"""The catalogue of events: each type and the data it carries, keys in the order in which they are sent.
+
+A receiver verifies the bytes of `data`, so a field is never renamed, moved or given a float. Field names are the wire's.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import ClassVar
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+
+from service.platform import canonical
+from service.platform.canonical import Json
+from service.platform.clock import iso
+
+Changes = dict[str, dict[str, "str | int | bool | None"]]
+
+
+class EventData(BaseModel):
+    """What an event carries. `type` is its name on the wire."""
+
+    model_config = ConfigDict(frozen=True)
+
+    type: ClassVar[str]
+    summary: ClassVar[str]
+
+    def serialise(self) -> str:
+        """The text that is stored, signed and sent. Raises canonical.NotReproducible."""
+        return canonical.dumps({name: _wire(getattr(self, name)) for name in type(self).model_fields})
+
+
+def _wire(value: object) -> Json:
+    match value:
+        case UUID():
+            return str(value)
+        case datetime():
+            return iso(value)
+        case Mapping():
+            return {str(key): _wire(inner) for key, inner in value.items()}
+        case None | bool() | int() | str():
+            return value
+    raise TypeError(f"{type(value).__name__} has no form on the wire")
+
+
+# Items
+
+
+class ItemCreated(EventData):
+    type: ClassVar[str] = "item-created"
+    summary: ClassVar[str] = "An item was created."
+
+    itemId: UUID
+    name: str
+    sku: str | None
+    quantity: int
+    location_id: UUID | None
+    category_id: UUID | None
+
+
+class ItemUpdated(ItemCreated):
+    type: ClassVar[str] = "item-updated"
+    summary: ClassVar[str] = "An item changed: by an edit, a move, a count, a checkout, a checkin or a completed transfer."
+
+    changes: Changes
+
+
+class ItemDeleted(EventData):
+    type: ClassVar[str] = "item-deleted"
+    summary: ClassVar[str] = "An item was removed."
+
+    itemId: UUID
+    name: str
+    sku: str | None
+    location_id: UUID | None
+    category_id: UUID | None
+
+
+class LowStockAlert(EventData):
+    type: ClassVar[str] = "low-stock-alert"
+    summary: ClassVar[str] = "A change of an item's quantity or minimum left its stock below the minimum."
+
+    itemId: UUID
+    name: str
+    sku: str | None
+    currentStock: int
+    minStock: int
+    location_id: UUID | None
+    category_id: UUID | None
+    alert: str
+
+
+# Transfers
+
+
+class _Transfer(EventData):
+    transferId: UUID
+    itemId: UUID
+    quantity: int
+    fromLocation: UUID
+    toLocation: UUID
+    requestedBy: UUID
+    reason: str | None
+    status: str
+
+
+class TransferApprovalNeeded(_Transfer):
+    type: ClassVar[str] = "transfer-approval-needed"
+    summary: ClassVar[str] = "A transfer was requested and awaits approval."
+
+
+class TransferApproved(_Transfer):
+    type: ClassVar[str] = "transfer-approved"
+    summary: ClassVar[str] = "A transfer was approved."
+
+    approvedBy: UUID
+
+
+class TransferRejected(_Transfer):
+    type: ClassVar[str] = "transfer-rejected"
+    summary: ClassVar[str] = "A transfer was rejected; `reason` is why."
+
+    rejectedBy: UUID
+
+
+class TransferDispatched(_Transfer):
+    type: ClassVar[str] = "transfer-dispatched"
+    summary: ClassVar[str] = "A transfer's units left their location."
+
+
+class TransferCompleted(_Transfer):
+    type: ClassVar[str] = "transfer-completed"
+    summary: ClassVar[str] = "A transfer's units arrived."
+
+
+class TransferCancelled(_Transfer):
+    type: ClassVar[str] = "transfer-cancelled"
+    summary: ClassVar[str] = "A transfer was called off and its units released."
+
+
+# Checkouts
+
+
+class ItemCheckout(EventData):
+    type: ClassVar[str] = "item-checkout"
+    summary: ClassVar[str] = "A checkout was requested, or became active; `status` says which."
+
+    checkoutId: UUID
+    itemId: UUID
+    quantity: int
+    userId: UUID
+    status: str
+    destinationLocation: UUID | None
+    projectId: str | None
+
+
+class ItemCheckin(EventData):
+    type: ClassVar[str] = "item-checkin"
+    summary: ClassVar[str] = "A checkout was returned."
+
+    checkoutId: UUID
+    itemId: UUID
+    quantity: int
+    userId: UUID
+    returnedBy: UUID
+    returnLocation: UUID | None
+
+
+class CheckoutRejected(ItemCheckout):
+    type: ClassVar[str] = "checkout-rejected"
+    summary: ClassVar[str] = "A checkout that awaited authorisation was refused."
+
+
+class CheckoutCancelled(ItemCheckout):
+    type: ClassVar[str] = "checkout-cancelled"
+    summary: ClassVar[str] = "A checkout that awaited authorisation was called off."
+
+
+# Locations and categories
+
+
+class LocationCreated(EventData):
+    type: ClassVar[str] = "location-created"
+    summary: ClassVar[str] = "A location was created."
+
+    locationId: UUID
+    name: str
+
+
+class LocationUpdated(LocationCreated):
+    type: ClassVar[str] = "location-updated"
+    summary: ClassVar[str] = "A location changed, or its foremen did."
+
+    changes: Changes
+
+
+class LocationDeleted(LocationCreated):
+    type: ClassVar[str] = "location-deleted"
+    summary: ClassVar[str] = "A location was removed."
+
+
+class CategoryCreated(EventData):
+    type: ClassVar[str] = "category-created"
+    summary: ClassVar[str] = "A category was created."
+
+    categoryId: UUID
+    name: str
+    parent_id: UUID | None
+
+
+class CategoryUpdated(CategoryCreated):
+    type: ClassVar[str] = "category-updated"
+    summary: ClassVar[str] = "A category changed."
+
+    changes: Changes
+
+
+class CategoryDeleted(CategoryCreated):
+    type: ClassVar[str] = "category-deleted"
+    summary: ClassVar[str] = "A category was removed."
+
+
+# Users and sessions
+
+
+class UserLogin(EventData):
+    type: ClassVar[str] = "user-login"
+    summary: ClassVar[str] = "A login succeeded."
+
+    userId: UUID
+    username: str
+    email: str
+    role: str
+    userAgent: str | None
+    ipAddress: str | None
+    deviceInfo: str | None
+    timestamp: datetime
+
+
+class UserLogout(EventData):
+    type: ClassVar[str] = "user-logout"
+    summary: ClassVar[str] = "A session was ended by its user or an admin."
+
+    userId: UUID
+    username: str
+    email: str
+    role: str
+    timestamp: datetime
+
+
+class UserRegistered(EventData):
+    type: ClassVar[str] = "user-registered"
+    summary: ClassVar[str] = "A user was registered."
+
+    userId: UUID
+    username: str
+    email: str
+    role: str
+
+
+class UserUpdated(UserRegistered):
+    type: ClassVar[str] = "user-updated"
+    summary: ClassVar[str] = "A user changed."
+
+    changes: Changes
+
+
+class PasswordChanged(UserRegistered):
+    type: ClassVar[str] = "password-changed"
+    summary: ClassVar[str] = "A user's password was changed."
+
+
+class SessionRefreshed(UserRegistered):
+    type: ClassVar[str] = "session-refreshed"
+    summary: ClassVar[str] = "A session's tokens were renewed."
+
+    sessionId: UUID
+
+
+CATALOGUE: dict[str, type[EventData]] = {
+    data.type: data
+    for data in (
+        ItemCreated,
+        ItemUpdated,
+        ItemDeleted,
+        LowStockAlert,
+        TransferApprovalNeeded,
+        TransferApproved,
+        TransferRejected,
+        ItemCheckout,
+        ItemCheckin,
+        UserLogin,
+        UserLogout,
+        TransferDispatched,
+        TransferCompleted,
+        TransferCancelled,
+        CheckoutRejected,
+        CheckoutCancelled,
+        LocationCreated,
+        LocationUpdated,
+        LocationDeleted,
+        CategoryCreated,
+        CategoryUpdated,
+        CategoryDeleted,
+        UserRegistered,
+        UserUpdated,
+        PasswordChanged,
+        SessionRefreshed,
+    )
+}

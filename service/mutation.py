@@ -1,0 +1,115 @@
+"""One mutation: its rows, its events and its audit record, in one transaction."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from service.events import EventData
+from service.platform.canonical import MAX_DATA_BYTES, NotReproducible
+from service.platform.clock import iso
+from service.platform.db import Pool
+from service.platform.errors import BadRequest, Unprocessable
+from service.platform.ids import new_id
+from service.platform.queries import Connection, load
+
+_SQL = load("mutation")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who or what asks for a mutation, and from where. `user_id` is None for what nobody signed in asks: a registration, a seed."""
+
+    user_id: UUID | None = None
+    ip_address: str | None = None
+    request_id: str | None = None
+    traceparent: str | None = None
+
+
+@dataclass(slots=True)
+class Mutation:
+    """What a command writes into besides its own rows. Nothing of it exists unless the transaction commits."""
+
+    connection: Connection
+    origin: Origin
+    action: str
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    _events: list[tuple[UUID, str, str, list[UUID] | None]] = field(default_factory=list)
+    _audit: tuple[str, UUID, Mapping[str, Any] | None, Mapping[str, Any] | None] | None = None
+
+    def emit(self, data: EventData, *, location_ids: list[UUID] | None = None) -> UUID:
+        """Write an event when the mutation ends, after those emitted before it. `location_ids`: the places that it concerns,
+        where its data does not say so. Returns the event's id."""
+        try:
+            text = data.serialise()
+        except NotReproducible as error:
+            raise BadRequest(str(error)) from None
+        size = len(text.encode())
+        if size > MAX_DATA_BYTES:
+            raise Unprocessable(
+                f"this change makes a {data.type} event of {size} bytes and receivers take {MAX_DATA_BYTES}; make it in two requests"
+            )
+        event_id = new_id()
+        self._events.append((event_id, data.type, text, location_ids))
+        return event_id
+
+    def audit(
+        self, entity: str, entity_id: UUID, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None
+    ) -> None:
+        """What the mutation is about, before and after it. Holds no secret: the caller leaves them out."""
+        self._audit = (entity, entity_id, before, after)
+
+    async def write(self) -> None:
+        """The events, then the audit record. `mutation` calls it last, when the rows that were changed are locked."""
+        if self._events:
+            await _SQL.insert_events.execute(
+                self.connection,
+                ids=[event[0] for event in self._events],
+                types=[event[1] for event in self._events],
+                datas=[event[2] for event in self._events],
+                locations=[_array(event[3]) for event in self._events],
+                occurred_at=self.now,
+                traceparent=self.origin.traceparent,
+            )
+        if self._audit is not None:
+            entity, entity_id, before, after = self._audit
+            await _SQL.insert_audit.execute(
+                self.connection,
+                actor_id=self.origin.user_id,
+                action=self.action,
+                entity=entity,
+                entity_id=entity_id,
+                before=_json(before),
+                after=_json(after),
+                ip_address=self.origin.ip_address,
+                request_id=self.origin.request_id,
+                event_ids=[event[0] for event in self._events],
+            )
+
+
+@asynccontextmanager
+async def mutation(pool: Pool, origin: Origin, action: str) -> AsyncIterator[Mutation]:
+    """A transaction for a command. Leaving it normally writes the events and the audit record and commits; an exception undoes all."""
+    async with pool.acquire() as connection, connection.transaction():
+        change = Mutation(connection, origin, action)
+        yield change
+        await change.write()
+
+
+def _array(ids: list[UUID] | None) -> str | None:
+    """A PostgreSQL array literal: unnest cannot take arrays of different lengths as an array of arrays."""
+    return None if ids is None else "{" + ",".join(map(str, ids)) + "}"
+
+
+def _json(value: Mapping[str, Any] | None) -> str | None:
+    return None if value is None else orjson.dumps(value, default=_plain, option=orjson.OPT_PASSTHROUGH_DATETIME).decode()
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return iso(value)
+    return str(value)

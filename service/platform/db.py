@@ -1,0 +1,73 @@
+"""Connections to PostgreSQL."""
+
+import asyncio
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from service.platform.errors import StartupError
+
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+
+MIN_VERSION = 15
+# What asyncpg raises when the server is away, going away, coming up, read-only or full, and not because of what it was asked.
+AWAY = (
+    OSError,
+    asyncio.TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
+# Two transactions in each other's way: the statement may simply be tried again.
+CONTENDED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+
+
+async def connect(url: str, *, application_name: str) -> "asyncpg.Connection[asyncpg.Record]":
+    """One connection. Raises StartupError, which never shows the password."""
+    try:
+        connection = await asyncpg.connect(
+            url, timeout=10, server_settings={"application_name": application_name, "timezone": "UTC"}
+        )
+    except (ValueError, asyncpg.exceptions.ClientConfigurationError) as error:
+        raise StartupError(f"DATABASE_URL is not a PostgreSQL address: {error}") from None
+    except (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError) as error:
+        raise StartupError(f"PostgreSQL at {address(url)} refuses the login: {error}") from None
+    except asyncpg.InvalidCatalogNameError as error:
+        raise StartupError(f"PostgreSQL at {address(url)}: {error}; create it first") from None
+    except (*AWAY, asyncpg.PostgresError) as error:
+        raise StartupError(f"PostgreSQL at {address(url)} cannot be reached: {error or type(error).__name__}") from None
+    version = connection.get_server_version().major
+    if version < MIN_VERSION:
+        await connection.close()
+        raise StartupError(f"PostgreSQL at {address(url)} is version {version}; Jossiedb needs {MIN_VERSION} or newer")
+    return connection
+
+
+async def open_pool(url: str, *, application_name: str, size: int) -> Pool:
+    """A pool of at most `size` connections. Raises StartupError."""
+    # A first plain connection gives the clear errors; the pool's own are less so.
+    await (await connect(url, application_name=application_name)).close()
+    return await asyncpg.create_pool(
+        url,
+        min_size=1,
+        max_size=size,
+        timeout=10,
+        command_timeout=60,
+        server_settings={"application_name": application_name, "timezone": "UTC", "statement_timeout": "60s"},
+    )
+
+
+def address(url: str) -> str:
+    """Host, port and database of `url`, without the login."""
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    host = parts.hostname or parts.query or "its socket"
+    return f"{host}{f':{port}' if port else ''}{parts.path}"

@@ -1,0 +1,61 @@
+"""How a process starts and ends."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from service.platform.db import connect
+from service.platform.embedded import EmbeddedServer
+from service.platform.logs import configure, get_logger
+from service.platform.migrate import check_migrated
+from service.platform.settings import Settings, load_settings, unknown_names
+
+_log = get_logger(__name__)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def start() -> Settings:
+    """The settings, with logs set up after them and misspelt names warned about. Raises StartupError."""
+    settings = load_settings()
+    configure(settings.jossiedb_log_level)
+    unknown = unknown_names()
+    if unknown:
+        _log.warning("these are no settings", names=unknown)
+    return settings
+
+
+@asynccontextmanager
+async def database(settings: Settings) -> AsyncIterator[str]:
+    """DATABASE_URL, or else the URL of the embedded server, which runs at least until the context ends. Raises StartupError."""
+    if settings.database_url is not None:
+        yield settings.database_url.get_secret_value()
+        return
+    async with EmbeddedServer(settings.jossiedb_data_dir) as url:
+        yield url
+
+
+async def require_migrated(url: str) -> None:
+    """Raises StartupError unless the server can be reached, is new enough and has this version's schema."""
+    connection = await connect(url, application_name="jossiedb start")
+    try:
+        await check_migrated(connection)
+    finally:
+        await connection.close()
+
+
+@contextmanager
+def cancelled_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGINT cancel the present task, which then ends what it began. A second one cancels that too."""
+    task = asyncio.current_task()
+    assert task is not None
+    loop = asyncio.get_running_loop()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        yield
+    except asyncio.CancelledError:
+        _log.info("stopped")
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)

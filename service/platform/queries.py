@@ -1,0 +1,88 @@
+"""SQL from sql/queries: whole statements, each under `-- name:`, parameters as `:name`."""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
+from typing import Any, TypeAlias
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+# What a single statement can be run on.
+Executor: TypeAlias = "Connection | asyncpg.Pool[asyncpg.Record]"
+
+# Strings and comments are stepped over, so that a colon in them, or in a cast, is not taken for a parameter.
+_TOKEN = re.compile(r"'(?:[^']|'')*'|--[^\n]*|::|(?<!\w):(?P<name>[a-z_][a-z0-9_]*)")
+_NAME = re.compile(r"^-- name: (?P<name>[a-z_][a-z0-9_]*)[ \t]*\n", re.MULTILINE)
+
+
+class Statement:
+    """One named statement. Called with its parameters by name; a wrong set of names is a TypeError."""
+
+    __slots__ = ("name", "parameters", "sql")
+
+    def __init__(self, name: str, text: str) -> None:
+        parameters: list[str] = []
+
+        def number(match: re.Match[str]) -> str:
+            parameter = match["name"]
+            if parameter is None:
+                return match[0]
+            if parameter not in parameters:
+                parameters.append(parameter)
+            return f"${parameters.index(parameter) + 1}"
+
+        self.name = name
+        self.sql = _TOKEN.sub(number, text.strip())
+        self.parameters = tuple(parameters)
+
+    def arguments(self, values: dict[str, Any]) -> list[Any]:
+        if len(values) != len(self.parameters):
+            odd = set(values).symmetric_difference(self.parameters)
+            raise TypeError(f"{self.name}: parameters missing or unknown: {', '.join(sorted(odd))}")
+        try:
+            return [values[name] for name in self.parameters]
+        except KeyError as missing:
+            raise TypeError(f"{self.name}: parameter {missing} is missing") from None
+
+    async def fetch(self, connection: Executor, **values: Any) -> list[asyncpg.Record]:
+        return await connection.fetch(self.sql, *self.arguments(values))
+
+    async def fetchrow(self, connection: Executor, **values: Any) -> asyncpg.Record | None:
+        return await connection.fetchrow(self.sql, *self.arguments(values))
+
+    async def fetchval(self, connection: Executor, **values: Any) -> Any:
+        return await connection.fetchval(self.sql, *self.arguments(values))
+
+    async def execute(self, connection: Executor, **values: Any) -> str:
+        return await connection.execute(self.sql, *self.arguments(values))
+
+
+class Statements:
+    """The statements of one file, as attributes."""
+
+    def __init__(self, feature: str, text: str) -> None:
+        parts = _NAME.split(text)[1:]
+        self._feature = feature
+        self._statements = {
+            name: Statement(f"{feature}.{name}", body) for name, body in zip(parts[::2], parts[1::2], strict=True)
+        }
+        if len(self._statements) != len(parts) // 2:
+            raise ValueError(f"sql/queries/{feature}.sql names a statement twice")
+
+    def __getattr__(self, name: str) -> Statement:
+        try:
+            return self._statements[name]
+        except KeyError:
+            raise AttributeError(f"sql/queries/{self._feature}.sql has no statement named {name}") from None
+
+    def __iter__(self) -> Iterator[Statement]:
+        return iter(self._statements.values())
+
+
+@cache
+def load(feature: str) -> Statements:
+    """The statements of sql/queries/<feature>.sql."""
+    return Statements(feature, (files("sql") / "queries" / f"{feature}.sql").read_text(encoding="utf-8"))

@@ -1,0 +1,184 @@
+"""Settings, from the environment only. docs/SETTINGS.md names each; a test holds the two together."""
+
+import os
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from service.platform.errors import StartupError
+from service.platform.vault import Vault, new_key, parse_key
+
+Network = IPv4Network | IPv6Network
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_PREFIXES = ("JOSSIEDB_", "JWT_", "WEBHOOK_", "RELAY_")
+# What orchestrators put into every container's environment for a service of that name.
+_INJECTED = re.compile(r".*(?:_PORT(?:_.*)?|_SERVICE_.*|_HOST)$")
+MIN_SECRET_CHARS = 32
+_WELL_KNOWN_SECRETS = frozenset({"secret", "changeme", "change-me", "your-secret-key", "development", "jossiedb"})
+
+
+def parse_duration(value: Any) -> Any:
+    """The timedelta that `15m`, `24h`, `7d`, `30s` or a number of seconds stands for. Raises ValueError."""
+    if isinstance(value, str) and (match := re.fullmatch(r"([1-9][0-9]*)([smhd]?)", value.strip())):
+        return timedelta(seconds=int(match[1]) * _UNITS[match[2] or "s"])
+    if isinstance(value, timedelta):
+        return value
+    raise ValueError("takes a duration such as 15m, 24h, 7d, or a number of seconds")
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+
+
+class Settings(BaseSettings):
+    """All settings; times in the unit that the name or the comment says."""
+
+    model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, extra="ignore", hide_input_in_errors=True)
+
+    database_url: SecretStr | None = None
+    jossiedb_data_dir: Path = Path(".data")
+    jossiedb_env: Literal["development", "production"] = "development"
+    jossiedb_log_level: Literal["debug", "info", "warning", "error"] = "info"
+    jossiedb_pool_size: int = Field(10, ge=1, le=200)
+
+    jwt_secret: SecretStr | None = None
+    jwt_expires_in: Duration = timedelta(hours=24)
+    jwt_refresh_expires_in: Duration = timedelta(days=30)
+    registration: Literal["open", "closed"] = "open"
+
+    webhook_max_retries: int = Field(3, ge=0, le=20)
+    webhook_retry_delay: int = Field(5000, ge=100, le=60_000)  # ms
+    webhook_timeout: int = Field(30_000, ge=5000, le=60_000)  # ms
+    webhook_event_ttl: int = Field(2_592_000, ge=86_400)  # s
+    webhook_https_only: bool = False
+    webhook_allowed_networks: Annotated[tuple[Network, ...], NoDecode] = ()
+    webhook_secret_keys: SecretStr | None = None
+
+    relay_poll_interval: int = Field(30_000, ge=100, le=86_400_000)  # ms
+    relay_concurrency: int = Field(256, ge=1, le=10_000)
+    relay_concurrency_per_webhook: int = Field(32, ge=1, le=10_000)
+    relay_grace: int = Field(20_000, ge=0, le=600_000)  # ms
+
+    @field_validator("webhook_allowed_networks", mode="before")
+    @classmethod
+    def _networks(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        networks = []
+        for part in re.split(r"[\s,]+", value.strip()):
+            try:
+                networks.append(ip_network(part))
+            except ValueError as error:
+                raise ValueError(f"takes networks such as 10.0.0.0/8, comma separated: {error}") from None
+        return tuple(networks)
+
+    @field_validator("webhook_secret_keys")
+    @classmethod
+    def _keys(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            parse_keys(value)
+        return value
+
+    @model_validator(mode="after")
+    def _production_needs_secrets(self) -> "Settings":
+        if self.jossiedb_env != "production":
+            return self
+        wrong = []
+        if self.jwt_secret is None:
+            wrong.append("JWT_SECRET must be set in production")
+        elif is_weak(self.jwt_secret.get_secret_value()):
+            wrong.append(f"JWT_SECRET is a default or shorter than {MIN_SECRET_CHARS} characters")
+        if self.webhook_secret_keys is None:
+            wrong.append("WEBHOOK_SECRET_KEYS must be set in production")
+        if self.database_url is None:
+            wrong.append("DATABASE_URL must be set in production; the embedded PostgreSQL is for development")
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
+
+    def jwt_key(self) -> str:
+        """The key that signs tokens; in development made once and kept in the data directory."""
+        if self.jwt_secret is not None:
+            return self.jwt_secret.get_secret_value()
+        return _kept(self.jossiedb_data_dir / "jwt_secret", lambda: secrets.token_urlsafe(48))
+
+    def vault(self) -> Vault:
+        """The ring that seals webhooks' secrets; in development its one key is made once and kept in the data directory."""
+        if self.webhook_secret_keys is not None:
+            return Vault(parse_keys(self.webhook_secret_keys))
+        return Vault([parse_key(_kept(self.jossiedb_data_dir / "webhook_secret_keys", new_key))])
+
+
+def load_settings() -> Settings:
+    """The settings, or a StartupError that lists everything wrong with them at once and shows no value."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors(include_url=False, include_input=False):
+            name = str(problem["loc"][0]).upper() if problem["loc"] else ""
+            message = problem["msg"].removeprefix("Value error, ")
+            lines.append(f"{name}: {message}" if name else message)
+        raise StartupError("bad settings: " + "; ".join(lines)) from None
+
+
+def unknown_names(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Names in the environment that look like ours but are none of ours: typing errors, most likely."""
+    known = {name.upper() for name in Settings.model_fields}
+    return sorted(
+        name
+        for name in environment
+        if name.startswith(_PREFIXES)
+        and name not in known
+        and not name.startswith("JOSSIEDB_TEST_")
+        and not _INJECTED.fullmatch(name)
+    )
+
+
+def parse_keys(value: SecretStr) -> list[bytes]:
+    """Keys separated by commas or white space, newest first. Raises ValueError, without showing one."""
+    parts = [part for part in re.split(r"[\s,]+", value.get_secret_value().strip()) if part]
+    if not parts:
+        raise ValueError("takes one or more base64 keys of 32 bytes, newest first")
+    return [parse_key(part) for part in parts]
+
+
+def is_weak(secret: str) -> bool:
+    return len(secret) < MIN_SECRET_CHARS or secret.lower() in _WELL_KNOWN_SECRETS
+
+
+def _kept(path: Path, make: Callable[[], str]) -> str:
+    """The text kept at `path`; made first if it is not there. Raises StartupError."""
+    try:
+        return _read_or_make(path, make)
+    except OSError as error:
+        raise StartupError(f"{error.filename or path} cannot be used: {error.strerror}; set JOSSIEDB_DATA_DIR elsewhere") from None
+
+
+def _read_or_make(path: Path, make: Callable[[], str]) -> str:
+    """Processes that start together agree on one."""
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        pass
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(make() + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(draft, path)  # unlike rename, this fails where another process was first
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
+    return path.read_text(encoding="ascii").strip()

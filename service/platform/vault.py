@@ -1,0 +1,67 @@
+"""Secrets at rest: AES-256-GCM under a ring of keys.
+
+Sealed form: key id (4 bytes, the start of the key's SHA-256), nonce (12 bytes), ciphertext with tag. The newest key seals; any key
+of the ring opens, so a key is changed by putting a new one in front.
+"""
+
+import base64
+import binascii
+import hashlib
+import os
+from collections.abc import Sequence
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from service.platform.errors import JossieError
+
+KEY_BYTES = 32
+_ID_BYTES = 4
+_NONCE_BYTES = 12
+
+
+class SealBroken(JossieError):
+    """A sealed value cannot be opened: its key is not in the ring, or it is not for this owner, or it was changed."""
+
+
+class Vault:
+    """Seals and opens. `owner` is bound to the ciphertext: a value copied to another row does not open there."""
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        if not keys:
+            raise ValueError("a vault needs a key")
+        self._ring = {_key_id(key): AESGCM(key) for key in keys}
+        self._newest = _key_id(keys[0])
+
+    def seal(self, plaintext: bytes, owner: bytes) -> bytes:
+        nonce = os.urandom(_NONCE_BYTES)
+        return self._newest + nonce + self._ring[self._newest].encrypt(nonce, plaintext, owner)
+
+    def open(self, sealed: bytes, owner: bytes) -> bytes:
+        key_id, nonce = sealed[:_ID_BYTES], sealed[_ID_BYTES : _ID_BYTES + _NONCE_BYTES]
+        cipher = self._ring.get(key_id)
+        if cipher is None:
+            raise SealBroken(f"sealed under key {key_id.hex()}, which is not among WEBHOOK_SECRET_KEYS")
+        try:
+            return cipher.decrypt(nonce, sealed[_ID_BYTES + _NONCE_BYTES :], owner)
+        except (InvalidTag, ValueError):  # ValueError: cut off inside the nonce
+            raise SealBroken("a sealed value was changed, or belongs to something else") from None
+
+
+def parse_key(text: str) -> bytes:
+    """A key of 32 bytes from base64 (either alphabet). Raises ValueError."""
+    try:
+        key = base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True)
+    except binascii.Error:
+        raise ValueError("a key is not base64") from None
+    if len(key) != KEY_BYTES:
+        raise ValueError(f"a key has {len(key)} bytes, not {KEY_BYTES}")
+    return key
+
+
+def new_key() -> str:
+    return base64.b64encode(os.urandom(KEY_BYTES)).decode()
+
+
+def _key_id(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()[:_ID_BYTES]
