@@ -1,0 +1,1 @@
+"""The relay: moves events from the outbox to the webhooks that want them."""

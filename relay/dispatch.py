@@ -1,0 +1,296 @@
+"""Claiming what is due, and sending it: hundreds of requests in flight, a slow webhook in its own lane only."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from random import Random
+from uuid import UUID
+
+from relay.envelope import envelope, shown_headers
+from relay.lanes import NIL, Lanes
+from relay.policy import MAX_LOST_LEASES, Decision, Outcome, decide, failure
+from relay.record import Lease, Recorder, Result
+from relay.target import Target, Targets
+from relay.transport import Transport
+from service.platform.db import AWAY, CONTENDED, Pool
+from service.platform.logs import get_logger
+from service.platform.queries import load
+
+_log = get_logger(__name__)
+_SQL = load("claim")
+
+# So many lanes are asked in one claim, and so many are looked at in one step of a sweep.
+MAX_LANES = 200
+# A claim takes at least this many of a lane, so that few lanes still make a batch.
+LEAST_SHARE = 4
+MAX_TESTS = 20
+BACKOFF_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0)
+
+
+class Dispatcher:
+    """One relay's sending side."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        recorder: Recorder,
+        targets: Targets,
+        transport: Transport,
+        *,
+        concurrency: int,
+        per_webhook: int,
+        poll_seconds: float,
+    ) -> None:
+        self._pool = pool
+        self._recorder = recorder
+        self._targets = targets
+        self._transport = transport
+        self._concurrency = concurrency
+        self._per_webhook = per_webhook
+        self._poll = poll_seconds
+        self._rng = Random()
+        self._lanes = Lanes()
+        self._wake = asyncio.Event()
+        self._in_flight: dict[asyncio.Task[None], UUID] = {}
+        self._per_lane: Counter[UUID] = Counter()
+        self._sweep_from: UUID | None = NIL
+        self._next_sweep = time.monotonic()
+        self._tests_wanted = True
+        self._stopping = False
+        self.delivered = 0
+        self.attempted = 0
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._in_flight)
+
+    def hint(self, webhook_ids: Iterable[UUID], *, tests: bool = False) -> None:
+        """Something may be due for these."""
+        self._lanes.heat(webhook_ids)
+        self._tests_wanted |= tests
+        self._wake.set()
+
+    def hint_later(self, webhook_id: UUID, seconds: float) -> None:
+        """Something will be due for this one."""
+        if self._lanes.heat_at(webhook_id, time.monotonic() + seconds):
+            self._wake.set()
+
+    def sweep_now(self) -> None:
+        """Look at every lane: hints may have been missed, or a relay's leases have become void."""
+        self._sweep_from = NIL
+        self._tests_wanted = True
+        self._wake.set()
+
+    def stop_claiming(self) -> None:
+        self._stopping = True
+        self._wake.set()
+
+    async def finish(self, grace_seconds: float) -> None:
+        """Wait for what is in flight, at most so long; what is not done then is left to its lease."""
+        if self._in_flight:
+            await asyncio.wait(self._in_flight, timeout=grace_seconds)
+        for task in list(self._in_flight):
+            task.cancel()
+        await asyncio.gather(*self._in_flight, return_exceptions=True)
+
+    async def run(self) -> None:
+        """Claim and send until told to stop. While the database is away it waits and goes on by itself."""
+        failures = 0
+        while not self._stopping:
+            # Cleared before the look, never after: what comes during it is looked at next.
+            self._wake.clear()
+            try:
+                busy = await self._step()
+            except (*AWAY, *CONTENDED) as error:
+                if failures == 0:
+                    _log.warning("cannot claim", error=str(error) or type(error).__name__)
+                await asyncio.sleep(BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)])
+                failures += 1
+                self.sweep_now()
+                continue
+            if failures:
+                _log.info("claiming again")
+                failures = 0
+            if not busy:
+                await self._sleep()
+
+    async def _step(self) -> bool:
+        """One look. True if there may be more to do at once."""
+        now = time.monotonic()
+        self._lanes.ripen(now)
+        if now >= self._next_sweep and self._sweep_from is None:
+            self._sweep_from = NIL
+        if self._sweep_from is not None:
+            await self._sweep()
+        if self._tests_wanted:
+            self._tests_wanted = False
+            await self._claim_tests()
+        claimed = await self._claim()
+        return claimed or self._sweep_from is not None
+
+    async def _sleep(self) -> None:
+        until = self._next_sweep
+        if (ripe := self._lanes.next_ripe()) is not None:
+            until = min(until, ripe)
+        try:
+            async with asyncio.timeout(max(0.0, until - time.monotonic())):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    async def _sweep(self) -> None:
+        """One step over the lanes in id order: retries that other relays recorded, and leases that became void."""
+        assert self._sweep_from is not None
+        rows = await _SQL.sweep.fetch(self._pool, after=self._sweep_from, most=MAX_LANES, now=None)
+        now = time.monotonic()
+        for row in rows:
+            if row["due_in"] <= 0:
+                self._lanes.heat((row["webhook_id"],))
+            elif row["due_in"] <= self._poll:
+                self._lanes.heat_at(row["webhook_id"], now + row["due_in"])
+        if len(rows) == MAX_LANES:
+            self._sweep_from = rows[-1]["webhook_id"]
+        else:
+            self._sweep_from = None
+            self._next_sweep = now + self._poll
+
+    def _room(self, webhook_id: UUID) -> int:
+        return self._per_webhook - self._per_lane[webhook_id]
+
+    async def _claim(self) -> bool:
+        free = self._concurrency - len(self._in_flight)
+        if free <= 0 or self._recorder.full:
+            return False
+        lanes = self._lanes.take(MAX_LANES, self._room)
+        if not lanes:
+            return False
+        share = max(LEAST_SHARE, -(-free // len(lanes)))
+        shares = [min(share, room) for _, room in lanes]
+        # The lease is the database's, so its clock counts from before the statement is sent, never from after.
+        asked_at = time.monotonic()
+        try:
+            async with self._pool.acquire() as connection:
+                rows = await _SQL.claim.fetch(
+                    connection,
+                    relay_id=self._recorder.relay_id,
+                    webhook_ids=[webhook_id for webhook_id, _ in lanes],
+                    shares=shares,
+                    most=free,
+                    now=None,
+                )
+                versions = {row["webhook_id"]: row["version"] for row in rows}
+                targets = await self._targets.load(connection, versions.items())
+        except BaseException:
+            self._lanes.heat(webhook_id for webhook_id, _ in lanes)
+            raise
+        taken = Counter(row["webhook_id"] for row in rows)
+        full = sum(taken.values()) >= free
+        self._lanes.heat(
+            webhook_id
+            for (webhook_id, _), asked in zip(lanes, shares, strict=True)
+            if taken[webhook_id] >= asked or full
+        )
+        for row in rows:
+            lease = Lease(**{name: row[name] for name in Lease.__slots__})
+            self._start(lease, targets.get(lease.webhook_id), row["claimed_at"], asked_at)
+        return bool(rows) or full
+
+    def _start(self, lease: Lease, target: Target | None, claimed_at: datetime, asked_at: float) -> None:
+        self._per_lane[lease.webhook_id] += 1
+        task = asyncio.create_task(self._deliver(lease, target, claimed_at, asked_at))
+        self._in_flight[task] = lease.webhook_id
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        webhook_id = self._in_flight.pop(task)
+        self._per_lane[webhook_id] -= 1
+        if not self._per_lane[webhook_id]:
+            del self._per_lane[webhook_id]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # A defect of ours. The lease runs out and the delivery is tried again; MAX_LOST_LEASES bounds that.
+            _log.error("a delivery crashed", webhook_id=str(webhook_id), exc_info=error)
+        if len(self._lanes):
+            self._wake.set()
+
+    async def _deliver(self, lease: Lease, target: Target | None, claimed_at: datetime, asked_at: float) -> None:
+        if lease.lost_leases >= MAX_LOST_LEASES:
+            self._end(lease, "failed", f"relay crashed: {lease.lost_leases} leases ended without a result")
+            return
+        if lease.data is None or lease.occurred_at is None:
+            self._end(lease, "expired", "the event is no longer in the log")
+            return
+        if target is None or target.broken is not None:
+            self._end(lease, "failed", "cannot sign: " + (target.broken or "" if target else "the webhook is gone"))
+            return
+        started_at = claimed_at + timedelta(seconds=time.monotonic() - asked_at)
+        sent = envelope(
+            target,
+            event_id=lease.event_id,
+            event_type=lease.event_type,
+            data=lease.data.encode(),
+            occurred_at=lease.occurred_at,
+            attempt=lease.attempts + 1,
+            timestamp=int(started_at.timestamp()),
+        )
+        exchange = await self._transport.post(target.url, sent.headers, sent.body, target.timeout_ms)
+        decision = decide(
+            exchange.status,
+            attempt=lease.attempts + 1 - lease.attempts_before,
+            max_retries=target.max_retries,
+            first_delay_ms=target.retry_delay_ms,
+            rng=self._rng,
+        )
+        self.attempted += 1
+        self.delivered += decision.outcome == "success"
+        self._recorder.add(
+            Result(
+                lease,
+                decision,
+                failure(exchange.status, exchange.error),
+                exchange,
+                target.url,
+                shown_headers(target, sent),
+                started_at,
+            )
+        )
+
+    def _end(self, lease: Lease, outcome: Outcome, why: str) -> None:
+        self._recorder.add(Result(lease, Decision(outcome), why))
+
+    async def _claim_tests(self) -> None:
+        """Tests are one attempt each, past the queue; the API waits for what is written here."""
+        rows = await _SQL.claim_tests.fetch(self._pool, relay_id=self._recorder.relay_id, most=MAX_TESTS)
+        for row in rows:
+            task = asyncio.create_task(self._test(row["id"], row["webhook_id"], row["claimed_at"]))
+            self._in_flight[task] = row["webhook_id"]
+            self._per_lane[row["webhook_id"]] += 1
+            task.add_done_callback(self._ended)
+        if len(rows) == MAX_TESTS:
+            self._tests_wanted = True
+            self._wake.set()
+
+    async def _test(self, test_id: UUID, webhook_id: UUID, now: datetime) -> None:
+        async with self._pool.acquire() as connection:
+            target = await self._targets.load_fresh(connection, webhook_id)
+        status: int | None = None
+        error: str | None = "the webhook is gone"
+        if target is not None and target.broken is not None:
+            error = "cannot sign: " + target.broken
+        elif target is not None:
+            data = b'{"message":"This is a test of your webhook","webhookId":"%s"}' % str(webhook_id).encode()
+            sent = envelope(
+                target,
+                event_id=test_id,
+                event_type="test",
+                data=data,
+                occurred_at=now,
+                attempt=1,
+                timestamp=int(now.timestamp()),
+            )
+            exchange = await self._transport.post(target.url, sent.headers, sent.body, target.timeout_ms)
+            status, error = exchange.status, failure(exchange.status, exchange.error)
+        await _SQL.finish_test.execute(
+            self._pool, id=test_id, relay_id=self._recorder.relay_id, status=status, error=error
+        )

@@ -1,0 +1,35 @@
+"""The doorbell: how the leader sleeps without missing a wake, and without making every commit pay for a NOTIFY.
+
+A writer's trigger tries lock D, shared, for its transaction. Refused means that the leader sleeps, and the writer notifies.
+Before it sleeps the leader takes D, exclusively and without waiting. Granted means that every writer that was let off has ended;
+what they wrote is seen by one more look, and any later writer is refused. So no commit falls between the look and the sleep.
+"""
+
+import asyncpg
+
+from service.platform.queries import load
+
+_SQL = load("fanout")
+
+LOCK_CLASS = 1246712659  # 'JOSS'; the same number stands in the function ring()
+LOCK_LEADER = 1  # F
+LOCK_DOORBELL = 2  # D
+
+WAKE_CHANNEL = "jossiedb_wake"
+WORK_CHANNEL = "jossiedb_work"
+# How long to leave writers that are in flight alone before trying D again.
+BUSY_SECONDS = 0.003
+
+
+async def try_lock(connection: "asyncpg.Connection[asyncpg.Record]", object_id: int) -> bool:
+    """Take a session lock if it is free. Never waits: a statement that waits holds a snapshot, which stops vacuum."""
+    return bool(await _SQL.try_lock.fetchval(connection, class_id=LOCK_CLASS, object_id=object_id))
+
+
+async def unlock(connection: "asyncpg.Connection[asyncpg.Record]", object_id: int) -> None:
+    await _SQL.unlock.execute(connection, class_id=LOCK_CLASS, object_id=object_id)
+
+
+async def probe(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Find out whether a connection that has nothing to say is still one."""
+    await _SQL.probe.fetchval(connection)

@@ -1,0 +1,54 @@
+"""The request that a receiver gets: body and headers."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import orjson
+
+from relay.target import Target
+from service import __version__
+from service.platform.clock import iso
+from service.platform.sign import sign_data, sign_message
+
+USER_AGENT = f"Jossiedb-Webhooks/{__version__}"
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    body: bytes
+    headers: dict[str, str]
+
+
+def envelope(
+    target: Target, *, event_id: UUID, event_type: str, data: bytes, occurred_at: datetime, attempt: int, timestamp: int
+) -> Envelope:
+    """The bytes that are sent. `data` goes in as it is: it is what X-Webhook-Signature signs. `timestamp`: Unix seconds of this
+    attempt, by the database's clock."""
+    body = b'{"id":"%s","eventType":%s,"data":%s,"timestamp":"%s","attempt":%d}' % (
+        str(event_id).encode(),
+        orjson.dumps(event_type),
+        data,
+        iso(occurred_at).encode(),
+        attempt,
+    )
+    headers = {
+        **target.headers,
+        "Content-Type": "application/json",
+        "User-Agent": USER_AGENT,
+        "X-Webhook-Signature": sign_data(target.secret, data),
+        "X-Webhook-ID": str(target.webhook_id),
+        "X-Event-Type": event_type,
+        "webhook-id": str(event_id),
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": sign_message(target.secret, str(event_id), timestamp, body),
+    }
+    return Envelope(body, headers)
+
+
+def shown_headers(target: Target, sent: Envelope) -> str:
+    """The request's headers for the log, as JSON: values that the subscriber gave, and signatures, are not shown."""
+    hidden = {name.lower() for name in target.headers} | {"x-webhook-signature", "webhook-signature"}
+    return orjson.dumps(
+        {name: "[set]" if name.lower() in hidden else value for name, value in sent.headers.items()}
+    ).decode()

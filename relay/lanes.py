@@ -1,0 +1,57 @@
+"""Which webhooks to look at: the lanes that may have something due, kept in memory so that a claim never searches for them."""
+
+import heapq
+from collections.abc import Callable, Iterable
+from uuid import UUID
+
+NIL = UUID(int=0)
+
+
+class Lanes:
+    """Lanes that are hot (something may be due now) in rotation, and lanes that will be, by time. Times are monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._hot: dict[UUID, None] = {}
+        self._heap: list[tuple[float, UUID]] = []
+        self._soonest: dict[UUID, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._hot)
+
+    def heat(self, webhook_ids: Iterable[UUID]) -> None:
+        """Something may be due there. A lane that is hot keeps its turn."""
+        for webhook_id in webhook_ids:
+            self._hot.setdefault(webhook_id)
+
+    def heat_at(self, webhook_id: UUID, when: float) -> bool:
+        """Something will be due there. True if no lane becomes hot sooner, so that who waits must wait less."""
+        if when >= self._soonest.get(webhook_id, float("inf")):
+            return False
+        self._soonest[webhook_id] = when
+        heapq.heappush(self._heap, (when, webhook_id))
+        return self._heap[0] == (when, webhook_id)
+
+    def ripen(self, now: float) -> None:
+        """Heat the lanes whose time has come."""
+        while self._heap and self._heap[0][0] <= now:
+            when, webhook_id = heapq.heappop(self._heap)
+            # An entry that a sooner one replaced is stale: its lane was heated then.
+            if self._soonest.get(webhook_id) == when:
+                del self._soonest[webhook_id]
+                self._hot.setdefault(webhook_id)
+
+    def next_ripe(self) -> float | None:
+        """When the next lane becomes hot by itself; may be early, never late."""
+        return self._heap[0][0] if self._heap else None
+
+    def take(self, most: int, capacity: Callable[[UUID], int]) -> list[tuple[UUID, int]]:
+        """The next lanes in turn that have capacity, with it. They are no longer hot: the claim says which of them still are,
+        and a hint that comes while it runs is not lost by clearing it afterwards."""
+        taken: list[tuple[UUID, int]] = []
+        for webhook_id in list(self._hot):
+            if len(taken) == most:
+                break
+            if (room := capacity(webhook_id)) > 0:
+                taken.append((webhook_id, room))
+                del self._hot[webhook_id]
+        return taken

@@ -1,0 +1,209 @@
+"""The LISTEN connection, and what a relay does on it: hear of work, and lead if nobody else does."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from relay import doorbell
+from relay.fanout import FanOut
+from service.platform.db import AWAY, CONTENDED, Pool
+from service.platform.errors import StartupError
+from service.platform.logs import get_logger
+from service.platform.queries import load
+
+_log = get_logger(__name__)
+_SQL = load("fanout")
+_PRESENCE = load("presence")
+
+ELECTION_SECONDS = 1.0
+# How long a silent connection is trusted before it is asked whether it is still one, and how long it has to answer.
+PROBE_SECONDS = 5.0
+PROBE_TIMEOUT = 5.0
+BACKOFF_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
+# A NOTIFY's payload is at most 8,000 bytes; more lanes than this are said as "look at all".
+MAX_HINTED = 200
+ALL = "*"
+
+SERVER_SETTINGS = {
+    "application_name": "jossiedb relay listen",
+    "timezone": "UTC",
+    "statement_timeout": "0",
+    "idle_session_timeout": "0",
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+}
+
+
+class Lead:
+    """`on_queued` hears of lanes that fan-out queued for, `on_given_work` of lanes that somebody else gave something to do,
+    `on_missed` that anything may have been missed. `leader` is set while this relay leads."""
+
+    def __init__(
+        self,
+        url: str,
+        pool: Pool,
+        *,
+        poll_seconds: float,
+        on_queued: Callable[[Sequence[UUID]], None],
+        on_given_work: Callable[[list[UUID]], None],
+        on_missed: Callable[[], None],
+        has_peers: Callable[[], bool],
+    ) -> None:
+        self._url = url
+        self._pool = pool
+        self._fanout = FanOut(pool)
+        self._poll = poll_seconds
+        self._on_queued = on_queued
+        self._on_given_work = on_given_work
+        self._on_missed = on_missed
+        self._has_peers = has_peers
+        self._wake = asyncio.Event()
+        self._lost = asyncio.Event()
+        self.relay_id: UUID | None = None
+        self.leader = asyncio.Event()
+        self.listen_pid: int | None = None
+        self.listen_start: datetime | None = None
+        self.poll_wakes = 0
+
+    async def run(self) -> None:
+        """Keep a LISTEN connection, for ever; reconnect with back-off, and sweep then, as anything may have been missed."""
+        failures = 0
+        while True:
+            connection: asyncpg.Connection[asyncpg.Record] | None = None
+            try:
+                connection = await self._connect()
+                if failures:
+                    _log.info("listening again")
+                failures = 0
+                self._on_missed()
+                await self._serve(connection)
+            except (*AWAY, *CONTENDED, StartupError, asyncpg.PostgresError) as error:
+                if failures == 0:
+                    _log.warning("the LISTEN connection is lost", error=str(error) or type(error).__name__)
+                await asyncio.sleep(BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)])
+                failures += 1
+            finally:
+                self.leader.clear()
+                self.listen_pid = self.listen_start = None
+                if connection is not None:
+                    # Its locks go with it. Never waited for: it may be half-open.
+                    connection.terminate()
+
+    async def tell_peers(self, webhook_ids: Sequence[UUID] | None) -> None:
+        """Wake the other relays, in a transaction of its own: one that writes nothing has nothing to flush. None: look at all."""
+        if not self._has_peers():
+            return
+        lanes = ALL if webhook_ids is None or len(webhook_ids) > MAX_HINTED else ",".join(map(str, webhook_ids))
+        await _SQL.notify_work.execute(self._pool, payload=f"{self.relay_id} {lanes}")
+
+    async def _connect(self) -> "asyncpg.Connection[asyncpg.Record]":
+        connection = await asyncpg.connect(self._url, timeout=10, server_settings=SERVER_SETTINGS)
+        self._lost.clear()
+        connection.add_termination_listener(self._on_lost)
+        await connection.add_listener(doorbell.WAKE_CHANNEL, self._on_wake)
+        await connection.add_listener(doorbell.WORK_CHANNEL, self._on_work)
+        own = await _PRESENCE.own_backend.fetchrow(connection)
+        assert own is not None, "a backend sees itself"
+        self.listen_pid, self.listen_start = own["pid"], own["backend_start"]
+        return connection
+
+    async def _serve(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        while not self._lost.is_set():
+            async with asyncio.timeout(PROBE_TIMEOUT):
+                elected = await doorbell.try_lock(connection, doorbell.LOCK_LEADER)
+            if elected:
+                self.leader.set()
+                _log.info("leading", relay_id=str(self.relay_id))
+                await self._lead(connection)
+            await _wait(self._lost, ELECTION_SECONDS)
+        raise asyncpg.InterfaceError("the server closed the LISTEN connection")
+
+    async def _lead(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        while not self._lost.is_set():
+            # Cleared before the look, never after.
+            self._wake.clear()
+            await self._look()
+            async with asyncio.timeout(PROBE_TIMEOUT):
+                asleep = await doorbell.try_lock(connection, doorbell.LOCK_DOORBELL)
+            if not asleep:
+                # Writers are in flight. They do not ring, as we are awake; look again when they may be done.
+                await _wait(self._lost, doorbell.BUSY_SECONDS)
+                continue
+            if not await self._look_once():
+                polled = await self._sleep(connection)
+            else:
+                polled = False
+            if not self._lost.is_set():
+                async with asyncio.timeout(PROBE_TIMEOUT):
+                    await doorbell.unlock(connection, doorbell.LOCK_DOORBELL)
+            if polled and not self._wake.is_set() and await self._look_once():
+                self.poll_wakes += 1
+                _log.warning("the poll found what nobody had rung for")
+
+    async def _sleep(self, connection: "asyncpg.Connection[asyncpg.Record]") -> bool:
+        """Until somebody rings, the poll, or the connection is lost. True if it was the poll."""
+        until = time.monotonic() + self._poll
+        while not self._wake.is_set() and not self._lost.is_set():
+            left = until - time.monotonic()
+            if left <= 0:
+                return True
+            if not await _wait(self._wake, min(left, PROBE_SECONDS)):
+                async with asyncio.timeout(PROBE_TIMEOUT):
+                    await doorbell.probe(connection)
+        return False
+
+    async def _look(self) -> None:
+        """Until there is nothing left to fan out."""
+        while await self._look_once():
+            pass
+
+    async def _look_once(self) -> bool:
+        """True if anything was found."""
+        batch = await self._fanout.batch()
+        if batch.lanes:
+            self._on_queued(batch.lanes)
+            await self.tell_peers(batch.lanes)
+        woken = await self._fanout.lane_wakes() if batch.taken == 0 else []
+        if woken:
+            self._on_given_work(woken)
+            await self.tell_peers(woken)
+        return batch.taken > 0 or bool(woken)
+
+    def _on_wake(self, *_: Any) -> None:
+        self._wake.set()
+
+    def _on_work(self, _connection: Any, _pid: int, _channel: str, payload: Any) -> None:
+        sender, _, lanes = str(payload).partition(" ")
+        if sender == str(self.relay_id):
+            return
+        if lanes == ALL:
+            self._on_missed()
+            return
+        try:
+            webhook_ids = [UUID(lane) for lane in lanes.split(",") if lane]
+        except ValueError:
+            # Anybody may notify; what is not ours is not worth more than a look.
+            self._on_missed()
+            return
+        self._on_queued(webhook_ids)
+
+    def _on_lost(self, *_: Any) -> None:
+        self._lost.set()
+        self._wake.set()
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> bool:
+    """True if it was set within so long."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True

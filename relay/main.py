@@ -1,0 +1,131 @@
+"""One relay: its parts, started together and ended in order."""
+
+import asyncio
+from uuid import UUID
+
+from relay.dispatch import Dispatcher
+from relay.lead import Lead
+from relay.presence import Presence, State
+from relay.record import Recorder
+from relay.retention import Retention
+from relay.target import Targets
+from relay.transport import AiohttpTransport, Transport
+from service.platform.db import AWAY, open_pool
+from service.platform.lifecycle import cancelled_by_signals, database, require_migrated
+from service.platform.logs import get_logger
+from service.platform.settings import Settings
+
+_log = get_logger(__name__)
+# Claim, record, fan-out, presence and housekeeping each use one at a time; the LISTEN connection comes on top.
+POOL_SIZE = 5
+
+
+async def relay(settings: Settings) -> None:
+    """Run a relay until SIGTERM or SIGINT. Raises StartupError."""
+    with cancelled_by_signals():
+        async with database(settings) as url:
+            await require_migrated(url)
+            await run(settings, url, AiohttpTransport(settings.webhook_allowed_networks))
+
+
+async def run(settings: Settings, url: str, transport: Transport) -> None:
+    """Run a relay until cancelled, then end it in order: stop claiming, finish what is in flight, record it, leave."""
+    pool = await open_pool(url, application_name="jossiedb relay", size=POOL_SIZE)
+    recorder = Recorder(pool, on_retry=lambda webhook_id, seconds: dispatcher.hint_later(webhook_id, seconds))
+    dispatcher = Dispatcher(
+        pool,
+        recorder,
+        Targets(settings.vault()),
+        transport,
+        concurrency=settings.relay_concurrency,
+        per_webhook=settings.relay_concurrency_per_webhook,
+        poll_seconds=settings.relay_poll_interval / 1000,
+    )
+    retention = Retention(pool, settings.webhook_event_ttl)
+
+    def given_work(webhook_ids: list[UUID]) -> None:
+        dispatcher.hint(webhook_ids, tests=True)
+        retention.discard_now()
+
+    def identified(relay_id: UUID) -> None:
+        recorder.relay_id = lead.relay_id = relay_id
+
+    lead = Lead(
+        url,
+        pool,
+        poll_seconds=settings.relay_poll_interval / 1000,
+        on_queued=dispatcher.hint,
+        on_given_work=given_work,
+        on_missed=dispatcher.sweep_now,
+        has_peers=lambda: presence.relays > 1,
+    )
+    presence = Presence(
+        pool,
+        state=lambda: State(
+            leader=lead.leader.is_set(),
+            listen_pid=lead.listen_pid,
+            listen_start=lead.listen_start,
+            in_flight=dispatcher.in_flight,
+            delivered=dispatcher.delivered,
+            attempted=dispatcher.attempted,
+            poll_wakes=lead.poll_wakes,
+        ),
+        on_new_id=identified,
+        on_reaped=dispatcher.sweep_now,
+    )
+    await presence.register()
+    _log.info("relay started", relay_id=str(presence.relay_id))
+    tasks = {
+        name: asyncio.create_task(job, name=name)
+        for name, job in {
+            "presence": presence.run(),
+            "recorder": recorder.run(),
+            "dispatcher": dispatcher.run(),
+            "lead": lead.run(),
+            "retention": retention.run(lead.leader),
+        }.items()
+    }
+    try:
+        done, _ = await asyncio.wait(tasks.values(), return_when=asyncio.FIRST_COMPLETED)
+        # None of them ends by itself, so this is a defect: better no relay than half a one.
+        for task in done:
+            task.result()
+        raise RuntimeError(f"{', '.join(task.get_name() for task in done)} ended")
+    finally:
+        try:
+            async with asyncio.timeout(settings.relay_grace / 1000 + 5):
+                await _stop(tasks, dispatcher, recorder, lead, presence, settings.relay_grace / 1000)
+        except (TimeoutError, *AWAY) as error:
+            _log.warning(
+                "stopped without tidying up; leases run out by themselves", error=str(error) or type(error).__name__
+            )
+        finally:
+            for task in tasks.values():
+                task.cancel()
+            await asyncio.gather(*tasks.values(), return_exceptions=True)
+            await transport.close()
+            pool.terminate()
+
+
+async def _stop(
+    tasks: dict[str, "asyncio.Task[None]"],
+    dispatcher: Dispatcher,
+    recorder: Recorder,
+    lead: Lead,
+    presence: Presence,
+    grace_seconds: float,
+) -> None:
+    """Presence beats to the end, or a peer would take over what is still in flight. LISTEN, and the leader's locks, go last."""
+    dispatcher.stop_claiming()
+    await asyncio.wait([tasks["dispatcher"]])
+    await dispatcher.finish(grace_seconds)
+    if not tasks["recorder"].done():
+        await recorder.drained()
+    tasks["retention"].cancel()
+    tasks["lead"].cancel()
+    await asyncio.wait([tasks["lead"], tasks["retention"]])
+    tasks["presence"].cancel()
+    await asyncio.wait([tasks["presence"]])
+    await presence.leave()
+    # Retries that this relay alone had in mind are the others' now.
+    await lead.tell_peers(None)

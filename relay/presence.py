@@ -1,0 +1,111 @@
+"""Presence: every relay refreshes its row each second; one that is not seen any more loses its row, its leases and its locks."""
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from service import __version__
+from service.platform.db import AWAY, CONTENDED, Pool
+from service.platform.ids import new_id
+from service.platform.logs import get_logger
+from service.platform.queries import load
+
+_log = get_logger(__name__)
+_SQL = load("presence")
+
+BEAT_SECONDS = 1.0
+STALE_SECONDS = 5.0
+
+
+@dataclass(slots=True)
+class State:
+    """What a relay says of itself."""
+
+    leader: bool = False
+    listen_pid: int | None = None
+    listen_start: datetime | None = None
+    in_flight: int = 0
+    delivered: int = 0
+    attempted: int = 0
+    poll_wakes: int = 0
+
+
+class Presence:
+    """`on_new_id` is told the relay's id, at the start and when it had been taken for dead; `on_reaped` that leases became void."""
+
+    def __init__(
+        self, pool: Pool, state: Callable[[], State], on_new_id: Callable[[UUID], None], on_reaped: Callable[[], None]
+    ) -> None:
+        self._pool = pool
+        self._state = state
+        self._on_new_id = on_new_id
+        self._on_reaped = on_reaped
+        self.relay_id = new_id()
+        self.relays = 1
+        # Peers are only judged by one that has itself been able to beat for as long as it takes to be judged.
+        self._steady_since = time.monotonic()
+        self._last_beat = time.monotonic()
+
+    async def register(self) -> None:
+        self.relay_id = new_id()
+        await _SQL.register.execute(
+            self._pool, id=self.relay_id, version=__version__, host=socket.gethostname(), pid=os.getpid()
+        )
+        self._on_new_id(self.relay_id)
+
+    async def run(self) -> None:
+        away = False
+        while True:
+            try:
+                await self._beat()
+                away = False
+            except (*AWAY, *CONTENDED) as error:
+                if not away:
+                    _log.warning("cannot say that this relay is alive", error=str(error) or type(error).__name__)
+                away = True
+            await asyncio.sleep(BEAT_SECONDS)
+
+    async def leave(self) -> None:
+        await _SQL.leave.execute(self._pool, id=self.relay_id)
+
+    async def _beat(self) -> None:
+        now = time.monotonic()
+        if now - self._last_beat > STALE_SECONDS / 2:
+            self._steady_since = now
+        state = self._state()
+        relays = await _SQL.beat.fetchval(
+            self._pool,
+            id=self.relay_id,
+            leader=state.leader,
+            listen_pid=state.listen_pid,
+            listen_start=state.listen_start,
+            in_flight=state.in_flight,
+            delivered=state.delivered,
+            attempted=state.attempted,
+            poll_wakes=state.poll_wakes,
+        )
+        self._last_beat = time.monotonic()
+        if relays is None:
+            _log.warning("this relay was taken for dead; it goes on under a new id", relay_id=str(self.relay_id))
+            await self.register()
+            return
+        self.relays = relays
+        if relays > 1 and now - self._steady_since > STALE_SECONDS:
+            await self._reap()
+
+    async def _reap(self) -> None:
+        gone = await _SQL.reap.fetch(self._pool, id=self.relay_id, older_than_seconds=STALE_SECONDS)
+        for row in gone:
+            _log.warning(
+                "a relay is gone; its leases are void",
+                gone=str(row["id"]),
+                leader=row["leader"],
+                ended=row["terminated"],
+            )
+        if gone:
+            self._on_reaped()

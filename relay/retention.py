@@ -1,0 +1,86 @@
+"""Housekeeping of queues and logs, by the leader: partitions made and dropped, deliveries that nobody wants any more ended."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import asyncpg
+
+from service.platform.db import AWAY, CONTENDED, Pool
+from service.platform.logs import get_logger
+from service.platform.queries import load
+
+_log = get_logger(__name__)
+_SQL = load("record")
+
+DAYS_AHEAD = 7
+EVERY_SECONDS = 3600.0
+BATCH = 1000
+LOCK_TRIES = 50
+
+
+class Retention:
+    def __init__(self, pool: Pool, ttl_seconds: int) -> None:
+        self._pool = pool
+        self._ttl = ttl_seconds
+        self._discard = asyncio.Event()
+
+    def discard_now(self) -> None:
+        """A webhook was deleted, or its backlog dropped."""
+        self._discard.set()
+
+    async def run(self, leads: asyncio.Event) -> None:
+        """Every hour while this relay leads, and whenever something is to be discarded."""
+        next_round = 0.0
+        while True:
+            await leads.wait()
+            self._discard.clear()
+            try:
+                if time.monotonic() >= next_round:
+                    await self.once()
+                    next_round = time.monotonic() + EVERY_SECONDS
+                else:
+                    await self.discard()
+            except (*AWAY, *CONTENDED) as error:
+                _log.warning("housekeeping waits", error=str(error) or type(error).__name__)
+                await asyncio.sleep(1)
+                continue
+            try:
+                async with asyncio.timeout(max(0.0, next_round - time.monotonic())):
+                    await self._discard.wait()
+            except TimeoutError:
+                pass
+
+    async def once(self) -> None:
+        await _patiently(self._make_partitions)
+        await self.discard()
+        while await _SQL.expire.fetchval(self._pool, batch=BATCH, ttl_seconds=self._ttl, now=None) == BATCH:
+            pass
+        await _SQL.forget_tests.execute(self._pool)
+        await _patiently(self._drop_partitions)
+
+    async def discard(self) -> None:
+        """In batches, so that no transaction is long."""
+        while await _SQL.cancel_discarded.fetchval(self._pool, batch=BATCH) == BATCH:
+            pass
+
+    async def _make_partitions(self) -> None:
+        made = await _SQL.make_partitions.fetchval(self._pool, days_ahead=DAYS_AHEAD)
+        if made:
+            _log.info("made partitions", made=made)
+
+    async def _drop_partitions(self) -> None:
+        dropped = await _SQL.drop_partitions.fetch(self._pool, ttl_seconds=self._ttl, now=None)
+        if dropped:
+            _log.info("dropped partitions", dropped=[row[0] for row in dropped])
+
+
+async def _patiently(step: Callable[[], Awaitable[None]]) -> None:
+    """Both steps give up a lock after 100 ms, so that nobody queues behind them; tried again until they get it."""
+    for _ in range(LOCK_TRIES):
+        try:
+            await step()
+            return
+        except asyncpg.LockNotAvailableError:
+            await asyncio.sleep(0.2)
+    _log.warning("no lock for housekeeping; the next round tries again")

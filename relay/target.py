@@ -1,0 +1,82 @@
+"""Webhooks as the sender needs them, with their secrets opened, kept in memory until their version changes."""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import asyncpg
+import orjson
+
+from service.platform.queries import Connection, load
+from service.platform.vault import SealBroken, Vault
+
+_SQL = load("claim")
+MAX_CACHED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to send and how. `broken` says why it cannot be signed; secret and headers are empty then."""
+
+    webhook_id: UUID
+    version: int
+    url: str
+    max_retries: int
+    retry_delay_ms: int
+    timeout_ms: int
+    secret: str = field(default="", repr=False)
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
+    broken: str | None = None
+
+
+class Targets:
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+        self._cache: OrderedDict[UUID, Target] = OrderedDict()
+
+    async def load(self, connection: Connection, wanted: Iterable[tuple[UUID, int]]) -> dict[UUID, Target]:
+        """The targets of (webhook id, version at the claim). One that was just removed is missing."""
+        versions = dict(wanted)
+        stale = [
+            webhook_id
+            for webhook_id, version in versions.items()
+            if (known := self._cache.get(webhook_id)) is None or known.version < version
+        ]
+        if stale:
+            for row in await _SQL.targets.fetch(connection, webhook_ids=stale):
+                self._cache[row["id"]] = self._open(row)
+        found = {}
+        for webhook_id in versions:
+            if (target := self._cache.get(webhook_id)) is not None:
+                self._cache.move_to_end(webhook_id)
+                found[webhook_id] = target
+        while len(self._cache) > MAX_CACHED:
+            self._cache.popitem(last=False)
+        return found
+
+    async def load_fresh(self, connection: Connection, webhook_id: UUID) -> Target | None:
+        """A target as it is now, whatever is cached; None if there is no such webhook."""
+        self._cache.pop(webhook_id, None)
+        return (await self.load(connection, [(webhook_id, 1)])).get(webhook_id)
+
+    def _open(self, row: asyncpg.Record) -> Target:
+        webhook_id: UUID = row["id"]
+        secret, headers, broken = "", {}, None
+        try:
+            secret = self._vault.open(row["secret_sealed"], webhook_id.bytes).decode()
+            if row["headers_sealed"] is not None:
+                headers = orjson.loads(self._vault.open(row["headers_sealed"], webhook_id.bytes))
+        except SealBroken as error:
+            broken = str(error)
+        return Target(
+            webhook_id=webhook_id,
+            version=row["version"],
+            url=row["url"],
+            max_retries=row["max_retries"],
+            retry_delay_ms=row["retry_delay_ms"],
+            timeout_ms=row["timeout_ms"],
+            secret=secret,
+            headers=headers,
+            broken=broken,
+        )

@@ -1,0 +1,109 @@
+-- name: read_outbox
+-- The oldest rows, and whether the log has an event of the same id already. An id's time bounds where it can be in the log.
+with batch as (
+  select seq, id, type, data, location_ids from outbox order by seq limit :batch
+),
+known as (
+  select id from events
+   where id = any (array(select id from batch))
+     and recorded_at >= (select min(uuid_time(id)) - interval '1 day' from batch)
+     and recorded_at <= now()
+)
+select seq, id, type, data, location_ids, id in (select id from known) as known from batch order by seq;
+
+-- name: fan_out
+-- Moves events from the outbox into the log, in order, and queues a delivery for each webhook that matches.
+with routed as (
+  select *
+    from unnest(:seqs::bigint[], :datas::text[], :audiences::text[], :locations::text[], :categories::uuid[],
+                :users::text[], :stocks::bigint[])
+         as r (seq, data, audience, locations, category_id, users, stock)
+),
+moved as (
+  delete from outbox as o
+   using routed as r
+   where o.seq = r.seq
+  returning o.seq, o.id, o.type, r.data, o.occurred_at, o.traceparent, r.audience, r.locations::uuid[] as location_ids,
+            r.category_id, r.users::uuid[] as user_ids, r.stock
+),
+head as (
+  update log_head set position = position + (select count(*) from moved) returning position
+),
+numbered as (
+  select moved.*, head.position - count(*) over () + row_number() over (order by moved.seq) as position
+    from moved cross join head
+),
+candidate as (
+  select n.position, s.webhook_id
+    from numbered as n
+    join subscriptions as s on s.event_type = n.type and s.kind = 'any'
+  union
+  select n.position, s.webhook_id
+    from numbered as n
+   cross join lateral unnest(n.location_ids) as place (id)
+    join subscriptions as s on s.event_type = n.type and s.kind = 'location' and s.key = place.id
+  union
+  select n.position, s.webhook_id
+    from numbered as n
+    join subscriptions as s on s.event_type = n.type and s.kind = 'category' and s.key = n.category_id
+  union
+  -- A filter speaks only of events that carry what it filters on.
+  select n.position, s.webhook_id
+    from numbered as n
+    join subscriptions as s on s.event_type = n.type
+     and ((s.kind = 'location' and n.location_ids = '{}') or (s.kind = 'category' and n.category_id is null))
+),
+matched as (
+  select n.position, n.id, n.type, w.id as webhook_id
+    from candidate as c
+    join numbered as n on n.position = c.position
+    join webhooks as w on w.id = c.webhook_id
+    join users as u on u.id = w.owner_id
+   where w.active
+     and w.deleted_at is null
+     and (w.filter_categories = '{}' or n.category_id is null or n.category_id = any (w.filter_categories))
+     and (w.min_stock_threshold is null or n.type <> 'low-stock-alert' or n.stock < w.min_stock_threshold)
+     and may_read(u.role, u.id, n.audience, n.location_ids, n.user_ids)
+),
+logged as (
+  insert into events (position, id, seq, type, data, occurred_at, audience, location_ids, category_id, user_ids, stock,
+                      traceparent, deliveries)
+  select n.position, n.id, n.seq, n.type, n.data, n.occurred_at, n.audience, n.location_ids, n.category_id, n.user_ids,
+         n.stock, n.traceparent, coalesce(m.deliveries, 0)
+    from numbered as n
+    left join (select position, count(*) as deliveries from matched group by position) as m on m.position = n.position
+),
+queued as (
+  insert into deliveries (webhook_id, position, event_id, event_type, event_at)
+  select webhook_id, position, id, type, now() from matched
+  returning webhook_id
+)
+select (select count(*) from moved) as events,
+       (select count(*) from queued) as deliveries,
+       array(select distinct webhook_id from queued) as lanes;
+
+-- name: set_aside
+-- A row that cannot be fanned out leaves the queue as it is, with the reason.
+with moved as (
+  delete from outbox where seq = :seq returning *
+)
+insert into set_aside (seq, id, type, data, occurred_at, location_ids, traceparent, written_at, reason)
+select seq, id, type, data, occurred_at, location_ids, traceparent, written_at, :reason from moved;
+
+-- name: take_lane_wakes
+with taken as (
+  delete from lane_wakes returning webhook_id
+)
+select distinct webhook_id from taken;
+
+-- name: notify_work
+select pg_notify('jossiedb_work', :payload::text);
+
+-- name: try_lock
+select pg_try_advisory_lock(:class_id::int, :object_id::int);
+
+-- name: unlock
+select pg_advisory_unlock(:class_id::int, :object_id::int);
+
+-- name: probe
+select 1;

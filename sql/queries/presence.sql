@@ -1,0 +1,32 @@
+-- name: register
+insert into relays (id, version, host, pid) values (:id, :version, :host, :pid);
+
+-- name: beat
+update relays
+   set seen_at = clock_timestamp(), leader = :leader, listen_pid = :listen_pid, listen_start = :listen_start,
+       in_flight = :in_flight, delivered = :delivered, attempted = :attempted, poll_wakes = :poll_wakes
+ where id = :id
+returning (select count(*) from relays)::int as relays;
+
+-- name: reap
+-- Relays that have not been seen lately. Their rows go, and with them their leases. A leader that is stopped but still connected
+-- would keep its locks, so the backend that holds them is ended.
+with gone as (
+  delete from relays
+   where id <> :id and seen_at < clock_timestamp() - make_interval(secs => :older_than_seconds)
+  returning id, leader, listen_pid, listen_start
+),
+ended as (
+  select gone.id, pg_terminate_backend(activity.pid) as terminated
+    from gone
+    join pg_stat_activity as activity on activity.pid = gone.listen_pid and activity.backend_start = gone.listen_start
+)
+select gone.id, gone.leader, coalesce(ended.terminated, false) as terminated
+  from gone
+  left join ended on ended.id = gone.id;
+
+-- name: leave
+delete from relays where id = :id;
+
+-- name: own_backend
+select pid, backend_start from pg_stat_activity where pid = pg_backend_pid();

@@ -1,0 +1,140 @@
+-- name: record
+-- One batch of results: ends leave the queue, retries go back into it, all are logged, ends are counted. A result is taken only
+-- where the fence is what was claimed; any other changes nothing and is logged as superseded.
+with result as (
+  select *
+    from unnest(:webhook_ids::uuid[], :positions::bigint[], :fences::bigint[], :event_ids::uuid[], :event_types::text[],
+                :event_ats::timestamptz[], :attempts::int[], :outcomes::text[], :retry_ms::bigint[], :lost_bys::uuid[],
+                :urls::text[], :request_headers::text[], :started_ats::timestamptz[], :dns_us::int[], :connect_us::int[],
+                :tls_us::int[], :first_byte_us::int[], :total_us::int[], :statuses::int[], :response_headers::bytea[],
+                :response_bodies::bytea[], :errors::text[])
+         as r (webhook_id, position, fence, event_id, event_type, event_at, attempt, outcome, retry_ms, lost_by,
+               url, request_headers, started_at, dns_us, connect_us, tls_us, first_byte_us, total_us, status,
+               response_headers, response_body, error)
+),
+ended as (
+  delete from deliveries as d
+   using result as r
+   where d.webhook_id = r.webhook_id and d.position = r.position and d.fence = r.fence and r.outcome <> 'retry'
+  returning d.webhook_id, d.position, r.fence
+),
+put_back as (
+  update deliveries as d
+     set next_attempt_at = clock_timestamp() + make_interval(secs => r.retry_ms / 1000.0),
+         attempts = r.attempt,
+         leased_by = null, lease_until = null, fence = null,
+         lost_leases = 0, lost_by = null
+    from result as r
+   where d.webhook_id = r.webhook_id and d.position = r.position and d.fence = r.fence and r.outcome = 'retry'
+  returning d.webhook_id, d.position, r.fence, d.next_attempt_at
+),
+taken as (
+  select webhook_id, position, fence, null::timestamptz as next_attempt_at from ended
+  union all
+  select webhook_id, position, fence, next_attempt_at from put_back
+),
+logged as (
+  insert into attempts (webhook_id, position, event_id, event_type, event_at, attempt, outcome, next_attempt_at, relay_id,
+                        fence, lost_by, url, request_headers, started_at, dns_us, connect_us, tls_us, first_byte_us,
+                        total_us, status, response_headers, response_body, error)
+  select r.webhook_id, r.position, r.event_id, r.event_type, r.event_at, r.attempt,
+         case when t.fence is null then 'superseded' else r.outcome end, t.next_attempt_at, :relay_id::uuid, r.fence,
+         r.lost_by, r.url, r.request_headers::json, r.started_at, r.dns_us, r.connect_us, r.tls_us, r.first_byte_us,
+         r.total_us, r.status, r.response_headers, r.response_body, r.error
+    from result as r
+    left join taken as t on t.webhook_id = r.webhook_id and t.position = r.position and t.fence = r.fence
+  returning webhook_id, outcome, recorded_at
+),
+counted as (
+  -- In the order of the key, so that two relays never wait for each other.
+  insert into delivery_counts (webhook_id, day, status, ended, current, last_at)
+  select webhook_id, (recorded_at at time zone 'UTC')::date, outcome, count(*), count(*), max(recorded_at)
+    from logged
+   where outcome in ('success', 'failed', 'expired')
+   group by 1, 2, 3
+   order by 1, 2, 3
+  on conflict (webhook_id, day, status) do update
+     set ended = delivery_counts.ended + excluded.ended,
+         current = delivery_counts.current + excluded.current,
+         last_at = greatest(delivery_counts.last_at, excluded.last_at)
+)
+select count(*) filter (where outcome = 'superseded') as superseded from logged;
+
+-- name: cancel_discarded
+-- Ends, as cancelled, a batch of deliveries that a webhook no longer wants: it was deleted, or its backlog dropped.
+with doomed as (
+  select d.webhook_id, d.position
+    from webhooks as w
+    join deliveries as d on d.webhook_id = w.id and d.position <= w.discard_through
+   where w.discard_through > 0
+   limit :batch
+     for update of d skip locked
+),
+ended as (
+  delete from deliveries as d
+   using doomed
+   where d.webhook_id = doomed.webhook_id and d.position = doomed.position
+  returning d.webhook_id, d.position, d.event_id, d.event_type, d.event_at, d.attempts
+),
+logged as (
+  insert into attempts (webhook_id, position, event_id, event_type, event_at, attempt, outcome, error)
+  select webhook_id, position, event_id, event_type, event_at, attempts, 'cancelled', 'no longer wanted by its webhook'
+    from ended
+  returning webhook_id, outcome, recorded_at
+),
+counted as (
+  insert into delivery_counts (webhook_id, day, status, ended, current, last_at)
+  select webhook_id, (recorded_at at time zone 'UTC')::date, outcome, count(*), count(*), max(recorded_at)
+    from logged
+   group by 1, 2, 3
+   order by 1, 2, 3
+  on conflict (webhook_id, day, status) do update
+     set ended = delivery_counts.ended + excluded.ended,
+         current = delivery_counts.current + excluded.current,
+         last_at = greatest(delivery_counts.last_at, excluded.last_at)
+)
+select count(*) from logged;
+
+-- name: expire
+-- Ends, as expired, a batch of deliveries whose event is older than the log keeps, unless one is being sent.
+with doomed as (
+  select d.webhook_id, d.position
+    from deliveries as d
+   where d.event_at < coalesce(:now::timestamptz, now()) - make_interval(secs => :ttl_seconds)
+     and (d.leased_by is null or d.lease_until <= coalesce(:now::timestamptz, now()))
+   limit :batch
+     for update skip locked
+),
+ended as (
+  delete from deliveries as d
+   using doomed
+   where d.webhook_id = doomed.webhook_id and d.position = doomed.position
+  returning d.webhook_id, d.position, d.event_id, d.event_type, d.event_at, d.attempts
+),
+logged as (
+  insert into attempts (webhook_id, position, event_id, event_type, event_at, attempt, outcome, error)
+  select webhook_id, position, event_id, event_type, event_at, attempts, 'expired', 'still pending when its event expired'
+    from ended
+  returning webhook_id, outcome, recorded_at
+),
+counted as (
+  insert into delivery_counts (webhook_id, day, status, ended, current, last_at)
+  select webhook_id, (recorded_at at time zone 'UTC')::date, outcome, count(*), count(*), max(recorded_at)
+    from logged
+   group by 1, 2, 3
+   order by 1, 2, 3
+  on conflict (webhook_id, day, status) do update
+     set ended = delivery_counts.ended + excluded.ended,
+         current = delivery_counts.current + excluded.current,
+         last_at = greatest(delivery_counts.last_at, excluded.last_at)
+)
+select count(*) from logged;
+
+-- name: make_partitions
+select make_partitions(:days_ahead);
+
+-- name: drop_partitions
+select drop_partitions(coalesce(:now::timestamptz, now()) - make_interval(secs => :ttl_seconds));
+
+-- name: forget_tests
+delete from webhook_tests where requested_at < now() - interval '1 day';
