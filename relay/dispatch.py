@@ -36,6 +36,7 @@ class Dispatcher:
         self,
         pool: Pool,
         recorder: Recorder,
+        lanes: Lanes,
         targets: Targets,
         transport: Transport,
         *,
@@ -51,8 +52,8 @@ class Dispatcher:
         self._per_webhook = per_webhook
         self._poll = poll_seconds
         self._rng = Random()
-        self._lanes = Lanes()
-        self._wake = asyncio.Event()
+        self._lanes = lanes
+        self._wake = lanes.changed
         self._in_flight: dict[asyncio.Task[None], UUID] = {}
         self._per_lane: Counter[UUID] = Counter()
         self._sweep_from: UUID | None = NIL
@@ -68,14 +69,8 @@ class Dispatcher:
 
     def hint(self, webhook_ids: Iterable[UUID], *, tests: bool = False) -> None:
         """Something may be due for these."""
-        self._lanes.heat(webhook_ids)
         self._tests_wanted |= tests
-        self._wake.set()
-
-    def hint_later(self, webhook_id: UUID, seconds: float) -> None:
-        """Something will be due for this one."""
-        if self._lanes.heat_at(webhook_id, time.monotonic() + seconds):
-            self._wake.set()
+        self._lanes.heat(webhook_ids)
 
     def sweep_now(self) -> None:
         """Look at every lane: hints may have been missed, or a relay's leases have become void."""

@@ -1,6 +1,8 @@
 """Which webhooks to look at: the lanes that may have something due, kept in memory so that a claim never searches for them."""
 
+import asyncio
 import heapq
+import time
 from collections.abc import Callable, Iterable
 from uuid import UUID
 
@@ -8,9 +10,13 @@ NIL = UUID(int=0)
 
 
 class Lanes:
-    """Lanes that are hot (something may be due now) in rotation, and lanes that will be, by time. Times are monotonic seconds."""
+    """Lanes that are hot (something may be due now) in rotation, and lanes that will be, by time. Times are monotonic seconds.
+
+    `changed` is set by whatever may be a reason to look sooner than was planned.
+    """
 
     def __init__(self) -> None:
+        self.changed = asyncio.Event()
         self._hot: dict[UUID, None] = {}
         self._heap: list[tuple[float, UUID]] = []
         self._soonest: dict[UUID, float] = {}
@@ -22,14 +28,20 @@ class Lanes:
         """Something may be due there. A lane that is hot keeps its turn."""
         for webhook_id in webhook_ids:
             self._hot.setdefault(webhook_id)
+        self.changed.set()
 
-    def heat_at(self, webhook_id: UUID, when: float) -> bool:
-        """Something will be due there. True if no lane becomes hot sooner, so that who waits must wait less."""
+    def heat_in(self, webhook_id: UUID, seconds: float) -> None:
+        """Something will be due there, in so long."""
+        self.heat_at(webhook_id, time.monotonic() + seconds)
+
+    def heat_at(self, webhook_id: UUID, when: float) -> None:
+        """Something will be due there."""
         if when >= self._soonest.get(webhook_id, float("inf")):
-            return False
+            return
         self._soonest[webhook_id] = when
         heapq.heappush(self._heap, (when, webhook_id))
-        return self._heap[0] == (when, webhook_id)
+        if self._heap[0] == (when, webhook_id):
+            self.changed.set()
 
     def ripen(self, now: float) -> None:
         """Heat the lanes whose time has come."""

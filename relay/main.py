@@ -4,6 +4,7 @@ import asyncio
 from uuid import UUID
 
 from relay.dispatch import Dispatcher
+from relay.lanes import Lanes
 from relay.lead import Lead
 from relay.presence import Presence, State
 from relay.record import Recorder
@@ -31,10 +32,12 @@ async def relay(settings: Settings) -> None:
 async def run(settings: Settings, url: str, transport: Transport) -> None:
     """Run a relay until cancelled, then end it in order: stop claiming, finish what is in flight, record it, leave."""
     pool = await open_pool(url, application_name="jossiedb relay", size=POOL_SIZE)
-    recorder = Recorder(pool, on_retry=lambda webhook_id, seconds: dispatcher.hint_later(webhook_id, seconds))
+    lanes = Lanes()
+    recorder = Recorder(pool, on_retry=lanes.heat_in)
     dispatcher = Dispatcher(
         pool,
         recorder,
+        lanes,
         Targets(settings.vault()),
         transport,
         concurrency=settings.relay_concurrency,

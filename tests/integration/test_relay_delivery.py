@@ -1,9 +1,8 @@
 """One relay, a real receiver: what is sent, what is retried, what is logged and counted."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
+import asyncio
+import signal
 
-import pytest
 from aiohttp import web
 from standardwebhooks import Webhook as StandardWebhook
 
@@ -15,23 +14,9 @@ from tests.relays import (
     Receiver,
     Relays,
     add_webhook,
-    receiving,
     until,
     write_event,
 )
-
-
-@pytest.fixture
-async def relays(connection: Connection, settings: Settings, tmp_path: Path) -> AsyncIterator[Relays]:
-    relays = Relays(tmp_path, connection)
-    yield relays
-    await relays.stop()
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with receiving() as receiver:
-        yield receiver
 
 
 async def test_a_row_inserted_by_psql_is_delivered_with_both_signatures(
@@ -113,7 +98,9 @@ async def test_a_private_address_is_refused_when_connecting(
     connection: Connection, settings: Settings, relays: Relays, receiver: Receiver
 ) -> None:
     await add_webhook(connection, settings, receiver.url, ["item-created"], max_retries=0)
-    await add_webhook(connection, settings, receiver.url.replace("127.0.0.1", "localhost"), ["item-created"], max_retries=0)
+    await add_webhook(
+        connection, settings, receiver.url.replace("127.0.0.1", "localhost"), ["item-created"], max_retries=0
+    )
     await relays.start(WEBHOOK_ALLOWED_NETWORKS="10.0.0.0/8")
     await write_event(connection)
     await relays.idle()
@@ -176,9 +163,6 @@ async def test_a_deleted_webhook_gets_nothing_more_and_what_was_pending_is_cance
 async def test_a_stopped_relay_finishes_what_is_in_flight_and_leaves(
     connection: Connection, settings: Settings, relays: Relays, receiver: Receiver
 ) -> None:
-    import asyncio
-    import signal
-
     released = asyncio.Event()
 
     async def answer(_: Arrival) -> web.StreamResponse:

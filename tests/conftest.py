@@ -1,0 +1,156 @@
+"""What all tests share: databases, settings, and what to do about programs that are not installed."""
+
+import os
+import shutil
+import uuid
+from collections.abc import AsyncIterator, Generator, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from service.platform.settings import Settings, load_settings
+from tests.janitor import Janitor
+from tests.relays import Receiver, Relays, receiving
+from tests.server import RUN_DIR, TEMPLATE, SharedServer, with_database
+
+JWT_SECRET = "a-fixed-secret-for-tests-of-enough-length"
+WEBHOOK_SECRET_KEYS = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+_PREFIXES = ("JOSSIEDB_", "JWT_", "WEBHOOK_", "RELAY_")
+_janitor = pytest.StashKey[Janitor]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Only in the process that the user started; the workers of pytest-xdist inherit the environment.
+    if not hasattr(config, "workerinput"):
+        janitor = Janitor()
+        config.stash[_janitor] = janitor
+        os.environ[RUN_DIR] = str(janitor.run_dir)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if janitor := config.stash.get(_janitor, None):
+        janitor.finish()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Under CI nothing may be skipped: there, what a test needs is installed."""
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("CI") == "true":
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{report.nodeid}: with CI=true nothing may be skipped ({reason})"
+
+
+@pytest.fixture
+def skip_unless() -> "SkipUnless":
+    """`skip_unless("node")` is the program's path; the test is skipped where it is not installed."""
+    return SkipUnless()
+
+
+class SkipUnless:
+    def __call__(self, program: str) -> str:
+        path = shutil.which(program)
+        if path is None:
+            pytest.skip(f"{program} is not installed")
+        return path
+
+
+@pytest.fixture(scope="session")
+def server_url() -> Iterator[str]:
+    """The run's server, at its database `postgres`."""
+    server = SharedServer(Path(os.environ[RUN_DIR]))
+    server.start()
+    yield server.url
+    server.stop()
+
+
+async def _create_database(server_url: str, template: str) -> str:
+    name = f"test_{uuid.uuid4().hex}"
+    admin = await asyncpg.connect(server_url)
+    try:
+        await admin.execute(f"create database {name} template {template}")
+    finally:
+        await admin.close()
+    return with_database(server_url, name)
+
+
+async def _drop_database(server_url: str, url: str) -> None:
+    admin = await asyncpg.connect(server_url)
+    try:
+        await admin.execute(f"drop database {url.partition('@/')[2].partition('?')[0]} with (force)")
+    finally:
+        await admin.close()
+
+
+@pytest.fixture
+async def database_url(server_url: str) -> AsyncIterator[str]:
+    """A fresh database, migrated, of this test's own."""
+    url = await _create_database(server_url, TEMPLATE)
+    yield url
+    await _drop_database(server_url, url)
+
+
+@pytest.fixture
+async def empty_database_url(server_url: str) -> AsyncIterator[str]:
+    """A fresh database with nothing in it."""
+    url = await _create_database(server_url, "template1")
+    yield url
+    await _drop_database(server_url, url)
+
+
+@pytest.fixture
+async def connection(database_url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    """A connection to the test's database."""
+    connection = await asyncpg.connect(database_url, server_settings={"timezone": "UTC"})
+    yield connection
+    await connection.close(timeout=10)
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The environment, without the settings of the one who runs the tests, and with fixed secrets."""
+    for name in list(os.environ):
+        if name == "DATABASE_URL" or name == "REGISTRATION" or (name.startswith(_PREFIXES) and "_TEST_" not in name):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("JOSSIEDB_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("JWT_SECRET", JWT_SECRET)
+    monkeypatch.setenv("WEBHOOK_SECRET_KEYS", WEBHOOK_SECRET_KEYS)
+    monkeypatch.setenv("WEBHOOK_ALLOWED_NETWORKS", "127.0.0.0/8,::1/128")
+
+
+@pytest.fixture
+def settings(environment: None, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings on the test's database; processes that the test starts inherit the same from the environment."""
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    return load_settings()
+
+
+@pytest.fixture
+async def relays(
+    connection: "asyncpg.Connection[asyncpg.Record]", settings: Settings, tmp_path: Path
+) -> AsyncIterator[Relays]:
+    """Relay processes on the test's database, ended with the test."""
+    relays = Relays(tmp_path, connection)
+    yield relays
+    await relays.stop()
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """A receiver that accepts everything, until its `answer` is replaced."""
+    async with receiving() as receiver:
+        yield receiver

@@ -1,0 +1,271 @@
+"""Fan-out: who gets what, what is set aside, and in which order the log is written."""
+
+import json
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from relay.fanout import FanOut
+from service.platform.db import Pool, open_pool
+from service.platform.ids import new_id
+from service.platform.settings import Settings
+from tests.relays import Connection, add_user, add_webhook, write_event
+
+NOWHERE = "http://127.0.0.1:9/"
+
+
+@pytest.fixture
+async def pool(database_url: str):  # type: ignore[no-untyped-def]
+    pool = await open_pool(database_url, application_name="test", size=2)
+    yield pool
+    await pool.close()
+
+
+async def drain(pool: Pool) -> None:
+    fanout = FanOut(pool)
+    while (await fanout.batch()).taken:
+        pass
+
+
+async def queued(connection: Connection) -> set[tuple[UUID, UUID]]:
+    return {tuple(row) for row in await connection.fetch("select webhook_id, event_id from deliveries")}
+
+
+def item(**data: object) -> str:
+    return json.dumps({"itemId": str(new_id()), "name": "Pump", **data})
+
+
+SET_ASIDE = {
+    "a float": ('{"price": 1.50}', "data.price is a number that is not an integer"),
+    "an integer that JavaScript rounds": ('{"n": 9007199254740993}', "data.n is an integer beyond ±2^53"),
+    "an integer beyond 64 bits": ('{"n": 123456789012345678901234567890}', "data.n is a number that is not an integer"),
+    "a key that JavaScript moves": ('{"b": 1, "7": 2}', "the key '7', which JavaScript moves or drops"),
+    "a key that JavaScript drops": ('{"__proto__": {}}', "the key '__proto__'"),
+    "U+0000 in a value": (r'{"name": "a\u0000b"}', "holds U+0000"),
+    "a lone surrogate": (r'{"name": "\ud800"}', "data is not JSON"),
+    "a location that is no id": ('{"location_id": "shelf 3"}', "data.location_id is not an id"),
+    "a location that is no text": ('{"location_id": 3}', "data.location_id is not an id"),
+    "a user that is no id": ('{"userId": "bob"}', "data.userId is not an id"),
+    "a stock that is no integer": ('{"currentStock": "3"}', "data.currentStock is not an integer"),
+    "nesting that no parser likes": ('{"a":' + "[" * 500 + "]" * 500 + "}", "nested more than 64 deep"),
+}
+
+
+@pytest.mark.parametrize("what", SET_ASIDE)
+async def test_a_row_that_cannot_be_fanned_out_is_set_aside_and_stops_nothing(
+    what: str, connection: Connection, settings: Settings, pool: Pool
+) -> None:
+    data, reason = SET_ASIDE[what]
+    webhook = await add_webhook(connection, settings, NOWHERE, ["item-created"])
+    before = await write_event(connection)
+    bad = await write_event(connection, data=data)
+    after = await write_event(connection)
+    await drain(pool)
+    assert await connection.fetchval("select count(*) from outbox") == 0
+    assert await queued(connection) == {(webhook.id, before), (webhook.id, after)}
+    kept = await connection.fetchrow("select id, data, reason from set_aside")
+    assert kept is not None
+    assert (kept["id"], kept["data"]) == (bad, data)
+    assert reason in kept["reason"]
+    assert [row[0] for row in await connection.fetch("select position from events order by position")] == [1, 2]
+
+
+async def test_an_id_that_the_log_has_already_is_set_aside(connection: Connection, pool: Pool) -> None:
+    event_id = await write_event(connection)
+    await drain(pool)
+    await connection.execute("insert into outbox (id, type, data) values ($1, 'item-created', '{}')", event_id)
+    await drain(pool)
+    assert await connection.fetchval("select count(*) from events") == 1
+    assert "is in the log already" in await connection.fetchval("select reason from set_aside")
+
+
+async def test_a_row_that_only_the_statement_refuses_is_found_by_halving(connection: Connection, pool: Pool) -> None:
+    # A constraint that somebody added stands for whatever the checks before the statement do not know.
+    await connection.execute("alter table events add constraint no_bad check (data not like '%bad%')")
+    ids = [
+        await write_event(connection, data=json.dumps({"n": n, "x": "bad" if n in (3, 7) else "fine"}))
+        for n in range(9)
+    ]
+    await drain(pool)
+    log = [row["id"] for row in await connection.fetch("select id from events order by position")]
+    assert log == [event_id for n, event_id in enumerate(ids) if n not in (3, 7)]
+    aside = await connection.fetch("select id, reason from set_aside order by seq")
+    assert [row["id"] for row in aside] == [ids[3], ids[7]]
+    assert all("no_bad" in row["reason"] for row in aside)
+
+
+async def test_what_is_not_the_rows_fault_sets_nothing_aside(connection: Connection, pool: Pool) -> None:
+    await write_event(connection)
+    partitions = await connection.fetch(
+        "select inhrelid::regclass::text from pg_inherits where inhparent = 'events'::regclass"
+    )
+    for (name,) in partitions:
+        await connection.execute(f"drop table {name}")
+    with pytest.raises(asyncpg.CheckViolationError, match="no partition"):
+        await drain(pool)
+    assert await connection.fetchval("select count(*) from outbox") == 1
+    assert await connection.fetchval("select count(*) from set_aside") == 0
+    await connection.execute("select make_partitions(1)")
+    await drain(pool)
+    assert await connection.fetchval("select count(*) from events") == 1
+
+
+@pytest.mark.parametrize(
+    ("columns", "values"),
+    [
+        ("type, data", "'item-created', 'not json'"),
+        ("type, data", "'item-created', '[]'"),
+        ("type, data", "'Item Created', '{}'"),
+        ("type, data", "'item-created', json_build_object('x', repeat('x', 65000))::text"),
+        ("type, data, id", "'item-created', '{}', '00000000-0000-7000-8000-000000000000'"),
+        ("type, data, id", "'item-created', '{}', gen_random_uuid()"),
+        ("type, data, occurred_at", "'item-created', '{}', 'infinity'"),
+    ],
+)
+async def test_the_outbox_refuses_what_is_no_event(connection: Connection, columns: str, values: str) -> None:
+    with pytest.raises((asyncpg.CheckViolationError, asyncpg.InvalidTextRepresentationError)):
+        await connection.execute(f"insert into outbox ({columns}) values ({values})")
+
+
+async def test_filters_let_through_what_does_not_carry_what_they_filter_on(
+    connection: Connection, settings: Settings, pool: Pool
+) -> None:
+    here, there, kind, other_kind = new_id(), new_id(), new_id(), new_id()
+    types = ["item-created", "user-login", "transfer-approved"]
+    any_ = await add_webhook(connection, settings, NOWHERE, types)
+    at_here = await add_webhook(connection, settings, NOWHERE, types, locations=[here])
+    of_kind = await add_webhook(connection, settings, NOWHERE, types, categories=[kind])
+    both = await add_webhook(connection, settings, NOWHERE, types, locations=[here, there], categories=[kind])
+    other_type = await add_webhook(connection, settings, NOWHERE, ["item-deleted"])
+    owed: dict[UUID, set[UUID]] = {}
+
+    async def event(event_type: str, data: str, *webhooks: UUID) -> None:
+        owed[await write_event(connection, event_type, data)] = set(webhooks)
+
+    await event(
+        "item-created", item(location_id=str(here), category_id=str(kind)), any_.id, at_here.id, of_kind.id, both.id
+    )
+    await event("item-created", item(location_id=str(there), category_id=str(kind)), any_.id, of_kind.id, both.id)
+    await event("item-created", item(location_id=str(here), category_id=str(other_kind)), any_.id, at_here.id)
+    await event("item-created", item(location_id=None, category_id=str(other_kind)), any_.id, at_here.id)
+    await event("user-login", json.dumps({"userId": str(new_id())}), any_.id, at_here.id, of_kind.id, both.id)
+    await event(
+        "transfer-approved",
+        json.dumps({"fromLocation": str(there), "toLocation": str(here)}),
+        any_.id,
+        at_here.id,
+        of_kind.id,
+        both.id,
+    )
+    await event(
+        "transfer-approved",
+        json.dumps({"fromLocation": str(new_id()), "toLocation": str(there)}),
+        any_.id,
+        of_kind.id,
+        both.id,
+    )
+    await drain(pool)
+    found = await queued(connection)
+    assert found == {(webhook_id, event_id) for event_id, webhooks in owed.items() for webhook_id in webhooks}
+    assert other_type.id not in {webhook_id for webhook_id, _ in found}
+    counted = {row["id"]: row["deliveries"] for row in await connection.fetch("select id, deliveries from events")}
+    assert counted == {event_id: len(webhooks) for event_id, webhooks in owed.items()}
+
+
+async def test_a_threshold_speaks_of_low_stock_alerts_only(
+    connection: Connection, settings: Settings, pool: Pool
+) -> None:
+    webhook = await add_webhook(connection, settings, NOWHERE, ["low-stock-alert", "item-created"], threshold=5)
+    below = await write_event(connection, "low-stock-alert", item(currentStock=4))
+    await write_event(connection, "low-stock-alert", item(currentStock=5))
+    created = await write_event(connection, "item-created", item(quantity=9))
+    await drain(pool)
+    assert await queued(connection) == {(webhook.id, below), (webhook.id, created)}
+
+
+async def test_a_webhook_gets_only_what_its_owner_may_read(
+    connection: Connection, settings: Settings, pool: Pool
+) -> None:
+    types = ["item-created", "transfer-approved", "item-checkout", "user-login", "location-created"]
+    owners = {
+        role: await add_user(connection, role) for role in ("admin", "supervisor", "foreman", "worker", "personnel")
+    }
+    webhooks = {
+        (await add_webhook(connection, settings, NOWHERE, types, owner_id=owner)).id: role
+        for role, owner in owners.items()
+    }
+    mine, other = [
+        await connection.fetchval("insert into locations (name) values ($1) returning id", name)
+        for name in ("Mine", "Other")
+    ]
+    await connection.execute("insert into location_foremen values ($1, $2)", mine, owners["foreman"])
+    stranger = str(new_id())
+    all_roles = set(owners)
+    owed: dict[UUID, set[str]] = {}
+
+    async def event(event_type: str, data: dict[str, object], *, at: UUID | None = None, to: set[str]) -> None:
+        owed[
+            await connection.fetchval(
+                "insert into outbox (type, data, location_ids) values ($1, $2, $3) returning id",
+                event_type,
+                json.dumps(data),
+                [at] if at else None,
+            )
+        ] = to
+
+    await event("item-created", {"location_id": str(mine)}, to=all_roles)
+    await event("item-created", {"location_id": str(other)}, to=all_roles - {"foreman"})
+    await event("item-created", {"location_id": None}, to=all_roles)
+    await event("location-created", {"locationId": str(other)}, to=all_roles - {"foreman"})
+    ends = {"fromLocation": str(other), "toLocation": str(mine)}
+    await event("transfer-approved", {**ends, "requestedBy": stranger}, to={"admin", "supervisor", "foreman"})
+    away = {"fromLocation": str(other), "toLocation": str(other)}
+    await event(
+        "transfer-approved", {**away, "requestedBy": str(owners["worker"])}, to={"admin", "supervisor", "worker"}
+    )
+    await event(
+        "item-checkout", {"userId": str(owners["personnel"])}, at=other, to={"admin", "supervisor", "personnel"}
+    )
+    await event("item-checkout", {"userId": stranger}, at=mine, to={"admin", "supervisor", "foreman"})
+    await event("user-login", {"userId": stranger}, to={"admin"})
+    await event("user-login", {"userId": str(owners["foreman"])}, to={"admin", "foreman"})
+    await drain(pool)
+    found: dict[UUID, set[str]] = {event_id: set() for event_id in owed}
+    for webhook_id, event_id in await queued(connection):
+        found[event_id].add(webhooks[webhook_id])
+    assert found == owed
+
+
+async def test_positions_have_no_gap_and_follow_the_order_of_writing(connection: Connection, pool: Pool) -> None:
+    first = [await write_event(connection) for _ in range(3)]
+    await drain(pool)
+    undo = connection.transaction()
+    await undo.start()
+    await write_event(connection)
+    await undo.rollback()
+    second = [await write_event(connection) for _ in range(3)]
+    await drain(pool)
+    log = await connection.fetch("select id, position from events order by position")
+    assert [row["id"] for row in log] == first + second
+    assert [row["position"] for row in log] == [1, 2, 3, 4, 5, 6]
+
+
+async def test_two_leaders_at_once_fan_out_each_event_once(
+    connection: Connection, settings: Settings, database_url: str
+) -> None:
+    import asyncio
+
+    await add_webhook(connection, settings, NOWHERE, ["item-created"])
+    await connection.execute(
+        "insert into outbox (type, data) select 'item-created', '{}' from generate_series(1, 3000)"
+    )
+    one = await open_pool(database_url, application_name="one", size=1)
+    two = await open_pool(database_url, application_name="two", size=1)
+    try:
+        await asyncio.gather(drain(one), drain(two), drain(one), drain(two))
+    finally:
+        await one.close()
+        await two.close()
+    assert await connection.fetchval("select count(*) from deliveries") == 3000
+    assert await connection.fetchval("select array_agg(position order by position) from events") == list(range(1, 3001))

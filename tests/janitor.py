@@ -1,0 +1,45 @@
+"""Ends a test run's server and removes its directory when the run is gone, however it went."""
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+
+class Janitor:
+    """Makes the run's directory, and starts a process that waits for the end of a pipe which only this process holds.
+
+    That process has a session of its own: neither Ctrl-C nor kill -9 of the tests gets past it.
+    """
+
+    def __init__(self) -> None:
+        self.run_dir = Path(tempfile.mkdtemp(prefix="jossiedb-test-", dir="/tmp"))
+        self.run_dir.chmod(0o711)
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", __file__, str(self.run_dir)], stdin=subprocess.PIPE, start_new_session=True, cwd="/"
+        )
+
+    def finish(self) -> None:
+        self._process.communicate()
+
+
+def clean_up(run_dir: Path) -> None:
+    """Runs in the janitor. SIGQUIT is PostgreSQL's immediate shutdown; nothing here is kept."""
+    pid_file = run_dir / "postgres" / "postmaster.pid"
+    with suppress(FileNotFoundError, ProcessLookupError, ValueError):
+        os.kill(int(pid_file.read_text().split()[0]), signal.SIGQUIT)
+    server = run_dir / "postgres.server"
+    if server.exists():
+        with server.open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # granted when the last of the server's processes has ended
+    shutil.rmtree(run_dir, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.stdin.read()
+    clean_up(Path(sys.argv[1]))

@@ -1,0 +1,194 @@
+"""The relay's pure parts: addresses, lanes, decisions, the envelope."""
+
+import json
+from datetime import UTC, datetime
+from ipaddress import ip_network
+from random import Random
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from standardwebhooks import Webhook as StandardWebhook
+
+from relay.address import AddressRefused, check_address
+from relay.envelope import envelope, shown_headers
+from relay.lanes import Lanes
+from relay.policy import decide, failure
+from relay.subject import audience_of
+from relay.target import Target
+from service.events import CATALOGUE
+from service.platform import sign
+from service.platform.ids import new_id
+
+A, B, C = (UUID(int=number) for number in (1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "10.1.2.3",
+        "172.16.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "0.0.0.0",
+        "224.0.0.1",
+        "255.255.255.255",
+        "192.0.2.1",
+        "198.18.0.1",
+        "::1",
+        "::",
+        "fe80::1",
+        "fe80::1%eth0",
+        "fc00::1",
+        "fec0::1",
+        "ff02::1",
+        "::ffff:10.0.0.1",
+        "64:ff9b::a00:1",
+        "2002:a00:1::1",
+    ],
+)
+def test_an_address_of_our_own_networks_is_refused(address: str) -> None:
+    with pytest.raises(AddressRefused):
+        check_address(address, [])
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"])
+def test_a_public_address_is_not_refused(address: str) -> None:
+    check_address(address, [])
+
+
+def test_an_allowed_network_is_exempt_and_nothing_beside_it() -> None:
+    allowed = [ip_network("10.1.0.0/16"), ip_network("::1/128")]
+    check_address("10.1.2.3", allowed)
+    check_address("::ffff:10.1.2.3", allowed)
+    check_address("::1", allowed)
+    for address in ("10.2.0.1", "127.0.0.1", "fe80::1"):
+        with pytest.raises(AddressRefused):
+            check_address(address, allowed)
+
+
+def test_lanes_are_taken_in_turn_and_only_while_hot() -> None:
+    lanes = Lanes()
+    lanes.heat([A, B, A, C])
+    assert lanes.take(2, lambda _: 5) == [(A, 5), (B, 5)]
+    lanes.heat([A])
+    assert lanes.take(5, lambda _: 5) == [(C, 5), (A, 5)]
+    assert lanes.take(5, lambda _: 5) == []
+
+
+def test_a_lane_without_room_keeps_its_turn() -> None:
+    lanes = Lanes()
+    lanes.heat([A, B])
+    assert lanes.take(5, lambda lane: 0 if lane == A else 1) == [(B, 1)]
+    assert lanes.take(5, lambda _: 1) == [(A, 1)]
+
+
+def test_a_lane_becomes_hot_at_its_soonest_time_and_says_so_if_it_is_the_next() -> None:
+    lanes = Lanes()
+
+    def heat_at(lane: UUID, when: float) -> bool:
+        lanes.changed.clear()
+        lanes.heat_at(lane, when)
+        return lanes.changed.is_set()
+
+    assert heat_at(A, 10.0)
+    assert heat_at(A, 5.0)
+    assert not heat_at(A, 7.0)
+    assert not heat_at(B, 20.0)
+    lanes.ripen(4.9)
+    assert len(lanes) == 0
+    assert lanes.next_ripe() == 5.0
+    lanes.ripen(10.0)
+    assert lanes.take(5, lambda _: 1) == [(A, 1)]
+    lanes.ripen(20.0)
+    assert lanes.take(5, lambda _: 1) == [(B, 1)]
+    assert lanes.next_ripe() is None
+
+
+@given(st.lists(st.tuples(st.sampled_from([A, B, C]), st.floats(0, 100)), min_size=1))
+def test_no_lane_is_forgotten_and_none_is_late(times: list[tuple[UUID, float]]) -> None:
+    lanes = Lanes()
+    for lane, when in times:
+        lanes.heat_at(lane, when)
+    soonest = {lane: min(when for other, when in times if other == lane) for lane, _ in times}
+    for now in sorted(set(soonest.values())):
+        ripe = lanes.next_ripe()
+        assert ripe is None or ripe <= now
+        lanes.ripen(now)
+    assert {lane for lane, _ in lanes.take(9, lambda _: 1)} == set(soonest)
+
+
+@given(
+    status=st.one_of(st.none(), st.integers(100, 599)),
+    attempt=st.integers(1, 25),
+    max_retries=st.integers(0, 20),
+    first=st.integers(100, 60_000),
+    seed=st.integers(),
+)
+def test_only_a_2xx_delivers_and_retries_end(
+    status: int | None, attempt: int, max_retries: int, first: int, seed: int
+) -> None:
+    decision = decide(status, attempt=attempt, max_retries=max_retries, first_delay_ms=first, rng=Random(seed))
+    if status is not None and 200 <= status < 300:
+        assert decision.outcome == "success"
+        assert failure(status, None) is None
+    else:
+        assert decision.outcome == ("retry" if attempt <= max_retries else "failed")
+        assert failure(status, None)
+    assert (decision.delay_ms is not None) == (decision.outcome == "retry")
+    if decision.delay_ms is not None:
+        doubled = min(first * 2 ** (attempt - 1), 86_400_000)
+        assert 0.8 * doubled - 1 <= decision.delay_ms <= min(1.2 * doubled + 1, 86_400_000)
+
+
+def test_the_envelope_is_what_both_signatures_say() -> None:
+    target = Target(
+        new_id(), 1, "https://example.org/", 3, 5000, 30_000, secret=sign.new_secret(), headers={"X-Key": "k3y"}
+    )
+    data = '{"name":"½ 漢字 \u2028 </script>"}'.encode()
+    event_id = new_id()
+    sent = envelope(
+        target,
+        event_id=event_id,
+        event_type="item-created",
+        data=data,
+        occurred_at=datetime(2026, 2, 18, 9, 30, 0, 123456, tzinfo=UTC),
+        attempt=2,
+        timestamp=int(datetime.now(UTC).timestamp()),
+    )
+    assert sent.body == (
+        b'{"id":"%s","eventType":"item-created","data":%s,"timestamp":"2026-02-18T09:30:00.123Z","attempt":2}'
+        % (str(event_id).encode(), data)
+    )
+    assert sent.headers["X-Webhook-Signature"] == sign.sign_data(target.secret, data)
+    StandardWebhook(target.secret).verify(sent.body, sent.headers)
+    shown = json.loads(shown_headers(target, sent))
+    assert shown["X-Key"] == shown["X-Webhook-Signature"] == shown["webhook-signature"] == "[set]"
+    assert shown["webhook-id"] == str(event_id)
+
+
+def test_a_subscriber_cannot_replace_what_the_relay_sets() -> None:
+    target = Target(
+        new_id(),
+        1,
+        "https://example.org/",
+        3,
+        5000,
+        30_000,
+        secret=sign.new_secret(),
+        headers={"X-Event-Type": "forged"},
+    )
+    sent = envelope(
+        target, event_id=new_id(), event_type="test", data=b"{}", occurred_at=datetime.now(UTC), attempt=1, timestamp=1
+    )
+    assert sent.headers["X-Event-Type"] == "test"
+
+
+def test_every_type_of_the_catalogue_has_an_audience() -> None:
+    assert {event_type: audience_of(event_type) for event_type in CATALOGUE if audience_of(event_type) == "other"} == {}
+    assert audience_of("item-checkout") == audience_of("checkout-rejected") == "checkout"
+    assert audience_of("password-changed") == "user"
+    assert audience_of("something-else") == "other"
