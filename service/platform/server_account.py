@@ -45,7 +45,7 @@ class Account:
 
 
 def choose(cluster: Path) -> Account:
-    """The owner of the cluster, where there is one; else this process's user, or for root `postgres` or a system user of our own."""
+    """The cluster's owner, where there is one; else this process's user, or for root `postgres` or a system user of our own."""
     owner = cluster.stat().st_uid if cluster.exists() else None
     if os.geteuid() != 0:
         if owner is not None and owner != os.geteuid():
@@ -98,7 +98,7 @@ def check_programs(account: Account, bin_dir: Path) -> None:
 
 
 def open_ours(path: Path, flags: int) -> int:
-    """A descriptor of a file of ours in the data directory, made with mode 0600. What root makes there is the directory's owner's."""
+    """A descriptor of a file of ours in the data directory, made with mode 0600. What root makes is the directory's owner's."""
     try:
         descriptor = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         if os.geteuid() == 0:
@@ -152,9 +152,9 @@ def _create() -> pwd.struct_passwd:
         subprocess.run([*command, _CREATED], check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         return pwd.getpwnam(_CREATED)
     except (OSError, KeyError, subprocess.CalledProcessError) as error:
-        why = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
+        why = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1]
         raise StartupError(
-            f"PostgreSQL does not run as root, and a user for it could not be made (useradd {_CREATED}: {why[-1] if why else 'failed'}); "
+            f"PostgreSQL does not run as root, and a user for it could not be made (useradd {_CREATED}: {why}); "
             "run as an ordinary user, or set DATABASE_URL"
         ) from None
 

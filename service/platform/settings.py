@@ -159,7 +159,9 @@ def _kept(path: Path, make: Callable[[], str]) -> str:
     try:
         return _read_or_make(path, make)
     except OSError as error:
-        raise StartupError(f"{error.filename or path} cannot be used: {error.strerror}; set JOSSIEDB_DATA_DIR elsewhere") from None
+        raise StartupError(
+            f"{error.filename or path} cannot be used: {error.strerror}; set JOSSIEDB_DATA_DIR elsewhere"
+        ) from None
 
 
 def _read_or_make(path: Path, make: Callable[[], str]) -> str:
