@@ -60,7 +60,9 @@ class ItemCreated(EventData):
 
 class ItemUpdated(ItemCreated):
     type: ClassVar[str] = "item-updated"
-    summary: ClassVar[str] = "An item changed: by an edit, a move, a count, a checkout, a checkin or a completed transfer."
+    summary: ClassVar[str] = (
+        "An item changed: by an edit, a move, a count, a checkout, a checkin or a completed transfer."
+    )
 
     changes: Changes
 

@@ -51,7 +51,7 @@ class Mutation:
         size = len(text.encode())
         if size > MAX_DATA_BYTES:
             raise Unprocessable(
-                f"this change makes a {data.type} event of {size} bytes and receivers take {MAX_DATA_BYTES}; make it in two requests"
+                f"this change makes a {data.type} event of {size} bytes, more than {MAX_DATA_BYTES}; make it in two requests"
             )
         event_id = new_id()
         self._events.append((event_id, data.type, text, location_ids))
@@ -93,7 +93,7 @@ class Mutation:
 
 @asynccontextmanager
 async def mutation(pool: Pool, origin: Origin, action: str) -> AsyncIterator[Mutation]:
-    """A transaction for a command. Leaving it normally writes the events and the audit record and commits; an exception undoes all."""
+    """A transaction for a command. Leaving it writes the events and the audit record and commits; an exception undoes all."""
     async with pool.acquire() as connection, connection.transaction():
         change = Mutation(connection, origin, action)
         yield change
@@ -106,7 +106,9 @@ def _array(ids: list[UUID] | None) -> str | None:
 
 
 def _json(value: Mapping[str, Any] | None) -> str | None:
-    return None if value is None else orjson.dumps(value, default=_plain, option=orjson.OPT_PASSTHROUGH_DATETIME).decode()
+    return (
+        None if value is None else orjson.dumps(value, default=_plain, option=orjson.OPT_PASSTHROUGH_DATETIME).decode()
+    )
 
 
 def _plain(value: object) -> object:

@@ -1,0 +1,98 @@
+"""What a handler is given and what it gives back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from service.mutation import Origin
+from service.platform.db import Pool
+from service.platform.errors import Forbidden, NotFound
+from service.platform.ids import parse_id
+from service.platform.settings import Settings
+from service.platform.vault import Vault
+
+SETTINGS = web.AppKey("settings", Settings)
+POOL: web.AppKey[Pool] = web.AppKey("pool", Any)  # type: ignore[arg-type]  # asyncpg.Pool is generic only for type checkers
+VAULT = web.AppKey("vault", Vault)
+
+ADMIN = "admin"
+ROLES = ("admin", "supervisor", "foreman", "worker", "personnel")
+
+
+class Nothing(BaseModel):
+    """No body, or no query parameters."""
+
+
+BodyT = TypeVar("BodyT", bound=BaseModel)
+QueryT = TypeVar("QueryT", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who is signed in. Read from the database at each request, so that a change of role or a logout counts at once."""
+
+    user_id: UUID
+    session_id: UUID
+    username: str
+    email: str
+    full_name: str
+    role: str
+
+    @property
+    def is_admin(self) -> bool:
+        return self.role == ADMIN
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[BodyT, QueryT]):
+    """One request, parsed: `body` and `query` are valid."""
+
+    request: web.Request
+    body: BodyT
+    query: QueryT
+    origin: Origin
+    principal: Principal | None = None
+
+    @property
+    def user(self) -> Principal:
+        """The signed-in user; every route that is not public has one."""
+        assert self.principal is not None, "a public route has no user"
+        return self.principal
+
+    @property
+    def settings(self) -> Settings:
+        return self.request.app[SETTINGS]
+
+    @property
+    def pool(self) -> Pool:
+        return self.request.app[POOL]
+
+    @property
+    def vault(self) -> Vault:
+        return self.request.app[VAULT]
+
+    def path_id(self, name: str = "id") -> UUID:
+        """The id in the path. One that is not a UUID names nothing: 404."""
+        found = parse_id(self.request.match_info[name])
+        if found is None:
+            raise NotFound(
+                f"no such {name}: {self.request.match_info[name]}" if name != "id" else "no object has this id"
+            )
+        return found
+
+    def require(self, *roles: str) -> None:
+        if self.user.role not in roles:
+            raise Forbidden(f"this needs the role {' or '.join(roles)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer: `body` is what JSON can hold; None for no content."""
+
+    body: Any = None
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)

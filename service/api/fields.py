@@ -1,0 +1,55 @@
+"""Types of fields that several bodies share."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from service.platform import canonical
+from service.platform.ids import parse_id
+
+MAX_INTEGER = 2**31 - 1
+
+
+class Body(BaseModel):
+    """A request body. Fields that it does not know are left alone, as the Node system did: clients send whole objects back."""
+
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+
+
+class Query(BaseModel):
+    """Query parameters."""
+
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+
+
+def _text(value: str) -> str:
+    canonical.check_text(value, "the text")
+    return value
+
+
+def _not_blank(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be blank")
+    return value
+
+
+def _id(value: Any) -> Any:
+    if isinstance(value, UUID):
+        return value
+    if isinstance(value, str) and (parsed := parse_id(value)) is not None:
+        return parsed
+    raise ValueError("must be an id (a UUID)")
+
+
+def _list_of_ids(value: list[UUID]) -> list[UUID]:
+    return list(dict.fromkeys(value))
+
+
+# Any text: no U+0000, no lone surrogate.
+Text = Annotated[str, Field(strict=True), AfterValidator(_text)]
+Name = Annotated[Text, Field(min_length=1, max_length=255), AfterValidator(_not_blank)]
+Description = Annotated[Text, Field(max_length=8000)]
+Id = Annotated[UUID, BeforeValidator(_id)]
+Ids = Annotated[list[Id], AfterValidator(_list_of_ids)]
+Count = Annotated[int, Field(strict=True, ge=0, le=MAX_INTEGER)]

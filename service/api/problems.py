@@ -1,0 +1,114 @@
+"""Every error as RFC 9457 problem+json, with `error` beside it for older clients."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from http import HTTPStatus
+
+import orjson
+from aiohttp import web
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from service.platform.db import AWAY, CONTENDED
+from service.platform.errors import BadRequest, Conflict, FieldError, Problem, Unavailable
+from service.platform.logs import get_logger
+
+_log = get_logger(__name__)
+RETRY_AFTER_SECONDS = 5
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def respond(problem: Problem) -> web.Response:
+    body: dict[str, object] = {
+        "type": f"/problems/{problem.slug}",
+        "title": problem.title,
+        "status": problem.status,
+        "detail": problem.detail,
+        "error": problem.detail,
+    }
+    if problem.errors:
+        body["errors"] = [{"pointer": error.pointer, "detail": error.detail} for error in problem.errors]
+    headers = {}
+    if problem.retry_after is not None:
+        headers["Retry-After"] = str(problem.retry_after)
+    if problem.status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    return _json_problem(problem.status, body, headers)
+
+
+def invalid(error: ValidationError, *, query: bool = False) -> BadRequest:
+    """All field errors of a body (JSON pointers) or of the query (`?name`) in one answer."""
+    errors = [FieldError(_pointer(found, query), _message(found)) for found in error.errors(include_url=False)]
+    first = errors[0]
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return BadRequest(f"{first.pointer or 'the body'}: {first.detail}{more}", errors=errors)
+
+
+@web.middleware
+async def problems_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except Problem as problem:
+        return respond(problem)
+    except web.HTTPException as error:
+        if error.status < HTTPStatus.BAD_REQUEST:
+            raise
+        return _from_http(request, error)
+    except CONTENDED:
+        return respond(Conflict("somebody else made a change in the way of this one at the same moment; try again"))
+    except AWAY as error:
+        _log.warning("the database is away", error=str(error) or type(error).__name__, path=request.path)
+        return respond(Unavailable("the database is away; try again", retry_after=RETRY_AFTER_SECONDS))
+    except Exception:  # noqa: BLE001 - the last resort: logged with its traceback, and answered
+        _log.exception("a request failed", method=request.method, path=request.path)
+        return _json_problem(
+            500,
+            {
+                "type": "/problems/internal",
+                "title": "Internal error",
+                "status": 500,
+                "detail": "the server failed; the log has the reason",
+                "error": "the server failed; the log has the reason",
+            },
+            {},
+        )
+
+
+def _from_http(request: web.Request, error: web.HTTPException) -> web.Response:
+    """aiohttp's own errors: an unknown path, a method that is not allowed, a body too large."""
+    title = HTTPStatus(error.status).phrase
+    headers: dict[str, str] = {}
+    detail = error.reason
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        headers["Allow"] = allowed
+        detail = f"{request.path} takes {allowed}"
+    elif isinstance(error, web.HTTPNotFound):
+        detail = f"there is nothing at {request.path}"
+    elif isinstance(error, web.HTTPRequestEntityTooLarge):
+        detail = "the request body is too large"
+    slug = title.lower().replace(" ", "-")
+    body = {"type": f"/problems/{slug}", "title": title, "status": error.status, "detail": detail, "error": detail}
+    return _json_problem(error.status, body, headers)
+
+
+def _json_problem(status: int, body: dict[str, object], headers: dict[str, str]) -> web.Response:
+    return web.Response(
+        status=status, body=orjson.dumps(body), content_type="application/problem+json", headers=headers
+    )
+
+
+def _pointer(found: ErrorDetails, query: bool) -> str:
+    parts = [str(part).replace("~", "~0").replace("/", "~1") for part in _visible(found["loc"])]
+    if query:
+        return "?" + ".".join(parts)
+    return "".join(f"/{part}" for part in parts)
+
+
+def _visible(location: Iterable[int | str]) -> Iterable[int | str]:
+    # Pydantic puts its own marks into the path, such as the name of a union's member; they are none of the caller's fields.
+    return (part for part in location if not (isinstance(part, str) and ("[" in part or part.startswith("function-"))))
+
+
+def _message(found: ErrorDetails) -> str:
+    message = found["msg"].removeprefix("Value error, ")
+    return message[:1].lower() + message[1:]

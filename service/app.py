@@ -1,0 +1,59 @@
+"""The API as an aiohttp application."""
+
+import re
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+from structlog.contextvars import bound_contextvars
+
+from service.api.call import POOL, SETTINGS, VAULT
+from service.api.problems import Handler, problems_middleware
+from service.api.routes import PREFIX, REQUEST_ID, add_routes
+from service.auth.passwords import PASSWORDS, Passwords
+from service.auth.routes import ROUTES as AUTH_ROUTES
+from service.auth.tokens import TOKENS, Tokens, authenticate
+from service.inventory.routes import ROUTES as INVENTORY_ROUTES
+from service.platform.db import open_pool
+from service.platform.ids import new_id
+from service.platform.queries import load
+from service.platform.settings import Settings
+from service.webhooks.routes import ROUTES as WEBHOOK_ROUTES
+
+MAX_BODY_BYTES = 256 * 1024
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:@/+=-]{1,128}")
+ROUTES = (*AUTH_ROUTES, *INVENTORY_ROUTES, *WEBHOOK_ROUTES)
+
+
+@web.middleware
+async def request_id_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    given = request.headers.get("X-Request-ID", "")
+    request[REQUEST_ID] = given if _REQUEST_ID.fullmatch(given) else str(new_id())
+    with bound_contextvars(request_id=request[REQUEST_ID]):
+        response = await handler(request)
+    response.headers["X-Request-ID"] = request[REQUEST_ID]
+    return response
+
+
+async def health(request: web.Request) -> web.Response:
+    """200 while this process and its database answer; the problem middleware turns a database that is away into 503."""
+    await load("service").ping.fetchval(request.app[POOL])
+    return web.json_response({"status": "ok"})
+
+
+def make_app(settings: Settings, database_url: str) -> web.Application:
+    """The application. It opens its pool when it starts and closes it when it ends."""
+    app = web.Application(middlewares=[request_id_middleware, problems_middleware], client_max_size=MAX_BODY_BYTES)
+    app[SETTINGS] = settings
+    app[VAULT] = settings.vault()
+    app[TOKENS] = Tokens.of(settings)
+    app[PASSWORDS] = Passwords()
+
+    async def pool(app: web.Application) -> AsyncIterator[None]:
+        app[POOL] = await open_pool(database_url, application_name="jossiedb service", size=settings.jossiedb_pool_size)
+        yield
+        await app[POOL].close()
+
+    app.cleanup_ctx.append(pool)
+    add_routes(app, ROUTES, authenticate)
+    app.router.add_get(f"{PREFIX}/health", health)
+    return app

@@ -1,0 +1,203 @@
+"""What changes users and sessions; each command is one transaction."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import asyncpg
+
+from service.api.call import Principal
+from service.auth.passwords import Passwords
+from service.auth.rules import ENDED, SUSPENDED, Refresh, SessionState, decide_refresh, refusal
+from service.auth.tokens import Tokens
+from service.events import SessionRefreshed, UserLogin, UserLogout, UserRegistered
+from service.mutation import Mutation, Origin, mutation
+from service.platform.clock import iso
+from service.platform.db import Pool
+from service.platform.errors import Conflict, FieldError, Forbidden, Unauthorized
+from service.platform.queries import load
+
+_SQL = load("auth")
+_WRONG = "the user name, the e-mail address or the password is wrong"
+_TAKEN = {"users_username_key": ("username", "user name"), "users_email_key": ("email", "e-mail address")}
+User = dict[str, Any]
+_Row: TypeAlias = "asyncpg.Record | Mapping[str, Any]"
+
+
+@dataclass(frozen=True, slots=True)
+class NewUser:
+    username: str
+    email: str
+    full_name: str
+    password: str
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What a session is used from, as its client says."""
+
+    user_agent: str | None
+    device_info: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    user: User
+    session_id: UUID
+    token: str
+    refresh_token: str
+
+
+async def create_user(pool: Pool, passwords: Passwords, origin: Origin, new: NewUser) -> User:
+    """A new user, as the API shows it. Raises Conflict where the name or the address is taken."""
+    password_hash = await passwords.hash(new.password)
+    try:
+        async with mutation(pool, origin, "register") as change:
+            row = await _SQL.insert_user.fetchrow(
+                change.connection,
+                username=new.username,
+                email=new.email,
+                full_name=new.full_name,
+                role=new.role,
+                password_hash=password_hash,
+            )
+            assert row is not None
+            user = as_user(row)
+            change.emit(UserRegistered(userId=row["id"], username=new.username, email=new.email, role=new.role))
+            change.audit("user", row["id"], None, user)
+    except asyncpg.UniqueViolationError as error:
+        field, words = _TAKEN[str(error.constraint_name)]
+        detail = f"this {words} is taken"
+        raise Conflict(detail, errors=[FieldError(f"/{field}", detail)]) from None
+    return user
+
+
+async def login(
+    pool: Pool, passwords: Passwords, tokens: Tokens, origin: Origin, identifier: str, password: str, device: Device
+) -> SignedIn:
+    """A new session. Raises Unauthorized, the same whether there is no such user or the password is wrong, and Forbidden
+    where the user is suspended."""
+    signed_in = None
+    while signed_in is None:
+        signed_in = await _login(pool, passwords, tokens, origin, identifier, password, device)
+    return signed_in
+
+
+async def _login(
+    pool: Pool, passwords: Passwords, tokens: Tokens, origin: Origin, identifier: str, password: str, device: Device
+) -> SignedIn | None:
+    """None: the hash is no longer the one that was verified; the password was changed, or another login renewed its hash."""
+    found = await _SQL.find_login.fetchrow(pool, identifier=identifier)
+    right = await passwords.verify(found["password_hash"] if found else None, password)
+    if found is None or not right:
+        raise Unauthorized(_WRONG)
+    outdated = passwords.is_outdated(found["password_hash"])
+    renewed_hash = await passwords.hash(password) if outdated else None
+    async with mutation(pool, replace(origin, user_id=found["id"]), "login") as change:
+        row = await _SQL.lock_login.fetchrow(change.connection, id=found["id"])
+        if row is None or row["password_hash"] != found["password_hash"]:
+            return None
+        if row["status"] != "active":
+            raise Forbidden(SUSPENDED)
+        if renewed_hash is not None:
+            await _SQL.set_password_hash.execute(change.connection, id=row["id"], password_hash=renewed_hash)
+        session = await _SQL.insert_session.fetchrow(
+            change.connection,
+            user_id=row["id"],
+            lifetime=tokens.refresh_lifetime,
+            user_agent=device.user_agent,
+            ip_address=origin.ip_address,
+            device_info=device.device_info,
+        )
+        assert session is not None
+        change.emit(
+            UserLogin(
+                **_who(row),
+                userAgent=device.user_agent,
+                ipAddress=origin.ip_address,
+                deviceInfo=device.device_info,
+                timestamp=change.now,
+            )
+        )
+        change.audit("session", session["id"], None, {"user_id": row["id"], "expires_at": session["expires_at"]})
+    return _signed_in(tokens, as_user(row), row["id"], session["id"], generation=1)
+
+
+async def refresh(pool: Pool, tokens: Tokens, origin: Origin, refresh_token: str) -> SignedIn:
+    """New tokens of the same session. A refresh token that was used before ends its session. Raises Unauthorized."""
+    claims = tokens.read_refresh(refresh_token)
+    generation = None
+    async with mutation(pool, replace(origin, user_id=claims.user_id), "refresh") as change:
+        row = await _SQL.lock_session.fetchrow(change.connection, session_id=claims.session_id, user_id=claims.user_id)
+        state = (
+            None if row is None else SessionState(row["ended"], row["expired"], row["user_active"], row["generation"])
+        )
+        decision = decide_refresh(state, claims.generation)
+        if row is None or decision is Refresh.REFUSE:
+            raise Unauthorized(refusal(state) or "the refresh token is not valid")
+        if decision is Refresh.END_SESSION:
+            await _end_session(change, claims.session_id, row, "refresh-reuse")
+        else:
+            generation = await _SQL.rotate_session.fetchval(
+                change.connection, session_id=claims.session_id, lifetime=tokens.refresh_lifetime
+            )
+            change.emit(SessionRefreshed(**_who(row), sessionId=claims.session_id))
+            change.audit("session", claims.session_id, {"generation": claims.generation}, {"generation": generation})
+    if generation is None:
+        # Raised only here: an exception inside the transaction would undo the end of the session.
+        raise Unauthorized("this refresh token was used before; its session has been ended, sign in again")
+    return _signed_in(tokens, as_user(row), claims.user_id, claims.session_id, generation)
+
+
+async def logout(pool: Pool, origin: Origin, user: Principal) -> None:
+    """End the session that asks. Raises Unauthorized if another request was first."""
+    who = {"id": user.user_id, "username": user.username, "email": user.email, "role": user.role}
+    async with mutation(pool, origin, "logout") as change:
+        await _end_session(change, user.session_id, who, "logout")
+
+
+async def logout_all(pool: Pool, origin: Origin, user: Principal) -> int:
+    """End every session of the user, the one that asks too. Returns how many there were."""
+    who = {"id": user.user_id, "username": user.username, "email": user.email, "role": user.role}
+    async with mutation(pool, origin, "logout-all") as change:
+        ended = await _SQL.end_sessions.fetch(change.connection, user_id=user.user_id, reason="logout-all")
+        if not ended:
+            raise Unauthorized(ENDED)
+        for _ in ended:
+            change.emit(UserLogout(**_who(who), timestamp=change.now))
+        sessions = [str(row["id"]) for row in ended]
+        change.audit("user", user.user_id, {"sessions": sessions}, {"sessions": []})
+    return len(ended)
+
+
+def as_user(row: _Row) -> User:
+    """A user as the API shows it: without anything of the password."""
+    return {
+        "id": str(row["id"]),
+        "username": row["username"],
+        "email": row["email"],
+        "full_name": row["full_name"],
+        "role": row["role"],
+        "status": row["status"],
+        "created_at": iso(row["created_at"]),
+        "updated_at": iso(row["updated_at"]),
+    }
+
+
+async def _end_session(change: Mutation, session_id: UUID, who: _Row, reason: str) -> None:
+    if await _SQL.end_session.fetchval(change.connection, session_id=session_id, reason=reason) is None:
+        raise Unauthorized(ENDED)
+    change.emit(UserLogout(**_who(who), timestamp=change.now))
+    change.audit("session", session_id, {"ended": None}, {"ended": reason})
+
+
+def _who(row: _Row) -> dict[str, Any]:
+    return {"userId": row["id"], "username": row["username"], "email": row["email"], "role": row["role"]}
+
+
+def _signed_in(tokens: Tokens, user: User, user_id: UUID, session_id: UUID, generation: int) -> SignedIn:
+    return SignedIn(
+        user, session_id, tokens.access(user_id, session_id), tokens.refresh(user_id, session_id, generation)
+    )

@@ -1,0 +1,217 @@
+"""Registration, login and sessions over HTTP."""
+
+import re
+from typing import Annotated, Any
+
+import orjson
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
+
+from service.api.call import Call, Nothing, Reply
+from service.api.fields import Body, Name, Text
+from service.api.routes import Route, route
+from service.auth import commands
+from service.auth.commands import Device, NewUser, SignedIn
+from service.auth.passwords import PASSWORDS
+from service.auth.rules import ENDED
+from service.auth.tokens import TOKENS
+from service.platform.clock import iso
+from service.platform.errors import Forbidden, Unauthorized
+from service.platform.queries import load
+
+_SQL = load("auth")
+_USERNAME = re.compile(r"[A-Za-z0-9._-]{3,50}")
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+_USER_AGENT_CHARS = 500
+
+
+def check_username(value: str) -> str:
+    """Raises ValueError."""
+    if not _USERNAME.fullmatch(value):
+        raise ValueError("takes 3 to 50 letters (A to Z), digits, dots, underscores and hyphens")
+    return value
+
+
+def check_email(value: str) -> str:
+    """Raises ValueError. Only a message sent there can tell whether an address is one."""
+    if not _EMAIL.fullmatch(value):
+        raise ValueError("is not an e-mail address")
+    return value
+
+
+def _device_info(value: Any) -> Any:
+    # The Node system's clients send an object, or a string; events carry text.
+    return orjson.dumps(value).decode() if isinstance(value, dict) else value
+
+
+Username = Annotated[Text, AfterValidator(check_username)]
+Email = Annotated[Text, Field(max_length=254), AfterValidator(check_email)]
+Password = Annotated[Text, Field(min_length=8, max_length=200)]
+
+
+class Register(Body):
+    username: Username
+    email: Email
+    password: Password
+    full_name: Name | None = None
+
+
+class Login(Body):
+    """Either key takes either: a user name or an e-mail address."""
+
+    username: Annotated[Text, Field(max_length=254)] | None = None
+    email: Annotated[Text, Field(max_length=254)] | None = None
+    password: Annotated[Text, Field(max_length=200)]
+    deviceInfo: Annotated[Annotated[Text, Field(max_length=500)] | None, BeforeValidator(_device_info)] = None
+
+    @model_validator(mode="after")
+    def _someone(self) -> "Login":
+        if not self.identifier:
+            raise ValueError("username or email is needed")
+        return self
+
+    @property
+    def identifier(self) -> str:
+        return self.username or self.email or ""
+
+
+class RefreshBody(Body):
+    refreshToken: Annotated[Text, Field(min_length=1, max_length=4096)]
+
+
+class UserOut(BaseModel):
+    id: str
+    username: str
+    email: str
+    full_name: str
+    role: str
+    status: str
+    created_at: str
+    updated_at: str
+
+
+class SignedInOut(BaseModel):
+    user: UserOut
+    token: str
+    refreshToken: str
+    sessionId: str
+    message: str
+
+
+class SessionOut(BaseModel):
+    valid: bool
+    user: UserOut
+    sessionId: str
+    expiresAt: str
+
+
+class MessageOut(BaseModel):
+    message: str
+
+
+async def _register(call: Call[Register, Nothing]) -> Reply:
+    if call.settings.registration == "closed":
+        raise Forbidden("registration is closed; an admin can add you")
+    body = call.body
+    new = NewUser(body.username, body.email, body.full_name or body.username, body.password, role="worker")
+    user = await commands.create_user(call.pool, call.request.app[PASSWORDS], call.origin, new)
+    return Reply(user, status=201)
+
+
+async def _login(call: Call[Login, Nothing]) -> Reply:
+    app, body = call.request.app, call.body
+    signed_in = await commands.login(
+        call.pool, app[PASSWORDS], app[TOKENS], call.origin, body.identifier, body.password, _device(call)
+    )
+    return Reply(_tokens(signed_in, "signed in"))
+
+
+async def _refresh(call: Call[RefreshBody, Nothing]) -> Reply:
+    signed_in = await commands.refresh(call.pool, call.request.app[TOKENS], call.origin, call.body.refreshToken)
+    return Reply(_tokens(signed_in, "tokens renewed"))
+
+
+async def _logout(call: Call[Nothing, Nothing]) -> Reply:
+    await commands.logout(call.pool, call.origin, call.user)
+    return Reply({"message": "signed out"})
+
+
+async def _logout_all(call: Call[Nothing, Nothing]) -> Reply:
+    ended = await commands.logout_all(call.pool, call.origin, call.user)
+    return Reply({"message": f"signed out of {ended} session{'' if ended == 1 else 's'}"})
+
+
+async def _profile(call: Call[Nothing, Nothing]) -> Reply:
+    return Reply(await _user(call))
+
+
+async def _verify_session(call: Call[Nothing, Nothing]) -> Reply:
+    session = await _SQL.session.fetchrow(call.pool, session_id=call.user.session_id, user_id=call.user.user_id)
+    if session is None:
+        raise Unauthorized(ENDED)
+    return Reply(
+        {
+            "valid": True,
+            "user": await _user(call),
+            "sessionId": str(call.user.session_id),
+            "expiresAt": iso(session["expires_at"]),
+        }
+    )
+
+
+async def _user(call: Call[Nothing, Nothing]) -> commands.User:
+    row = await _SQL.user_by_id.fetchrow(call.pool, id=call.user.user_id)
+    if row is None:
+        raise Unauthorized(ENDED)
+    return commands.as_user(row)
+
+
+def _tokens(signed_in: SignedIn, message: str) -> dict[str, Any]:
+    return {
+        "user": signed_in.user,
+        "token": signed_in.token,
+        "refreshToken": signed_in.refresh_token,
+        "sessionId": str(signed_in.session_id),
+        "message": message,
+    }
+
+
+def _device(call: Call[Login, Nothing]) -> Device:
+    headers = call.request.headers
+    return Device(
+        _header_text(headers.get("User-Agent")), call.body.deviceInfo or _header_text(headers.get("X-Device-Info"))
+    )
+
+
+def _header_text(value: str | None) -> str | None:
+    """aiohttp gives bytes that are not UTF-8 as lone surrogates, which events do not carry."""
+    if not value:
+        return None
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")[:_USER_AGENT_CHARS]
+
+
+ROUTES: tuple[Route, ...] = (
+    route(
+        "POST",
+        "/auth/register",
+        _register,
+        "Register a worker",
+        body=Register,
+        returns=UserOut,
+        status=201,
+        public=True,
+    ),
+    route("POST", "/auth/login", _login, "Sign in", body=Login, returns=SignedInOut, public=True),
+    route(
+        "POST",
+        "/auth/refresh",
+        _refresh,
+        "Exchange a refresh token",
+        body=RefreshBody,
+        returns=SignedInOut,
+        public=True,
+    ),
+    route("POST", "/auth/logout", _logout, "End this session", returns=MessageOut),
+    route("POST", "/auth/logout-all", _logout_all, "End all sessions", returns=MessageOut),
+    route("GET", "/auth/profile", _profile, "Who is signed in", returns=UserOut),
+    route("GET", "/auth/verify-session", _verify_session, "Whether the token is good", returns=SessionOut),
+)

@@ -1,0 +1,93 @@
+"""Changing categories. Each function is one transaction."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from service.changes import diff
+from service.events import CategoryCreated, CategoryDeleted, CategoryUpdated
+from service.inventory import rules
+from service.inventory.rows import category_from_row
+from service.inventory.rules import Category, category_view
+from service.mutation import Mutation, Origin, mutation
+from service.platform.db import Pool
+from service.platform.errors import BadRequest, Conflict, NotFound, Problem
+from service.platform.ids import new_id
+from service.platform.queries import load
+
+_SQL = load("categories")
+_REFUSED_BY_DATABASE = (asyncpg.UniqueViolationError, asyncpg.ForeignKeyViolationError)
+ENTITY = "category"
+
+
+async def create(pool: Pool, origin: Origin, values: Mapping[str, Any]) -> Category:
+    async with mutation(pool, origin, "create") as change:
+        try:
+            [row] = await _SQL.insert.fetch(change.connection, id=new_id(), **values)
+        except _REFUSED_BY_DATABASE as error:
+            raise _refusal(error, values["name"], values["parent_id"]) from None
+        created = category_from_row(row)
+        change.emit(CategoryCreated(categoryId=created.id, name=created.name, parent_id=created.parent_id))
+        change.audit(ENTITY, created.id, None, category_view(created))
+    return created
+
+
+async def edit(pool: Pool, origin: Origin, category_id: UUID, values: Mapping[str, Any]) -> Category:
+    """`values` are the fields that the client sent. Where they change nothing, nothing is written."""
+    async with mutation(pool, origin, "update") as change:
+        before = await _lock(change, category_id)
+        after = replace(before, **values)
+        if after == before:
+            return before
+        if after.parent_id is not None and after.parent_id != before.parent_id:
+            line = await _SQL.with_ancestors.fetch(change.connection, id=after.parent_id)
+            rules.check_parent(category_id, {row["id"] for row in line})
+        try:
+            [row] = await _SQL.update.fetch(
+                change.connection,
+                id=category_id,
+                name=after.name,
+                description=after.description,
+                parent_id=after.parent_id,
+            )
+        except _REFUSED_BY_DATABASE as error:
+            raise _refusal(error, after.name, after.parent_id) from None
+        after = category_from_row(row)
+        old, new = category_view(before), category_view(after)
+        change.emit(
+            CategoryUpdated(categoryId=category_id, name=after.name, parent_id=after.parent_id, changes=diff(old, new))
+        )
+        change.audit(ENTITY, category_id, old, new)
+    return after
+
+
+async def delete(pool: Pool, origin: Origin, category_id: UUID) -> None:
+    async with mutation(pool, origin, "delete") as change:
+        category = await _lock(change, category_id)
+        # No item and no category can come in meanwhile: its foreign key needs the row that is locked here.
+        [used] = await _SQL.is_used.fetch(change.connection, id=category_id)
+        rules.check_category_unused(by_items=used["by_items"], by_categories=used["by_categories"])
+        await _SQL.delete.execute(change.connection, id=category_id)
+        change.emit(CategoryDeleted(categoryId=category_id, name=category.name, parent_id=category.parent_id))
+        change.audit(ENTITY, category_id, category_view(category), None)
+
+
+async def _lock(change: Mutation, category_id: UUID) -> Category:
+    # The tree before the row, always: the other way round two changes could wait for each other.
+    await _SQL.lock_tree.execute(change.connection)
+    row = await _SQL.lock.fetchrow(change.connection, id=category_id)
+    if row is None:
+        raise NotFound("no category has this id")
+    return category_from_row(row)
+
+
+def _refusal(error: asyncpg.PostgresError, name: str, parent_id: UUID | None) -> Problem | asyncpg.PostgresError:
+    match error.constraint_name:
+        case "categories_name_key":
+            return Conflict.at("/name", f"another category at this place of the tree has the name {name}")
+        case "categories_parent_id_fkey":
+            return BadRequest.at("/parent_id", f"no category has the id {parent_id}")
+    return error

@@ -1,0 +1,39 @@
+"""Changing items. Each function is one transaction and returns the item as it is after it."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from service import stock
+from service.inventory import rules
+from service.mutation import Origin, mutation
+from service.platform.db import Pool
+from service.platform.ids import new_id
+from service.stock import Item
+
+ENTITY = "item"
+
+
+async def create(pool: Pool, origin: Origin, values: Mapping[str, Any]) -> Item:
+    """`values` are all the fields that a client may set."""
+    async with mutation(pool, origin, "create") as change:
+        created = await stock.create(change, rules.new_item(new_id(), values, change.now))
+        change.audit(ENTITY, created.id, None, stock.view(created))
+    return created
+
+
+async def edit(pool: Pool, origin: Origin, item_id: UUID, values: Mapping[str, Any], *, action: str) -> Item:
+    """`values` are the fields that the client sent. Where they change nothing, nothing is written."""
+    async with mutation(pool, origin, action) as change:
+        before = await stock.lock(change, item_id)
+        after = await stock.save(change, before, rules.edited_item(before, values))
+        if after is not before:
+            change.audit(ENTITY, item_id, stock.view(before), stock.view(after))
+    return after
+
+
+async def delete(pool: Pool, origin: Origin, item_id: UUID) -> None:
+    async with mutation(pool, origin, "delete") as change:
+        item = await stock.lock(change, item_id)
+        await stock.remove(change, item)
+        change.audit(ENTITY, item_id, stock.view(item), None)

@@ -1,0 +1,113 @@
+"""Changing locations and who their foremen are. Each function is one transaction."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from service.changes import diff
+from service.events import LocationCreated, LocationDeleted, LocationUpdated
+from service.inventory import rules
+from service.inventory.rows import location_from_row
+from service.inventory.rules import Location, location_view
+from service.mutation import Mutation, Origin, mutation
+from service.platform.db import Pool
+from service.platform.errors import Conflict, NotFound
+from service.platform.ids import new_id
+from service.platform.queries import Connection, load
+
+_SQL = load("locations")
+ENTITY = "location"
+
+
+async def create(pool: Pool, origin: Origin, values: Mapping[str, Any]) -> Location:
+    location_id = new_id()
+    async with mutation(pool, origin, "create") as change:
+        try:
+            await _SQL.insert.execute(change.connection, id=location_id, **values)
+        except asyncpg.UniqueViolationError:
+            raise _name_taken(values["name"]) from None
+        created = await _get(change.connection, location_id)
+        change.emit(LocationCreated(locationId=location_id, name=created.name))
+        change.audit(ENTITY, location_id, None, location_view(created))
+    return created
+
+
+async def edit(pool: Pool, origin: Origin, location_id: UUID, values: Mapping[str, Any]) -> Location:
+    """`values` are the fields that the client sent. Where they change nothing, nothing is written."""
+    async with mutation(pool, origin, "update") as change:
+        before = await _lock(change, location_id)
+        after = replace(before, **values)
+        if after == before:
+            return before
+        try:
+            await _SQL.update.execute(
+                change.connection,
+                id=location_id,
+                name=after.name,
+                description=after.description,
+                address=after.address,
+            )
+        except asyncpg.UniqueViolationError:
+            raise _name_taken(after.name) from None
+        return await _updated(change, before)
+
+
+async def delete(pool: Pool, origin: Origin, location_id: UUID) -> None:
+    async with mutation(pool, origin, "delete") as change:
+        location = await _lock(change, location_id)
+        # No item can come in meanwhile: its foreign key needs the row that is locked here.
+        rules.check_location_unused(has_items=await _SQL.has_items.fetchval(change.connection, id=location_id))
+        await _SQL.delete.execute(change.connection, id=location_id)
+        change.emit(LocationDeleted(locationId=location_id, name=location.name))
+        change.audit(ENTITY, location_id, location_view(location), None)
+
+
+async def add_foremen(pool: Pool, origin: Origin, location_id: UUID, user_ids: Collection[UUID]) -> Location:
+    """Those who are assigned already stay so."""
+    async with mutation(pool, origin, "add-foremen") as change:
+        before = await _lock(change, location_id)
+        rows = await _SQL.lock_roles.fetch(change.connection, ids=list(user_ids))
+        rules.check_foremen(user_ids, {row["id"]: row["role"] for row in rows})
+        if set(user_ids) <= set(before.foremen):
+            return before
+        await _SQL.add_foremen.execute(change.connection, id=location_id, user_ids=list(user_ids))
+        await _SQL.touch.execute(change.connection, id=location_id)
+        return await _updated(change, before)
+
+
+async def remove_foreman(pool: Pool, origin: Origin, location_id: UUID, user_id: UUID) -> None:
+    async with mutation(pool, origin, "remove-foreman") as change:
+        before = await _lock(change, location_id)
+        if user_id not in before.foremen:
+            raise NotFound("this user is no foreman of the location")
+        await _SQL.remove_foreman.execute(change.connection, id=location_id, user_id=user_id)
+        await _SQL.touch.execute(change.connection, id=location_id)
+        await _updated(change, before)
+
+
+async def _lock(change: Mutation, location_id: UUID) -> Location:
+    """Whoever changes the foremen of a location locks it first, too."""
+    await _SQL.lock.fetchrow(change.connection, id=location_id)
+    return await _get(change.connection, location_id)
+
+
+async def _get(connection: Connection, location_id: UUID) -> Location:
+    row = await _SQL.get.fetchrow(connection, id=location_id)
+    if row is None:
+        raise NotFound("no location has this id")
+    return location_from_row(row)
+
+
+async def _updated(change: Mutation, before: Location) -> Location:
+    after = await _get(change.connection, before.id)
+    old, new = location_view(before), location_view(after)
+    change.emit(LocationUpdated(locationId=after.id, name=after.name, changes=diff(old, new)))
+    change.audit(ENTITY, after.id, old, new)
+    return after
+
+
+def _name_taken(name: str) -> Conflict:
+    return Conflict.at("/name", f"another location has the name {name}")

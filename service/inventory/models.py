@@ -1,0 +1,148 @@
+"""What the routes of items, locations and categories take."""
+
+from datetime import date
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, model_validator
+
+from service.api.fields import Body, Count, Description, Id, Ids, Name, Text
+from service.api.paging import Page
+from service.platform import canonical
+
+MAX_ATTRIBUTES_BYTES = 8192
+MAX_ATTRIBUTES_DEPTH = 32
+MAX_FOREMEN_AT_ONCE = 500
+
+Condition = Literal["new", "excellent", "good", "fair", "poor", "damaged"]
+Status = Literal["available", "checked_out", "maintenance", "retired", "lost"]
+Code = Annotated[Text, Field(min_length=1, max_length=100)]
+Address = Annotated[Text, Field(max_length=1000)]
+
+# The default of a field that a PUT may leave out. It is never looked at: model_fields_set tells which fields were sent.
+ABSENT: Any = Field(default_factory=lambda: None)
+
+
+def _attributes(value: dict[str, Any]) -> dict[str, Any]:
+    _check_attributes(value, "attributes", 1)
+    size = len(orjson.dumps(value))
+    if size > MAX_ATTRIBUTES_BYTES:
+        raise ValueError(f"may be at most {MAX_ATTRIBUTES_BYTES} bytes of JSON, and these are {size}")
+    return value
+
+
+def _check_attributes(value: Any, at: str, depth: int) -> None:
+    if isinstance(value, dict | list) and depth > MAX_ATTRIBUTES_DEPTH:
+        raise ValueError(f"may be nested at most {MAX_ATTRIBUTES_DEPTH} deep")
+    match value:
+        case str():
+            canonical.check_text(value, at)
+        case dict():
+            for key, inner in value.items():
+                canonical.check_text(key, f"a key of {at}")
+                _check_attributes(inner, f"{at}.{key}", depth + 1)
+        case list():
+            for number, inner in enumerate(value):
+                _check_attributes(inner, f"{at}[{number}]", depth + 1)
+
+
+def _day(value: Any) -> Any:
+    # Pydantic would take numbers, and strings of them, for seconds.
+    if not isinstance(value, str) or value[4:5] != "-":
+        raise ValueError("must be a date such as 2026-02-18")
+    return value
+
+
+Attributes = Annotated[dict[str, Any], AfterValidator(_attributes)]
+Day = Annotated[date, BeforeValidator(_day)]
+
+
+class ItemCreate(Body):
+    name: Name
+    sku: Code | None = None
+    serial_number: Code | None = None
+    description: Description | None = None
+    quantity: Count = 0
+    min_quantity: Count = 5
+    condition: Condition = "good"
+    status: Status = "available"
+    purchase_date: Day | None = None
+    category_id: Id | None = None
+    location_id: Id | None = None
+    attributes: Attributes = Field(default_factory=dict)
+
+
+class ItemUpdate(Body):
+    """Any subset; null empties what may be empty."""
+
+    name: Name = ABSENT
+    sku: Code | None = ABSENT
+    serial_number: Code | None = ABSENT
+    description: Description | None = ABSENT
+    quantity: Count = ABSENT
+    min_quantity: Count = ABSENT
+    condition: Condition = ABSENT
+    status: Status = ABSENT
+    purchase_date: Day | None = ABSENT
+    category_id: Id | None = ABSENT
+    location_id: Id | None = ABSENT
+    attributes: Attributes = ABSENT
+
+
+class ItemMove(Body):
+    """Null: to no location. Older clients say locationId."""
+
+    location_id: Id | None = Field(validation_alias=AliasChoices("location_id", "locationId"))
+
+
+class ItemQuery(Page):
+    category_id: Id | None = None
+    location_id: Id | None = None
+    status: Status | None = None
+    search: Annotated[Text, Field(max_length=255)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_absent(cls, value: Any) -> Any:
+        # Forms send the filters that were left empty, too.
+        return {name: text for name, text in value.items() if text != ""}
+
+
+class LocationCreate(Body):
+    name: Name
+    description: Description | None = None
+    address: Address | None = None
+
+
+class LocationUpdate(Body):
+    name: Name = ABSENT
+    description: Description | None = ABSENT
+    address: Address | None = ABSENT
+
+
+class Foremen(Body):
+    """One user, or several."""
+
+    user_id: Id | None = None
+    user_ids: Annotated[Ids, Field(max_length=MAX_FOREMEN_AT_ONCE)] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _somebody(self) -> "Foremen":
+        if not self.all():
+            raise ValueError("user_id or user_ids must name somebody")
+        return self
+
+    def all(self) -> list[Id]:
+        return list(dict.fromkeys([*([self.user_id] if self.user_id else []), *self.user_ids]))
+
+
+class CategoryCreate(Body):
+    name: Name
+    description: Description | None = None
+    parent_id: Id | None = None
+
+
+class CategoryUpdate(Body):
+    name: Name = ABSENT
+    description: Description | None = ABSENT
+    parent_id: Id | None = ABSENT

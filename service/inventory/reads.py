@@ -1,0 +1,85 @@
+"""What a user may see of items, locations and categories. No read holds a transaction."""
+
+from uuid import UUID
+
+from service.api.call import Principal
+from service.api.paging import Page
+from service.inventory import rules
+from service.inventory.models import ItemQuery
+from service.inventory.rows import category_from_row, location_from_row
+from service.inventory.rules import FOREMAN, Category, Location
+from service.platform.db import Pool
+from service.platform.errors import NotFound
+from service.platform.queries import load
+from service.stock import Item, from_row
+
+_ITEMS = load("items")
+_LOCATIONS = load("locations")
+_CATEGORIES = load("categories")
+
+
+async def list_items(pool: Pool, user: Principal, query: ItemQuery) -> tuple[list[Item], int]:
+    """A page, and how many there are in all."""
+    filters = {
+        "category_id": query.category_id,
+        "location_id": query.location_id,
+        "status": query.status,
+        "pattern": _containing(query.search) if query.search else None,
+        "foreman_id": _foreman_id(user),
+    }
+    async with pool.acquire() as connection:
+        total = await _ITEMS.count_visible.fetchval(connection, **filters)
+        rows = await _ITEMS.list_visible.fetch(connection, skip=query.skip, limit=query.limit, **filters)
+    return [from_row(row) for row in rows], total
+
+
+async def get_item(pool: Pool, user: Principal, item_id: UUID) -> Item:
+    async with pool.acquire() as connection:
+        row = await _ITEMS.get.fetchrow(connection, id=item_id, foreman_id=_foreman_id(user))
+    if row is None:
+        raise NotFound("no item has this id")
+    rules.check_readable(readable=row["readable"])
+    return from_row(row)
+
+
+async def list_locations(pool: Pool, user: Principal, page: Page) -> tuple[list[Location], int]:
+    foreman_id = _foreman_id(user)
+    async with pool.acquire() as connection:
+        total = await _LOCATIONS.count_visible.fetchval(connection, foreman_id=foreman_id)
+        rows = await _LOCATIONS.list_visible.fetch(connection, foreman_id=foreman_id, skip=page.skip, limit=page.limit)
+    return [location_from_row(row) for row in rows], total
+
+
+async def get_location(pool: Pool, user: Principal, location_id: UUID) -> Location:
+    async with pool.acquire() as connection:
+        row = await _LOCATIONS.get.fetchrow(connection, id=location_id)
+    if row is None:
+        raise NotFound("no location has this id")
+    location = location_from_row(row)
+    rules.check_readable(readable=user.role != FOREMAN or user.user_id in location.foremen)
+    return location
+
+
+async def list_categories(pool: Pool, page: Page) -> tuple[list[Category], int]:
+    async with pool.acquire() as connection:
+        total = await _CATEGORIES.count_all.fetchval(connection)
+        rows = await _CATEGORIES.list_all.fetch(connection, skip=page.skip, limit=page.limit)
+    return [category_from_row(row) for row in rows], total
+
+
+async def get_category(pool: Pool, category_id: UUID) -> Category:
+    async with pool.acquire() as connection:
+        row = await _CATEGORIES.get.fetchrow(connection, id=category_id)
+    if row is None:
+        raise NotFound("no category has this id")
+    return category_from_row(row)
+
+
+def _foreman_id(user: Principal) -> UUID | None:
+    return user.user_id if user.role == FOREMAN else None
+
+
+def _containing(search: str) -> str:
+    """A pattern for LIKE in which the searched text stands for itself."""
+    literal = search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{literal}%"

@@ -1,0 +1,182 @@
+"""Items, locations and categories over HTTP."""
+
+from service import stock
+from service.api.call import ADMIN, Call, Nothing, Reply
+from service.api.paging import Page, page_headers
+from service.api.routes import Route, route
+from service.inventory import reads
+from service.inventory.commands import categories, items, locations
+from service.inventory.models import (
+    CategoryCreate,
+    CategoryUpdate,
+    Foremen,
+    ItemCreate,
+    ItemMove,
+    ItemQuery,
+    ItemUpdate,
+    LocationCreate,
+    LocationUpdate,
+)
+from service.inventory.rules import CategoryView, LocationView, category_view, location_view
+from service.stock import ItemView
+
+_WRITERS = (ADMIN,)
+
+
+async def list_items(call: Call[Nothing, ItemQuery]) -> Reply:
+    found, total = await reads.list_items(call.pool, call.user, call.query)
+    return Reply([stock.view(item) for item in found], headers=page_headers(call.request, call.query, total))
+
+
+async def create_item(call: Call[ItemCreate, Nothing]) -> Reply:
+    created = await items.create(call.pool, call.origin, call.body.model_dump())
+    return Reply(stock.view(created), status=201)
+
+
+async def get_item(call: Call[Nothing, Nothing]) -> Reply:
+    return Reply(stock.view(await reads.get_item(call.pool, call.user, call.path_id())))
+
+
+async def update_item(call: Call[ItemUpdate, Nothing]) -> Reply:
+    sent = call.body.model_dump(exclude_unset=True)
+    return Reply(stock.view(await items.edit(call.pool, call.origin, call.path_id(), sent, action="update")))
+
+
+async def move_item(call: Call[ItemMove, Nothing]) -> Reply:
+    sent = call.body.model_dump()
+    return Reply(stock.view(await items.edit(call.pool, call.origin, call.path_id(), sent, action="move")))
+
+
+async def delete_item(call: Call[Nothing, Nothing]) -> Reply:
+    await items.delete(call.pool, call.origin, call.path_id())
+    return Reply(status=204)
+
+
+async def list_locations(call: Call[Nothing, Page]) -> Reply:
+    found, total = await reads.list_locations(call.pool, call.user, call.query)
+    return Reply([location_view(location) for location in found], headers=page_headers(call.request, call.query, total))
+
+
+async def create_location(call: Call[LocationCreate, Nothing]) -> Reply:
+    created = await locations.create(call.pool, call.origin, call.body.model_dump())
+    return Reply(location_view(created), status=201)
+
+
+async def get_location(call: Call[Nothing, Nothing]) -> Reply:
+    return Reply(location_view(await reads.get_location(call.pool, call.user, call.path_id())))
+
+
+async def update_location(call: Call[LocationUpdate, Nothing]) -> Reply:
+    sent = call.body.model_dump(exclude_unset=True)
+    return Reply(location_view(await locations.edit(call.pool, call.origin, call.path_id(), sent)))
+
+
+async def delete_location(call: Call[Nothing, Nothing]) -> Reply:
+    await locations.delete(call.pool, call.origin, call.path_id())
+    return Reply(status=204)
+
+
+async def add_foremen(call: Call[Foremen, Nothing]) -> Reply:
+    return Reply(location_view(await locations.add_foremen(call.pool, call.origin, call.path_id(), call.body.all())))
+
+
+async def remove_foreman(call: Call[Nothing, Nothing]) -> Reply:
+    await locations.remove_foreman(call.pool, call.origin, call.path_id(), call.path_id("user_id"))
+    return Reply(status=204)
+
+
+async def list_categories(call: Call[Nothing, Page]) -> Reply:
+    found, total = await reads.list_categories(call.pool, call.query)
+    return Reply([category_view(category) for category in found], headers=page_headers(call.request, call.query, total))
+
+
+async def create_category(call: Call[CategoryCreate, Nothing]) -> Reply:
+    created = await categories.create(call.pool, call.origin, call.body.model_dump())
+    return Reply(category_view(created), status=201)
+
+
+async def get_category(call: Call[Nothing, Nothing]) -> Reply:
+    return Reply(category_view(await reads.get_category(call.pool, call.path_id())))
+
+
+async def update_category(call: Call[CategoryUpdate, Nothing]) -> Reply:
+    sent = call.body.model_dump(exclude_unset=True)
+    return Reply(category_view(await categories.edit(call.pool, call.origin, call.path_id(), sent)))
+
+
+async def delete_category(call: Call[Nothing, Nothing]) -> Reply:
+    await categories.delete(call.pool, call.origin, call.path_id())
+    return Reply(status=204)
+
+
+ROUTES: tuple[Route, ...] = (
+    route("GET", "/items", list_items, "List items", query=ItemQuery, returns=list[ItemView]),
+    route(
+        "POST", "/items", create_item, "Create an item", body=ItemCreate, returns=ItemView, status=201, roles=_WRITERS
+    ),
+    route("GET", "/items/{id}", get_item, "Get an item", returns=ItemView),
+    route("PUT", "/items/{id}", update_item, "Change an item", body=ItemUpdate, returns=ItemView, roles=_WRITERS),
+    route("DELETE", "/items/{id}", delete_item, "Delete an item", status=204, roles=_WRITERS),
+    route("PUT", "/items/{id}/location", move_item, "Move an item", body=ItemMove, returns=ItemView, roles=_WRITERS),
+    route("GET", "/locations", list_locations, "List locations", query=Page, returns=list[LocationView]),
+    route(
+        "POST",
+        "/locations",
+        create_location,
+        "Create a location",
+        body=LocationCreate,
+        returns=LocationView,
+        status=201,
+        roles=_WRITERS,
+    ),
+    route("GET", "/locations/{id}", get_location, "Get a location", returns=LocationView),
+    route(
+        "PUT",
+        "/locations/{id}",
+        update_location,
+        "Change a location",
+        body=LocationUpdate,
+        returns=LocationView,
+        roles=_WRITERS,
+    ),
+    route("DELETE", "/locations/{id}", delete_location, "Delete a location", status=204, roles=_WRITERS),
+    route(
+        "POST",
+        "/locations/{id}/foremen",
+        add_foremen,
+        "Assign foremen to a location",
+        body=Foremen,
+        returns=LocationView,
+        roles=_WRITERS,
+    ),
+    route(
+        "DELETE",
+        "/locations/{id}/foremen/{user_id}",
+        remove_foreman,
+        "Take a foreman off a location",
+        status=204,
+        roles=_WRITERS,
+    ),
+    route("GET", "/categories", list_categories, "List categories", query=Page, returns=list[CategoryView]),
+    route(
+        "POST",
+        "/categories",
+        create_category,
+        "Create a category",
+        body=CategoryCreate,
+        returns=CategoryView,
+        status=201,
+        roles=_WRITERS,
+    ),
+    route("GET", "/categories/{id}", get_category, "Get a category", returns=CategoryView),
+    route(
+        "PUT",
+        "/categories/{id}",
+        update_category,
+        "Change a category",
+        body=CategoryUpdate,
+        returns=CategoryView,
+        roles=_WRITERS,
+    ),
+    route("DELETE", "/categories/{id}", delete_category, "Delete a category", status=204, roles=_WRITERS),
+)

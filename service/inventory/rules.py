@@ -1,0 +1,138 @@
+"""What items, locations and categories may become: state and command in, new state or a refusal out."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, TypedDict
+from uuid import UUID
+
+import orjson
+
+from service.platform.clock import iso
+from service.platform.errors import BadRequest, Conflict, FieldError, Forbidden, Unprocessable
+from service.stock import Item
+
+FOREMAN = "foreman"
+
+
+class LocationView(TypedDict):
+    """A location as the API shows it; `foremen` are ids of users."""
+
+    id: str
+    name: str
+    description: str | None
+    address: str | None
+    foremen: list[str]
+    created_at: str
+    updated_at: str
+
+
+class CategoryView(TypedDict):
+    """A category as the API shows it."""
+
+    id: str
+    name: str
+    description: str | None
+    parent_id: str | None
+    created_at: str
+    updated_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    id: UUID
+    name: str
+    description: str | None
+    address: str | None
+    foremen: tuple[UUID, ...]
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    id: UUID
+    name: str
+    description: str | None
+    parent_id: UUID | None
+    created_at: datetime
+    updated_at: datetime
+
+
+def location_view(location: Location) -> LocationView:
+    return {
+        "id": str(location.id),
+        "name": location.name,
+        "description": location.description,
+        "address": location.address,
+        "foremen": [str(user_id) for user_id in location.foremen],
+        "created_at": iso(location.created_at),
+        "updated_at": iso(location.updated_at),
+    }
+
+
+def category_view(category: Category) -> CategoryView:
+    return {
+        "id": str(category.id),
+        "name": category.name,
+        "description": category.description,
+        "parent_id": str(category.parent_id) if category.parent_id else None,
+        "created_at": iso(category.created_at),
+        "updated_at": iso(category.updated_at),
+    }
+
+
+def new_item(item_id: UUID, values: Mapping[str, Any], now: datetime) -> Item:
+    """`values` are all the fields that a client may set."""
+    return Item(id=item_id, reserved_quantity=0, created_at=now, updated_at=now, **_as_stored(values))
+
+
+def edited_item(item: Item, values: Mapping[str, Any]) -> Item:
+    """`values` are the fields that the client sent."""
+    return replace(item, **_as_stored(values))
+
+
+def _as_stored(values: Mapping[str, Any]) -> dict[str, Any]:
+    stored = dict(values)
+    if "attributes" in stored:
+        stored["attributes"] = orjson.dumps(stored["attributes"]).decode()
+    return stored
+
+
+def check_parent(category_id: UUID, line: Collection[UUID]) -> None:
+    """`line` is the new parent and its ancestors. Raises Unprocessable if the category is among them."""
+    if category_id in line:
+        raise Unprocessable.at("/parent_id", "a category cannot be below itself")
+
+
+def check_foremen(user_ids: Collection[UUID], roles: Mapping[UUID, str]) -> None:
+    """Raises BadRequest for ids that name nobody, Unprocessable for users who are no foremen; names each."""
+    unknown = [user_id for user_id in user_ids if user_id not in roles]
+    if unknown:
+        raise BadRequest(
+            f"no user has the id {unknown[0]}",
+            errors=[FieldError("/user_ids", f"no user has the id {user_id}") for user_id in unknown],
+        )
+    wrong = [user_id for user_id in user_ids if roles[user_id] != FOREMAN]
+    if wrong:
+        raise Unprocessable(
+            f"only users with the role foreman can be assigned, and {wrong[0]} is {roles[wrong[0]]}",
+            errors=[FieldError("/user_ids", f"{user_id} is {roles[user_id]}") for user_id in wrong],
+        )
+
+
+def check_location_unused(*, has_items: bool) -> None:
+    if has_items:
+        raise Conflict("the location still has items, so it cannot be deleted")
+
+
+def check_category_unused(*, by_items: bool, by_categories: bool) -> None:
+    if by_items:
+        raise Conflict("items are still in this category, so it cannot be deleted")
+    if by_categories:
+        raise Conflict("the category still has categories below it, so it cannot be deleted")
+
+
+def check_readable(*, readable: bool) -> None:
+    if not readable:
+        raise Forbidden("a foreman reads only the locations assigned to them")

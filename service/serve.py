@@ -1,0 +1,69 @@
+"""The API as a process."""
+
+import asyncio
+import errno
+import warnings
+
+from aiohttp import web
+from aiohttp.abc import AbstractAccessLogger
+from jwt.warnings import InsecureKeyLengthWarning
+
+from service.api.routes import REQUEST_ID
+from service.app import make_app
+from service.platform.errors import StartupError
+from service.platform.lifecycle import cancelled_by_signals, database, require_migrated
+from service.platform.logs import get_logger
+from service.platform.settings import Settings, is_weak
+
+# How long requests in flight may take to end once the process has been told to.
+GRACE_SECONDS = 20.0
+_log = get_logger(__name__)
+
+
+class AccessLogger(AbstractAccessLogger):
+    """One line a request. Neither the query nor a header is in it: both may hold secrets."""
+
+    def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
+        _log.info(
+            "request",
+            method=request.method,
+            path=request.path,
+            status=response.status,
+            ms=round(time * 1000, 1),
+            request_id=request.get(REQUEST_ID),
+        )
+
+
+async def serve(settings: Settings, host: str, port: int) -> None:
+    """Serve until SIGTERM or SIGINT, then finish the requests in flight. Port 0: a free one. Raises StartupError."""
+    if settings.jwt_secret is not None and is_weak(settings.jwt_secret.get_secret_value()):
+        # Refused in production. Said once and clearly here, and not by the library at each token.
+        _log.warning("JWT_SECRET is weak: anybody can guess it and sign in as anybody")
+        warnings.filterwarnings("ignore", category=InsecureKeyLengthWarning)
+    with cancelled_by_signals():
+        async with database(settings) as url:
+            await require_migrated(url)
+            runner = web.AppRunner(
+                make_app(settings, url), access_log_class=AccessLogger, shutdown_timeout=GRACE_SECONDS
+            )
+            try:
+                await runner.setup()
+                await _listen(runner, host, port)
+                _log.info("ready", address=_address(runner, host))
+                await asyncio.Event().wait()
+            finally:
+                await runner.cleanup()
+
+
+async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise StartupError(f"port {port} on {host} is in use; choose another with --port") from None
+        raise StartupError(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
+
+
+def _address(runner: web.AppRunner, host: str) -> str:
+    port = runner.addresses[0][1]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

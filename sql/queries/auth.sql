@@ -1,0 +1,75 @@
+-- name: insert_user
+insert into users (username, email, full_name, role, password_hash)
+values (:username, :email, :full_name, :role, :password_hash)
+returning id, username, email, full_name, role, status, created_at, updated_at;
+
+-- name: user_by_id
+select id, username, email, full_name, role, status, created_at, updated_at
+  from users
+ where id = :id;
+
+-- name: find_login
+-- A user name holds no @ and an e-mail address does, so that at most one row is found.
+select id, password_hash
+  from users
+ where lower(username) = lower(:identifier) or lower(email) = lower(:identifier);
+
+-- name: lock_login
+-- Not for update: sessions that refer to the row can be written meanwhile.
+select id, username, email, full_name, role, status, created_at, updated_at, password_hash
+  from users
+ where id = :id
+   for no key update;
+
+-- name: set_password_hash
+update users set password_hash = :password_hash where id = :id;
+
+-- name: insert_session
+insert into sessions (user_id, expires_at, user_agent, ip_address, device_info)
+values (:user_id, now() + :lifetime::interval, :user_agent, :ip_address, :device_info)
+returning id, expires_at;
+
+-- name: session
+select s.id as session_id, s.expires_at, s.ended_at is not null as ended, s.expires_at <= now() as expired,
+       s.refresh_generation as generation, u.status = 'active' as user_active,
+       u.id as user_id, u.username, u.email, u.full_name, u.role
+  from sessions s
+  join users u on u.id = s.user_id
+ where s.id = :session_id and s.user_id = :user_id;
+
+-- name: lock_session
+-- clock_timestamp, not now: the row may have been waited for.
+select s.ended_at is not null as ended, s.expires_at <= clock_timestamp() as expired,
+       s.refresh_generation as generation, u.status = 'active' as user_active,
+       u.id, u.username, u.email, u.full_name, u.role, u.status, u.created_at, u.updated_at
+  from sessions s
+  join users u on u.id = s.user_id
+ where s.id = :session_id and s.user_id = :user_id
+   for no key update of s;
+
+-- name: rotate_session
+update sessions
+   set refresh_generation = refresh_generation + 1, last_used_at = now(), expires_at = now() + :lifetime::interval
+ where id = :session_id
+returning refresh_generation;
+
+-- name: end_session
+update sessions
+   set ended_at = now(), end_reason = :reason
+ where id = :session_id and ended_at is null
+returning id;
+
+-- name: end_sessions
+-- In the order of their ids, so that two of these never wait for each other.
+with locked as (
+  select id
+    from sessions
+   where user_id = :user_id and ended_at is null and expires_at > now()
+   order by id
+     for no key update
+)
+update sessions
+   set ended_at = now(), end_reason = :reason
+  from locked
+ where sessions.id = locked.id
+returning sessions.id;

@@ -1,0 +1,44 @@
+-- name: count_all
+select count(*) from categories;
+
+-- name: list_all
+select id, name, description, parent_id, created_at, updated_at
+  from categories
+ order by id
+offset :skip limit :limit;
+
+-- name: get
+select id, name, description, parent_id, created_at, updated_at from categories where id = :id;
+
+-- name: lock_tree
+-- Two changes of parents at once could close a circle that neither of them sees. Reads, and items that name a category, go on.
+lock table categories in share row exclusive mode;
+
+-- name: lock
+select id, name, description, parent_id, created_at, updated_at from categories where id = :id for update;
+
+-- name: with_ancestors
+with recursive line (id) as (
+  select :id::uuid
+   union
+  select parent_id from categories join line using (id) where parent_id is not null
+)
+select id from line;
+
+-- name: insert
+insert into categories (id, name, description, parent_id)
+values (:id, :name, :description, :parent_id)
+returning id, name, description, parent_id, created_at, updated_at;
+
+-- name: update
+update categories
+   set name = :name, description = :description, parent_id = :parent_id, updated_at = clock_timestamp()
+ where id = :id
+returning id, name, description, parent_id, created_at, updated_at;
+
+-- name: is_used
+select exists (select from items where category_id = :id) as by_items,
+       exists (select from categories where parent_id = :id) as by_categories;
+
+-- name: delete
+delete from categories where id = :id;

@@ -1,0 +1,71 @@
+"""Somebody who asks the API, and what the mutations left in the database."""
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import asyncpg
+import orjson
+from multidict import CIMultiDictProxy
+
+from tests.integration.conftest import Api, Token
+
+Database: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    body: Any
+    headers: CIMultiDictProxy[str]
+
+    @property
+    def pointers(self) -> list[str]:
+        return [error["pointer"] for error in self.body["errors"]]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """`body` is sent as JSON; bytes go as they are."""
+
+    api: Api
+    token: Token
+
+    async def ask(self, method: str, path: str, body: Any = None, **query: str) -> Answer:
+        headers = dict(self.token.headers)
+        data = None
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            data = body if isinstance(body, bytes) else orjson.dumps(body)
+        async with self.api.request(method, f"/api/v1{path}", data=data, headers=headers, params=query) as response:
+            raw = await response.read()
+            return Answer(response.status, orjson.loads(raw) if raw else None, response.headers)
+
+    async def get(self, path: str, **query: str) -> Answer:
+        return await self.ask("GET", path, **query)
+
+    async def post(self, path: str, body: Any) -> Answer:
+        return await self.ask("POST", path, body)
+
+    async def put(self, path: str, body: Any) -> Answer:
+        return await self.ask("PUT", path, body)
+
+    async def delete(self, path: str) -> Answer:
+        return await self.ask("DELETE", path)
+
+    async def make(self, path: str, **fields: Any) -> Any:
+        """The object that a POST creates."""
+        answer = await self.post(path, fields)
+        assert answer.status == 201, answer.body
+        return answer.body
+
+
+async def take_events(connection: Database) -> list[tuple[str, str]]:
+    """Type and data, as stored, of the events in the outbox, in order. They are gone from it then."""
+    rows = await connection.fetch("select type, data from outbox order by seq")
+    await connection.execute("delete from outbox")
+    return [(row["type"], row["data"]) for row in rows]
+
+
+def stored(event_type: str, **data: Any) -> tuple[str, str]:
+    """An event as `take_events` gives it: compact, keys in this order."""
+    return event_type, orjson.dumps(data).decode()

@@ -1,0 +1,97 @@
+"""The command line, as processes."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "service"]
+PASSWORD = "correct horse battery staple"
+BOSS = ["users", "create", "--username", "boss", "--email", "boss@example.org", "--full-name", "The Boss"]
+TIMEOUT = 60
+
+
+async def run(*arguments: str, given: str = "") -> tuple[int | None, str, str]:
+    """Exit code, standard output and standard error."""
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND,
+        *arguments,
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        output, errors = await asyncio.wait_for(process.communicate(given.encode()), TIMEOUT)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+    return process.returncode, output.decode(), errors.decode()
+
+
+async def refusal(*arguments: str, given: str = "") -> str:
+    """The one line of a command that cannot do what it should."""
+    code, output, errors = await run(*arguments, given=given)
+    assert (code, output) == (2, "")
+    assert errors.endswith("\n")
+    (line,) = errors.splitlines()
+    assert line.startswith("jossiedb: ")
+    return line
+
+
+class Server:
+    """`jossiedb serve`, ready: its address, its process, and its log when it has ended."""
+
+    def __init__(self, process: asyncio.subprocess.Process, address: str, lines: list[str]) -> None:
+        self.process, self.address, self._lines = process, address, lines
+
+    async def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        assert self.process.stderr is not None
+        self.process.send_signal(number)
+        self._lines += (await asyncio.wait_for(self.process.stderr.read(), TIMEOUT)).decode().splitlines()
+        return await self.process.wait()
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        return [orjson.loads(line) for line in self._lines]
+
+
+@asynccontextmanager
+async def serving(*arguments: str) -> AsyncIterator[Server]:
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, "serve", "--port", "0", *arguments, cwd=ROOT, stderr=subprocess.PIPE
+    )
+    try:
+        lines: list[str] = []
+        assert process.stderr is not None
+        while True:
+            line = (await asyncio.wait_for(process.stderr.readline(), TIMEOUT)).decode()
+            assert line, lines
+            lines.append(line)
+            record = orjson.loads(line)
+            if record["event"] == "ready":
+                break
+        yield Server(process, record["address"], lines)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+@asynccontextmanager
+async def started(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(*COMMAND, *arguments, cwd=ROOT, stderr=subprocess.PIPE)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()

@@ -1,0 +1,96 @@
+"""The API over HTTP, and people to ask it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import orjson
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from service.app import make_app
+from service.auth.tokens import Tokens
+from service.platform.settings import Settings
+
+Api = TestClient[web.Request, web.Application]
+
+
+class Token(str):
+    """A bearer token that knows whose it is; `headers` are what a request sends."""
+
+    user_id: UUID
+    session_id: UUID
+    username: str
+    role: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self}"}
+
+
+SignUp = Callable[[str], Awaitable[Token]]
+Outbox = Callable[[], Awaitable[list[tuple[str, dict[str, Any]]]]]
+SomebodyWaits = Callable[[], Awaitable[None]]
+
+
+@pytest.fixture
+async def api(settings: Settings, database_url: str) -> AsyncIterator[Api]:
+    """A client of the API, which serves on a port of its own with the test's database."""
+    async with TestClient(TestServer(make_app(settings, database_url))) as client:
+        yield client
+
+
+@pytest.fixture
+async def sign_up(settings: Settings, connection: "asyncpg.Connection[asyncpg.Record]") -> SignUp:
+    """`await sign_up("foreman")` is a token of a new user of that role, who has no password.
+
+    Nothing is written to the outbox: what a test finds there comes from what it does itself.
+    """
+    tokens = Tokens.of(settings)
+
+    async def sign_up(role: str = "worker") -> Token:
+        number = await connection.fetchval("select count(*) from users")
+        username = f"{role}{number}"
+        user_id = await connection.fetchval(
+            "insert into users (username, email, full_name, role, password_hash) values ($1, $2, $3, $4, '!') returning id",
+            username,
+            f"{username}@example.org",
+            username.title(),
+            role,
+        )
+        session_id = await connection.fetchval(
+            "insert into sessions (user_id, expires_at) values ($1, now() + interval '1 day') returning id", user_id
+        )
+        token = Token(tokens.access(user_id, session_id))
+        token.user_id, token.session_id, token.username, token.role = user_id, session_id, username, role
+        return token
+
+    return sign_up
+
+
+@pytest.fixture
+def outbox(connection: "asyncpg.Connection[asyncpg.Record]") -> Outbox:
+    """`await outbox()` is the type and data of the events in the outbox, in the order in which they were written."""
+
+    async def outbox() -> list[tuple[str, dict[str, Any]]]:
+        rows = await connection.fetch("select type, data from outbox order by seq")
+        return [(row["type"], orjson.loads(row["data"])) for row in rows]
+
+    return outbox
+
+
+@pytest.fixture
+def somebody_waits(connection: "asyncpg.Connection[asyncpg.Record]") -> SomebodyWaits:
+    """`await somebody_waits()` returns when another connection waits for a lock, one that `connection` holds, say."""
+    waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+
+    async def somebody_waits() -> None:
+        while not await connection.fetchval(waiting):
+            # Within a transaction the view stays as it was when first read.
+            await connection.execute("select pg_stat_clear_snapshot()")
+            await asyncio.sleep(0.01)
+
+    return somebody_waits

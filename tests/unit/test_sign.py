@@ -1,0 +1,46 @@
+import base64
+import hashlib
+import hmac
+import time
+
+from hypothesis import given
+from hypothesis import strategies as st
+from standardwebhooks.webhooks import Webhook
+
+from service.platform.canonical import dumps
+from service.platform.sign import new_secret, sign_data, sign_message
+
+
+def test_gives_the_published_vector() -> None:
+    signature = sign_message(
+        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}'
+    )
+    assert signature == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00")))
+def test_the_published_library_accepts_it(text: str) -> None:
+    secret, now, body = new_secret(), int(time.time()), dumps({"text": text}).encode()
+    headers = {
+        "webhook-id": "msg",
+        "webhook-timestamp": str(now),
+        "webhook-signature": sign_message(secret, "msg", now, body),
+    }
+    Webhook(secret).verify(body, headers)
+
+
+def test_the_older_signature_has_the_whole_secret_string_as_its_key() -> None:
+    secret, data = new_secret(), '{"name":"½ 漢字"}'.encode()
+    assert sign_data(secret, data) == hmac.new(secret.encode(), data, hashlib.sha256).hexdigest()
+
+
+def test_a_secret_that_is_not_base64_is_its_own_key() -> None:
+    key, signed = b"not base64!", b"msg.1.{}"
+    expected = hmac.new(key, signed, hashlib.sha256).digest()
+    assert sign_message(key.decode(), "msg", 1, b"{}") == "v1," + base64.b64encode(expected).decode()
+
+
+def test_secrets_are_32_random_bytes() -> None:
+    secrets = {new_secret() for _ in range(100)}
+    assert len(secrets) == 100
+    assert all(secret.startswith("whsec_") and len(secret) == len("whsec_") + 44 for secret in secrets)
