@@ -1,0 +1,180 @@
+"""What changes webhooks; each command is one transaction."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from uuid import UUID
+
+import asyncpg
+import orjson
+
+from service.api.call import Principal
+from service.mutation import Origin, mutation
+from service.platform import sign
+from service.platform.db import Pool
+from service.platform.errors import BadRequest, FieldError, Forbidden, NotFound
+from service.platform.ids import new_id
+from service.platform.queries import Connection, Statement, load
+from service.platform.settings import Settings
+from service.platform.vault import Vault
+from service.webhooks.bodies import CreateWebhook, Filters, UpdateWebhook
+from service.webhooks.rules import UnknownMasked, unmask
+from service.webhooks.shapes import Created, Detail, audited, detail, statistics
+
+_SQL = load("webhooks")
+ENTITY = "webhook"
+
+
+async def create(
+    pool: Pool, vault: Vault, settings: Settings, owner: Principal, origin: Origin, wanted: CreateWebhook
+) -> Created:
+    """A new webhook with its secret, which nothing shows again."""
+    _check_scheme(settings, wanted.url)
+    webhook_id = new_id()
+    secret = sign.new_secret()
+    headers = _resolve_headers(wanted.headers or {}, {})
+    policy = wanted.retryPolicy
+    async with mutation(pool, origin, "create") as change:
+        row = await _SQL.insert.fetchrow(
+            change.connection,
+            id=webhook_id,
+            owner_id=owner.user_id,
+            url=wanted.url,
+            events=wanted.events,
+            **await _filters(change.connection, wanted.filters),
+            secret_sealed=vault.seal(secret.encode(), webhook_id.bytes),
+            headers_sealed=_seal_headers(vault, webhook_id, headers),
+            max_retries=_given(policy and policy.maxRetries, settings.webhook_max_retries),
+            retry_delay_ms=_given(policy and policy.retryDelay, settings.webhook_retry_delay),
+            timeout_ms=_given(wanted.timeout, settings.webhook_timeout),
+        )
+        assert row is not None
+        change.audit(ENTITY, webhook_id, None, audited(row, headers))
+    return {**detail(row, headers, statistics(None)), "secret": secret}
+
+
+async def update(
+    pool: Pool,
+    vault: Vault,
+    settings: Settings,
+    user: Principal,
+    origin: Origin,
+    webhook_id: UUID,
+    wanted: UpdateWebhook,
+) -> Detail:
+    """The webhook with what was given changed. Made active, it is looked at at once by a relay."""
+    given = wanted.model_fields_set
+    if wanted.url is not None:
+        _check_scheme(settings, wanted.url)
+    async with mutation(pool, origin, "update") as change:
+        before = own(await _SQL.lock.fetchrow(change.connection, id=webhook_id), user)
+        kept = open_headers(vault, before)
+        headers = _resolve_headers(wanted.headers or {}, kept) if "headers" in given else kept
+        filters = (
+            await _filters(change.connection, wanted.filters)
+            if "filters" in given
+            else {name: before[name] for name in ("filter_locations", "filter_categories", "min_stock_threshold")}
+        )
+        policy = wanted.retryPolicy
+        row = await _SQL.update.fetchrow(
+            change.connection,
+            id=webhook_id,
+            url=_given(wanted.url, before["url"]),
+            events=_given(wanted.events, before["events"]),
+            active=_given(wanted.active, before["active"]),
+            **filters,
+            headers_sealed=_seal_headers(vault, webhook_id, headers)
+            if "headers" in given
+            else before["headers_sealed"],
+            max_retries=_given(policy and policy.maxRetries, before["max_retries"]),
+            retry_delay_ms=_given(policy and policy.retryDelay, before["retry_delay_ms"]),
+            timeout_ms=_given(wanted.timeout, before["timeout_ms"]),
+            discard=wanted.pending == "discard",
+        )
+        assert row is not None
+        if wanted.active:
+            await _SQL.wake_lane.execute(change.connection, webhook_id=webhook_id)
+        change.audit(ENTITY, webhook_id, audited(before, kept), audited(row, headers))
+        counted = await _SQL.statistics.fetchrow(change.connection, ids=[webhook_id])
+    return detail(row, headers, statistics(counted))
+
+
+async def delete(pool: Pool, user: Principal, origin: Origin, webhook_id: UUID) -> None:
+    """Gone at once. What was pending is ended by a relay, in batches."""
+    async with mutation(pool, origin, "delete") as change:
+        row = own(await _SQL.lock.fetchrow(change.connection, id=webhook_id), user)
+        await _SQL.delete.execute(change.connection, id=webhook_id)
+        await _SQL.wake_lane.execute(change.connection, webhook_id=webhook_id)
+        # The headers stay sealed: a webhook whose key was lost can still be removed.
+        change.audit(ENTITY, webhook_id, audited(row, None), None)
+
+
+def own(row: asyncpg.Record | None, user: Principal) -> asyncpg.Record:
+    """The row, if the user may manage this webhook. Raises NotFound, Forbidden."""
+    if row is None:
+        raise NotFound("there is no webhook with this id")
+    if row["owner_id"] != user.user_id and not user.is_admin:
+        raise Forbidden("this webhook belongs to another user")
+    return row
+
+
+def open_headers(vault: Vault, row: asyncpg.Record) -> dict[str, str]:
+    """Custom headers with their values."""
+    if row["headers_sealed"] is None:
+        return {}
+    headers: dict[str, str] = orjson.loads(vault.open(row["headers_sealed"], row["id"].bytes))
+    return headers
+
+
+def _seal_headers(vault: Vault, webhook_id: UUID, headers: Mapping[str, str]) -> bytes | None:
+    return vault.seal(orjson.dumps(headers), webhook_id.bytes) if headers else None
+
+
+def _resolve_headers(given: Mapping[str, str], kept: Mapping[str, str]) -> dict[str, str]:
+    try:
+        return unmask(given, kept)
+    except UnknownMasked as error:
+        raise _invalid([FieldError(f"/headers/{error.name}", str(error))]) from None
+    except ValueError as error:
+        raise _invalid([FieldError("/headers", str(error))]) from None
+
+
+def _check_scheme(settings: Settings, url: str) -> None:
+    if settings.webhook_https_only and not url.startswith("https:"):
+        raise _invalid([FieldError("/url", "must begin with https://")])
+
+
+async def _filters(connection: Connection, wanted: Filters | None) -> dict[str, object]:
+    """The columns that hold the filters. Raises BadRequest for each id that does not exist."""
+    wanted = wanted or Filters()
+    locations, categories = wanted.locations or [], wanted.categories or []
+    unknown = [
+        *await _unknown(connection, _SQL.known_locations, "locations", locations),
+        *await _unknown(connection, _SQL.known_categories, "categories", categories),
+    ]
+    if unknown:
+        raise _invalid(unknown)
+    return {
+        "filter_locations": list(dict.fromkeys(locations)),
+        "filter_categories": list(dict.fromkeys(categories)),
+        "min_stock_threshold": wanted.minStockThreshold,
+    }
+
+
+async def _unknown(connection: Connection, known: Statement, name: str, ids: Sequence[UUID]) -> Iterable[FieldError]:
+    if not ids:
+        return []
+    found = {row["id"] for row in await known.fetch(connection, ids=ids)}
+    return [
+        FieldError(f"/filters/{name}/{number}", "there is none with this id")
+        for number, wanted in enumerate(ids)
+        if wanted not in found
+    ]
+
+
+def _invalid(errors: Sequence[FieldError]) -> BadRequest:
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return BadRequest(f"{errors[0].pointer}: {errors[0].detail}{more}", errors=errors)
+
+
+def _given(value: object, otherwise: object) -> object:
+    """`value`, where the caller gave one."""
+    return otherwise if value is None else value

@@ -1,0 +1,96 @@
+"""What became of a webhook's events, and their manual retry."""
+
+from typing import Literal
+from uuid import UUID
+
+from service.api.call import Principal
+from service.mutation import Origin, mutation
+from service.platform.db import Pool
+from service.platform.errors import Conflict, NotFound
+from service.platform.queries import Connection, load
+from service.webhooks.commands import ENTITY, own
+from service.webhooks.shapes import EventsReply, Retried, Stats, delivery, statistics
+
+_SQL = load("webhooks")
+Status = Literal["pending", "success", "failed"]
+
+
+async def list_deliveries(
+    pool: Pool, user: Principal, webhook_id: UUID, ttl_seconds: int, *, status: Status | None, skip: int, limit: int
+) -> EventsReply:
+    """A page, newest event first. The total is that of the same moment."""
+    async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        own(await _SQL.get.fetchrow(connection, id=webhook_id), user)
+        current = await _current(connection, webhook_id, ttl_seconds)
+        rows = await _SQL.list_deliveries.fetch(
+            connection,
+            webhook_id=webhook_id,
+            ttl_seconds=ttl_seconds,
+            skip=skip,
+            limit=limit,
+            **{f"with_{name}": status in {None, name} for name in current},
+        )
+    total = sum(count for name, count in current.items() if status in {None, name})
+    return {"events": [delivery(row) for row in rows], "total": total, "skip": skip, "limit": limit}
+
+
+async def stats(pool: Pool, user: Principal, webhook_id: UUID, ttl_seconds: int) -> Stats:
+    async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        own(await _SQL.get.fetchrow(connection, id=webhook_id), user)
+        lifetime = statistics(await _SQL.statistics.fetchrow(connection, ids=[webhook_id]))
+        current = await _current(connection, webhook_id, ttl_seconds)
+    return {
+        "totalEvents": lifetime["totalEvents"],
+        "successfulDeliveries": lifetime["successfulDeliveries"],
+        "failedDeliveries": lifetime["failedDeliveries"],
+        "successCount": current["success"],
+        "failedCount": current["failed"],
+        "pendingCount": current["pending"],
+        "successRate": lifetime["successRate"],
+        "lastDelivery": lifetime["lastDelivery"],
+        "lastFailure": lifetime["lastFailure"],
+    }
+
+
+async def retry(
+    pool: Pool, user: Principal, origin: Origin, webhook_id: UUID, event_id: UUID, ttl_seconds: int
+) -> Retried:
+    """Puts a delivery that ended back into the queue, with a fresh retry policy. Raises NotFound, Conflict."""
+    async with mutation(pool, origin, "retry") as change:
+        webhook = own(await _SQL.lock.fetchrow(change.connection, id=webhook_id), user)
+        found = await _SQL.find_delivery.fetchrow(
+            change.connection, webhook_id=webhook_id, event_id=event_id, ttl_seconds=ttl_seconds
+        )
+        if found is None or not (found["pending"] or found["attempted"]):
+            raise NotFound("this webhook has no event with this id, or it has been dropped from the history")
+        if found["pending"]:
+            raise Conflict("this event is pending: it will be sent without a retry")
+        if found["expired"]:
+            raise Conflict("this event is older than the history reaches and cannot be sent again")
+        if found["position"] <= webhook["discard_through"] and not await _SQL.end_discard.fetchval(
+            change.connection, webhook_id=webhook_id
+        ):
+            raise Conflict("what was pending is still being discarded; try again in a moment")
+        attempts = await _SQL.put_back.fetchval(
+            change.connection, webhook_id=webhook_id, position=found["position"], event_at=found["event_at"]
+        )
+        if attempts is None:
+            # A relay ended it, or took it up, since it was looked at.
+            raise Conflict("this event's delivery is changing; look at it again")
+        await _SQL.wake_lane.execute(change.connection, webhook_id=webhook_id)
+        change.audit(ENTITY, webhook_id, None, {"eventId": event_id})
+    return {
+        "id": str(event_id),
+        "eventType": found["event_type"],
+        "deliveryStatus": "pending",
+        "deliveryAttempts": attempts,
+        "message": "The event has been queued for delivery"
+        if webhook["active"]
+        else "The event has been queued and will be sent when the webhook is active",
+    }
+
+
+async def _current(connection: Connection, webhook_id: UUID, ttl_seconds: int) -> dict[str, int]:
+    row = await _SQL.current.fetchrow(connection, webhook_id=webhook_id, ttl_seconds=ttl_seconds)
+    assert row is not None
+    return {"pending": row["pending"], "success": row["success"], "failed": row["failed"]}

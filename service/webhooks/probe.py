@@ -1,0 +1,56 @@
+"""A test of a webhook: one attempt that a relay makes and this process waits for."""
+
+import asyncio
+from http import HTTPStatus
+from uuid import UUID
+
+import asyncpg
+
+from service.api.call import Principal
+from service.mutation import Origin, mutation
+from service.platform.db import Pool
+from service.platform.queries import load
+from service.webhooks.commands import ENTITY, own
+from service.webhooks.shapes import TestResult
+
+_SQL = load("webhooks")
+# What a relay may need on top of the webhook's own timeout to take the test up and to report.
+GRACE_MS = 5000
+_FIRST_LOOK_SECONDS = 0.01
+_SLOWEST_LOOK_SECONDS = 0.2
+
+
+async def test(pool: Pool, user: Principal, origin: Origin, webhook_id: UUID) -> TestResult:
+    """What the receiver answered, or why there is no answer."""
+    async with mutation(pool, origin, "test") as change:
+        webhook = own(await _SQL.lock.fetchrow(change.connection, id=webhook_id), user)
+        wait_ms = webhook["timeout_ms"] + GRACE_MS
+        test_id = await _SQL.insert_test.fetchval(change.connection, webhook_id=webhook_id, wait_ms=wait_ms)
+        await _SQL.wake_lane.execute(change.connection, webhook_id=webhook_id)
+        change.audit(ENTITY, webhook_id, None, None)
+    # No connection is held between two looks: many may wait.
+    pause = _FIRST_LOOK_SECONDS
+    while True:
+        row = await _SQL.read_test.fetchrow(pool, id=test_id)
+        assert row is not None
+        if row["finished"]:
+            return _answered(row)
+        if row["expired"]:
+            return _unanswered(row, wait_ms)
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.5, _SLOWEST_LOOK_SECONDS)
+
+
+def _answered(row: asyncpg.Record) -> TestResult:
+    status: int | None = row["status"]
+    error: str | None = row["error"]
+    if error is None and status is not None and HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+        return {"success": True, "statusCode": status, "message": f"The receiver answered {status}"}
+    message = f"The receiver answered {status}" if status is not None else "The receiver did not answer"
+    return {"success": False, "statusCode": status, "message": message, "error": error or message}
+
+
+def _unanswered(row: asyncpg.Record, wait_ms: int) -> TestResult:
+    within = f"within {wait_ms / 1000:g} s"
+    error = f"a relay took the test and did not report {within}" if row["claimed"] else f"no relay answered {within}"
+    return {"success": False, "statusCode": None, "message": "The webhook could not be tested", "error": error}

@@ -1,0 +1,169 @@
+"""What a webhook may be: pure checks of what its owner gives, each raising ValueError with a sentence for them."""
+
+import re
+from collections.abc import Mapping
+from ipaddress import IPv6Address
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+from yarl import URL
+
+from service.events import CATALOGUE
+
+MAX_URL_CHARS = 2048
+MAX_HEADERS = 50
+MAX_HEADER_NAME_CHARS = 128
+MAX_HEADER_VALUE_CHARS = 4096
+# Many receivers take 8 or 16 KiB of headers in all, and the relay adds its own.
+MAX_HEADERS_CHARS = 8192
+# What stands for a header's value wherever a webhook is shown.
+MASK = "[set]"
+
+# Characters of RFC 3986. A URL of only these is kept as it was given; others are encoded as a browser would.
+_PLAIN_URL = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+")
+_UNSAFE = re.compile(r"[\x00-\x20\x7f-\xa0\\]|\s")
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST = re.compile(rf"(?=.{{1,254}}\Z){_LABEL}(?:\.{_LABEL})*\.?")
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_PRINTABLE = re.compile(r"[\x20-\x7e\xa1-\xff]*")
+_SET_BY_THE_RELAY = frozenset(
+    {
+        "accept-encoding",
+        "content-type",
+        "user-agent",
+        "webhook-id",
+        "webhook-signature",
+        "webhook-timestamp",
+        "x-event-type",
+        "x-webhook-id",
+        "x-webhook-signature",
+    }
+)
+# They frame the message or concern one connection; another value than the transport's would break the exchange.
+_OF_THE_CONNECTION = frozenset(
+    {"connection", "content-length", "expect", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
+)
+
+
+def check_event_type(name: str) -> str:
+    if name not in CATALOGUE:
+        raise ValueError(f"is not an event type; there are {', '.join(CATALOGUE)}")
+    return name
+
+
+def check_distinct(names: list[str]) -> list[str]:
+    if len(set(names)) < len(names):
+        raise ValueError("names an event type twice")
+    return names
+
+
+def check_url(text: str) -> str:
+    """The URL as it is stored: ASCII, without a fragment."""
+    if _UNSAFE.search(text):
+        raise ValueError("holds white space, a control character or a backslash; encode it")
+    try:
+        parts = _split(text)
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"is not a valid URL: {error}") from None
+    if parts.scheme not in {"http", "https"}:
+        raise ValueError("must begin with http:// or https://")
+    if "@" in parts.netloc:
+        raise ValueError("holds a login; put it into a header such as Authorization instead")
+    if not parts.hostname:
+        raise ValueError("has no host")
+    if port == 0:
+        raise ValueError("is not a valid URL: port 0 cannot be connected to")
+    _check_host(parts.hostname)
+    url = urlunsplit(parts._replace(fragment=""))
+    if len(url) > MAX_URL_CHARS:
+        raise ValueError(f"may have at most {MAX_URL_CHARS} characters")
+    return url
+
+
+def _split(text: str) -> SplitResult:
+    if _PLAIN_URL.fullmatch(text):
+        return urlsplit(text)
+    parts = urlsplit(text)
+    if "@" in parts.netloc:
+        return parts
+    return urlsplit(str(URL(text)))
+
+
+def _check_host(host: str) -> None:
+    if ":" in host:
+        if "%" in host:
+            raise ValueError("has an address with a zone, which means something on one machine only")
+        try:
+            IPv6Address(host)
+        except ValueError:
+            raise ValueError("has a host that is not a valid address") from None
+    elif not _HOST.fullmatch(host):
+        raise ValueError("has a host that is not a valid name")
+
+
+def check_header_name(name: str) -> str:
+    lower = name.lower()
+    if not _TOKEN.fullmatch(name):
+        raise ValueError("is not a valid header name")
+    if len(name) > MAX_HEADER_NAME_CHARS:
+        raise ValueError(f"may have at most {MAX_HEADER_NAME_CHARS} characters")
+    if lower in _SET_BY_THE_RELAY:
+        raise ValueError("is set by the sender of webhooks and cannot be given")
+    if lower in _OF_THE_CONNECTION or lower.startswith("proxy-"):
+        raise ValueError("concerns the connection and cannot be given")
+    return name
+
+
+def check_header_value(value: str) -> str:
+    """Never shows the value: it may be a password."""
+    if len(value) > MAX_HEADER_VALUE_CHARS:
+        raise ValueError(f"may have at most {MAX_HEADER_VALUE_CHARS} characters")
+    if not _PRINTABLE.fullmatch(value):
+        raise ValueError("may hold printable Latin-1 characters only: no line break, no control character")
+    if value != value.strip(" "):
+        raise ValueError("may not begin or end with a space")
+    return value
+
+
+def check_headers(headers: dict[str, str]) -> dict[str, str]:
+    if len(headers) > MAX_HEADERS:
+        raise ValueError(f"may have at most {MAX_HEADERS} entries, and these are {len(headers)}")
+    if len({name.lower() for name in headers}) < len(headers):
+        raise ValueError("names a header twice; case does not matter in them")
+    size = sum(len(name) + len(value) for name, value in headers.items())
+    if size > MAX_HEADERS_CHARS:
+        raise ValueError(f"may have at most {MAX_HEADERS_CHARS} characters together, and these have {size}")
+    return headers
+
+
+class UnknownMasked(ValueError):
+    """A value is the mask, and there is no value that it could stand for. `name` is the header's."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"has the value {MASK}, which stands for one that is kept, and none is")
+        self.name = name
+
+
+def unmask(given: Mapping[str, str], kept: Mapping[str, str]) -> dict[str, str]:
+    """`given`, with each masked value replaced by the kept one of the same name, in any case. Raises UnknownMasked, and
+    ValueError where the whole is too much."""
+    values = {name.lower(): value for name, value in kept.items()}
+    headers = {}
+    for name, value in given.items():
+        if value != MASK:
+            headers[name] = value
+        elif name.lower() in values:
+            headers[name] = values[name.lower()]
+        else:
+            raise UnknownMasked(name)
+    return check_headers(headers)
+
+
+def mask(headers: Mapping[str, str]) -> dict[str, str]:
+    return dict.fromkeys(headers, MASK)
+
+
+def success_rate(succeeded: int, failed: int) -> str:
+    """Per cent of the deliveries that ended, with two decimals; `0.00` where none has."""
+    ended = succeeded + failed
+    return f"{100 * succeeded / ended:.2f}" if ended else "0.00"

@@ -1,0 +1,196 @@
+"""How webhooks and their deliveries are shown. Keys are the wire's."""
+
+from collections.abc import Mapping
+from typing import NotRequired, TypedDict
+
+import asyncpg
+import orjson
+
+from service.platform.clock import iso, iso_or_none
+from service.webhooks.rules import mask, success_rate
+
+
+class FiltersView(TypedDict):
+    locations: list[str]
+    categories: list[str]
+    minStockThreshold: int | None
+
+
+class RetryPolicyView(TypedDict):
+    maxRetries: int
+    retryDelay: int
+
+
+class Statistics(TypedDict):
+    """Of all deliveries that ever ended."""
+
+    totalEvents: int
+    successfulDeliveries: int
+    failedDeliveries: int
+    successRate: str
+    lastDelivery: str | None
+    lastFailure: str | None
+
+
+class Summary(TypedDict):
+    id: str
+    url: str
+    events: list[str]
+    active: bool
+    filters: FiltersView
+    statistics: Statistics
+    createdAt: str
+    updatedAt: str
+
+
+class Detail(Summary):
+    headers: dict[str, str]
+    retryPolicy: RetryPolicyView
+    timeout: int
+
+
+class Created(Detail):
+    secret: str
+
+
+class HttpResponse(TypedDict):
+    statusCode: int
+    body: str
+
+
+class DeliveryView(TypedDict):
+    id: str
+    eventType: str
+    data: object
+    deliveryStatus: str
+    deliveryAttempts: int
+    lastAttempt: str | None
+    nextRetry: str | None
+    httpResponse: HttpResponse | None
+    error: str | None
+    createdAt: str
+
+
+class Stats(TypedDict):
+    totalEvents: int
+    successfulDeliveries: int
+    failedDeliveries: int
+    successCount: int
+    failedCount: int
+    pendingCount: int
+    successRate: str
+    lastDelivery: str | None
+    lastFailure: str | None
+
+
+class TestResult(TypedDict):
+    success: bool
+    statusCode: int | None
+    message: str
+    error: NotRequired[str]
+
+
+class Retried(TypedDict):
+    id: str
+    eventType: str
+    deliveryStatus: str
+    deliveryAttempts: int
+    message: str
+
+
+class CreatedReply(TypedDict):
+    webhook: Created
+    message: str
+
+
+class ListReply(TypedDict):
+    webhooks: list[Summary]
+
+
+class GetReply(TypedDict):
+    webhook: Detail
+
+
+class UpdateReply(TypedDict):
+    webhook: Detail
+    message: str
+
+
+class EventsReply(TypedDict):
+    events: list[DeliveryView]
+    total: int
+    skip: int
+    limit: int
+
+
+class RetryReply(TypedDict):
+    event: Retried
+
+
+class StatsReply(TypedDict):
+    stats: Stats
+
+
+def statistics(row: asyncpg.Record | None) -> Statistics:
+    """None: nothing has ended yet."""
+    succeeded, failed = (row["succeeded"], row["failed"]) if row else (0, 0)
+    return {
+        "totalEvents": succeeded + failed,
+        "successfulDeliveries": succeeded,
+        "failedDeliveries": failed,
+        "successRate": success_rate(succeeded, failed),
+        "lastDelivery": iso_or_none(row["last_delivery"]) if row else None,
+        "lastFailure": iso_or_none(row["last_failure"]) if row else None,
+    }
+
+
+def summary(row: asyncpg.Record, counted: Statistics) -> Summary:
+    return {
+        "id": str(row["id"]),
+        "url": row["url"],
+        "events": row["events"],
+        "active": row["active"],
+        "filters": {
+            "locations": [str(place) for place in row["filter_locations"]],
+            "categories": [str(category) for category in row["filter_categories"]],
+            "minStockThreshold": row["min_stock_threshold"],
+        },
+        "statistics": counted,
+        "createdAt": iso(row["created_at"]),
+        "updatedAt": iso(row["updated_at"]),
+    }
+
+
+def detail(row: asyncpg.Record, headers: Mapping[str, str], counted: Statistics) -> Detail:
+    return {
+        **summary(row, counted),
+        "headers": mask(headers),
+        "retryPolicy": {"maxRetries": row["max_retries"], "retryDelay": row["retry_delay_ms"]},
+        "timeout": row["timeout_ms"],
+    }
+
+
+def audited(row: asyncpg.Record, headers: Mapping[str, str] | None) -> dict[str, object]:
+    """What the audit trail keeps: all but the secret, the headers' values and what is counted. None: nobody looked at them."""
+    shown = detail(row, headers or {}, statistics(None))
+    left_out = {"statistics", "updatedAt"} | ({"headers"} if headers is None else set())
+    return {name: value for name, value in shown.items() if name not in left_out}
+
+
+def delivery(row: asyncpg.Record) -> DeliveryView:
+    status = row["http_status"]
+    return {
+        "id": str(row["event_id"]),
+        "eventType": row["event_type"],
+        # The text that was signed goes out as it is.
+        "data": None if row["data"] is None else orjson.Fragment(row["data"]),
+        "deliveryStatus": row["status"],
+        "deliveryAttempts": row["attempt"],
+        "lastAttempt": iso_or_none(row["started_at"]),
+        "nextRetry": iso_or_none(row["next_attempt_at"]),
+        "httpResponse": None
+        if status is None
+        else {"statusCode": status, "body": (row["response_body"] or b"").decode("utf-8", "replace")},
+        "error": row["error"],
+        "createdAt": iso(row["occurred_at"]),
+    }

@@ -1,0 +1,190 @@
+-- name: insert
+insert into webhooks (id, owner_id, url, events, filter_locations, filter_categories, min_stock_threshold, secret_sealed,
+                      headers_sealed, max_retries, retry_delay_ms, timeout_ms)
+values (:id, :owner_id, :url, :events, :filter_locations, :filter_categories, :min_stock_threshold, :secret_sealed,
+        :headers_sealed, :max_retries, :retry_delay_ms, :timeout_ms)
+returning id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
+          max_retries, retry_delay_ms, timeout_ms, discard_through, created_at, updated_at;
+
+-- name: get
+select id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
+       max_retries, retry_delay_ms, timeout_ms, discard_through, created_at, updated_at
+  from webhooks
+ where id = :id and deleted_at is null;
+
+-- name: lock
+-- No key update: what is counted refers to the webhook, and a relay that records must not wait here while its counts are waited for.
+select id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
+       max_retries, retry_delay_ms, timeout_ms, discard_through, created_at, updated_at
+  from webhooks
+ where id = :id and deleted_at is null
+   for no key update;
+
+-- name: list_all
+select id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
+       max_retries, retry_delay_ms, timeout_ms, discard_through, created_at, updated_at
+  from webhooks
+ where deleted_at is null and (:active::boolean is null or active = :active)
+ order by id;
+
+-- name: list_own
+select id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
+       max_retries, retry_delay_ms, timeout_ms, discard_through, created_at, updated_at
+  from webhooks
+ where owner_id = :owner_id and deleted_at is null and (:active::boolean is null or active = :active)
+ order by id;
+
+-- name: update
+update webhooks
+   set url = :url, events = :events, active = :active, filter_locations = :filter_locations,
+       filter_categories = :filter_categories, min_stock_threshold = :min_stock_threshold, headers_sealed = :headers_sealed,
+       max_retries = :max_retries, retry_delay_ms = :retry_delay_ms, timeout_ms = :timeout_ms,
+       discard_through = case when :discard::boolean
+                              then greatest(discard_through, (select position from log_head))
+                              else discard_through end,
+       version = version + 1, updated_at = now()
+ where id = :id
+returning id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
+          max_retries, retry_delay_ms, timeout_ms, discard_through, created_at, updated_at;
+
+-- name: delete
+-- No position is beyond the largest bigint, so whatever is still queued for it is ended by the relay.
+update webhooks
+   set active = false, deleted_at = now(), discard_through = 9223372036854775807, version = version + 1, updated_at = now()
+ where id = :id;
+
+-- name: wake_lane
+insert into lane_wakes (webhook_id) values (:webhook_id);
+
+-- name: known_locations
+select id from locations where id = any (:ids::uuid[]);
+
+-- name: known_categories
+select id from categories where id = any (:ids::uuid[]);
+
+-- name: statistics
+-- For ever, whatever the log still holds. Cancelled deliveries were neither delivered nor failed.
+select webhook_id,
+       coalesce(sum(ended) filter (where status = 'success'), 0)::bigint as succeeded,
+       coalesce(sum(ended) filter (where status in ('failed', 'expired')), 0)::bigint as failed,
+       max(last_at) filter (where status = 'success') as last_delivery,
+       max(last_at) filter (where status in ('failed', 'expired')) as last_failure
+  from delivery_counts
+ where webhook_id = any (:ids::uuid[])
+ group by webhook_id;
+
+-- name: current
+-- How many deliveries a list of each status has.
+select (select count(*) from deliveries where webhook_id = :webhook_id) as pending,
+       coalesce(sum(current) filter (where status = 'success'), 0)::bigint as success,
+       coalesce(sum(current) filter (where status <> 'success'), 0)::bigint as failed
+  from delivery_counts
+ where webhook_id = :webhook_id
+   and day >= ((now() - make_interval(secs => :ttl_seconds)) at time zone 'UTC')::date;
+
+-- name: list_deliveries
+-- Three sources, each read newest first from an index of its own and no further than the page's end. An attempt that is an
+-- end without a request, and a delivery that waits, show the request before.
+with page as (
+  (select position, event_id, event_type, event_at, 'pending' as status, attempts as attempt, next_attempt_at,
+          null::timestamptz as started_at, null::integer as http_status, null::bytea as response_body, null::text as error
+     from deliveries
+    where webhook_id = :webhook_id and :with_pending::boolean
+    order by position desc
+    limit :skip::bigint + :limit::bigint)
+  union all
+  (select position, event_id, event_type, event_at, 'success', attempt, null, started_at, status, response_body, error
+     from attempts
+    where webhook_id = :webhook_id and :with_success::boolean
+      and outcome = 'success' and retried_at is null
+      and recorded_at >= date_trunc('day', now() - make_interval(secs => :ttl_seconds), 'UTC')
+    order by position desc
+    limit :skip::bigint + :limit::bigint)
+  union all
+  (select position, event_id, event_type, event_at, 'failed', attempt, null, started_at, status, response_body, error
+     from attempts
+    where webhook_id = :webhook_id and :with_failed::boolean
+      and outcome in ('failed', 'cancelled', 'expired') and retried_at is null
+      and recorded_at >= date_trunc('day', now() - make_interval(secs => :ttl_seconds), 'UTC')
+    order by position desc
+    limit :skip::bigint + :limit::bigint)
+  order by position desc
+  offset :skip::bigint
+  limit :limit::bigint
+)
+select page.event_id, page.event_type, page.status, page.attempt, page.next_attempt_at, event.data,
+       coalesce(event.occurred_at, uuid_time(page.event_id)) as occurred_at,
+       coalesce(page.started_at, before.started_at) as started_at,
+       case when page.started_at is null then before.status else page.http_status end as http_status,
+       case when page.started_at is null then before.response_body else page.response_body end as response_body,
+       case when page.status = 'pending' then before.error else page.error end as error
+  from page
+  left join lateral (
+    select data, occurred_at from events where position = page.position and recorded_at = page.event_at
+  ) as event on true
+  left join lateral (
+    select started_at, status, response_body, error
+      from attempts
+     where page.started_at is null
+       and webhook_id = :webhook_id and position = page.position and recorded_at >= page.event_at
+       and started_at is not null and outcome <> 'superseded'
+     order by recorded_at desc, attempt desc
+     limit 1
+  ) as before on true
+ order by page.position desc;
+
+-- name: find_delivery
+-- An id names one event, and this is where this webhook's share of it stands.
+select event.position, event.recorded_at as event_at, event.type as event_type,
+       event.recorded_at < now() - make_interval(secs => :ttl_seconds) as expired,
+       exists (select from deliveries as d
+                where d.webhook_id = :webhook_id and d.position = event.position) as pending,
+       exists (select from attempts as a
+                where a.webhook_id = :webhook_id and a.position = event.position
+                  and a.recorded_at >= event.recorded_at) as attempted
+  from events as event
+ where event.id = :event_id
+ order by pending desc, attempted desc, event.position desc
+ limit 1;
+
+-- name: end_discard
+-- What is no longer owed has all been ended, so the mark may go: a delivery that is put back would fall under it.
+update webhooks
+   set discard_through = 0
+ where id = :webhook_id
+   and not exists (select from deliveries as d
+                    where d.webhook_id = :webhook_id and d.position <= webhooks.discard_through)
+returning id;
+
+-- name: put_back
+-- The end of a delivery becomes its past, its count is taken back, and it waits again under a fresh policy. Of two that do this
+-- at the same time the second waits for the first's row and then finds it retried.
+with reopened as (
+  update attempts
+     set retried_at = now()
+   where webhook_id = :webhook_id and position = :position and recorded_at >= :event_at
+     and outcome in ('success', 'failed', 'cancelled', 'expired') and retried_at is null
+  returning webhook_id, position, event_id, event_type, event_at, attempt, outcome, recorded_at
+),
+counted as (
+  update delivery_counts as c
+     set current = c.current - 1
+    from reopened as r
+   where c.webhook_id = r.webhook_id
+     and c.day = (r.recorded_at at time zone 'UTC')::date
+     and c.status = r.outcome
+)
+insert into deliveries (webhook_id, position, event_id, event_type, event_at, attempts, attempts_before)
+select webhook_id, position, event_id, event_type, event_at, attempt, attempt from reopened
+returning attempts;
+
+-- name: insert_test
+insert into webhook_tests (webhook_id, expires_at)
+values (:webhook_id, clock_timestamp() + make_interval(secs => :wait_ms / 1000.0))
+returning id;
+
+-- name: read_test
+select finished_at is not null as finished, expires_at <= clock_timestamp() as expired, claimed_by is not null as claimed,
+       status, error
+  from webhook_tests
+ where id = :id;
