@@ -1,0 +1,51 @@
+"""What the command line does to a database: migrations and users."""
+
+import asyncpg
+from pydantic import ValidationError
+
+from service.auth import commands
+from service.auth.commands import NewUser, User
+from service.auth.passwords import Passwords
+from service.auth.routes import Register
+from service.mutation import Origin
+from service.platform.db import connect, open_pool
+from service.platform.errors import StartupError
+from service.platform.lifecycle import database, require_migrated
+from service.platform.migrate import Migration, migrate
+from service.platform.settings import Settings
+
+
+async def migrate_database(settings: Settings) -> list[Migration]:
+    """What was applied. Raises StartupError."""
+    async with database(settings) as url:
+        connection = await connect(url, application_name="jossiedb migrate")
+        try:
+            return await migrate(connection)
+        except asyncpg.PostgresError as error:
+            raise StartupError(f"the database refuses the migration: {error}") from None
+        finally:
+            await connection.close()
+
+
+async def create_user(settings: Settings, username: str, email: str, full_name: str, role: str, password: str) -> User:
+    """A user of any role. Raises StartupError where a field is not valid, Conflict where the name or the address is taken."""
+    new = _valid(username, email, full_name, role, password)
+    async with database(settings) as url:
+        await require_migrated(url)
+        pool = await open_pool(url, application_name="jossiedb users", size=1)
+        try:
+            return await commands.create_user(pool, Passwords(), Origin(), new)
+        finally:
+            await pool.close()
+
+
+def _valid(username: str, email: str, full_name: str, role: str, password: str) -> NewUser:
+    try:
+        # The same rules as over HTTP.
+        Register(username=username, email=email, full_name=full_name, password=password)
+    except ValidationError as error:
+        problems = (
+            f"{problem['loc'][0]}: {problem['msg'].removeprefix('Value error, ')}" for problem in error.errors()
+        )
+        raise StartupError("; ".join(problems)) from None
+    return NewUser(username, email, full_name, password, role)

@@ -1,0 +1,153 @@
+"""What the command line does to a database, and how it refuses."""
+
+import asyncio
+import os
+import pty
+import re
+import signal
+import subprocess
+
+import pytest
+
+from service.platform.settings import Settings
+from tests.integration.caller import Database
+from tests.integration.command import BOSS, COMMAND, PASSWORD, ROOT, TIMEOUT, refusal, run, started
+from tests.integration.conftest import Api, Outbox
+
+
+async def test_migrate_says_what_it_applied_and_then_that_there_is_nothing(
+    settings: Settings, empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", empty_database_url)
+    assert "not migrated" in await refusal("serve", "--port", "0")
+    code, output, errors = await run("migrate")
+    assert (code, errors) == (0, "")
+    assert output.splitlines()[0] == "applied 0001_create_functions"
+    assert await run("migrate") == (0, "the database is up to date\n", "")
+
+
+async def test_a_user_is_created_with_the_event_and_can_sign_in(settings: Settings, api: Api, outbox: Outbox) -> None:
+    code, output, errors = await run(*BOSS, "--role", "admin", given=f"{PASSWORD}\n")
+    assert (code, errors) == (0, "")
+    assert output.startswith("created admin boss (")
+    (kind, data) = (await outbox())[0]
+    assert (kind, data["username"], data["role"]) == ("user-registered", "boss", "admin")
+    answer = await api.post("/api/v1/auth/login", json={"username": "boss", "password": PASSWORD})
+    assert (await answer.json())["user"]["full_name"] == "The Boss"
+
+    code, output, errors = await run(*BOSS, given=f"{PASSWORD}\n")
+    assert (code, output, errors) == (1, "", "jossiedb: this user name is taken\n")
+
+
+async def test_a_user_with_bad_fields_is_refused_with_all_of_them(settings: Settings) -> None:
+    line = await refusal(*BOSS[:3], "b", *BOSS[4:5], "nowhere", *BOSS[6:], given="short\n")
+    assert all(f"{field}: " in line for field in ("username", "email", "password"))
+    assert "short" not in line
+
+
+@pytest.mark.parametrize(("again", "code"), [(PASSWORD, 0), ("something else", 2)])
+async def test_on_a_terminal_the_password_is_asked_for_twice_and_not_shown(
+    settings: Settings, connection: Database, again: str, code: int
+) -> None:
+    master, slave = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, *BOSS, cwd=ROOT, stdin=slave, stderr=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    )
+    os.set_blocking(master, False)
+    assert process.stderr is not None
+    try:
+        for prompt, answer in ((b"Password: ", PASSWORD), (b"Again: ", again)):
+            # After the prompt: what was typed before it is thrown away.
+            await asyncio.wait_for(process.stderr.readuntil(prompt), TIMEOUT)
+            os.write(master, f"{answer}\n".encode())
+        output, errors = await asyncio.wait_for(process.communicate(), TIMEOUT)
+        assert process.returncode == code, errors
+        assert PASSWORD not in (output + errors).decode()
+        with pytest.raises(BlockingIOError):  # nothing was echoed
+            os.read(master, 4096)
+        assert await connection.fetchval("select count(*) from users") == (1 if code == 0 else 0)
+    finally:
+        os.close(slave)
+        os.close(master)
+
+
+async def test_bad_settings_are_listed_all_at_once_and_not_shown(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JWT_EXPIRES_IN", "soonish")
+    monkeypatch.setenv("WEBHOOK_TIMEOUT", "4")
+    line = await refusal("serve")
+    assert "JWT_EXPIRES_IN: " in line
+    assert "WEBHOOK_TIMEOUT: " in line
+    assert "soonish" not in line
+
+
+async def test_a_database_that_does_not_exist_is_named(
+    settings: Settings, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", re.sub(r"/test_\w+", "/nothing_here", database_url))
+    assert '"nothing_here" does not exist; create it first' in await refusal("migrate")
+
+
+async def test_what_the_command_line_does_not_know_is_refused_in_a_line(environment: None) -> None:
+    assert "nope" in await refusal("nope")
+    assert "--prot" in await refusal("serve", "--prot", "3002")
+    assert "--port" in await refusal("serve", "--port", "65536")
+    assert "--for" in await refusal("demo", "--for", "soon")
+    assert "there is no audit nope" in await refusal("audit", "nope")
+
+
+async def test_the_help_names_each_command(environment: None) -> None:
+    code, output, errors = await run("--help")
+    assert (code, errors) == (0, "")
+    for command in ("serve", "relay", "migrate", "users", "demo", "healthcheck", "audit"):
+        assert re.search(rf"^│ {command} ", output, re.MULTILINE), command
+
+
+async def test_the_audits_are_listed_with_what_they_tell(environment: None) -> None:
+    code, output, errors = await run("audit")
+    assert (code, errors) == (0, "")
+    names = [line.split()[0] for line in output.splitlines()]
+    assert names == sorted(path.stem for path in (ROOT / "sql" / "audit").glob("*.sql"))
+    assert all(len(line.split()) > 3 for line in output.splitlines())
+
+
+async def test_an_audit_that_finds_a_fault_ends_with_exit_code_1(settings: Settings, connection: Database) -> None:
+    code, output, errors = await run("audit", "outbox_completeness")
+    assert (code, errors) == (0, "")
+    assert "(0 rows)" in output
+    await connection.execute(
+        "insert into audit (action, entity, entity_id, at) values ('register', 'user', uuidv7(), now() - interval '2 hours')"
+    )
+    code, output, _ = await run("audit", "outbox_completeness")
+    assert code == 1
+    assert "a mutation has no event" in output
+    # What is older than the script is told to look at is no fault.
+    assert (await run("audit", "outbox_completeness", "-v", "since=1 hour"))[0] == 0
+
+
+async def test_an_audit_that_only_reports_is_well_whatever_it_returns(settings: Settings, connection: Database) -> None:
+    await connection.execute(
+        "insert into outbox (type, data, written_at) values ('test-event', '{}', now() - interval '1 hour')"
+    )
+    code, output, _ = await run("audit", "undelivered")
+    assert code == 0
+    assert "test-event" in output
+
+
+async def test_an_audit_that_psql_cannot_run_is_said_in_a_line(settings: Settings) -> None:
+    assert "psql failed" in await refusal("audit", "latency", "-v", "since=whenever")
+
+
+async def test_ctrl_c_ends_a_command_without_a_traceback(settings: Settings, connection: Database) -> None:
+    await connection.execute("select pg_advisory_lock(1246712659, 3)")  # another migrator's
+    connected = (
+        "select exists (select from pg_stat_activity where datname = current_database() and application_name = $1)"
+    )
+    async with started("migrate") as process:
+        async with asyncio.timeout(TIMEOUT):
+            while not await connection.fetchval(connected, "jossiedb migrate"):
+                await asyncio.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, errors = await process.communicate()
+    assert (process.returncode, errors) == (130, b"")
