@@ -47,8 +47,10 @@ async def test_a_whole_chain_has_no_row(database_url: str) -> None:
         ("delete from events where position = 3", "positions have a gap"),
         ("update delivery_counts set current = current + 1 where status = 'success'", "counts differ from the log"),
         (
-            ("insert into deliveries (webhook_id, position, event_id, event_type, event_at)"
-            " select webhook_id, position, event_id, event_type, event_at from attempts where outcome = 'success' limit 1"),
+            (
+                "insert into deliveries (webhook_id, position, event_id, event_type, event_at)"
+                " select webhook_id, position, event_id, event_type, event_at from attempts where outcome = 'success' limit 1"
+            ),
             "a delivery has ended and is queued",
         ),
         (

@@ -173,6 +173,6 @@ async def test_a_private_address_is_refused_whether_named_or_resolved() -> None:
         for host in ("127.0.0.1", "localhost", "[::1]", "0.0.0.0"):
             exchange = await transport.post(f"http://{host}:1/", {}, b"{}", TIMEOUT_MS)
             assert exchange.status is None
-            assert exchange.error is not None and "private address" in exchange.error, (host, exchange.error)
+            assert "private address" in (exchange.error or ""), host
     finally:
         await transport.close()

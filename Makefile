@@ -1,0 +1,78 @@
+# `make help` lists what there is. Variables: PYTHON (3.11 or newer), VENV (where the virtual environment goes), ARGS.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV ?= .venv
+JOBS ?= auto
+ARGS ?=
+
+BIN := $(VENV)/bin
+# The environment is made anew when what it holds changes: the stamps are named after the locks' checksums.
+RUNTIME := $(VENV)/.runtime-$(shell cat requirements.lock pyproject.toml | cksum | tr ' ' -)
+DEV := $(VENV)/.dev-$(shell cat requirements.lock requirements-dev.lock pyproject.toml | cksum | tr ' ' -)
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+COMPILE = "$$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: demo
+demo: $(RUNTIME) ## run everything with an embedded PostgreSQL and watch deliveries; ARGS="--for 15s" ends by itself
+	@exec $(BIN)/jossiedb demo $(ARGS)
+
+.PHONY: test
+test: $(DEV) ## run the tests; ARGS chooses: make test ARGS="tests/unit -k canonical"
+	@exec $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+.PHONY: check
+check: $(DEV) ## lint, formatting, types, direction of imports, the compose file
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	bash -n .ci/run
+
+.PHONY: schema
+schema: $(DEV) ## make sql/schema.sql from the migrations
+	@$(BIN)/python -m tools.make_schema > sql/schema.sql.draft || { rm -f sql/schema.sql.draft; exit 1; }
+	@mv sql/schema.sql.draft sql/schema.sql
+
+.PHONY: lock
+lock: ## resolve the newest versions that pyproject.toml allows into requirements*.lock
+	@uv=$$(command -v uv || true); \
+	if [ -z "$$uv" ]; then \
+	  [ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV); \
+	  $(PIP) install uv; uv=$(BIN)/uv; \
+	fi; \
+	$(COMPILE) --upgrade pyproject.toml --extra embedded --extra build -o requirements.lock; \
+	$(COMPILE) --upgrade pyproject.toml --extra embedded --extra build --extra dev -c requirements.lock -o requirements-dev.lock; \
+	$(COMPILE) --upgrade pyproject.toml --extra build -c requirements.lock -o requirements-image.lock
+
+.PHONY: clean
+clean: ## remove what these targets made, except the demo's data
+	rm -rf $(VENV) build jossiedb.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(RUNTIME):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Jossiedb needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo 'not there');" \
+	       "name another: make PYTHON=python3.12 …" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$(PYTHON) lacks venv or ensurepip; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@echo "making $(VENV)" >&2
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-build-isolation --no-deps --editable .
+	@touch $@
+
+$(DEV): $(RUNTIME)
+	@echo "adding what tests and checks need to $(VENV)" >&2
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@

@@ -1,0 +1,1 @@
+"""The demo: the whole system started, driven over HTTP, watched, and counted."""

@@ -1,0 +1,66 @@
+"""The inventory that the demo starts from: a construction company's."""
+
+LOCATIONS = (
+    ("Central warehouse", "Dock Road 4"),
+    ("Tool workshop", "Dock Road 6"),
+    ("Site Harbour Bridge", "Quay 12"),
+    ("Site Linden School", "Linden Street 31"),
+    ("Vehicle yard", "Mill Lane 9"),
+    ("Concrete plant", "Gravel Pit 1"),
+)
+
+# Name and parent.
+CATEGORIES = (
+    ("Tools", None),
+    ("Power tools", "Tools"),
+    ("Hand tools", "Tools"),
+    ("Machines", None),
+    ("Materials", None),
+    ("Fasteners", "Materials"),
+    ("Safety", None),
+    ("Measuring", None),
+)
+
+# Name, sku, quantity, minimum, category, location (by number).
+ITEMS = (
+    ("Rotary hammer 30 mm", "PT-1001", 14, 4, "Power tools", 0),
+    ("Cordless drill 18 V", "PT-1002", 22, 6, "Power tools", 0),
+    ("Angle grinder 125 mm", "PT-1003", 17, 5, "Power tools", 1),
+    ("Circular saw 190 mm", "PT-1004", 9, 3, "Power tools", 1),
+    ("Jigsaw", "PT-1005", 7, 3, "Power tools", 1),
+    ("Core drill with stand", "PT-1006", 4, 2, "Power tools", 1),
+    ("Claw hammer", "HT-2001", 35, 10, "Hand tools", 0),
+    ("Shovel, round point", "HT-2002", 41, 12, "Hand tools", 2),
+    ("Pickaxe", "HT-2003", 18, 6, "Hand tools", 2),
+    ("Wheelbarrow 100 l", "HT-2004", 16, 5, "Hand tools", 3),
+    ("Bolt cutter 600 mm", "HT-2005", 8, 3, "Hand tools", 1),
+    ("Trowel, pointing", "HT-2006", 27, 8, "Hand tools", 3),
+    ("Hydraulic pump ½″", "MA-3001", 6, 2, "Machines", 1),
+    ("Plate compactor 90 kg", "MA-3002", 5, 2, "Machines", 2),
+    ("Concrete mixer 150 l", "MA-3003", 6, 2, "Machines", 5),
+    ("Generator 6 kVA", "MA-3004", 7, 2, "Machines", 4),
+    ("Submersible pump", "MA-3005", 8, 3, "Machines", 2),
+    ("Mini excavator 1.8 t", "MA-3006", 3, 1, "Machines", 4),
+    ("Light tower", "MA-3007", 4, 2, "Machines", 4),
+    ("Scissor lift 8 m", "MA-3008", 3, 1, "Machines", 4),
+    ("Cement CEM II, 25 kg", "MT-4001", 320, 80, "Materials", 5),
+    ("Sand 0/2, big bag", "MT-4002", 46, 12, "Materials", 5),
+    ("Gravel 8/16, big bag", "MT-4003", 38, 12, "Materials", 5),
+    ("Rebar Ø 12 mm, 6 m", "MT-4004", 540, 150, "Materials", 2),
+    ("Formwork panel 2 m", "MT-4005", 120, 40, "Materials", 2),
+    ("Plasterboard 12.5 mm", "MT-4006", 210, 60, "Materials", 3),
+    ("Insulation roll 100 mm", "MT-4007", 64, 20, "Materials", 3),
+    ("Timber 60 × 80 mm, 4 m", "MT-4008", 180, 50, "Materials", 0),
+    ("Anchor bolt M12, box", "FA-5001", 72, 20, "Fasteners", 0),
+    ("Wood screw 5 × 60, box", "FA-5002", 95, 25, "Fasteners", 0),
+    ("Cable tie 300 mm, bag", "FA-5003", 58, 15, "Fasteners", 0),
+    ("Hex nut M12, box", "FA-5004", 66, 20, "Fasteners", 0),
+    ("Safety helmet", "SA-6001", 88, 25, "Safety", 0),
+    ("Hearing protection", "SA-6002", 54, 15, "Safety", 0),
+    ("High-visibility vest", "SA-6003", 110, 30, "Safety", 0),
+    ("Safety harness", "SA-6004", 21, 8, "Safety", 1),
+    ("Respirator FFP3, box", "SA-6005", 33, 10, "Safety", 0),
+    ("Rotating laser", "ME-7001", 5, 2, "Measuring", 1),
+    ("Levelling staff 5 m", "ME-7002", 9, 3, "Measuring", 1),
+    ("Concrete moisture meter", "ME-7003", 4, 2, "Measuring", 1),
+)

@@ -1,0 +1,592 @@
+-- The schema that sql/migrations add up to. Made by `make schema`; a test compares it with a migrated database.
+-- Left out: the daily partitions of events and attempts, which make_partitions() makes, and the rows of log_head and
+-- schema_migrations.
+
+set check_function_bodies = false;
+
+CREATE FUNCTION public.derive_subscriptions() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  delete from subscriptions where webhook_id = new.id;
+  if new.active and new.deleted_at is null then
+    insert into subscriptions (event_type, kind, key, webhook_id)
+    select distinct type.name, filter.kind, filter.key, new.id
+      from unnest(new.events) as type (name)
+     cross join (
+       select 'location' as kind, key from unnest(new.filter_locations) as location (key)
+       union all
+       select 'category', key from unnest(new.filter_categories) as category (key)
+        where new.filter_locations = '{}'
+       union all
+       select 'any', '00000000-0000-0000-0000-000000000000'::uuid
+        where new.filter_locations = '{}' and new.filter_categories = '{}'
+     ) as filter;
+  end if;
+  return null;
+end
+$$;
+
+CREATE FUNCTION public.drop_partitions(ended_before timestamp with time zone) RETURNS SETOF text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    SET lock_timeout TO '100ms'
+    SET "TimeZone" TO 'UTC'
+    AS $$
+declare
+  child  record;
+begin
+  for child in
+    select part.relname as name, parent.relname as parent,
+           to_date(right(part.relname, 8), 'YYYYMMDD')::timestamptz as day
+      from pg_inherits
+      join pg_class part on part.oid = inhrelid
+      join pg_class parent on parent.oid = inhparent
+     where inhparent in ('public.attempts'::regclass, 'public.events'::regclass)
+     order by parent.relname, part.relname
+  loop
+    if child.day + interval '1 day' <= ended_before then
+      continue when child.parent = 'events' and (
+        exists (select from public.deliveries where event_at < child.day + interval '1 day')
+        or exists (select from public.attempts where event_at < child.day + interval '1 day'));
+      execute format('drop table public.%I', child.name);
+      return next child.name;
+    end if;
+  end loop;
+end
+$$;
+
+CREATE FUNCTION public.make_partitions(days_ahead integer) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    SET lock_timeout TO '100ms'
+    SET "TimeZone" TO 'UTC'
+    AS $$
+declare
+  parent text;
+  day    date;
+  child  text;
+  made   integer := 0;
+begin
+  foreach parent in array array['events', 'attempts'] loop
+    for day in select current_date + n from generate_series(0, days_ahead) as n loop
+      child := parent || '_' || to_char(day, 'YYYYMMDD');
+      if to_regclass('public.' || child) is null then
+        -- Attached, not created in place: that takes a lock which reads and writes of the parent go on under.
+        execute format('create table public.%I (like public.%I including defaults including constraints)', child, parent);
+        execute format('alter table public.%I attach partition public.%I for values from (%L) to (%L)',
+                       parent, child, day::timestamptz, (day + 1)::timestamptz);
+        made := made + 1;
+      end if;
+    end loop;
+  end loop;
+  return made;
+end
+$$;
+
+CREATE FUNCTION public.may_read(role text, owner_id uuid, audience text, location_ids uuid[], user_ids uuid[]) RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+  select case
+    when role = 'admin' then true
+    when audience = 'inventory' then
+      role <> 'foreman' or location_ids = '{}'
+      or exists (select from location_foremen as f where f.user_id = owner_id and f.location_id = any (location_ids))
+    when audience in ('transfer', 'checkout') then
+      role = 'supervisor' or owner_id = any (user_ids)
+      or (role = 'foreman'
+          and exists (select from location_foremen as f where f.user_id = owner_id and f.location_id = any (location_ids)))
+    when audience = 'user' then owner_id = any (user_ids)
+    else false
+  end
+$$;
+
+CREATE FUNCTION public.ring() RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+begin
+  if not pg_try_advisory_xact_lock_shared(1246712659, 2) then
+    perform pg_notify('jossiedb_wake', '');
+  end if;
+end
+$$;
+
+CREATE FUNCTION public.ring_after_statement() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  perform ring();
+  return null;
+end
+$$;
+
+CREATE FUNCTION public.uuid_time(id uuid) RETURNS timestamp with time zone
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    AS $$
+  select to_timestamp(('x' || substr(translate(id::text, '-', ''), 1, 12))::bit(48)::bigint / 1000.0)
+$$;
+
+CREATE FUNCTION public.uuidv7() RETURNS uuid
+    LANGUAGE sql PARALLEL SAFE
+    AS $$
+  select encode(
+    set_bit(set_bit(
+      overlay(uuid_send(gen_random_uuid())
+              placing substring(int8send(floor(extract(epoch from clock_timestamp()) * 1000)::bigint) from 3)
+              from 1 for 6),
+      52, 1), 53, 1),
+    'hex')::uuid
+$$;
+
+CREATE TABLE public.attempts (
+    webhook_id uuid NOT NULL,
+    "position" bigint NOT NULL,
+    event_id uuid NOT NULL,
+    event_type text NOT NULL,
+    event_at timestamp with time zone NOT NULL,
+    attempt integer NOT NULL,
+    outcome text NOT NULL,
+    retried_at timestamp with time zone,
+    next_attempt_at timestamp with time zone,
+    relay_id uuid,
+    fence bigint,
+    lost_by uuid,
+    url text,
+    request_headers json,
+    started_at timestamp with time zone,
+    dns_us integer,
+    connect_us integer,
+    tls_us integer,
+    first_byte_us integer,
+    total_us integer,
+    status integer,
+    response_headers bytea,
+    response_body bytea,
+    error text,
+    recorded_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT attempts_attempt_check CHECK ((attempt >= 0)),
+    CONSTRAINT attempts_check CHECK (((outcome = 'retry'::text) = (next_attempt_at IS NOT NULL))),
+    CONSTRAINT attempts_outcome_check CHECK ((outcome = ANY (ARRAY['success'::text, 'retry'::text, 'failed'::text, 'superseded'::text, 'cancelled'::text, 'expired'::text])))
+)
+PARTITION BY RANGE (recorded_at);
+
+CREATE TABLE public.audit (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    at timestamp with time zone DEFAULT now() NOT NULL,
+    actor_id uuid,
+    action text NOT NULL,
+    entity text NOT NULL,
+    entity_id uuid NOT NULL,
+    before json,
+    after json,
+    ip_address text,
+    request_id text,
+    event_ids uuid[] DEFAULT '{}'::uuid[] NOT NULL
+);
+
+CREATE TABLE public.categories (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    name text NOT NULL,
+    description text,
+    parent_id uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT categories_check CHECK ((parent_id <> id)),
+    CONSTRAINT categories_name_check CHECK (((char_length(name) >= 1) AND (char_length(name) <= 255)))
+);
+
+CREATE TABLE public.deliveries (
+    webhook_id uuid NOT NULL,
+    "position" bigint NOT NULL,
+    event_id uuid NOT NULL,
+    event_type text NOT NULL,
+    event_at timestamp with time zone NOT NULL,
+    next_attempt_at timestamp with time zone DEFAULT now() NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    attempts_before integer DEFAULT 0 NOT NULL,
+    leased_by uuid,
+    lease_until timestamp with time zone,
+    fence bigint,
+    lost_leases integer DEFAULT 0 NOT NULL,
+    lost_by uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT deliveries_attempts_check CHECK ((attempts >= 0)),
+    CONSTRAINT deliveries_check CHECK (((attempts_before >= 0) AND (attempts_before <= attempts))),
+    CONSTRAINT deliveries_lease_check CHECK ((((leased_by IS NULL) = (lease_until IS NULL)) AND ((leased_by IS NULL) = (fence IS NULL)))),
+    CONSTRAINT deliveries_lost_leases_check CHECK ((lost_leases >= 0))
+)
+WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='5000', autovacuum_vacuum_insert_scale_factor='0', autovacuum_vacuum_insert_threshold='50000', autovacuum_vacuum_cost_delay='0');
+
+CREATE TABLE public.delivery_counts (
+    webhook_id uuid NOT NULL,
+    day date NOT NULL,
+    status text NOT NULL,
+    ended bigint DEFAULT 0 NOT NULL,
+    current bigint DEFAULT 0 NOT NULL,
+    last_at timestamp with time zone NOT NULL,
+    CONSTRAINT delivery_counts_status_check CHECK ((status = ANY (ARRAY['success'::text, 'failed'::text, 'cancelled'::text, 'expired'::text])))
+)
+WITH (fillfactor='70');
+
+CREATE TABLE public.events (
+    "position" bigint NOT NULL,
+    id uuid NOT NULL,
+    seq bigint NOT NULL,
+    type text NOT NULL,
+    data text NOT NULL,
+    occurred_at timestamp with time zone NOT NULL,
+    audience text NOT NULL,
+    location_ids uuid[] NOT NULL,
+    category_id uuid,
+    user_ids uuid[] NOT NULL,
+    stock bigint,
+    traceparent text,
+    deliveries integer NOT NULL,
+    recorded_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT events_audience_check CHECK ((audience = ANY (ARRAY['inventory'::text, 'transfer'::text, 'checkout'::text, 'user'::text, 'other'::text])))
+)
+PARTITION BY RANGE (recorded_at);
+
+CREATE SEQUENCE public.fences
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+CREATE TABLE public.items (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    name text NOT NULL,
+    sku text,
+    serial_number text,
+    description text,
+    quantity integer DEFAULT 0 NOT NULL,
+    reserved_quantity integer DEFAULT 0 NOT NULL,
+    min_quantity integer DEFAULT 5 NOT NULL,
+    condition text DEFAULT 'good'::text NOT NULL,
+    status text DEFAULT 'available'::text NOT NULL,
+    purchase_date date,
+    category_id uuid,
+    location_id uuid,
+    attributes json DEFAULT '{}'::json NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT items_attributes_check CHECK ((json_typeof(attributes) = 'object'::text)),
+    CONSTRAINT items_check CHECK ((reserved_quantity <= quantity)),
+    CONSTRAINT items_check1 CHECK (((serial_number IS NULL) OR (quantity <= 1))),
+    CONSTRAINT items_condition_check CHECK ((condition = ANY (ARRAY['new'::text, 'excellent'::text, 'good'::text, 'fair'::text, 'poor'::text, 'damaged'::text]))),
+    CONSTRAINT items_description_check CHECK ((char_length(description) <= 8000)),
+    CONSTRAINT items_min_quantity_check CHECK ((min_quantity >= 0)),
+    CONSTRAINT items_name_check CHECK (((char_length(name) >= 1) AND (char_length(name) <= 255))),
+    CONSTRAINT items_quantity_check CHECK ((quantity >= 0)),
+    CONSTRAINT items_reserved_quantity_check CHECK ((reserved_quantity >= 0)),
+    CONSTRAINT items_serial_number_check CHECK (((char_length(serial_number) >= 1) AND (char_length(serial_number) <= 100))),
+    CONSTRAINT items_sku_check CHECK (((char_length(sku) >= 1) AND (char_length(sku) <= 100))),
+    CONSTRAINT items_status_check CHECK ((status = ANY (ARRAY['available'::text, 'checked_out'::text, 'maintenance'::text, 'retired'::text, 'lost'::text])))
+);
+
+CREATE TABLE public.lane_wakes (
+    webhook_id uuid NOT NULL
+);
+
+CREATE TABLE public.location_foremen (
+    location_id uuid NOT NULL,
+    user_id uuid NOT NULL
+);
+
+CREATE TABLE public.locations (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    name text NOT NULL,
+    description text,
+    address text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT locations_name_check CHECK (((char_length(name) >= 1) AND (char_length(name) <= 255)))
+);
+
+CREATE TABLE public.log_head (
+    only_row boolean DEFAULT true NOT NULL,
+    "position" bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT log_head_only_row_check CHECK (only_row)
+);
+
+CREATE TABLE public.outbox (
+    seq bigint NOT NULL,
+    id uuid DEFAULT uuidv7() NOT NULL,
+    type text NOT NULL,
+    data text NOT NULL,
+    occurred_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    location_ids uuid[],
+    traceparent text,
+    written_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT outbox_data_check CHECK (((json_typeof((data)::json) = 'object'::text) AND (octet_length(data) <= 65000))),
+    CONSTRAINT outbox_id_time_check CHECK (((public.uuid_time(id) >= (written_at - '1 day'::interval)) AND (public.uuid_time(id) <= (written_at + '1 day'::interval)))),
+    CONSTRAINT outbox_occurred_at_check CHECK (isfinite(occurred_at)),
+    CONSTRAINT outbox_traceparent_check CHECK ((char_length(traceparent) <= 64)),
+    CONSTRAINT outbox_type_check CHECK ((type ~ '^[a-z][a-z0-9-]{0,62}[a-z0-9]$'::text))
+)
+WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='5000', autovacuum_vacuum_insert_scale_factor='0', autovacuum_vacuum_insert_threshold='50000', autovacuum_vacuum_cost_delay='0');
+
+ALTER TABLE public.outbox ALTER COLUMN seq ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.outbox_seq_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.relays (
+    id uuid NOT NULL,
+    started_at timestamp with time zone DEFAULT now() NOT NULL,
+    seen_at timestamp with time zone DEFAULT now() NOT NULL,
+    version text NOT NULL,
+    host text NOT NULL,
+    pid integer NOT NULL,
+    leader boolean DEFAULT false NOT NULL,
+    listen_pid integer,
+    listen_start timestamp with time zone,
+    in_flight integer DEFAULT 0 NOT NULL,
+    delivered bigint DEFAULT 0 NOT NULL,
+    attempted bigint DEFAULT 0 NOT NULL,
+    poll_wakes bigint DEFAULT 0 NOT NULL
+)
+WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='500');
+
+CREATE TABLE public.schema_migrations (
+    version integer NOT NULL,
+    name text NOT NULL,
+    checksum text NOT NULL,
+    applied_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.sessions (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    user_id uuid NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    last_used_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    refresh_generation integer DEFAULT 1 NOT NULL,
+    ended_at timestamp with time zone,
+    end_reason text,
+    user_agent text,
+    ip_address text,
+    device_info text,
+    CONSTRAINT sessions_check CHECK (((ended_at IS NULL) = (end_reason IS NULL))),
+    CONSTRAINT sessions_end_reason_check CHECK ((end_reason = ANY (ARRAY['logout'::text, 'logout-all'::text, 'revoked'::text, 'refresh-reuse'::text, 'password'::text, 'suspended'::text])))
+);
+
+CREATE TABLE public.set_aside (
+    seq bigint NOT NULL,
+    id uuid NOT NULL,
+    type text NOT NULL,
+    data text NOT NULL,
+    occurred_at timestamp with time zone NOT NULL,
+    location_ids uuid[],
+    traceparent text,
+    written_at timestamp with time zone NOT NULL,
+    reason text NOT NULL,
+    set_aside_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.subscriptions (
+    event_type text NOT NULL,
+    kind text NOT NULL,
+    key uuid NOT NULL,
+    webhook_id uuid NOT NULL,
+    CONSTRAINT subscriptions_kind_check CHECK ((kind = ANY (ARRAY['any'::text, 'location'::text, 'category'::text])))
+);
+
+CREATE TABLE public.users (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    username text NOT NULL,
+    email text NOT NULL,
+    full_name text NOT NULL,
+    role text DEFAULT 'worker'::text NOT NULL,
+    status text DEFAULT 'active'::text NOT NULL,
+    password_hash text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT users_email_check CHECK (((char_length(email) >= 3) AND (char_length(email) <= 254))),
+    CONSTRAINT users_full_name_check CHECK (((char_length(full_name) >= 1) AND (char_length(full_name) <= 255))),
+    CONSTRAINT users_role_check CHECK ((role = ANY (ARRAY['admin'::text, 'supervisor'::text, 'foreman'::text, 'worker'::text, 'personnel'::text]))),
+    CONSTRAINT users_status_check CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text]))),
+    CONSTRAINT users_username_check CHECK (((char_length(username) >= 3) AND (char_length(username) <= 50)))
+);
+
+CREATE TABLE public.webhook_tests (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    webhook_id uuid NOT NULL,
+    requested_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    claimed_by uuid,
+    finished_at timestamp with time zone,
+    status integer,
+    error text
+);
+
+CREATE TABLE public.webhooks (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    owner_id uuid NOT NULL,
+    url text NOT NULL,
+    events text[] NOT NULL,
+    active boolean DEFAULT true NOT NULL,
+    filter_locations uuid[] DEFAULT '{}'::uuid[] NOT NULL,
+    filter_categories uuid[] DEFAULT '{}'::uuid[] NOT NULL,
+    min_stock_threshold integer,
+    secret_sealed bytea NOT NULL,
+    headers_sealed bytea,
+    max_retries integer NOT NULL,
+    retry_delay_ms integer NOT NULL,
+    timeout_ms integer NOT NULL,
+    version bigint DEFAULT 1 NOT NULL,
+    discard_through bigint DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    deleted_at timestamp with time zone,
+    CONSTRAINT webhooks_events_check CHECK ((cardinality(events) > 0)),
+    CONSTRAINT webhooks_max_retries_check CHECK (((max_retries >= 0) AND (max_retries <= 20))),
+    CONSTRAINT webhooks_min_stock_threshold_check CHECK ((min_stock_threshold > 0)),
+    CONSTRAINT webhooks_retry_delay_ms_check CHECK (((retry_delay_ms >= 100) AND (retry_delay_ms <= 60000))),
+    CONSTRAINT webhooks_timeout_ms_check CHECK (((timeout_ms >= 5000) AND (timeout_ms <= 60000))),
+    CONSTRAINT webhooks_url_check CHECK (((char_length(url) >= 1) AND (char_length(url) <= 2048)))
+);
+
+ALTER TABLE ONLY public.audit
+    ADD CONSTRAINT audit_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.categories
+    ADD CONSTRAINT categories_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.deliveries
+    ADD CONSTRAINT deliveries_pkey PRIMARY KEY (webhook_id, "position");
+
+ALTER TABLE ONLY public.delivery_counts
+    ADD CONSTRAINT delivery_counts_pkey PRIMARY KEY (webhook_id, day, status);
+
+ALTER TABLE ONLY public.events
+    ADD CONSTRAINT events_pkey PRIMARY KEY ("position", recorded_at);
+
+ALTER TABLE ONLY public.items
+    ADD CONSTRAINT items_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.location_foremen
+    ADD CONSTRAINT location_foremen_pkey PRIMARY KEY (location_id, user_id);
+
+ALTER TABLE ONLY public.locations
+    ADD CONSTRAINT locations_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.log_head
+    ADD CONSTRAINT log_head_pkey PRIMARY KEY (only_row);
+
+ALTER TABLE ONLY public.outbox
+    ADD CONSTRAINT outbox_id_key UNIQUE (id);
+
+ALTER TABLE ONLY public.outbox
+    ADD CONSTRAINT outbox_pkey PRIMARY KEY (seq);
+
+ALTER TABLE ONLY public.relays
+    ADD CONSTRAINT relays_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.schema_migrations
+    ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (version);
+
+ALTER TABLE ONLY public.sessions
+    ADD CONSTRAINT sessions_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.set_aside
+    ADD CONSTRAINT set_aside_pkey PRIMARY KEY (seq);
+
+ALTER TABLE ONLY public.subscriptions
+    ADD CONSTRAINT subscriptions_pkey PRIMARY KEY (event_type, kind, key, webhook_id);
+
+ALTER TABLE ONLY public.users
+    ADD CONSTRAINT users_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.webhook_tests
+    ADD CONSTRAINT webhook_tests_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.webhooks
+    ADD CONSTRAINT webhooks_pkey PRIMARY KEY (id);
+
+CREATE INDEX attempts_delivery ON ONLY public.attempts USING btree (webhook_id, "position");
+
+CREATE INDEX attempts_event_at ON ONLY public.attempts USING brin (event_at) WITH (pages_per_range='32', autosummarize='on');
+
+CREATE INDEX attempts_failures ON ONLY public.attempts USING btree (webhook_id, "position" DESC) WHERE ((outcome = ANY (ARRAY['failed'::text, 'cancelled'::text, 'expired'::text])) AND (retried_at IS NULL));
+
+CREATE INDEX attempts_successes ON ONLY public.attempts USING btree (webhook_id, "position" DESC) WHERE ((outcome = 'success'::text) AND (retried_at IS NULL));
+
+CREATE INDEX audit_at ON public.audit USING btree (at);
+
+CREATE INDEX audit_entity ON public.audit USING btree (entity, entity_id, at);
+
+CREATE UNIQUE INDEX categories_name_key ON public.categories USING btree (parent_id, lower(name)) NULLS NOT DISTINCT;
+
+CREATE INDEX deliveries_lane ON public.deliveries USING btree (webhook_id, next_attempt_at);
+
+CREATE INDEX events_id ON ONLY public.events USING btree (id);
+
+CREATE INDEX items_category_id ON public.items USING btree (category_id);
+
+CREATE INDEX items_location_id ON public.items USING btree (location_id);
+
+CREATE UNIQUE INDEX items_serial_number_key ON public.items USING btree (serial_number) WHERE (serial_number IS NOT NULL);
+
+CREATE UNIQUE INDEX items_sku_key ON public.items USING btree (location_id, sku) NULLS NOT DISTINCT WHERE (sku IS NOT NULL);
+
+CREATE INDEX location_foremen_user_id ON public.location_foremen USING btree (user_id);
+
+CREATE UNIQUE INDEX locations_name_key ON public.locations USING btree (lower(name));
+
+CREATE INDEX sessions_user_id ON public.sessions USING btree (user_id, created_at);
+
+CREATE INDEX set_aside_id ON public.set_aside USING btree (id);
+
+CREATE INDEX subscriptions_webhook_id ON public.subscriptions USING btree (webhook_id);
+
+CREATE UNIQUE INDEX users_email_key ON public.users USING btree (lower(email));
+
+CREATE UNIQUE INDEX users_username_key ON public.users USING btree (lower(username));
+
+CREATE INDEX webhook_tests_open ON public.webhook_tests USING btree (requested_at) WHERE (claimed_by IS NULL);
+
+CREATE INDEX webhooks_discarding ON public.webhooks USING btree (id) WHERE (discard_through > 0);
+
+CREATE INDEX webhooks_owner_id ON public.webhooks USING btree (owner_id, id);
+
+CREATE TRIGGER lane_wakes_ring AFTER INSERT ON public.lane_wakes FOR EACH STATEMENT EXECUTE FUNCTION public.ring_after_statement();
+
+CREATE TRIGGER outbox_ring AFTER INSERT ON public.outbox FOR EACH STATEMENT EXECUTE FUNCTION public.ring_after_statement();
+
+CREATE TRIGGER webhooks_derive_subscriptions AFTER INSERT OR UPDATE OF events, filter_locations, filter_categories, active, deleted_at ON public.webhooks FOR EACH ROW EXECUTE FUNCTION public.derive_subscriptions();
+
+ALTER TABLE ONLY public.categories
+    ADD CONSTRAINT categories_parent_id_fkey FOREIGN KEY (parent_id) REFERENCES public.categories(id) ON DELETE RESTRICT;
+
+ALTER TABLE ONLY public.delivery_counts
+    ADD CONSTRAINT delivery_counts_webhook_id_fkey FOREIGN KEY (webhook_id) REFERENCES public.webhooks(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.items
+    ADD CONSTRAINT items_category_id_fkey FOREIGN KEY (category_id) REFERENCES public.categories(id) ON DELETE RESTRICT;
+
+ALTER TABLE ONLY public.items
+    ADD CONSTRAINT items_location_id_fkey FOREIGN KEY (location_id) REFERENCES public.locations(id) ON DELETE RESTRICT;
+
+ALTER TABLE ONLY public.location_foremen
+    ADD CONSTRAINT location_foremen_location_id_fkey FOREIGN KEY (location_id) REFERENCES public.locations(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.location_foremen
+    ADD CONSTRAINT location_foremen_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.sessions
+    ADD CONSTRAINT sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.subscriptions
+    ADD CONSTRAINT subscriptions_webhook_id_fkey FOREIGN KEY (webhook_id) REFERENCES public.webhooks(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.webhook_tests
+    ADD CONSTRAINT webhook_tests_webhook_id_fkey FOREIGN KEY (webhook_id) REFERENCES public.webhooks(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.webhooks
+    ADD CONSTRAINT webhooks_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES public.users(id) ON DELETE CASCADE;

@@ -1,0 +1,48 @@
+"""kill -9 of the API between a statement and its commit: neither the change nor its event exists."""
+
+import asyncio
+
+import aiohttp
+import asyncpg
+import pytest
+
+from tests.e2e.conftest import Api
+from tests.relays import Connection, until
+
+
+async def test_an_api_killed_before_the_commit_leaves_neither_item_nor_event(
+    api: Api, connection: Connection, database_url: str
+) -> None:
+    await api.call("POST", "/items", {"name": "Kept", "quantity": 9})
+    before = await connection.fetchval("select max(seq) from outbox")
+    # The audit record comes last: with its table locked, the item and its event are written and the commit is not sent.
+    blocker = await asyncpg.connect(database_url)
+    lock = blocker.transaction()
+    await lock.start()
+    await blocker.execute("lock table audit in exclusive mode")
+    request = asyncio.create_task(api.call("POST", "/items", {"name": "Lost", "quantity": 9}))
+
+    async def waits() -> object:
+        return await connection.fetchval(
+            "select pid from pg_stat_activity where wait_event_type = 'Lock' and query like 'insert into audit%'"
+            " and datname = current_database()"
+        )
+
+    await until(waits, "the mutation has written its event and waits")
+    backend = await waits()
+    # Inside the transaction both are there: a sequence is not rolled back, and shows that the outbox row was written.
+    assert await connection.fetchval("select last_value from outbox_seq_seq") == before + 1
+    api.process.kill()
+    await api.process.wait()
+    with pytest.raises(aiohttp.ClientError):
+        await request
+    await lock.rollback()
+    await blocker.close()
+
+    async def gone() -> bool:
+        return not await connection.fetchval("select exists (select from pg_stat_activity where pid = $1)", backend)
+
+    await until(gone, "the transaction has ended")
+    assert await connection.fetchval("select max(seq) from outbox") == before
+    assert await connection.fetchval("select array_agg(name) from items") == ["Kept"]
+    assert await connection.fetchval("select count(*) from audit where action = 'create' and entity = 'item'") == 1

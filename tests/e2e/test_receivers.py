@@ -1,0 +1,158 @@
+"""Receivers that others wrote accept every delivery, whatever text is in it."""
+
+import asyncio
+import json
+import sys
+from typing import Any
+
+from standardwebhooks import Webhook
+
+from tests.e2e.conftest import NODE_DIR, Api, line_printer
+from tests.relays import Receiver, Relays, receiving
+
+EVENTS = ["item-created", "item-updated", "item-deleted", "low-stock-alert"]
+NAMES = (
+    'Hydraulic “Pump” ½ 漢字 \u2028 "quoted" \\ </script>',
+    r'Hydraulic “Pump” ½ 漢字 \u2028 "quoted" \\ </script>',
+    "\u2029 line and paragraph \u2028 ends",
+    "👷🏽‍♀️🏗️ 𐀀 beyond the basic plane",
+    "مضخة هيدروليكية \u202eright to left\u202c",
+    "Ångström e\u0301 and é, Z\u0335\u0349\u033e",
+    "tab\tnewline\ncarriage\rbell\x07delete\x7fnext\x85",
+    "\ufeffbyte order mark, \ufffe and \uffff",
+    "__proto__",
+    "漢" * 255,
+    "𐀀" * 255,
+)
+ATTRIBUTES = {
+    "smallest": -(2**63),
+    "negative": -1,
+    "beyond doubles": 2**63 - 1,
+    "decimal": 1.50,
+    "tiny": 5e-324,
+    "10": "a key that JavaScript would move",
+    "2": None,
+    "__proto__": {"polluted": True},
+    "key with “quotes” \u2028 and 🔧": [True, False, {"deep": [[]]}],
+    "": "no key",
+}
+
+
+async def mutate(api: Api) -> int:
+    """Items made, changed and removed under every name. Returns how many events that is."""
+    for name in NAMES:
+        item = await api.call(
+            "POST", "/items", {"name": name, "sku": name[:100], "quantity": 2**31 - 1, "attributes": ATTRIBUTES}
+        )
+        path = f"/items/{item['id']}"
+        await api.call("PUT", path, {"description": name, "attributes": {**ATTRIBUTES, "changed": name}})
+        await api.call("PUT", path, {"name": name[::-1], "quantity": 0})
+        await api.call("DELETE", path)
+    # Created, updated twice, deleted; and one alert, as nothing is left.
+    return 5 * len(NAMES)
+
+
+async def test_the_node_receiver_accepts_every_delivery(api: Api, relays: Relays, node: str) -> None:
+    # The address comes last: the receiver starts with the secret.
+    webhook = await api.webhook("http://127.0.0.1:9/", EVENTS)
+    async with line_printer(node, "examples/receiver.js", PORT="0", WEBHOOK_SECRET=webhook["secret"]) as (
+        receiver,
+        first,
+    ):
+        await api.call("PUT", f"/webhooks/{webhook['id']}", {"url": first["listening"]})
+        expected = await mutate(api)
+        lines = await read(receiver, expected)
+    assert {line["status"] for line in lines} == {200}
+    assert len({line["id"] for line in lines}) == expected
+    assert {line["attempt"] for line in lines} == {1}
+    created = [line["data"]["name"] for line in lines if line["eventType"] == "item-created"]
+    assert sorted(created) == sorted(NAMES)
+
+
+async def test_the_node_receiver_refuses_another_webhooks_secret(api: Api, relays: Relays, node: str) -> None:
+    webhook = await api.webhook("http://127.0.0.1:9/", EVENTS, retryPolicy={"maxRetries": 0})
+    another = await api.webhook("http://127.0.0.1:9/", ["item-checkin"])
+    async with line_printer(node, "examples/receiver.js", PORT="0", WEBHOOK_SECRET=another["secret"]) as (
+        receiver,
+        first,
+    ):
+        await api.call("PUT", f"/webhooks/{webhook['id']}", {"url": first["listening"]})
+        await api.call("POST", "/items", {"name": "Pump", "quantity": 9})
+        (line,) = await read(receiver, 1)
+    assert line["status"] == 401
+
+
+async def test_the_python_receivers_accept_every_delivery(api: Api, relays: Relays) -> None:
+    own = await api.webhook("http://127.0.0.1:9/", EVENTS)
+    library = await api.webhook("http://127.0.0.1:9/", EVENTS)
+    started = (
+        line_printer(sys.executable, "examples/receiver.py", PORT="0", WEBHOOK_SECRET=own["secret"]),
+        line_printer(sys.executable, "examples/receiver_standard.py", PORT="0", WEBHOOK_SECRET=library["secret"]),
+    )
+    async with started[0] as (first, at), started[1] as (second, at_second):
+        await api.call("PUT", f"/webhooks/{own['id']}", {"url": at["listening"]})
+        await api.call("PUT", f"/webhooks/{library['id']}", {"url": at_second["listening"]})
+        expected = await mutate(api)
+        reports = await read(first, expected)
+        accepted = await read(second, expected)
+    assert all(report["verified"] and report["answer"] == 200 and not report["duplicate"] for report in reports)
+    assert {report["event"] for report in reports} == {event["id"] for event in accepted}
+    assert len(accepted) == expected
+
+
+async def test_the_example_receiver_fails_first_attempts_on_request(api: Api, relays: Relays) -> None:
+    webhook = await api.webhook("http://127.0.0.1:9/", EVENTS, retryPolicy={"maxRetries": 2, "retryDelay": 100})
+    environment = {"PORT": "0", "WEBHOOK_SECRET": webhook["secret"], "FAIL_ONE_IN": "3"}
+    async with line_printer(sys.executable, "examples/receiver.py", **environment) as (receiver, first):
+        await api.call("PUT", f"/webhooks/{webhook['id']}", {"url": first["listening"]})
+        for number in range(9):
+            await api.call("POST", "/items", {"name": f"Pump {number}", "quantity": 9})
+        reports = await read(receiver, 12)
+    failed = {report["event"]: report["answer"] for report in reports if report["answer"] != 200}
+    assert sorted(map(str, failed.values())) == ["500", "503", "broken off"]
+    retried = {report["event"] for report in reports if report["attempt"] == 2}
+    assert retried == failed.keys()
+
+
+async def test_the_published_libraries_accept_the_same_requests(
+    api: Api, relays: Relays, node: str, standard_webhooks: None
+) -> None:
+    async with receiving() as receiver:
+        webhook = await api.webhook(receiver.url, EVENTS, headers={"X-Custom": "kept"})
+        expected = await mutate(api)
+        await receiver.wait_for(lambda: len(set(receiver.ids())) == expected)
+    for arrival in receiver.arrivals:
+        Webhook(webhook["secret"]).verify(arrival.body, dict(arrival.headers))
+        assert arrival.headers["X-Custom"] == "kept"
+    verdicts = await verify_in_node(node, receiver, webhook["secret"])
+    assert verdicts == [{"document": True, "standard": True}] * len(receiver.arrivals)
+    # And they would have noticed: the same requests under another secret.
+    another = (await api.webhook("http://127.0.0.1:9/", EVENTS))["secret"]
+    for verdict in await verify_in_node(node, receiver, another):
+        assert verdict == {"document": False, "standard": "WebhookVerificationError: No matching signature found"}
+
+
+async def verify_in_node(node: str, receiver: Receiver, secret: str) -> list[dict[str, Any]]:
+    lines = [
+        json.dumps(
+            {
+                "secret": secret,
+                "headers": {name.lower(): value for name, value in arrival.headers.items()},
+                "body": arrival.body.hex(),
+            }
+        )
+        for arrival in receiver.arrivals
+    ]
+    process = await asyncio.create_subprocess_exec(
+        node, "verify.js", cwd=NODE_DIR, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate("\n".join(lines).encode())
+    assert process.returncode == 0
+    return [json.loads(line) for line in output.splitlines()]
+
+
+async def read(process: asyncio.subprocess.Process, lines: int) -> list[dict[str, Any]]:
+    """So many of the JSON lines that a receiver prints."""
+    assert process.stdout is not None
+    async with asyncio.timeout(60):
+        return [json.loads(await process.stdout.readline()) for _ in range(lines)]

@@ -1,0 +1,45 @@
+"""Prints sql/schema.sql: what the migrations add up to, for people to read. `make schema` runs it."""
+
+import asyncio
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from service.platform.db import connect
+from service.platform.embedded import EmbeddedServer, bin_dir
+from service.platform.migrate import migrate
+
+HEADER = """-- The schema that sql/migrations add up to. Made by `make schema`; a test compares it with a migrated database.
+-- Left out: the daily partitions of events and attempts, which make_partitions() makes, and the rows of log_head and
+-- schema_migrations.
+
+set check_function_bodies = false;
+"""
+# What pg_dump writes about itself and the session, some of which an older server does not know.
+_NOISE = re.compile(r"^(?:SET |SELECT pg_catalog\.set_config|\\(?:un)?restrict|--).*\n", re.MULTILINE)
+
+
+async def _migrate(url: str) -> None:
+    connection = await connect(url, application_name="jossiedb make schema")
+    try:
+        await migrate(connection)
+    finally:
+        await connection.close()
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="jossiedb-schema-", dir="/tmp") as directory:
+        Path(directory).chmod(0o711)
+        with EmbeddedServer(Path(directory), sync=False, settings={"fsync": "off"}) as url:
+            asyncio.run(_migrate(url))
+            partitions = [f"--exclude-table={parent}_[0-9]*" for parent in ("events", "attempts")]
+            command = [str(bin_dir() / "pg_dump"), "--schema-only", "--no-owner", "--no-privileges", *partitions, url]
+            dump = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    body = re.sub(r"\n{3,}", "\n\n", _NOISE.sub("", dump)).strip()
+    sys.stdout.write(f"{HEADER}\n{body}\n")
+
+
+if __name__ == "__main__":
+    main()
