@@ -157,7 +157,7 @@ _NO_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None,
 def describe(error: BaseException) -> str:
     """One line for the log and for the API; never empty, without NUL."""
     if isinstance(error, aiohttp.ClientConnectorDNSError):
-        text = f"cannot resolve the host: {error.os_error}"
+        text = f"cannot resolve the host: {error.os_error.strerror or error.os_error}"
     elif isinstance(error, aiohttp.ClientConnectorCertificateError):
         text = f"the certificate is not valid: {error.certificate_error}"
     elif isinstance(error, aiohttp.ClientConnectorError):

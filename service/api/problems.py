@@ -110,5 +110,11 @@ def _visible(location: Iterable[int | str]) -> Iterable[int | str]:
 
 
 def _message(found: ErrorDetails) -> str:
+    # Pydantic speaks of a text's length as if it were a list's.
+    if isinstance(found["input"], str) and found["type"] in {"too_short", "too_long"}:
+        bounds = found["ctx"]
+        if found["type"] == "too_short":
+            return f"must have at least {bounds['min_length']} character{'s' if bounds['min_length'] > 1 else ''}"
+        return f"must have at most {bounds['max_length']} characters"
     message = found["msg"].removeprefix("Value error, ")
     return message[:1].lower() + message[1:]

@@ -129,3 +129,18 @@ async def test_a_change_too_large_for_one_event_is_refused_whole(admin: Caller, 
     assert answer.status == 422
     assert (await admin.get(f"/items/{item['id']}")).body == item
     assert await take_events(connection) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "detail"),
+    [
+        ("", "must have at least 1 character"),
+        ("x" * 256, "must have at most 255 characters"),
+        (" ", "must not be blank"),
+        (None, "input should be a valid string"),
+    ],
+)
+async def test_a_bad_text_is_told_in_a_persons_words(admin: Caller, name: str | None, detail: str) -> None:
+    answer = await admin.post("/items", {"name": name})
+    assert (answer.status, answer.body["errors"]) == (400, [{"pointer": "/name", "detail": detail}])
+    assert answer.body["detail"] == answer.body["error"] == f"/name: {detail}"
