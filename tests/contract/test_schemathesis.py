@@ -42,7 +42,7 @@ CHECKS = [
     response_schema_conformance,
 ]
 # Of each operation. Nobody is turned away by most of them.
-EXAMPLES = 10
+EXAMPLES = 8
 EXAMPLES_OF_NOBODY = 4
 # On a webhook that exists they wait for a relay, and there is none.
 WAITING = frozenset({"/webhooks/{id}/test"})
@@ -133,7 +133,7 @@ def test_every_answer_is_as_documented(world: World, role: str | None, subtests:
 
 
 def _explore(world: World, operation: Operation, headers: dict[str, str]) -> None:
-    known = world.objects(headers)
+    known = world.objects(headers) if "{id}" in operation.path else {}
 
     @hypothesis.settings(
         max_examples=EXAMPLES if headers else EXAMPLES_OF_NOBODY,
