@@ -19,7 +19,7 @@ COMPILE = "$$uv" pip compile --quiet --universal --python-version 3.11 --generat
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: demo
 demo: $(RUNTIME) ## run everything with an embedded PostgreSQL and watch deliveries; ARGS="--for 15s" ends by itself
@@ -42,6 +42,10 @@ check: $(DEV) ## lint, formatting, types, direction of imports, the compose file
 schema: $(DEV) ## make sql/schema.sql from the migrations
 	@$(BIN)/python -m tools.make_schema > sql/schema.sql.draft || { rm -f sql/schema.sql.draft; exit 1; }
 	@mv sql/schema.sql.draft sql/schema.sql
+
+.PHONY: documents
+documents: $(DEV) ## make docs/openapi.json, asyncapi.json and REFERENCE.md from the routes and events
+	@$(BIN)/python -m tools.make_documents
 
 .PHONY: lock
 lock: ## resolve the newest versions that pyproject.toml allows into requirements*.lock

@@ -2,13 +2,17 @@
 
 import re
 from collections.abc import AsyncIterator
+from typing import Literal
 
 from aiohttp import web
+from pydantic import BaseModel
 from structlog.contextvars import bound_contextvars
 
-from service.api.call import POOL, SETTINGS, VAULT
+from service.api.call import POOL, SETTINGS, VAULT, Call, Nothing, Reply
+from service.api.documents import ROUTES as DOCUMENT_ROUTES
+from service.api.documents import add_docs
 from service.api.problems import Handler, problems_middleware
-from service.api.routes import PREFIX, REQUEST_ID, add_routes
+from service.api.routes import REQUEST_ID, add_routes, route
 from service.auth.passwords import PASSWORDS, Passwords
 from service.auth.routes import ROUTES as AUTH_ROUTES
 from service.auth.tokens import TOKENS, Tokens, authenticate
@@ -21,7 +25,6 @@ from service.webhooks.routes import ROUTES as WEBHOOK_ROUTES
 
 MAX_BODY_BYTES = 256 * 1024
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:@/+=-]{1,128}")
-ROUTES = (*AUTH_ROUTES, *INVENTORY_ROUTES, *WEBHOOK_ROUTES)
 
 
 @web.middleware
@@ -34,10 +37,23 @@ async def request_id_middleware(request: web.Request, handler: Handler) -> web.S
     return response
 
 
-async def health(request: web.Request) -> web.Response:
+class Health(BaseModel):
+    status: Literal["ok"]
+
+
+async def health(call: Call[Nothing, Nothing]) -> Reply:
     """200 while this process and its database answer; the problem middleware turns a database that is away into 503."""
-    await load("service").ping.fetchval(request.app[POOL])
-    return web.json_response({"status": "ok"})
+    await load("service").ping.fetchval(call.pool)
+    return Reply({"status": "ok"})
+
+
+ROUTES = (
+    *AUTH_ROUTES,
+    *INVENTORY_ROUTES,
+    *WEBHOOK_ROUTES,
+    *DOCUMENT_ROUTES,
+    route("GET", "/health", health, "Whether the API and its database answer", returns=Health, public=True),
+)
 
 
 def make_app(settings: Settings, database_url: str) -> web.Application:
@@ -55,5 +71,5 @@ def make_app(settings: Settings, database_url: str) -> web.Application:
 
     app.cleanup_ctx.append(pool)
     add_routes(app, ROUTES, authenticate)
-    app.router.add_get(f"{PREFIX}/health", health)
+    add_docs(app, ROUTES)
     return app

@@ -7,11 +7,12 @@ count, a transfer and a checkout tell of it alike.
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields
 from datetime import date, datetime
-from typing import Any, TypedDict
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 import orjson
+from typing_extensions import TypedDict
 
 from service.changes import diff
 from service.events import EventData, ItemCreated, ItemDeleted, ItemUpdated, LowStockAlert

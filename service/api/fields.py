@@ -48,7 +48,9 @@ def _list_of_ids(value: list[UUID]) -> list[UUID]:
 
 # Any text: no U+0000, no lone surrogate.
 Text = Annotated[str, Field(strict=True), AfterValidator(_text)]
-Name = Annotated[Text, Field(min_length=1, max_length=255), AfterValidator(_not_blank)]
+Name = Annotated[
+    Text, Field(min_length=1, max_length=255, json_schema_extra={"pattern": r"\S"}), AfterValidator(_not_blank)
+]
 Description = Annotated[Text, Field(max_length=8000)]
 Id = Annotated[UUID, BeforeValidator(_id)]
 Ids = Annotated[list[Id], AfterValidator(_list_of_ids)]

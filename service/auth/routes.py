@@ -43,8 +43,12 @@ def _device_info(value: Any) -> Any:
     return orjson.dumps(value).decode() if isinstance(value, dict) else value
 
 
-Username = Annotated[Text, AfterValidator(check_username)]
-Email = Annotated[Text, Field(max_length=254), AfterValidator(check_email)]
+Username = Annotated[
+    Text, Field(json_schema_extra={"pattern": f"^{_USERNAME.pattern}$"}), AfterValidator(check_username)
+]
+Email = Annotated[
+    Text, Field(max_length=254, json_schema_extra={"pattern": f"^{_EMAIL.pattern}$"}), AfterValidator(check_email)
+]
 Password = Annotated[Text, Field(min_length=8, max_length=200)]
 
 

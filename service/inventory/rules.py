@@ -3,10 +3,11 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, TypedDict
+from typing import Any
 from uuid import UUID
 
 import orjson
+from typing_extensions import TypedDict
 
 from service.platform.clock import iso
 from service.platform.errors import BadRequest, Conflict, FieldError, Forbidden, Unprocessable

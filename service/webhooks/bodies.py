@@ -6,6 +6,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 
 from service.api.fields import MAX_INTEGER, Body, Id, Query, Text
 from service.api.paging import Page
+from service.events import CATALOGUE
 from service.webhooks import rules
 
 
@@ -13,9 +14,15 @@ def _refuse_secret(_: Any) -> None:
     raise ValueError("cannot be set; it is made when the webhook is created")
 
 
-Url = Annotated[Text, Field(max_length=rules.MAX_URL_CHARS), AfterValidator(rules.check_url)]
-EventType = Annotated[Text, AfterValidator(rules.check_event_type)]
-EventTypes = Annotated[list[EventType], Field(min_length=1), AfterValidator(rules.check_distinct)]
+Url = Annotated[
+    Text,
+    Field(max_length=rules.MAX_URL_CHARS, json_schema_extra={"pattern": "^https?://"}),
+    AfterValidator(rules.check_url),
+]
+EventType = Annotated[Text, Field(json_schema_extra={"enum": [*CATALOGUE]}), AfterValidator(rules.check_event_type)]
+EventTypes = Annotated[
+    list[EventType], Field(min_length=1, json_schema_extra={"uniqueItems": True}), AfterValidator(rules.check_distinct)
+]
 HeaderName = Annotated[str, Field(strict=True), AfterValidator(rules.check_header_name)]
 HeaderValue = Annotated[str, Field(strict=True), AfterValidator(rules.check_header_value)]
 Headers = Annotated[dict[HeaderName, HeaderValue], AfterValidator(rules.check_headers)]

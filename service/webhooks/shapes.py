@@ -1,10 +1,11 @@
 """How webhooks and their deliveries are shown. Keys are the wire's."""
 
 from collections.abc import Mapping
-from typing import NotRequired, TypedDict
+from typing import NotRequired
 
 import asyncpg
 import orjson
+from typing_extensions import TypedDict
 
 from service.platform.clock import iso, iso_or_none
 from service.webhooks.rules import mask, success_rate

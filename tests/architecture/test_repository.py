@@ -1,5 +1,6 @@
 """What holds of the repository's files as such."""
 
+import hashlib
 import re
 import shutil
 import subprocess
@@ -77,16 +78,24 @@ def test_no_python_file_is_too_long_to_read() -> None:
     assert not {str(path): length for path, length in lengths.items() if length > 350}
 
 
-def test_vendored_files_are_listed_with_version_and_licence() -> None:
-    """Each folder named vendor has a VENDORED.md with a row for each file: name, version, licence, source, SHA-256."""
-    for folder in (path for top in FOLDERS for path in (ROOT / top).rglob("vendor") if path.is_dir()):
+def test_vendored_files_are_listed_with_version_and_licence_and_are_as_published() -> None:
+    """Each folder named vendor has a VENDORED.md with a row for each file: name, version, licence, SHA-256."""
+    folders = [path for top in FOLDERS for path in (ROOT / top).rglob("vendor") if path.is_dir()]
+    assert folders
+    for folder in folders:
         rows = re.findall(
-            r"^\| `([^`]+)` \| [^|]*\d[^|]* \| [^|]*\w[^|]* \|", (folder / "VENDORED.md").read_text(), re.MULTILINE
+            r"^\| `([^`]+)` \| [^|]*\d[^|]* \| [^|]*\w[^|]* \| ([0-9a-f]{64}) \|$",
+            (folder / "VENDORED.md").read_text(),
+            re.MULTILINE,
         )
-        assert set(rows) == {path.name for path in folder.iterdir()} - {"VENDORED.md"}
+        files = [path for path in folder.rglob("*") if path.is_file() and path.name != "VENDORED.md"]
+        assert dict(rows) == {
+            str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
+        }
+        assert {path.parent for path in files} == {path.parent for path in files if path.name == "LICENSE"}
 
 
-def test_a_wheel_has_the_code_and_every_sql_file(tmp_path: Path) -> None:
+def test_a_wheel_has_the_code_every_sql_file_and_what_the_pages_need(tmp_path: Path) -> None:
     source, wheels = tmp_path / "source", tmp_path / "wheels"
     for name in ("service", "relay", "sql"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -109,5 +118,6 @@ def test_a_wheel_has_the_code_and_every_sql_file(tmp_path: Path) -> None:
     packed = set(zipfile.ZipFile(wheel).namelist())
     wanted = {str(path.relative_to(ROOT)) for name in ("service", "relay") for path in (ROOT / name).rglob("*.py")}
     wanted |= {str(path.relative_to(ROOT)) for path in (ROOT / "sql").rglob("*.sql")}
+    wanted |= {str(path.relative_to(ROOT)) for path in (ROOT / "service" / "web").rglob("*") if path.is_file()}
     assert wanted - packed == set()
     assert not [name for name in packed if name.startswith(("tests/", "tools/", "bench/"))]

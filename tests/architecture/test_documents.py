@@ -1,0 +1,138 @@
+"""The documents are those of the routes and the events, and are what they say they are."""
+
+import dataclasses
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import jsonschema_rs
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from relay.envelope import envelope
+from relay.target import Target
+from service.api import asyncapi, examples, openapi
+from service.api.call import Nothing
+from service.app import ROUTES
+from service.events import CATALOGUE, EventData
+from service.platform import canonical
+from tools.make_documents import DOCS, documents
+
+ASYNCAPI_SCHEMA = Path(__file__).parent / "vendor" / "asyncapi-specs-6.11.1" / "3.0.0-without-$id.json"
+EVENTS = pytest.mark.parametrize("event", CATALOGUE.values(), ids=lambda event: event.type)
+
+
+@pytest.mark.parametrize("name", ["openapi.json", "asyncapi.json", "REFERENCE.md"])
+def test_the_committed_document_is_that_of_the_routes_and_events(name: str) -> None:
+    assert (DOCS / name).read_text(encoding="utf-8") == documents()[name], "run `make documents`"
+
+
+def test_the_openapi_document_is_valid() -> None:
+    document = openapi.document(ROUTES)
+    assert [error.message for error in OpenAPIV31SpecValidator(document).iter_errors()] == []
+
+
+def test_the_openapi_document_has_every_route_and_every_event() -> None:
+    document = openapi.document(ROUTES)
+    described = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
+    assert described == {(route.method, route.path) for route in ROUTES}
+    assert list(document["webhooks"]) == list(CATALOGUE)
+    operations = [operation for methods in document["paths"].values() for operation in methods.values()]
+    operations += [operation for methods in document["webhooks"].values() for operation in methods.values()]
+    ids = [operation["operationId"] for operation in operations]
+    assert len(set(ids)) == len(ids)
+
+
+def test_the_asyncapi_document_is_valid() -> None:
+    schema = json.loads(ASYNCAPI_SCHEMA.read_text(encoding="utf-8"))
+    errors = jsonschema_rs.Draft7Validator(schema).iter_errors(asyncapi.document())
+    assert [(error.instance_path, error.message) for error in errors] == []
+
+
+def test_the_asyncapi_document_has_every_event() -> None:
+    document = asyncapi.document()
+    messages = document["components"]["messages"]
+    assert [message["name"] for message in messages.values()] == list(CATALOGUE)
+    assert list(document["channels"]["webhook"]["messages"]) == list(messages)
+    assert len(document["operations"]["deliver"]["messages"]) == len(CATALOGUE)
+
+
+@pytest.mark.parametrize("document", [openapi.document(ROUTES), asyncapi.document()], ids=["openapi", "asyncapi"])
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    found = 0
+    for reference in _references(document):
+        found += 1
+        target: Any = document
+        for part in reference.removeprefix("#/").split("/"):
+            target = target[part]
+    assert found > 100
+
+
+def _references(part: Any) -> list[str]:
+    match part:
+        case dict():
+            own = [part["$ref"]] if isinstance(part.get("$ref"), str) else []
+            return own + [reference for inner in part.values() for reference in _references(inner)]
+        case list():
+            return [reference for inner in part for reference in _references(inner)]
+    return []
+
+
+@EVENTS
+def test_an_example_is_what_a_receiver_gets(event: type[EventData]) -> None:
+    """Body and headers are, byte for byte, those that a relay makes of the event."""
+    example = examples.EXAMPLES[event.type]
+    data = event.model_validate(example.payload["data"], extra="forbid").serialise()
+    assert canonical.recanonicalise(data) == (data, example.payload["data"])
+    target = Target(UUID(examples.WEBHOOK_ID), 1, "http://127.0.0.1/", 3, 5000, 30_000, secret=examples.SECRET)
+    sent = envelope(
+        target,
+        event_id=UUID(examples.EVENT_ID),
+        event_type=event.type,
+        data=data.encode(),
+        occurred_at=datetime.fromisoformat(examples.OCCURRED_AT),
+        attempt=1,
+        timestamp=examples.SENT_AT,
+    )
+    assert json.loads(sent.body) == example.payload
+    assert example.headers.items() <= sent.headers.items()
+
+
+@EVENTS
+def test_an_example_fits_the_schema_of_its_delivery(event: type[EventData]) -> None:
+    components = asyncapi.document()["components"]
+    example = examples.EXAMPLES[event.type]
+    for name, instance in ((f"{event.__name__}Delivery", example.payload), ("Headers", example.headers)):
+        schema = {"$ref": f"#/components/schemas/{name}", "components": components}
+        validator = jsonschema_rs.Draft202012Validator(schema, validate_formats=True)
+        assert [error.message for error in validator.iter_errors(instance)] == []
+
+
+def test_routes_that_say_too_little_are_named() -> None:
+    mute = dataclasses.replace(ROUTES[0], path="/mute", summary=" ", returns=None, status=200)
+    torn = dataclasses.replace(ROUTES[0], path="/torn", status=204)
+    with pytest.raises(openapi.Undocumented) as refusal:
+        openapi.document([*ROUTES, mute, torn])
+    assert str(refusal.value) == (
+        "POST /mute has no summary; POST /mute answers 200 and does not say with what: give it `returns`; "
+        "POST /torn answers 204, which has no body, and has `returns`"
+    )
+
+
+def test_an_answer_without_a_schema_is_named() -> None:
+    odd = dataclasses.replace(ROUTES[0], path="/odd", body=Nothing, returns=object.__new__)
+    with pytest.raises(TypeError, match="POST /odd"):
+        openapi.document([odd])
+
+
+def test_an_event_field_without_an_example_is_named() -> None:
+    class Novel(EventData):
+        type = "novel"
+        summary = "Something new."
+
+        nothingLikeIt: str
+
+    with pytest.raises(LookupError, match="nothingLikeIt of novel"):
+        examples.data(Novel)

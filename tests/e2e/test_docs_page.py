@@ -1,0 +1,74 @@
+"""The page at /docs in a browser."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from service.app import ROUTES
+from service.events import CATALOGUE
+from tests.conftest import SkipUnless
+from tests.e2e.conftest import Api
+from tests.relays import PATIENCE
+
+# Time of the page, which passes as fast as its work is done.
+BUDGET_MS = 20_000
+
+
+@pytest.fixture
+def chromium(skip_unless: SkipUnless) -> str:
+    return skip_unless("chromium")
+
+
+async def _dump(program: str, url: str, net_log: Path, profile: Path) -> tuple[str, str]:
+    """The page's elements once it has done its work, and what it said on its console. Nothing but 127.0.0.1 can be reached."""
+    options: Sequence[str] = (
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+        "--enable-logging=stderr",
+        f"--user-data-dir={profile}",
+        f"--log-net-log={net_log}",
+        f"--virtual-time-budget={BUDGET_MS}",
+        "--dump-dom",
+    )
+    process = await asyncio.create_subprocess_exec(
+        program, *options, url, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        elements, log = await asyncio.wait_for(process.communicate(), PATIENCE)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    lines = [line for line in log.decode(errors="replace").splitlines() if "CONSOLE" in line]
+    return elements.decode(), "\n".join(lines)
+
+
+def _asked_for(net_log: Path, origin: str) -> set[str]:
+    """The addresses that the page at `origin` asked for; the browser itself asks for others."""
+    events = json.loads(net_log.read_text())["events"]
+    parameters = [event.get("params", {}) for event in events]
+    return {found["url"] for found in parameters if found.get("initiator") == origin and "url" in found}
+
+
+async def test_the_page_shows_every_route_and_event_and_asks_no_other_host(
+    api: Api, chromium: str, tmp_path: Path
+) -> None:
+    elements, console = await _dump(chromium, f"{api.address}/docs", tmp_path / "net.json", tmp_path / "profile")
+    for name in {route.path for route in ROUTES} | set(CATALOGUE):
+        assert f'data-path="{name}"' in elements, elements[:2000]
+    assert console == ""
+    asked = _asked_for(tmp_path / "net.json", api.address)
+    assert f"{api.address}/api/v1/openapi.json" in asked
+    assert {urlsplit(url).netloc for url in asked} == {urlsplit(api.address).netloc}

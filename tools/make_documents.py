@@ -1,0 +1,37 @@
+"""Writes docs/openapi.json, docs/asyncapi.json and docs/REFERENCE.md. `make documents` runs it."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from service.api import asyncapi, openapi, reference
+from service.app import ROUTES
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def documents() -> dict[str, str]:
+    """The text of each file, by its name in docs/. Raises openapi.Undocumented."""
+    return {
+        "openapi.json": _json(openapi.document(ROUTES)),
+        "asyncapi.json": _json(asyncapi.document()),
+        "REFERENCE.md": reference.document(ROUTES),
+    }
+
+
+def _json(document: dict[str, Any]) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def main() -> None:
+    try:
+        made = documents()
+    except (openapi.Undocumented, LookupError, TypeError) as error:
+        sys.exit(f"the documents cannot be made: {error}")
+    for name, text in made.items():
+        (DOCS / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
