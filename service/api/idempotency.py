@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import orjson
 from aiohttp import web
+from asyncpg.transaction import Transaction
 
 from service.api.call import Call, Reply
 from service.platform.db import Pool
@@ -41,21 +42,24 @@ class Answer:
 
 
 class OneConnection:
-    """What stands in for the pool within a request that is one transaction: all that the handler reads and writes goes there.
+    """What stands in for the pool within a request that is one transaction, and for the connections taken from it: all that the
+    handler reads and writes goes there.
 
-    So the handler sees what it has written, each of its own transactions becomes a savepoint, and no request holds one
-    connection while it waits for another."""
+    So the handler sees what it has written, and no request holds one connection while it waits for another. Each of the handler's
+    own transactions becomes a savepoint, whatever isolation it asks for: that is the whole transaction's to have."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self.fetch = connection.fetch
-        self.fetchrow = connection.fetchrow
-        self.fetchval = connection.fetchval
-        self.execute = connection.execute
 
     @asynccontextmanager
-    async def acquire(self) -> AsyncIterator[Connection]:
-        yield self._connection
+    async def acquire(self) -> AsyncIterator["OneConnection"]:
+        yield self
+
+    def transaction(self, **_: object) -> Transaction:
+        return self._connection.transaction()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
 
 
 def key_of(request: web.Request) -> str | None:
@@ -88,7 +92,7 @@ class Keyed:
         async with self._call.pool.acquire() as connection, connection.transaction():
             if (kept := await self._begin(connection)) is not None:
                 return kept
-            # The cast: of a pool, handlers and commands use what OneConnection has.
+            # The cast: handlers and commands use nothing of a pool that OneConnection has not.
             unit = cast(Pool, OneConnection(connection))
             answer = Answer.of(await handler(replace(self._call, unit=unit)))
             await self._keep(connection, self._seal(answer), running_seconds=None)

@@ -4,11 +4,13 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+import asyncpg
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from pydantic import SecretStr
 
 from relay.retention import BATCH, Retention
+from service.api.idempotency import OneConnection
 from service.app import make_app
 from service.platform.db import open_pool
 from service.platform.settings import Settings
@@ -152,6 +154,25 @@ async def test_a_request_with_a_key_needs_one_connection_only(
             f"/locations/{location['id']}/foremen", {"user_id": str(foreman.user_id)}
         )
         assert (added.status, added.body["foremen"]) == (200, [str(foreman.user_id)])
+
+
+async def test_what_a_handler_does_on_several_connections_is_one_transaction(
+    connection: Database, database_url: str
+) -> None:
+    writer = await asyncpg.connect(database_url)
+    whole = writer.transaction()
+    await whole.start()
+    one = OneConnection(writer)
+    async with one.acquire() as first, first.transaction():
+        await first.execute("insert into locations (name) values ('kept')")
+    with pytest.raises(asyncpg.UniqueViolationError):
+        async with one.acquire() as second, second.transaction(isolation="repeatable_read", readonly=True):
+            await second.execute("insert into locations (name) values ('undone'), ('kept')")
+    assert await one.fetchval("select array_agg(name) from locations") == ["kept"]
+    assert await connection.fetchval("select count(*) from locations") == 0
+    await whole.commit()
+    await writer.close()
+    assert await connection.fetchval("select array_agg(name) from locations") == ["kept"]
 
 
 async def test_an_answer_is_given_again_as_long_as_it_is_kept(

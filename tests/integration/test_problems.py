@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import orjson
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import HealthCheck, given
@@ -191,3 +193,9 @@ async def test_no_body_whatever_is_too_much_for_the_server(admin: Caller, body: 
         assert answer.status in {201, 400, 409, 413, 422}, (path, body, answer.body)
         if answer.status != 201:
             assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+async def test_the_documented_problem_is_what_the_api_answers(admin: Caller) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "API.md").read_text(encoding="utf-8")
+    documented = orjson.loads(text.partition("```json\n")[2].partition("```")[0])
+    assert (await admin.post("/items", {"name": " ", "quantity": -1})).body == documented
