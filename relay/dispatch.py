@@ -228,6 +228,7 @@ class Dispatcher:
             occurred_at=lease.occurred_at,
             attempt=lease.attempts + 1,
             timestamp=int(started_at.timestamp()),
+            traceparent=lease.traceparent,
         )
         exchange = await self._transport.post(target.url, sent.headers, sent.body, target.timeout_ms)
         decision = decide(

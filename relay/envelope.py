@@ -8,6 +8,7 @@ import orjson
 
 from relay.target import Target
 from service import __version__
+from service.platform import trace
 from service.platform.clock import iso
 from service.platform.sign import sign_data, sign_message
 
@@ -21,10 +22,18 @@ class Envelope:
 
 
 def envelope(
-    target: Target, *, event_id: UUID, event_type: str, data: bytes, occurred_at: datetime, attempt: int, timestamp: int
+    target: Target,
+    *,
+    event_id: UUID,
+    event_type: str,
+    data: bytes,
+    occurred_at: datetime,
+    attempt: int,
+    timestamp: int,
+    traceparent: str | None = None,
 ) -> Envelope:
     """The bytes that are sent. `data` goes in as it is: it is what X-Webhook-Signature signs. `timestamp`: Unix seconds of this
-    attempt, by the database's clock."""
+    attempt, by the database's clock. `traceparent`: of the request that caused the event, whose trace this attempt continues."""
     body = b'{"id":"%s","eventType":%s,"data":%s,"timestamp":"%s","attempt":%d}' % (
         str(event_id).encode(),
         orjson.dumps(event_type),
@@ -43,6 +52,8 @@ def envelope(
         "webhook-timestamp": str(timestamp),
         "webhook-signature": sign_message(target.secret, str(event_id), timestamp, body),
     }
+    if (continued := trace.child(traceparent)) is not None:
+        headers["traceparent"] = continued
     return Envelope(body, headers)
 
 

@@ -39,6 +39,7 @@ class Lease:
     lost_by: UUID | None
     data: str | None
     occurred_at: datetime | None
+    traceparent: str | None
 
 
 @dataclass(frozen=True, slots=True)

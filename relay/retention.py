@@ -12,6 +12,7 @@ from service.platform.queries import load
 
 _log = get_logger(__name__)
 _SQL = load("record")
+_ANSWERS = load("idempotency")
 
 DAYS_AHEAD = 7
 EVERY_SECONDS = 3600.0
@@ -20,9 +21,12 @@ LOCK_TRIES = 50
 
 
 class Retention:
-    def __init__(self, pool: Pool, ttl_seconds: int) -> None:
+    """`ttl_seconds`: how long events and attempts are kept; `answers_ttl_seconds`: answers under an Idempotency-Key."""
+
+    def __init__(self, pool: Pool, ttl_seconds: int, answers_ttl_seconds: float) -> None:
         self._pool = pool
         self._ttl = ttl_seconds
+        self._answers_ttl = answers_ttl_seconds
         self._discard = asyncio.Event()
 
     def discard_now(self) -> None:
@@ -57,6 +61,8 @@ class Retention:
         while await _SQL.expire.fetchval(self._pool, batch=BATCH, ttl_seconds=self._ttl, now=None) == BATCH:
             pass
         await _SQL.forget_tests.execute(self._pool)
+        while await _ANSWERS.forget.fetchval(self._pool, batch=BATCH, ttl_seconds=self._answers_ttl, now=None) == BATCH:
+            pass
         await _patiently(self._drop_partitions)
 
     async def discard(self) -> None:

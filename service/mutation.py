@@ -13,7 +13,8 @@ from service.events import EventData
 from service.platform.canonical import MAX_DATA_BYTES, NotReproducible
 from service.platform.clock import iso
 from service.platform.db import Pool
-from service.platform.errors import BadRequest, Unprocessable
+from service.platform.errors import BadRequest, PreconditionFailed, Unprocessable
+from service.platform.etag import Tags, tag_of
 from service.platform.ids import new_id
 from service.platform.queries import Connection, load
 
@@ -22,12 +23,14 @@ _SQL = load("mutation")
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Who or what asks for a mutation, and from where. `user_id` is None for what nobody signed in asks: a registration, a seed."""
+    """Who or what asks for a mutation, from where, and on what condition. `user_id` is None for what nobody signed in asks: a
+    registration, a seed. `if_match`: the tags of which the changed object must have one."""
 
     user_id: UUID | None = None
     ip_address: str | None = None
     request_id: str | None = None
     traceparent: str | None = None
+    if_match: Tags | None = None
 
 
 @dataclass(slots=True)
@@ -56,6 +59,12 @@ class Mutation:
         event_id = new_id()
         self._events.append((event_id, data.type, text, location_ids))
         return event_id
+
+    def check_match(self, representation: object) -> None:
+        """Call it with what the API shows of the object that is about to change, once its row is locked. Raises
+        PreconditionFailed where the request has an If-Match header and the object is no longer the one that it names."""
+        if self.origin.if_match is not None and not self.origin.if_match.match(tag_of(representation)):
+            raise PreconditionFailed("it has been changed since it was read: its ETag is none of those in If-Match")
 
     def audit(
         self, entity: str, entity_id: UUID, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None

@@ -254,6 +254,15 @@ CREATE SEQUENCE public.fences
     NO MAXVALUE
     CACHE 1;
 
+CREATE TABLE public.idempotent_answers (
+    user_id uuid NOT NULL,
+    key_hash bytea NOT NULL,
+    sealed bytea NOT NULL,
+    running_until timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT idempotent_answers_key_hash_check CHECK ((octet_length(key_hash) = 32))
+);
+
 CREATE TABLE public.items (
     id uuid DEFAULT uuidv7() NOT NULL,
     name text NOT NULL,
@@ -467,6 +476,9 @@ ALTER TABLE ONLY public.delivery_counts
 ALTER TABLE ONLY public.events
     ADD CONSTRAINT events_pkey PRIMARY KEY ("position", recorded_at);
 
+ALTER TABLE ONLY public.idempotent_answers
+    ADD CONSTRAINT idempotent_answers_pkey PRIMARY KEY (user_id, key_hash);
+
 ALTER TABLE ONLY public.items
     ADD CONSTRAINT items_pkey PRIMARY KEY (id);
 
@@ -526,6 +538,8 @@ CREATE UNIQUE INDEX categories_name_key ON public.categories USING btree (parent
 CREATE INDEX deliveries_lane ON public.deliveries USING btree (webhook_id, next_attempt_at);
 
 CREATE INDEX events_id ON ONLY public.events USING btree (id);
+
+CREATE INDEX idempotent_answers_created_at ON public.idempotent_answers USING btree (created_at);
 
 CREATE INDEX items_category_id ON public.items USING btree (category_id);
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from service.mutation import Origin
 from service.platform.db import Pool
 from service.platform.errors import Forbidden, NotFound
+from service.platform.etag import tag_of
 from service.platform.ids import parse_id
 from service.platform.settings import Settings
 from service.platform.vault import Vault
@@ -49,13 +50,14 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[BodyT, QueryT]):
-    """One request, parsed: `body` and `query` are valid."""
+    """One request, parsed: `body` and `query` are valid. `unit` stands in for the pool where the request is one transaction."""
 
     request: web.Request
     body: BodyT
     query: QueryT
     origin: Origin
     principal: Principal | None = None
+    unit: "Pool | None" = None
 
     @property
     def user(self) -> Principal:
@@ -69,7 +71,7 @@ class Call(Generic[BodyT, QueryT]):
 
     @property
     def pool(self) -> Pool:
-        return self.request.app[POOL]
+        return self.unit or self.request.app[POOL]
 
     @property
     def vault(self) -> Vault:
@@ -96,3 +98,9 @@ class Reply:
     body: Any = None
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def tagged(body: Any, *, representation: object = None, status: int = 200) -> Reply:
+    """The answer that shows one object, with its ETag. The tag is that of `representation`, the body itself if it is None; the
+    command that changes the object hands the same to Mutation.check_match."""
+    return Reply(body, status, {"ETag": tag_of(body if representation is None else representation)})

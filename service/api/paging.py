@@ -1,19 +1,113 @@
-"""Pages of lists: ?skip&limit, with the total and RFC 8288 links in headers."""
+"""Pages of lists: ?skip&limit, or an opaque ?cursor, with the total and RFC 8288 links in headers.
 
-from typing import Annotated
+A cursor names the last row of the page before, so no row is missed or shown twice however many come and go meanwhile, and the
+page is read from an index where that row stands. An empty one begins.
+"""
+
+import base64
+import binascii
+from typing import Annotated, Any
+from uuid import UUID
 
 from aiohttp import web
-from pydantic import Field
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from service.api.fields import MAX_INTEGER, Query
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
+MAX_POSITION = 2**63 - 1
+_FIRST_ID = UUID(int=0)
+# What a cursor is of, so that one of another kind of list is refused.
+_ID, _POSITION = b"i", b"p"
+_POSITION_BYTES = 8
 
 
 class Page(Query):
     skip: Annotated[int, Field(ge=0, le=MAX_INTEGER)] = 0
     limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT
+
+
+def _encode(kind: bytes, key: bytes) -> str:
+    return base64.urlsafe_b64encode(kind + key).rstrip(b"=").decode()
+
+
+def _decode(kind: bytes, size: int, text: str) -> bytes:
+    """The key in a cursor; exactly what `_encode` gave, or a ValueError."""
+    try:
+        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except (binascii.Error, ValueError):
+        raw = b""
+    key = raw[len(kind) :]
+    if not raw.startswith(kind) or len(key) != size or _encode(kind, key) != text:
+        raise ValueError("is not a cursor of this list; take it from the Link header of the page before")
+    return key
+
+
+def _id_after(text: Any) -> UUID:
+    return _FIRST_ID if text == "" else UUID(bytes=_decode(_ID, len(_FIRST_ID.bytes), str(text)))
+
+
+def _position_before(text: Any) -> int:
+    return MAX_POSITION if text == "" else int.from_bytes(_decode(_POSITION, _POSITION_BYTES, str(text)), "big")
+
+
+_OPAQUE = WithJsonSchema({"type": "string", "maxLength": 64})
+_IdCursor = Annotated[UUID, BeforeValidator(_id_after), _OPAQUE]
+_PositionCursor = Annotated[int, Field(ge=0, le=MAX_POSITION), BeforeValidator(_position_before), _OPAQUE]
+
+
+class _CursorPage(Page):
+    @model_validator(mode="after")
+    def _one_way_to_page(self) -> "_CursorPage":
+        if self.skip and "cursor" in self.model_fields_set:
+            raise ValueError("cursor and skip are two ways to page; give one of them")
+        return self
+
+
+class IdPage(_CursorPage):
+    """Of a list that is ordered by id: `where id > :after order by id`."""
+
+    cursor: _IdCursor | None = None
+
+    @property
+    def after(self) -> UUID:
+        """The id after which the page begins."""
+        return self.cursor or _FIRST_ID
+
+
+class PositionPage(_CursorPage):
+    """Of a list that is ordered by position, newest first: `where position < :before order by position desc`."""
+
+    cursor: _PositionCursor | None = None
+
+    @property
+    def before(self) -> int:
+        """The position before which the page begins."""
+        return MAX_POSITION if self.cursor is None else self.cursor
+
+
+def cursor_link(request: web.Request, page: IdPage | PositionPage, keys: list[UUID] | list[int]) -> str | None:
+    """The link to the page after the one with these keys, as the page's own; None where there is none."""
+    if len(keys) < page.limit:
+        return None
+    last = keys[-1]
+    key = (
+        _encode(_ID, last.bytes)
+        if isinstance(last, UUID)
+        else _encode(_POSITION, last.to_bytes(_POSITION_BYTES, "big"))
+    )
+    url = request.rel_url.without_query_params("skip").update_query(cursor=key, limit=str(page.limit))
+    return f'<{url}>; rel="next"'
+
+
+def id_page_headers(request: web.Request, page: IdPage, total: int, ids: list[UUID]) -> dict[str, str]:
+    """As page_headers; asked with a cursor, the links have cursors, too."""
+    if page.cursor is None:
+        return page_headers(request, page, total)
+    url = request.rel_url.without_query_params("skip").update_query(cursor="", limit=str(page.limit))
+    links = [f'<{url}>; rel="first"', cursor_link(request, page, ids)]
+    return {"X-Total-Count": str(total), "Link": ", ".join(link for link in links if link)}
 
 
 def page_headers(request: web.Request, page: Page, total: int) -> dict[str, str]:

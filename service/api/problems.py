@@ -9,8 +9,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from service.platform.db import AWAY, CONTENDED
-from service.platform.errors import BadRequest, Conflict, FieldError, Problem, Unavailable
+from service.platform.errors import BadRequest, Conflict, FieldError, PayloadTooLarge, Problem, Unavailable
 from service.platform.logs import get_logger
+from service.platform.vault import SealBroken
 
 _log = get_logger(__name__)
 RETRY_AFTER_SECONDS = 5
@@ -49,10 +50,16 @@ async def problems_middleware(request: web.Request, handler: Handler) -> web.Str
         return await handler(request)
     except Problem as problem:
         return respond(problem)
+    except web.HTTPRequestEntityTooLarge:
+        return respond(PayloadTooLarge("the request body is too large"))
     except web.HTTPException as error:
         if error.status < HTTPStatus.BAD_REQUEST:
             raise
         return _from_http(request, error)
+    except SealBroken as error:
+        # Its text names the key by its id, never what was sealed. Nothing that is asked for can be done before it is back.
+        _log.error("a sealed value cannot be opened", error=str(error), path=request.path)
+        return respond(Unavailable(str(error)))
     except CONTENDED:
         return respond(Conflict("somebody else made a change in the way of this one at the same moment; try again"))
     except AWAY as error:
@@ -74,7 +81,7 @@ async def problems_middleware(request: web.Request, handler: Handler) -> web.Str
 
 
 def _from_http(request: web.Request, error: web.HTTPException) -> web.Response:
-    """aiohttp's own errors: an unknown path, a method that is not allowed, a body too large."""
+    """aiohttp's own errors: an unknown path, a method that is not allowed."""
     title = HTTPStatus(error.status).phrase
     headers: dict[str, str] = {}
     detail = error.reason
@@ -84,8 +91,6 @@ def _from_http(request: web.Request, error: web.HTTPException) -> web.Response:
         detail = f"{request.path} takes {allowed}"
     elif isinstance(error, web.HTTPNotFound):
         detail = f"there is nothing at {request.path}"
-    elif isinstance(error, web.HTTPRequestEntityTooLarge):
-        detail = "the request body is too large"
     slug = title.lower().replace(" ", "-")
     body = {"type": f"/problems/{slug}", "title": title, "status": error.status, "detail": detail, "error": detail}
     return _json_problem(error.status, body, headers)

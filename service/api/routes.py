@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import orjson
@@ -9,10 +10,12 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from service.api.call import BodyT, Call, Nothing, Principal, QueryT, Reply
+from service.api.idempotency import Answer, Keyed, key_of
 from service.api.problems import invalid
 from service.mutation import Origin
-from service.platform import canonical
+from service.platform import canonical, trace
 from service.platform.errors import BadRequest, Forbidden, UnsupportedMediaType
+from service.platform.etag import Tags
 
 PREFIX = "/api/v1"
 REQUEST_ID = web.RequestKey("request_id", str)
@@ -21,7 +24,8 @@ Authenticate = Callable[[web.Request], Awaitable[Principal]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One route. `roles` empty: any signed-in user; `public`: nobody need be signed in. `returns` documents the answer."""
+    """One route. `roles` empty: any signed-in user; `public`: nobody need be signed in. `returns` documents the answer.
+    `waits`: the handler commits and then waits for somebody outside, so it cannot be one transaction with its answer."""
 
     method: str
     path: str
@@ -33,6 +37,12 @@ class Route:
     status: int
     public: bool
     roles: frozenset[str]
+    waits: bool
+
+    @property
+    def keeps_answers(self) -> bool:
+        """Whether an Idempotency-Key counts here. Answers that hold tokens are not kept, not even sealed."""
+        return self.method == "POST" and not self.public and not self.path.startswith("/auth/")
 
 
 def route(
@@ -47,8 +57,9 @@ def route(
     status: int = 200,
     public: bool = False,
     roles: Iterable[str] = (),
+    waits: bool = False,
 ) -> Route:
-    return Route(method, path, handler, summary, body, query, returns, status, public, frozenset(roles))
+    return Route(method, path, handler, summary, body, query, returns, status, public, frozenset(roles), waits)
 
 
 def add_routes(app: web.Application, routes: Iterable[Route], authenticate: Authenticate) -> None:
@@ -69,21 +80,51 @@ def _serve(entry: Route, authenticate: Authenticate) -> Callable[[web.Request], 
                 user_id=principal.user_id if principal else None,
                 ip_address=request.remote,
                 request_id=request[REQUEST_ID],
+                traceparent=trace.parse(request.headers.get("traceparent")),
+                if_match=_tags(request, "If-Match"),
             ),
             principal=principal,
         )
-        reply = await entry.handler(call)
-        if reply.body is None:
-            return web.Response(status=reply.status, headers=reply.headers)
+        answer = await _answer(entry, call)
+        if answer.body is None or _is_known(request, answer):
+            status = answer.status if answer.body is None else HTTPStatus.NOT_MODIFIED
+            return web.Response(status=status, headers=answer.headers)
         return web.Response(
-            status=reply.status,
-            headers=reply.headers,
-            body=orjson.dumps(reply.body),
+            status=answer.status,
+            headers=answer.headers,
+            body=answer.body,
             content_type="application/json",
             charset="utf-8",
         )
 
     return serve
+
+
+async def _answer(entry: Route, call: Call[Any, Any]) -> Answer:
+    key = key_of(call.request) if entry.keeps_answers else None
+    if key is None:
+        return Answer.of(await entry.handler(call))
+    keyed = Keyed(call, key, await call.request.read())
+    return await (keyed.around if entry.waits else keyed.in_one_transaction)(entry.handler)
+
+
+def _tags(request: web.Request, name: str) -> Tags | None:
+    values = request.headers.getall(name, [])
+    if not values:
+        return None
+    try:
+        return Tags.parse(",".join(values))
+    except ValueError as error:
+        raise BadRequest(f"{name} {error}") from None
+
+
+def _is_known(request: web.Request, answer: Answer) -> bool:
+    """Whether the client has this very representation already."""
+    tag = answer.headers.get("ETag")
+    if tag is None or request.method != "GET":
+        return False
+    known = _tags(request, "If-None-Match")
+    return known is not None and known.match_weakly(tag)
 
 
 async def _parse_body(request: web.Request, model: type[BaseModel]) -> BaseModel:

@@ -7,7 +7,7 @@ import orjson
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, model_validator
 
 from service.api.fields import Body, Count, Description, Id, Ids, Name, Text
-from service.api.paging import Page
+from service.api.paging import IdPage
 from service.platform import canonical
 
 MAX_ATTRIBUTES_BYTES = 8192
@@ -95,7 +95,7 @@ class ItemMove(Body):
     location_id: Id | None = Field(validation_alias=AliasChoices("location_id", "locationId"))
 
 
-class ItemQuery(Page):
+class ItemQuery(IdPage):
     category_id: Id | None = None
     location_id: Id | None = None
     status: Status | None = None
@@ -104,8 +104,8 @@ class ItemQuery(Page):
     @model_validator(mode="before")
     @classmethod
     def _empty_is_absent(cls, value: Any) -> Any:
-        # Forms send the filters that were left empty, too.
-        return {name: text for name, text in value.items() if text != ""}
+        # Forms send the filters that were left empty, too. An empty cursor means something: from the beginning.
+        return {name: text for name, text in value.items() if text != "" or name == "cursor"}
 
 
 class LocationCreate(Body):

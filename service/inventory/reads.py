@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from service.api.call import Principal
-from service.api.paging import Page
+from service.api.paging import IdPage
 from service.inventory import rules
 from service.inventory.models import ItemQuery
 from service.inventory.rows import category_from_row, location_from_row
@@ -29,7 +29,9 @@ async def list_items(pool: Pool, user: Principal, query: ItemQuery) -> tuple[lis
     }
     async with pool.acquire() as connection:
         total = await _ITEMS.count_visible.fetchval(connection, **filters)
-        rows = await _ITEMS.list_visible.fetch(connection, skip=query.skip, limit=query.limit, **filters)
+        rows = await _ITEMS.list_visible.fetch(
+            connection, after=query.after, skip=query.skip, limit=query.limit, **filters
+        )
     return [from_row(row) for row in rows], total
 
 
@@ -42,11 +44,13 @@ async def get_item(pool: Pool, user: Principal, item_id: UUID) -> Item:
     return from_row(row)
 
 
-async def list_locations(pool: Pool, user: Principal, page: Page) -> tuple[list[Location], int]:
+async def list_locations(pool: Pool, user: Principal, page: IdPage) -> tuple[list[Location], int]:
     foreman_id = _foreman_id(user)
     async with pool.acquire() as connection:
         total = await _LOCATIONS.count_visible.fetchval(connection, foreman_id=foreman_id)
-        rows = await _LOCATIONS.list_visible.fetch(connection, foreman_id=foreman_id, skip=page.skip, limit=page.limit)
+        rows = await _LOCATIONS.list_visible.fetch(
+            connection, foreman_id=foreman_id, after=page.after, skip=page.skip, limit=page.limit
+        )
     return [location_from_row(row) for row in rows], total
 
 
@@ -60,10 +64,10 @@ async def get_location(pool: Pool, user: Principal, location_id: UUID) -> Locati
     return location
 
 
-async def list_categories(pool: Pool, page: Page) -> tuple[list[Category], int]:
+async def list_categories(pool: Pool, page: IdPage) -> tuple[list[Category], int]:
     async with pool.acquire() as connection:
         total = await _CATEGORIES.count_all.fetchval(connection)
-        rows = await _CATEGORIES.list_all.fetch(connection, skip=page.skip, limit=page.limit)
+        rows = await _CATEGORIES.list_all.fetch(connection, after=page.after, skip=page.skip, limit=page.limit)
     return [category_from_row(row) for row in rows], total
 
 

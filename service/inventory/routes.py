@@ -1,8 +1,8 @@
 """Items, locations and categories over HTTP."""
 
 from service import stock
-from service.api.call import ADMIN, Call, Nothing, Reply
-from service.api.paging import Page, page_headers
+from service.api.call import ADMIN, Call, Nothing, Reply, tagged
+from service.api.paging import IdPage, id_page_headers
 from service.api.routes import Route, route
 from service.inventory import reads
 from service.inventory.commands import categories, items, locations
@@ -25,26 +25,29 @@ _WRITERS = (ADMIN,)
 
 async def list_items(call: Call[Nothing, ItemQuery]) -> Reply:
     found, total = await reads.list_items(call.pool, call.user, call.query)
-    return Reply([stock.view(item) for item in found], headers=page_headers(call.request, call.query, total))
+    return Reply(
+        [stock.view(item) for item in found],
+        headers=id_page_headers(call.request, call.query, total, [item.id for item in found]),
+    )
 
 
 async def create_item(call: Call[ItemCreate, Nothing]) -> Reply:
     created = await items.create(call.pool, call.origin, call.body.model_dump())
-    return Reply(stock.view(created), status=201)
+    return tagged(stock.view(created), status=201)
 
 
 async def get_item(call: Call[Nothing, Nothing]) -> Reply:
-    return Reply(stock.view(await reads.get_item(call.pool, call.user, call.path_id())))
+    return tagged(stock.view(await reads.get_item(call.pool, call.user, call.path_id())))
 
 
 async def update_item(call: Call[ItemUpdate, Nothing]) -> Reply:
     sent = call.body.model_dump(exclude_unset=True)
-    return Reply(stock.view(await items.edit(call.pool, call.origin, call.path_id(), sent, action="update")))
+    return tagged(stock.view(await items.edit(call.pool, call.origin, call.path_id(), sent, action="update")))
 
 
 async def move_item(call: Call[ItemMove, Nothing]) -> Reply:
     sent = call.body.model_dump()
-    return Reply(stock.view(await items.edit(call.pool, call.origin, call.path_id(), sent, action="move")))
+    return tagged(stock.view(await items.edit(call.pool, call.origin, call.path_id(), sent, action="move")))
 
 
 async def delete_item(call: Call[Nothing, Nothing]) -> Reply:
@@ -52,23 +55,26 @@ async def delete_item(call: Call[Nothing, Nothing]) -> Reply:
     return Reply(status=204)
 
 
-async def list_locations(call: Call[Nothing, Page]) -> Reply:
+async def list_locations(call: Call[Nothing, IdPage]) -> Reply:
     found, total = await reads.list_locations(call.pool, call.user, call.query)
-    return Reply([location_view(location) for location in found], headers=page_headers(call.request, call.query, total))
+    return Reply(
+        [location_view(location) for location in found],
+        headers=id_page_headers(call.request, call.query, total, [location.id for location in found]),
+    )
 
 
 async def create_location(call: Call[LocationCreate, Nothing]) -> Reply:
     created = await locations.create(call.pool, call.origin, call.body.model_dump())
-    return Reply(location_view(created), status=201)
+    return tagged(location_view(created), status=201)
 
 
 async def get_location(call: Call[Nothing, Nothing]) -> Reply:
-    return Reply(location_view(await reads.get_location(call.pool, call.user, call.path_id())))
+    return tagged(location_view(await reads.get_location(call.pool, call.user, call.path_id())))
 
 
 async def update_location(call: Call[LocationUpdate, Nothing]) -> Reply:
     sent = call.body.model_dump(exclude_unset=True)
-    return Reply(location_view(await locations.edit(call.pool, call.origin, call.path_id(), sent)))
+    return tagged(location_view(await locations.edit(call.pool, call.origin, call.path_id(), sent)))
 
 
 async def delete_location(call: Call[Nothing, Nothing]) -> Reply:
@@ -77,7 +83,7 @@ async def delete_location(call: Call[Nothing, Nothing]) -> Reply:
 
 
 async def add_foremen(call: Call[Foremen, Nothing]) -> Reply:
-    return Reply(location_view(await locations.add_foremen(call.pool, call.origin, call.path_id(), call.body.all())))
+    return tagged(location_view(await locations.add_foremen(call.pool, call.origin, call.path_id(), call.body.all())))
 
 
 async def remove_foreman(call: Call[Nothing, Nothing]) -> Reply:
@@ -85,23 +91,26 @@ async def remove_foreman(call: Call[Nothing, Nothing]) -> Reply:
     return Reply(status=204)
 
 
-async def list_categories(call: Call[Nothing, Page]) -> Reply:
+async def list_categories(call: Call[Nothing, IdPage]) -> Reply:
     found, total = await reads.list_categories(call.pool, call.query)
-    return Reply([category_view(category) for category in found], headers=page_headers(call.request, call.query, total))
+    return Reply(
+        [category_view(category) for category in found],
+        headers=id_page_headers(call.request, call.query, total, [category.id for category in found]),
+    )
 
 
 async def create_category(call: Call[CategoryCreate, Nothing]) -> Reply:
     created = await categories.create(call.pool, call.origin, call.body.model_dump())
-    return Reply(category_view(created), status=201)
+    return tagged(category_view(created), status=201)
 
 
 async def get_category(call: Call[Nothing, Nothing]) -> Reply:
-    return Reply(category_view(await reads.get_category(call.pool, call.path_id())))
+    return tagged(category_view(await reads.get_category(call.pool, call.path_id())))
 
 
 async def update_category(call: Call[CategoryUpdate, Nothing]) -> Reply:
     sent = call.body.model_dump(exclude_unset=True)
-    return Reply(category_view(await categories.edit(call.pool, call.origin, call.path_id(), sent)))
+    return tagged(category_view(await categories.edit(call.pool, call.origin, call.path_id(), sent)))
 
 
 async def delete_category(call: Call[Nothing, Nothing]) -> Reply:
@@ -118,7 +127,7 @@ ROUTES: tuple[Route, ...] = (
     route("PUT", "/items/{id}", update_item, "Change an item", body=ItemUpdate, returns=ItemView, roles=_WRITERS),
     route("DELETE", "/items/{id}", delete_item, "Delete an item", status=204, roles=_WRITERS),
     route("PUT", "/items/{id}/location", move_item, "Move an item", body=ItemMove, returns=ItemView, roles=_WRITERS),
-    route("GET", "/locations", list_locations, "List locations", query=Page, returns=list[LocationView]),
+    route("GET", "/locations", list_locations, "List locations", query=IdPage, returns=list[LocationView]),
     route(
         "POST",
         "/locations",
@@ -157,7 +166,7 @@ ROUTES: tuple[Route, ...] = (
         status=204,
         roles=_WRITERS,
     ),
-    route("GET", "/categories", list_categories, "List categories", query=Page, returns=list[CategoryView]),
+    route("GET", "/categories", list_categories, "List categories", query=IdPage, returns=list[CategoryView]),
     route(
         "POST",
         "/categories",

@@ -8,6 +8,7 @@ JossieError
     ├── Forbidden             403
     ├── NotFound              404
     ├── Conflict              409
+    ├── PreconditionFailed    412  the representation is not the one that If-Match names
     ├── PayloadTooLarge       413
     ├── UnsupportedMediaType  415
     ├── Unprocessable         422  a rule of the domain forbids it
@@ -73,6 +74,10 @@ class NotFound(Problem):
 
 class Conflict(Problem):
     status, slug, title = 409, "conflict", "In conflict with the present state"
+
+
+class PreconditionFailed(Problem):
+    status, slug, title = 412, "precondition-failed", "Changed since it was read"
 
 
 class PayloadTooLarge(Problem):

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from service.api.fields import MAX_INTEGER, Body, Id, Query, Text
-from service.api.paging import Page
+from service.api.paging import PositionPage
 from service.events import CATALOGUE
 from service.webhooks import rules
 
@@ -97,5 +97,5 @@ class ListQuery(Query):
     active: Literal["true", "false"] | None = None
 
 
-class EventsQuery(Page):
+class EventsQuery(PositionPage):
     status: Literal["pending", "success", "failed"] | None = None

@@ -14,10 +14,10 @@ from service.platform.errors import BadRequest, FieldError, Forbidden, NotFound
 from service.platform.ids import new_id
 from service.platform.queries import Connection, Statement, load
 from service.platform.settings import Settings
-from service.platform.vault import Vault
+from service.platform.vault import SealBroken, Vault
 from service.webhooks.bodies import CreateWebhook, Filters, UpdateWebhook
-from service.webhooks.rules import UnknownMasked, unmask
-from service.webhooks.shapes import Created, Detail, audited, detail, statistics
+from service.webhooks.rules import MASK, UnknownMasked, unmask
+from service.webhooks.shapes import Created, Detail, audited, configuration, detail, statistics
 
 _SQL = load("webhooks")
 ENTITY = "webhook"
@@ -25,8 +25,8 @@ ENTITY = "webhook"
 
 async def create(
     pool: Pool, vault: Vault, settings: Settings, owner: Principal, origin: Origin, wanted: CreateWebhook
-) -> Created:
-    """A new webhook with its secret, which nothing shows again."""
+) -> tuple[Created, dict[str, object]]:
+    """A new webhook with its secret, which nothing shows again, and what its ETag stands for."""
     _check_scheme(settings, wanted.url)
     webhook_id = new_id()
     secret = sign.new_secret()
@@ -48,7 +48,7 @@ async def create(
         )
         assert row is not None
         change.audit(ENTITY, webhook_id, None, audited(row, headers))
-    return {**detail(row, headers, statistics(None)), "secret": secret}
+    return {**detail(row, headers, statistics(None)), "secret": secret}, configuration(row)
 
 
 async def update(
@@ -59,15 +59,23 @@ async def update(
     origin: Origin,
     webhook_id: UUID,
     wanted: UpdateWebhook,
-) -> Detail:
-    """The webhook with what was given changed. Made active, it is looked at at once by a relay."""
+) -> tuple[Detail, dict[str, object]]:
+    """The webhook with what was given changed, and what its ETag stands for. Made active, it is looked at at once by a relay."""
     given = wanted.model_fields_set
     if wanted.url is not None:
         _check_scheme(settings, wanted.url)
     async with mutation(pool, origin, "update") as change:
         before = own(await _SQL.lock.fetchrow(change.connection, id=webhook_id), user)
-        kept = open_headers(vault, before)
-        headers = _resolve_headers(wanted.headers or {}, kept) if "headers" in given else kept
+        change.check_match(configuration(before))
+        new_headers = wanted.headers or {}
+        kept: dict[str, str] | None = None
+        try:
+            kept = open_headers(vault, before)
+        except SealBroken:
+            # Headers that are all given anew need none of the old ones.
+            if "headers" not in given or MASK in new_headers.values():
+                raise
+        headers = _resolve_headers(new_headers, kept or {}) if "headers" in given else kept or {}
         filters = (
             await _filters(change.connection, wanted.filters)
             if "filters" in given
@@ -94,13 +102,14 @@ async def update(
             await _SQL.wake_lane.execute(change.connection, webhook_id=webhook_id)
         change.audit(ENTITY, webhook_id, audited(before, kept), audited(row, headers))
         counted = await _SQL.statistics.fetchrow(change.connection, ids=[webhook_id])
-    return detail(row, headers, statistics(counted))
+    return detail(row, headers, statistics(counted)), configuration(row)
 
 
 async def delete(pool: Pool, user: Principal, origin: Origin, webhook_id: UUID) -> None:
     """Gone at once. What was pending is ended by a relay, in batches."""
     async with mutation(pool, origin, "delete") as change:
         row = own(await _SQL.lock.fetchrow(change.connection, id=webhook_id), user)
+        change.check_match(configuration(row))
         await _SQL.delete.execute(change.connection, id=webhook_id)
         await _SQL.wake_lane.execute(change.connection, webhook_id=webhook_id)
         # The headers stay sealed: a webhook whose key was lost can still be removed.

@@ -16,9 +16,17 @@ Status = Literal["pending", "success", "failed"]
 
 
 async def list_deliveries(
-    pool: Pool, user: Principal, webhook_id: UUID, ttl_seconds: int, *, status: Status | None, skip: int, limit: int
-) -> EventsReply:
-    """A page, newest event first. The total is that of the same moment."""
+    pool: Pool,
+    user: Principal,
+    webhook_id: UUID,
+    ttl_seconds: int,
+    *,
+    status: Status | None,
+    before: int,
+    skip: int,
+    limit: int,
+) -> tuple[EventsReply, list[int]]:
+    """A page, newest event first, of those before a position; and their positions. The total is that of the same moment."""
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         own(await _SQL.get.fetchrow(connection, id=webhook_id), user)
         current = await _current(connection, webhook_id, ttl_seconds)
@@ -26,12 +34,14 @@ async def list_deliveries(
             connection,
             webhook_id=webhook_id,
             ttl_seconds=ttl_seconds,
+            before=before,
             skip=skip,
             limit=limit,
             **{f"with_{name}": status in {None, name} for name in current},
         )
     total = sum(count for name, count in current.items() if status in {None, name})
-    return {"events": [delivery(row) for row in rows], "total": total, "skip": skip, "limit": limit}
+    page: EventsReply = {"events": [delivery(row) for row in rows], "total": total, "skip": skip, "limit": limit}
+    return page, [row["position"] for row in rows]
 
 
 async def stats(pool: Pool, user: Principal, webhook_id: UUID, ttl_seconds: int) -> Stats:

@@ -1,6 +1,7 @@
 """The webhook routes. Users manage their own webhooks; an admin manages all."""
 
-from service.api.call import Call, Nothing, Reply
+from service.api.call import Call, Nothing, Reply, tagged
+from service.api.paging import cursor_link
 from service.api.routes import Route, route
 from service.platform.queries import load
 from service.webhooks import commands, deliveries, probe, shapes
@@ -10,8 +11,11 @@ _SQL = load("webhooks")
 
 
 async def create(call: Call[CreateWebhook, Nothing]) -> Reply:
-    webhook = await commands.create(call.pool, call.vault, call.settings, call.user, call.origin, call.body)
-    return Reply({"webhook": webhook, "message": "Webhook created; keep its secret, it is not shown again"}, status=201)
+    webhook, configuration = await commands.create(
+        call.pool, call.vault, call.settings, call.user, call.origin, call.body
+    )
+    body = {"webhook": webhook, "message": "Webhook created; keep its secret, it is not shown again"}
+    return tagged(body, representation=configuration, status=201)
 
 
 async def list_webhooks(call: Call[Nothing, ListQuery]) -> Reply:
@@ -32,14 +36,15 @@ async def get(call: Call[Nothing, Nothing]) -> Reply:
     async with call.pool.acquire() as connection:
         row = commands.own(await _SQL.get.fetchrow(connection, id=webhook_id), call.user)
         counted = shapes.statistics(await _SQL.statistics.fetchrow(connection, ids=[webhook_id]))
-    return Reply({"webhook": shapes.detail(row, commands.open_headers(call.vault, row), counted)})
+    body = {"webhook": shapes.detail(row, commands.open_headers(call.vault, row), counted)}
+    return tagged(body, representation=shapes.configuration(row))
 
 
 async def update(call: Call[UpdateWebhook, Nothing]) -> Reply:
-    webhook = await commands.update(
+    webhook, configuration = await commands.update(
         call.pool, call.vault, call.settings, call.user, call.origin, call.path_id(), call.body
     )
-    return Reply({"webhook": webhook, "message": "Webhook updated"})
+    return tagged({"webhook": webhook, "message": "Webhook updated"}, representation=configuration)
 
 
 async def delete(call: Call[Nothing, Nothing]) -> Reply:
@@ -49,16 +54,18 @@ async def delete(call: Call[Nothing, Nothing]) -> Reply:
 
 async def list_events(call: Call[Nothing, EventsQuery]) -> Reply:
     query = call.query
-    page = await deliveries.list_deliveries(
+    page, positions = await deliveries.list_deliveries(
         call.pool,
         call.user,
         call.path_id(),
         call.settings.webhook_event_ttl,
         status=query.status,
+        before=query.before,
         skip=query.skip,
         limit=query.limit,
     )
-    return Reply(page)
+    link = cursor_link(call.request, query, positions)
+    return Reply(page, headers={"Link": link} if link else {})
 
 
 async def retry_event(call: Call[Nothing, Nothing]) -> Reply:
@@ -104,5 +111,5 @@ ROUTES: tuple[Route, ...] = (
         "POST", "/webhooks/{id}/events/{eventId}/retry", retry_event, "Send an event again", returns=shapes.RetryReply
     ),
     route("GET", "/webhooks/{id}/stats", stats, "Show a webhook's statistics", returns=shapes.StatsReply),
-    route("POST", "/webhooks/{id}/test", test, "Send a test event now", returns=shapes.TestResult),
+    route("POST", "/webhooks/{id}/test", test, "Send a test event now", returns=shapes.TestResult, waits=True),
 )

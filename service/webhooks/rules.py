@@ -29,6 +29,7 @@ _SET_BY_THE_RELAY = frozenset(
     {
         "accept-encoding",
         "content-type",
+        "traceparent",
         "user-agent",
         "webhook-id",
         "webhook-signature",

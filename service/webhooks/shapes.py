@@ -178,6 +178,12 @@ def audited(row: asyncpg.Record, headers: Mapping[str, str] | None) -> dict[str,
     return {name: value for name, value in shown.items() if name not in left_out}
 
 
+def configuration(row: asyncpg.Record) -> dict[str, object]:
+    """What a webhook's ETag stands for: what its owner gave, and not what is counted, which changes with each delivery. The
+    headers stay sealed; the exact time of the last change tells of them, too."""
+    return {**audited(row, None), "updatedAt": row["updated_at"].isoformat()}
+
+
 def delivery(row: asyncpg.Record) -> DeliveryView:
     status = row["http_status"]
     return {

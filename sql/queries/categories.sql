@@ -4,6 +4,7 @@ select count(*) from categories;
 -- name: list_all
 select id, name, description, parent_id, created_at, updated_at
   from categories
+ where id > :after
  order by id
 offset :skip limit :limit;
 

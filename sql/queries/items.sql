@@ -22,6 +22,7 @@ select id, name, sku, serial_number, description, quantity, reserved_quantity, m
    and (:foreman_id::uuid is null or location_id is null
         or exists (select from location_foremen as assigned
                     where assigned.location_id = items.location_id and assigned.user_id = :foreman_id))
+   and id > :after
  order by id
 offset :skip limit :limit;
 

@@ -10,9 +10,10 @@ select count(*)
 select id, name, description, address, created_at, updated_at,
        array(select user_id from location_foremen where location_id = locations.id order by user_id) as foremen
   from locations
- where :foreman_id::uuid is null
-    or exists (select from location_foremen as assigned
-                where assigned.location_id = locations.id and assigned.user_id = :foreman_id)
+ where (:foreman_id::uuid is null
+        or exists (select from location_foremen as assigned
+                    where assigned.location_id = locations.id and assigned.user_id = :foreman_id))
+   and id > :after
  order by id
 offset :skip limit :limit;
 

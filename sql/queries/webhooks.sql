@@ -89,13 +89,13 @@ with page as (
   (select position, event_id, event_type, event_at, 'pending' as status, attempts as attempt, next_attempt_at,
           null::timestamptz as started_at, null::integer as http_status, null::bytea as response_body, null::text as error
      from deliveries
-    where webhook_id = :webhook_id and :with_pending::boolean
+    where webhook_id = :webhook_id and position < :before and :with_pending::boolean
     order by position desc
     limit :skip::bigint + :limit::bigint)
   union all
   (select position, event_id, event_type, event_at, 'success', attempt, null, started_at, status, response_body, error
      from attempts
-    where webhook_id = :webhook_id and :with_success::boolean
+    where webhook_id = :webhook_id and position < :before and :with_success::boolean
       and outcome = 'success' and retried_at is null
       and recorded_at >= date_trunc('day', now() - make_interval(secs => :ttl_seconds), 'UTC')
     order by position desc
@@ -103,7 +103,7 @@ with page as (
   union all
   (select position, event_id, event_type, event_at, 'failed', attempt, null, started_at, status, response_body, error
      from attempts
-    where webhook_id = :webhook_id and :with_failed::boolean
+    where webhook_id = :webhook_id and position < :before and :with_failed::boolean
       and outcome in ('failed', 'cancelled', 'expired') and retried_at is null
       and recorded_at >= date_trunc('day', now() - make_interval(secs => :ttl_seconds), 'UTC')
     order by position desc
@@ -112,7 +112,7 @@ with page as (
   offset :skip::bigint
   limit :limit::bigint
 )
-select page.event_id, page.event_type, page.status, page.attempt, page.next_attempt_at, event.data,
+select page.position, page.event_id, page.event_type, page.status, page.attempt, page.next_attempt_at, event.data,
        coalesce(event.occurred_at, uuid_time(page.event_id)) as occurred_at,
        coalesce(page.started_at, before.started_at) as started_at,
        case when page.started_at is null then before.status else page.http_status end as http_status,

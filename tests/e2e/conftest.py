@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +33,10 @@ class Api:
     http: aiohttp.ClientSession
     process: asyncio.subprocess.Process
 
-    async def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        headers = {"Authorization": f"Bearer {self.token}"}
+    async def call(
+        self, method: str, path: str, body: dict[str, Any] | None = None, more_headers: Mapping[str, str] | None = None
+    ) -> Any:
+        headers = {"Authorization": f"Bearer {self.token}", **(more_headers or {})}
         async with self.http.request(method, f"{self.address}/api/v1{path}", json=body, headers=headers) as response:
             assert response.ok, f"{method} {path}: {response.status} {await response.text()}"
             return await response.json() if response.status != 204 else None

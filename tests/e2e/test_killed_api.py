@@ -1,4 +1,4 @@
-"""kill -9 of the API between a statement and its commit: neither the change nor its event exists."""
+"""kill -9 of the API between a statement and its commit: neither the change nor its event nor its answer exists."""
 
 import asyncio
 
@@ -10,22 +10,28 @@ from tests.e2e.conftest import Api
 from tests.relays import Connection, until
 
 
+# What is written last: with that table locked, the item and its event are written and the commit is not sent.
+@pytest.mark.parametrize(
+    ("last", "headers"),
+    [("audit", {}), ("idempotent_answers", {"Idempotency-Key": "a-key"})],
+    ids=["plain", "with a key"],
+)
 async def test_an_api_killed_before_the_commit_leaves_neither_item_nor_event(
-    api: Api, connection: Connection, database_url: str
+    api: Api, connection: Connection, database_url: str, last: str, headers: dict[str, str]
 ) -> None:
     await api.call("POST", "/items", {"name": "Kept", "quantity": 9})
     before = await connection.fetchval("select max(seq) from outbox")
-    # The audit record comes last: with its table locked, the item and its event are written and the commit is not sent.
     blocker = await asyncpg.connect(database_url)
     lock = blocker.transaction()
     await lock.start()
-    await blocker.execute("lock table audit in exclusive mode")
-    request = asyncio.create_task(api.call("POST", "/items", {"name": "Lost", "quantity": 9}))
+    await blocker.execute(f"lock table {last} in exclusive mode")
+    request = asyncio.create_task(api.call("POST", "/items", {"name": "Lost", "quantity": 9}, headers))
 
     async def waits() -> object:
         return await connection.fetchval(
-            "select pid from pg_stat_activity where wait_event_type = 'Lock' and query like 'insert into audit%'"
-            " and datname = current_database()"
+            "select pid from pg_stat_activity where wait_event_type = 'Lock' and query like $1"
+            " and datname = current_database()",
+            f"%insert into {last}%",
         )
 
     await until(waits, "the mutation has written its event and waits")
@@ -46,3 +52,4 @@ async def test_an_api_killed_before_the_commit_leaves_neither_item_nor_event(
     assert await connection.fetchval("select max(seq) from outbox") == before
     assert await connection.fetchval("select array_agg(name) from items") == ["Kept"]
     assert await connection.fetchval("select count(*) from audit where action = 'create' and entity = 'item'") == 1
+    assert await connection.fetchval("select count(*) from idempotent_answers") == 0

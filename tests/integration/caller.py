@@ -1,6 +1,7 @@
 """Somebody who asks the API, and what the mutations left in the database."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -25,16 +26,23 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """`body` is sent as JSON; bytes go as they are."""
+    """`body` is sent as JSON; bytes go as they are. `headers` go with every request."""
 
     api: Api
     token: Token
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def sending(self, **headers: str) -> "Caller":
+        """The same one with headers more: `sending(If_Match="*")`."""
+        return replace(
+            self, headers={**self.headers, **{name.replace("_", "-"): text for name, text in headers.items()}}
+        )
 
     async def ask(self, method: str, path: str, body: Any = None, **query: str) -> Answer:
-        headers = dict(self.token.headers)
+        headers = {**self.token.headers, **self.headers}
         data = None
         if body is not None:
-            headers["Content-Type"] = "application/json"
+            headers.setdefault("Content-Type", "application/json")
             data = body if isinstance(body, bytes) else orjson.dumps(body)
         async with self.api.request(method, f"/api/v1{path}", data=data, headers=headers, params=query) as response:
             raw = await response.read()

@@ -149,3 +149,23 @@ async def test_what_was_parked_is_delivered_when_it_is_resumed_unless_it_is_disc
     await relays.idle()
     (shown,) = (await admin.get(f"/webhooks/{discarded['id']}/events")).body["events"]
     assert (shown["deliveryStatus"], shown["deliveryAttempts"]) == ("success", 2)
+
+
+async def test_a_trace_goes_on_from_the_request_to_each_attempt(
+    admin: Caller, relays: Relays, receiver: Receiver, connection: Database
+) -> None:
+    trace_id, parent = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+    await _make(admin, receiver.url, "category-created", retryPolicy={"maxRetries": 1, "retryDelay": 100})
+    receiver.answer = _refuse
+    await relays.start()
+    await admin.sending(traceparent=f"00-{trace_id}-{parent}-01").make("/categories", name="traced")
+    await receiver.wait_for(lambda: len(receiver.arrivals) == 2)
+    found = [arrival.headers["traceparent"].split("-") for arrival in receiver.arrivals]
+    assert [(version, trace, flags) for version, trace, _, flags in found] == 2 * [("00", trace_id, "01")]
+    assert len({parent, *(own for _, _, own, _ in found)}) == 3
+
+    receiver.arrivals.clear()
+    await admin.sending(traceparent=f"00-{trace_id}-{parent}-01-x").make("/categories", name="not valid")
+    await admin.make("/categories", name="not traced")
+    await receiver.wait_for(lambda: len(set(receiver.ids())) == 2)
+    assert not [arrival for arrival in receiver.arrivals if "traceparent" in {name.lower() for name in arrival.headers}]

@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
+from service.api.paging import MAX_POSITION
 from service.platform.clock import iso
 from service.platform.ids import new_id
 from service.platform.queries import load
@@ -235,9 +236,17 @@ async def test_a_page_reads_its_own_rows_only_however_long_the_history(
     await connection.execute(f"prepare page as {statement.sql}")
     for mode in ("force_custom_plan", "force_generic_plan"):
         await connection.execute(f"set plan_cache_mode = {mode}")
-        for statuses in ({"pending", "success", "failed"}, {"pending"}, {"success"}, {"failed"}):
+        for statuses, before in (
+            ({"pending", "success", "failed"}, MAX_POSITION),
+            ({"pending", "success", "failed"}, 20_050),
+            ({"success", "failed"}, 10_000),
+            ({"pending"}, MAX_POSITION),
+            ({"success"}, MAX_POSITION),
+            ({"failed"}, MAX_POSITION),
+        ):
             values = {
                 "webhook_id": f"'{webhook_id}'",
+                "before": before,
                 "ttl_seconds": 2_592_000,
                 "skip": 0,
                 "limit": 50,
@@ -251,7 +260,7 @@ async def test_a_page_reads_its_own_rows_only_however_long_the_history(
             read = sum(
                 (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"] for node in nodes
             )
-            assert read <= 3 * 51 + 100, (mode, statuses, plan)
+            assert read <= 3 * 51 + 100, (mode, statuses, before, plan)
 
 
 def _nodes(plan: dict[str, Any]) -> Any:

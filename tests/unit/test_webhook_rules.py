@@ -158,6 +158,7 @@ def test_a_name_that_is_no_token_is_refused(name: str) -> None:
         "webhook-id",
         "webhook-timestamp",
         "webhook-signature",
+        "traceparent",
         "Host",
         "Content-Length",
         "Transfer-Encoding",

@@ -81,7 +81,9 @@ async def _lock(change: Mutation, category_id: UUID) -> Category:
     row = await _SQL.lock.fetchrow(change.connection, id=category_id)
     if row is None:
         raise NotFound("no category has this id")
-    return category_from_row(row)
+    category = category_from_row(row)
+    change.check_match(category_view(category))
+    return category
 
 
 def _refusal(error: asyncpg.PostgresError, name: str, parent_id: UUID | None) -> Problem | asyncpg.PostgresError:

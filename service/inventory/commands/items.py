@@ -26,6 +26,7 @@ async def edit(pool: Pool, origin: Origin, item_id: UUID, values: Mapping[str, A
     """`values` are the fields that the client sent. Where they change nothing, nothing is written."""
     async with mutation(pool, origin, action) as change:
         before = await stock.lock(change, item_id)
+        change.check_match(stock.view(before))
         after = await stock.save(change, before, rules.edited_item(before, values))
         if after is not before:
             change.audit(ENTITY, item_id, stock.view(before), stock.view(after))
@@ -35,5 +36,6 @@ async def edit(pool: Pool, origin: Origin, item_id: UUID, values: Mapping[str, A
 async def delete(pool: Pool, origin: Origin, item_id: UUID) -> None:
     async with mutation(pool, origin, "delete") as change:
         item = await stock.lock(change, item_id)
+        change.check_match(stock.view(item))
         await stock.remove(change, item)
         change.audit(ENTITY, item_id, stock.view(item), None)

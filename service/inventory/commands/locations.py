@@ -89,9 +89,11 @@ async def remove_foreman(pool: Pool, origin: Origin, location_id: UUID, user_id:
 
 
 async def _lock(change: Mutation, location_id: UUID) -> Location:
-    """Whoever changes the foremen of a location locks it first, too."""
+    """Whoever changes the foremen of a location locks it first, too. Raises NotFound, PreconditionFailed."""
     await _SQL.lock.fetchrow(change.connection, id=location_id)
-    return await _get(change.connection, location_id)
+    location = await _get(change.connection, location_id)
+    change.check_match(location_view(location))
+    return location
 
 
 async def _get(connection: Connection, location_id: UUID) -> Location:

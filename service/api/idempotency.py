@@ -1,0 +1,145 @@
+"""`Idempotency-Key`: a POST that is sent twice with the same key is done once, and its answer given twice.
+
+The answer is stored in the transaction of the mutation, so that after a crash either both are there or neither is.
+"""
+
+import hashlib
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import orjson
+from aiohttp import web
+from asyncpg.transaction import Transaction
+
+from service.api.call import Call, Reply
+from service.platform.db import Pool
+from service.platform.errors import BadRequest, Conflict, Unprocessable
+from service.platform.queries import Connection, load
+
+_SQL = load("idempotency")
+HEADER = "Idempotency-Key"
+REPLAYED = "Idempotency-Replayed"
+# How long a key is held for a request whose process died while it waited for somebody outside; longer than any such wait.
+RESERVED_SECONDS = 120.0
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+Handler = Callable[[Call[Any, Any]], Awaitable[Reply]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A reply as it goes out: `body` is JSON, None for no content."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes | None
+
+    @classmethod
+    def of(cls, reply: Reply) -> "Answer":
+        return cls(reply.status, dict(reply.headers), None if reply.body is None else orjson.dumps(reply.body))
+
+
+class OneConnection:
+    """What stands in for the pool within a request that is one transaction, and for the connections taken from it: all that the
+    handler reads and writes goes there.
+
+    So the handler sees what it has written, and no request holds one connection while it waits for another. Each of the handler's
+    own transactions becomes a savepoint, whatever isolation it asks for: that is the whole transaction's to have."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator["OneConnection"]:
+        yield self
+
+    def transaction(self, **_: object) -> Transaction:
+        return self._connection.transaction()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
+def key_of(request: web.Request) -> str | None:
+    """The key that the request carries. Raises BadRequest."""
+    given = request.headers.getall(HEADER, [])
+    if not given:
+        return None
+    if len(given) > 1 or not _KEY.fullmatch(given[0]):
+        raise BadRequest(f"{HEADER} must be given once, with 1 to 255 visible ASCII characters")
+    return given[0]
+
+
+class Keyed:
+    """One request under a key. One user's key is not another's."""
+
+    def __init__(self, call: Call[Any, Any], key: str, raw_body: bytes) -> None:
+        self._call = call
+        key_hash = hashlib.sha256(key.encode()).digest()
+        self._row = {"user_id": call.user.user_id, "key_hash": key_hash}
+        self._owner = b"idempotency" + call.user.user_id.bytes + key_hash
+        self._lock = int.from_bytes(hashlib.sha256(self._owner).digest()[:8], "big", signed=True)
+        self._ttl = call.settings.jossiedb_idempotency_ttl.total_seconds()
+        request = call.request
+        asked = b"\n".join([request.method.encode(), request.rel_url.raw_path_qs.encode(), raw_body])
+        # It is sealed too: a digest of a short body would tell what the body was.
+        self._asked = hashlib.sha256(asked).hexdigest()
+
+    async def in_one_transaction(self, handler: Handler) -> Answer:
+        """Mutation and answer commit together. An error undoes both, so the request can be tried again."""
+        async with self._call.pool.acquire() as connection, connection.transaction():
+            if (kept := await self._begin(connection)) is not None:
+                return kept
+            # The cast: handlers and commands use nothing of a pool that OneConnection has not.
+            unit = cast(Pool, OneConnection(connection))
+            answer = Answer.of(await handler(replace(self._call, unit=unit)))
+            await self._keep(connection, self._seal(answer), running_seconds=None)
+        return answer
+
+    async def around(self, handler: Handler) -> Answer:
+        """For a handler that commits and then waits for somebody outside: the key is reserved before and the answer stored
+        afterwards. If the process dies in between, the key is refused for RESERVED_SECONDS, and then the request runs again."""
+        async with self._call.pool.acquire() as connection, connection.transaction():
+            if (kept := await self._begin(connection)) is not None:
+                return kept
+            reserved = self._seal(None)
+            await self._keep(connection, reserved, running_seconds=RESERVED_SECONDS)
+        try:
+            answer = Answer.of(await handler(self._call))
+        except BaseException:
+            await _SQL.release.execute(self._call.pool, **self._row, reserved=reserved)
+            raise
+        await _SQL.complete.execute(self._call.pool, **self._row, sealed=self._seal(answer), reserved=reserved)
+        return answer
+
+    async def _begin(self, connection: Connection) -> Answer | None:
+        """The answer that is kept. None: the request is new, and nobody else can run it before this transaction ends.
+        Raises Conflict, Unprocessable."""
+        # Tried, never waited for: a duplicate that waits would hold a connection that the first may need.
+        free = await _SQL.try_lock.fetchval(connection, lock=self._lock)
+        row = await _SQL.find.fetchrow(connection, **self._row, ttl_seconds=self._ttl) if free else None
+        if row is None and free:
+            return None
+        kept = self._open(row["sealed"]) if row is not None else None
+        if kept is not None and kept["asked"] != self._asked:
+            raise Unprocessable(f"this {HEADER} was used for another request")
+        if kept is None or kept["answer"] is None:
+            raise Conflict(f"a request with this {HEADER} is still running", retry_after=1)
+        status, headers, body = kept["answer"]
+        return Answer(status, {**headers, REPLAYED: "true"}, None if body is None else body.encode())
+
+    async def _keep(self, connection: Connection, sealed: bytes, *, running_seconds: float | None) -> None:
+        if not await _SQL.keep.fetchval(
+            connection, **self._row, sealed=sealed, running_seconds=running_seconds, ttl_seconds=self._ttl
+        ):
+            raise Conflict(f"another request with this {HEADER} has been answered meanwhile")
+
+    def _seal(self, answer: Answer | None) -> bytes:
+        stored = None if answer is None else [answer.status, answer.headers, answer.body and answer.body.decode()]
+        return self._call.vault.seal(orjson.dumps({"asked": self._asked, "answer": stored}), self._owner)
+
+    def _open(self, sealed: bytes) -> dict[str, Any]:
+        opened: dict[str, Any] = orjson.loads(self._call.vault.open(sealed, self._owner))
+        return opened

@@ -1,0 +1,46 @@
+-- name: try_lock
+-- Held to the end of the transaction. Two keys with the same hash would only refuse each other while both run.
+select pg_try_advisory_xact_lock(:lock);
+
+-- name: find
+select sealed, running_until is not null as running
+  from idempotent_answers
+ where user_id = :user_id and key_hash = :key_hash
+   and created_at > now() - make_interval(secs => :ttl_seconds)
+   and (running_until is null or running_until > now());
+
+-- name: keep
+-- Where a row is in the way that counts, nothing is returned: no answer that is kept is ever overwritten.
+insert into idempotent_answers as a (user_id, key_hash, sealed, running_until)
+values (:user_id, :key_hash, :sealed, clock_timestamp() + make_interval(secs => :running_seconds::float8))
+    on conflict (user_id, key_hash) do update
+   set sealed = excluded.sealed, running_until = excluded.running_until, created_at = excluded.created_at
+ where a.created_at <= now() - make_interval(secs => :ttl_seconds)
+    or a.running_until <= now()
+returning true;
+
+-- name: complete
+-- Only of the request that reserved the key: what it sealed then says so.
+update idempotent_answers
+   set sealed = :sealed, running_until = null
+ where user_id = :user_id and key_hash = :key_hash and sealed = :reserved;
+
+-- name: release
+delete from idempotent_answers where user_id = :user_id and key_hash = :key_hash and sealed = :reserved;
+
+-- name: forget
+-- A batch of what is older than it is kept.
+with old as (
+  select user_id, key_hash
+    from idempotent_answers
+   where created_at <= coalesce(:now::timestamptz, now()) - make_interval(secs => :ttl_seconds)
+   limit :batch
+     for update skip locked
+),
+gone as (
+  delete from idempotent_answers as a
+   using old
+   where a.user_id = old.user_id and a.key_hash = old.key_hash
+  returning a.key_hash
+)
+select count(*) from gone;

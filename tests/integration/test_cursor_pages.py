@@ -1,0 +1,102 @@
+"""Pages by cursor, which hold still while rows come and go."""
+
+from typing import Any
+
+import orjson
+import pytest
+
+from service.platform.queries import load
+from tests.integration.caller import Answer, Caller, Database
+from tests.integration.conftest import Api, SignUp
+from tests.integration.relay_log import RelayLog
+
+
+@pytest.fixture
+async def admin(api: Api, sign_up: SignUp) -> Caller:
+    return Caller(api, await sign_up("admin"))
+
+
+def _next(answer: Answer) -> str | None:
+    """The path of the page after this one."""
+    for link in answer.headers.get("Link", "").split(", "):
+        target, _, relation = link.partition("; ")
+        if relation == 'rel="next"':
+            return target.strip("<>").removeprefix("/api/v1")
+    return None
+
+
+@pytest.mark.parametrize("path", ["/items", "/locations", "/categories"])
+async def test_every_row_comes_once_although_rows_come_and_go_meanwhile(admin: Caller, path: str) -> None:
+    made = [await admin.make(path, name=f"{number}") for number in range(5)]
+    page = await admin.get(path, cursor="", limit="2")
+    assert [row["name"] for row in page.body] == ["0", "1"]
+    assert page.headers["X-Total-Count"] == "5"
+    assert f'<{"/api/v1" + path}?cursor=&limit=2>; rel="first"' in page.headers["Link"]
+
+    # By skip, the next page would begin one row further on now.
+    await admin.delete(f"{path}/{made[1]['id']}")
+    await admin.make(path, name="5")
+    seen = []
+    while (target := _next(page)) is not None:
+        page = await admin.get(target)
+        assert page.status == 200
+        seen += [row["name"] for row in page.body]
+    assert seen == ["2", "3", "4", "5"]
+
+
+async def test_filters_go_with_the_cursor(admin: Caller) -> None:
+    for number in range(3):
+        await admin.make("/items", name=f"lost {number}", status="lost")
+        await admin.make("/items", name=f"other {number}")
+    page = await admin.get("/items", status="lost", cursor="", limit="2")
+    target = _next(page)
+    assert target is not None
+    assert [item["name"] for item in (await admin.get(target)).body] == ["lost 2"]
+
+
+@pytest.mark.parametrize("path", ["/items", "/locations", "/categories"])
+async def test_a_cursor_that_was_not_given_out_is_refused(admin: Caller, path: str) -> None:
+    for cursor in ("x", "aW52YWxpZA", "\x00", "01890000-0000-7000-8000-000000000000"):
+        answer = await admin.get(path, cursor=cursor)
+        assert answer.status == 400, cursor
+    assert (await admin.get(path, cursor="x")).pointers == ["?cursor"]
+    assert (await admin.get(path, cursor="", skip="1")).status == 400
+
+
+async def test_a_webhooks_events_page_by_position(admin: Caller, connection: Database) -> None:
+    created = await admin.make("/webhooks", url="https://example.org/hook", events=["item-created"])
+    webhook_id = created["webhook"]["id"]
+    path = f"/webhooks/{webhook_id}/events"
+    log = RelayLog(connection)
+    events = [str((await log.event(webhook_id)).id) for _ in range(5)]
+    page = await admin.get(path, limit="2")
+    seen = [event["id"] for event in page.body["events"]]
+    await log.event(webhook_id)
+    while (target := _next(page)) is not None:
+        page = await admin.get(target)
+        assert (page.body["total"], page.body["skip"]) == (6, 0)
+        seen += [event["id"] for event in page.body["events"]]
+    assert seen == events[::-1]
+    assert (await admin.get(path, cursor="x")).status == 400
+
+
+async def test_a_page_deep_in_the_list_reads_its_own_rows_only(connection: Database) -> None:
+    await connection.execute("insert into items (name) select 'item ' || n from generate_series(1, 20000) as n")
+    await connection.execute("analyze items")
+    after = await connection.fetchval("select id from items order by id offset 15000 limit 1")
+    statement = load("items").list_visible
+    await connection.execute(f"prepare page as {statement.sql}")
+    values = dict.fromkeys(statement.parameters, "null") | {"after": f"'{after}'", "skip": 0, "limit": 50}
+    arguments = ", ".join(str(value) for value in statement.arguments(values))
+    for mode in ("force_custom_plan", "force_generic_plan"):
+        await connection.execute(f"set plan_cache_mode = {mode}")
+        (plan,) = orjson.loads(await connection.fetchval(f"explain (analyze, format json) execute page ({arguments})"))
+        (scan,) = [node for node in _nodes(plan["Plan"]) if node.get("Relation Name") == "items"]
+        assert scan["Node Type"] == "Index Scan"
+        assert scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0) <= 51
+
+
+def _nodes(plan: dict[str, Any]) -> Any:
+    yield plan
+    for child in plan.get("Plans", []):
+        yield from _nodes(child)
