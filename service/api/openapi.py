@@ -59,6 +59,14 @@ _HEADERS: dict[str, Schema] = {
         "description": "RFC 8288 links to the pages `first`, `prev`, `next` and `last`.",
         "schema": {"type": "string"},
     },
+    "ETag": {
+        "description": "The strong tag of this representation, for `If-Match` and `If-None-Match`.",
+        "schema": {"type": "string"},
+    },
+    "Idempotency-Replayed": {
+        "description": "`true` on an answer that was kept for this `Idempotency-Key`.",
+        "schema": {"type": "string"},
+    },
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}},
     "WWW-Authenticate": {"description": "How to sign in.", "schema": {"type": "string"}},
 }
@@ -66,6 +74,22 @@ _OWN_HEADERS = {
     HTTPStatus.UNAUTHORIZED: ["WWW-Authenticate"],
     HTTPStatus.TOO_MANY_REQUESTS: ["Retry-After"],
     HTTPStatus.SERVICE_UNAVAILABLE: ["Retry-After"],
+}
+
+
+# What any route of a shape takes: named here once, referred to by each.
+_IDEMPOTENCY_KEY: Schema = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "A name for this request: sent again with the same body, it gets the same answer and nothing happens twice.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+}
+_IF_MATCH: Schema = {
+    "name": "If-Match",
+    "in": "header",
+    "description": "The `ETag` that the resource must still have; 412 otherwise.",
+    "schema": {"type": "string"},
+    "examples": {"any": {"value": "*"}},
 }
 
 
@@ -121,7 +145,11 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
             },
             "headers": _HEADERS,
             "responses": {_response_name(kind): _problem_response(kind) for _, kind in sorted(problems.items())},
-            "parameters": {name: _delivery_header(name) for name in receivers.header_names()},
+            "parameters": {
+                "Idempotency-Key": _IDEMPOTENCY_KEY,
+                "If-Match": _IF_MATCH,
+                **{name: _delivery_header(name) for name in receivers.header_names()},
+            },
             "schemas": {
                 "Problem": _PROBLEM,
                 **schemas.components,
@@ -154,6 +182,10 @@ def _operation(route: Route, schemas: Schemas, problems: dict[int, type[Problem]
     if route.public:
         operation["security"] = []
     parameters = [_path_parameter(name) for name in _PARAMETER.findall(route.path)] + schemas.parameters(route.query)
+    if route.keeps_answers:
+        parameters.append({"$ref": "#/components/parameters/Idempotency-Key"})
+    if _is_conditional(route):
+        parameters.append({"$ref": "#/components/parameters/If-Match"})
     if parameters:
         operation["parameters"] = parameters
     if route.body is not Nothing:
@@ -188,6 +220,10 @@ def _answer(route: Route, schemas: Schemas) -> Schema:
     names = ["X-Request-ID"]
     if issubclass(route.query, Page) and getattr(route.returns, "__origin__", None) is list:
         names += ["X-Total-Count", "Link"]
+    elif route.path.endswith("{id}") and route.returns is not None:
+        names.append("ETag")
+    if route.keeps_answers:
+        names.append("Idempotency-Replayed")
     answer: Schema = {"description": HTTPStatus(route.status).phrase, "headers": _headers(names)}
     if route.returns is not None:
         answer["content"] = {"application/json": {"schema": schemas.answer(route.returns)}}
@@ -213,9 +249,16 @@ def _refusals(route: Route) -> set[int]:
         found |= {409, 422}
     if route.public and changes:
         found |= {429}
-    if own and route.method in {"PUT", "DELETE"}:
-        found |= {412}
+    if _is_conditional(route):
+        found |= {400, 412}
+    if route.keeps_answers:
+        found |= {400}
     return found
+
+
+def _is_conditional(route: Route) -> bool:
+    """Whether a route changes one resource, so that it may be told which state of it is meant."""
+    return bool(_PARAMETER.search(route.path)) and route.method in {"PUT", "DELETE"}
 
 
 def _headers(names: Iterable[str]) -> Schema:
