@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 import asyncpg
 
@@ -12,6 +13,7 @@ from service.platform.queries import load
 
 _log = get_logger(__name__)
 _SQL = load("record")
+_REPLAY = load("replay")
 
 DAYS_AHEAD = 7
 EVERY_SECONDS = 3600.0
@@ -20,9 +22,10 @@ LOCK_TRIES = 50
 
 
 class Retention:
-    def __init__(self, pool: Pool, ttl_seconds: int) -> None:
+    def __init__(self, pool: Pool, ttl_seconds: int, job_ttl: timedelta) -> None:
         self._pool = pool
         self._ttl = ttl_seconds
+        self._job_ttl = int(job_ttl.total_seconds())
         self._discard = asyncio.Event()
 
     def discard_now(self) -> None:
@@ -57,6 +60,8 @@ class Retention:
         while await _SQL.expire.fetchval(self._pool, batch=BATCH, ttl_seconds=self._ttl, now=None) == BATCH:
             pass
         await _SQL.forget_tests.execute(self._pool)
+        while await _REPLAY.forget_jobs.fetchval(self._pool, batch=BATCH, ttl_seconds=self._job_ttl) == BATCH:
+            pass
         await _patiently(self._drop_partitions)
 
     async def discard(self) -> None:

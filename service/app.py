@@ -17,6 +17,7 @@ from service.platform.db import open_pool
 from service.platform.ids import new_id
 from service.platform.queries import load
 from service.platform.settings import Settings
+from service.webhooks import stream
 from service.webhooks.routes import ROUTES as WEBHOOK_ROUTES
 
 MAX_BODY_BYTES = 256 * 1024
@@ -54,6 +55,7 @@ def make_app(settings: Settings, database_url: str) -> web.Application:
         await app[POOL].close()
 
     app.cleanup_ctx.append(pool)
+    stream.set_up(app)
     add_routes(app, ROUTES, authenticate)
     app.router.add_get(f"{PREFIX}/health", health)
     return app
