@@ -636,7 +636,7 @@ CREATE INDEX replay_jobs_ended_at ON public.replay_jobs USING btree (ended_at) W
 
 CREATE INDEX replay_jobs_open ON public.replay_jobs USING btree (created_at) WHERE (state = ANY (ARRAY['queued'::text, 'running'::text]));
 
-CREATE INDEX replay_jobs_webhook_id ON public.replay_jobs USING btree (webhook_id, id);
+CREATE INDEX replay_jobs_webhook_id ON public.replay_jobs USING btree (webhook_id, created_at);
 
 CREATE INDEX sessions_user_id ON public.sessions USING btree (user_id, created_at);
 

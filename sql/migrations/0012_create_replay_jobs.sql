@@ -49,7 +49,7 @@ create table replay_jobs (
   constraint replay_jobs_complete_check check (state <> 'done' or position = through),
   constraint replay_jobs_error_check check ((state = 'failed') = (error is not null))
 );
-create index replay_jobs_webhook_id on replay_jobs (webhook_id, id);
+create index replay_jobs_webhook_id on replay_jobs (webhook_id, created_at);
 create index replay_jobs_open on replay_jobs (created_at) where state in ('queued', 'running');
 create index replay_jobs_ended_at on replay_jobs (ended_at) where ended_at is not null;
 

@@ -29,7 +29,7 @@ returning id, state, since, until, wanted, types, total, done, error, created_at
 select id, state, since, until, wanted, types, total, done, error, created_at, started_at, ended_at
   from replay_jobs
  where webhook_id = :webhook_id
- order by id desc
+ order by created_at desc, id
 offset :skip::bigint
  limit :limit::bigint;
 

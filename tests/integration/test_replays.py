@@ -341,7 +341,7 @@ async def test_replays_are_forgotten_a_while_after_they_ended(
 async def test_replays_are_in_the_audit_trail(owner: Caller, webhook_id: str, connection: Database) -> None:
     job = await ask_replay(owner, webhook_id)
     await owner.delete(f"/webhooks/{webhook_id}/replays/{job['id']}")
-    rows = await connection.fetch("select action, entity_id, after from audit where action like '%replay' order by id")
+    rows = await connection.fetch("select action, entity_id, after from audit where action like '%replay' order by at")
     assert [(row["action"], row["entity_id"]) for row in rows] == [
         ("replay", UUID(webhook_id)),
         ("cancel-replay", UUID(webhook_id)),
