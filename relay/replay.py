@@ -73,7 +73,7 @@ class Replay:
                     await self._wake.wait()
             except TimeoutError:
                 pass
-            pause = min(pause * 2, SLOWEST_PAUSE)
+            pause = min(pause * 2, SLOWEST_PAUSE) if "waits" in steps else FIRST_PAUSE
 
     async def look(self) -> set[Step]:
         """One batch of each open job, oldest first."""

@@ -1,6 +1,7 @@
 """A log that fan-out wrote, and a leader that works through replays step by step."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -10,6 +11,7 @@ import orjson
 
 from relay.fanout import FanOut
 from relay.replay import Replay
+from service.platform.db import open_pool
 from tests.audit import run_audit
 from tests.integration.caller import Caller, Database
 from tests.integration.relay_log import Event, RelayLog
@@ -68,6 +70,15 @@ class Leader:
 
     async def check_nothing_is_amiss(self) -> None:
         assert await run_audit("outbox_completeness", self.url) == []
+
+
+@asynccontextmanager
+async def leading(connection: Database, url: str) -> AsyncIterator[Leader]:
+    pool = await open_pool(url, application_name="test", size=4)
+    try:
+        yield Leader(pool, connection, url)
+    finally:
+        pool.terminate()
 
 
 async def ask_replay(caller: Caller, webhook_id: str, **fields: Any) -> Any:

@@ -10,12 +10,11 @@ from typing import Any
 
 import pytest
 
-from service.platform.db import open_pool
 from service.webhooks.replay import Counted, Job, Request
 from service.webhooks.stream import StreamEvent, StreamReply
 from tests.integration.caller import Caller, Database
 from tests.integration.conftest import Api, SignUp
-from tests.integration.replays import Leader
+from tests.integration.replays import Leader, leading
 from tests.integration.webhooks import make_webhook
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "WEBHOOKS_GUIDE.md").read_text(encoding="utf-8")
@@ -29,9 +28,8 @@ def _block(language: str, containing: str) -> str:
 
 @pytest.fixture
 async def leader(connection: Database, database_url: str) -> AsyncIterator[Leader]:
-    pool = await open_pool(database_url, application_name="test", size=2)
-    yield Leader(pool, connection, database_url)
-    pool.terminate()
+    async with leading(connection, database_url) as leader:
+        yield leader
 
 
 async def test_the_answers_shown_are_like_those_given(api: Api, sign_up: SignUp, leader: Leader) -> None:

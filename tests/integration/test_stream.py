@@ -18,7 +18,7 @@ from service.webhooks import stream
 from service.webhooks.stream import WATCH, LogWatch
 from tests.integration.caller import Answer, Caller, Database
 from tests.integration.conftest import Api, SignUp
-from tests.integration.replays import Leader
+from tests.integration.replays import Leader, leading
 from tests.integration.webhooks import make_webhook
 
 
@@ -29,9 +29,8 @@ async def owner(api: Api, sign_up: SignUp) -> Caller:
 
 @pytest.fixture
 async def leader(connection: Database, database_url: str) -> AsyncIterator[Leader]:
-    pool = await open_pool(database_url, application_name="test", size=4)
-    yield Leader(pool, connection, database_url)
-    pool.terminate()
+    async with leading(connection, database_url) as leader:
+        yield leader
 
 
 async def _read(caller: Caller, webhook_id: str, **query: str) -> Any:
