@@ -1,6 +1,7 @@
 """One relay: its parts, started together and ended in order."""
 
 import asyncio
+from collections.abc import Sequence
 from uuid import UUID
 
 from relay.dispatch import Dispatcher
@@ -8,6 +9,7 @@ from relay.lanes import Lanes
 from relay.lead import Lead
 from relay.presence import Presence, State
 from relay.record import Recorder
+from relay.replay import Replay
 from relay.retention import Retention
 from relay.target import Targets
 from relay.transport import AiohttpTransport, Transport
@@ -17,8 +19,8 @@ from service.platform.logs import get_logger
 from service.platform.settings import Settings
 
 _log = get_logger(__name__)
-# Claim, record, fan-out, presence and housekeeping each use one at a time; the LISTEN connection comes on top.
-POOL_SIZE = 5
+# Claim, record, fan-out, presence, replays and housekeeping each use one at a time; the LISTEN connection comes on top.
+POOL_SIZE = 6
 
 
 async def relay(settings: Settings) -> None:
@@ -44,11 +46,16 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
         per_webhook=settings.relay_concurrency_per_webhook,
         poll_seconds=settings.relay_poll_interval / 1000,
     )
-    retention = Retention(pool, settings.webhook_event_ttl, settings.jossiedb_idempotency_ttl.total_seconds())
+    retention = Retention(pool, settings)
 
     def given_work(webhook_ids: list[UUID]) -> None:
         dispatcher.hint(webhook_ids, tests=True)
         retention.discard_now()
+        replay.look_now()
+
+    async def replayed(webhook_ids: Sequence[UUID]) -> None:
+        dispatcher.hint(webhook_ids)
+        await lead.tell_peers(webhook_ids)
 
     def identified(relay_id: UUID) -> None:
         recorder.relay_id = lead.relay_id = relay_id
@@ -76,6 +83,12 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
         on_new_id=identified,
         on_reaped=dispatcher.sweep_now,
     )
+    replay = Replay(
+        pool,
+        ttl_seconds=settings.webhook_event_ttl,
+        poll_seconds=settings.relay_poll_interval / 1000,
+        on_queued=replayed,
+    )
     await presence.register()
     _log.info("relay started", relay_id=str(presence.relay_id))
     tasks = {
@@ -86,6 +99,7 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
             "dispatcher": dispatcher.run(),
             "lead": lead.run(),
             "retention": retention.run(lead.leader),
+            "replay": replay.run(lead.leader),
         }.items()
     }
     try:
@@ -124,9 +138,9 @@ async def _stop(
     await dispatcher.finish(grace_seconds)
     if not tasks["recorder"].done():
         await recorder.drained()
-    tasks["retention"].cancel()
-    tasks["lead"].cancel()
-    await asyncio.wait([tasks["lead"], tasks["retention"]])
+    for name in ("retention", "replay", "lead"):
+        tasks[name].cancel()
+    await asyncio.wait([tasks["lead"], tasks["retention"], tasks["replay"]])
     tasks["presence"].cancel()
     await asyncio.wait([tasks["presence"]])
     await presence.leave()

@@ -9,10 +9,12 @@ import asyncpg
 from service.platform.db import AWAY, CONTENDED, Pool
 from service.platform.logs import get_logger
 from service.platform.queries import load
+from service.platform.settings import Settings
 
 _log = get_logger(__name__)
 _SQL = load("record")
 _ANSWERS = load("idempotency")
+_REPLAY = load("replay")
 
 DAYS_AHEAD = 7
 EVERY_SECONDS = 3600.0
@@ -21,12 +23,11 @@ LOCK_TRIES = 50
 
 
 class Retention:
-    """`ttl_seconds`: how long events and attempts are kept; `answers_ttl_seconds`: answers under an Idempotency-Key."""
-
-    def __init__(self, pool: Pool, ttl_seconds: int, answers_ttl_seconds: float) -> None:
+    def __init__(self, pool: Pool, settings: Settings) -> None:
         self._pool = pool
-        self._ttl = ttl_seconds
-        self._answers_ttl = answers_ttl_seconds
+        self._ttl = settings.webhook_event_ttl
+        self._answers_ttl = settings.jossiedb_idempotency_ttl.total_seconds()
+        self._job_ttl = int(settings.jossiedb_job_ttl.total_seconds())
         self._discard = asyncio.Event()
 
     def discard_now(self) -> None:
@@ -62,6 +63,8 @@ class Retention:
             pass
         await _SQL.forget_tests.execute(self._pool)
         while await _ANSWERS.forget.fetchval(self._pool, batch=BATCH, ttl_seconds=self._answers_ttl, now=None) == BATCH:
+            pass
+        while await _REPLAY.forget_jobs.fetchval(self._pool, batch=BATCH, ttl_seconds=self._job_ttl) == BATCH:
             pass
         await _patiently(self._drop_partitions)
 

@@ -21,6 +21,7 @@ from service.platform.db import open_pool
 from service.platform.ids import new_id
 from service.platform.queries import load
 from service.platform.settings import Settings
+from service.webhooks import stream
 from service.webhooks.routes import ROUTES as WEBHOOK_ROUTES
 
 MAX_BODY_BYTES = 256 * 1024
@@ -70,6 +71,7 @@ def make_app(settings: Settings, database_url: str) -> web.Application:
         await app[POOL].close()
 
     app.cleanup_ctx.append(pool)
+    stream.set_up(app)
     add_routes(app, ROUTES, authenticate)
     add_docs(app, ROUTES)
     return app

@@ -101,6 +101,47 @@ CREATE FUNCTION public.may_read(role text, owner_id uuid, audience text, locatio
   end
 $$;
 
+CREATE FUNCTION public.replayable(webhook uuid, after_position bigint, through_position bigint, since timestamp with time zone, until timestamp with time zone, wanted text, types text[], log_from timestamp with time zone) RETURNS TABLE(event_position bigint, event_id uuid, event_type text, event_at timestamp with time zone, occurred_at timestamp with time zone, outcome text, attempt integer, ended_at timestamp with time zone)
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+  select e.position, e.id, e.type, e.recorded_at, e.occurred_at, a.outcome, a.attempt, a.recorded_at
+    from webhooks as w
+    join users as u on u.id = w.owner_id
+    join attempts as a on a.webhook_id = w.id
+    join events as e on e.position = a.position and e.recorded_at = a.event_at
+   where w.id = webhook and wanted in ('failed', 'all')
+     and a.position > after_position and a.position <= through_position
+     and a.outcome in ('failed', 'cancelled', 'expired') and a.retried_at is null and a.recorded_at >= log_from
+     and e.recorded_at >= log_from and e.occurred_at >= since and e.occurred_at < until
+     and (types is null or e.type = any (types))
+     and may_read(u.role, u.id, e.audience, e.location_ids, e.user_ids)
+  union all
+  select e.position, e.id, e.type, e.recorded_at, e.occurred_at, a.outcome, a.attempt, a.recorded_at
+    from webhooks as w
+    join users as u on u.id = w.owner_id
+    join attempts as a on a.webhook_id = w.id
+    join events as e on e.position = a.position and e.recorded_at = a.event_at
+   where w.id = webhook and wanted in ('success', 'all')
+     and a.position > after_position and a.position <= through_position
+     and a.outcome = 'success' and a.retried_at is null and a.recorded_at >= log_from
+     and e.recorded_at >= log_from and e.occurred_at >= since and e.occurred_at < until
+     and (types is null or e.type = any (types))
+     and may_read(u.role, u.id, e.audience, e.location_ids, e.user_ids)
+  union all
+  select e.position, e.id, e.type, e.recorded_at, e.occurred_at, null, null, null
+    from webhooks as w
+    join users as u on u.id = w.owner_id
+   cross join events as e
+   where w.id = webhook and wanted in ('missing', 'all')
+     and e.position > after_position and e.position <= through_position
+     and e.recorded_at >= log_from and e.occurred_at >= since and e.occurred_at < until
+     and (types is null or e.type = any (types))
+     and webhook_wants(w, u.role, e.type, e.audience, e.location_ids, e.category_id, e.user_ids, e.stock)
+     and not exists (select from deliveries as d where d.webhook_id = w.id and d.position = e.position)
+     and not exists (select from attempts as a
+                      where a.webhook_id = w.id and a.position = e.position and a.recorded_at >= e.recorded_at)
+$$;
+
 CREATE FUNCTION public.ring() RETURNS void
     LANGUAGE plpgsql
     AS $$
@@ -136,6 +177,43 @@ CREATE FUNCTION public.uuidv7() RETURNS uuid
               from 1 for 6),
       52, 1), 53, 1),
     'hex')::uuid
+$$;
+
+CREATE TABLE public.webhooks (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    owner_id uuid NOT NULL,
+    url text NOT NULL,
+    events text[] NOT NULL,
+    active boolean DEFAULT true NOT NULL,
+    filter_locations uuid[] DEFAULT '{}'::uuid[] NOT NULL,
+    filter_categories uuid[] DEFAULT '{}'::uuid[] NOT NULL,
+    min_stock_threshold integer,
+    secret_sealed bytea NOT NULL,
+    headers_sealed bytea,
+    max_retries integer NOT NULL,
+    retry_delay_ms integer NOT NULL,
+    timeout_ms integer NOT NULL,
+    version bigint DEFAULT 1 NOT NULL,
+    discard_through bigint DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    deleted_at timestamp with time zone,
+    CONSTRAINT webhooks_events_check CHECK ((cardinality(events) > 0)),
+    CONSTRAINT webhooks_max_retries_check CHECK (((max_retries >= 0) AND (max_retries <= 20))),
+    CONSTRAINT webhooks_min_stock_threshold_check CHECK ((min_stock_threshold > 0)),
+    CONSTRAINT webhooks_retry_delay_ms_check CHECK (((retry_delay_ms >= 100) AND (retry_delay_ms <= 60000))),
+    CONSTRAINT webhooks_timeout_ms_check CHECK (((timeout_ms >= 5000) AND (timeout_ms <= 60000))),
+    CONSTRAINT webhooks_url_check CHECK (((char_length(url) >= 1) AND (char_length(url) <= 2048)))
+);
+
+CREATE FUNCTION public.webhook_wants(webhook public.webhooks, owner_role text, event_type text, audience text, location_ids uuid[], category_id uuid, user_ids uuid[], stock bigint) RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+  select event_type = any (webhook.events)
+     and (webhook.filter_locations = '{}' or location_ids = '{}' or location_ids && webhook.filter_locations)
+     and (webhook.filter_categories = '{}' or category_id is null or category_id = any (webhook.filter_categories))
+     and (webhook.min_stock_threshold is null or event_type <> 'low-stock-alert' or stock < webhook.min_stock_threshold)
+     and may_read(owner_role, webhook.owner_id, audience, location_ids, user_ids)
 $$;
 
 CREATE TABLE public.attempts (
@@ -246,6 +324,8 @@ CREATE TABLE public.events (
     CONSTRAINT events_audience_check CHECK ((audience = ANY (ARRAY['inventory'::text, 'transfer'::text, 'checkout'::text, 'user'::text, 'other'::text])))
 )
 PARTITION BY RANGE (recorded_at);
+
+COMMENT ON COLUMN public.events.deliveries IS 'How many webhooks it has been queued for: when it was fanned out, and since then by replays to webhooks that had missed it.';
 
 CREATE SEQUENCE public.fences
     START WITH 1
@@ -362,6 +442,43 @@ CREATE TABLE public.relays (
 )
 WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='500');
 
+CREATE TABLE public.replay_jobs (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    webhook_id uuid NOT NULL,
+    state text DEFAULT 'queued'::text NOT NULL,
+    since timestamp with time zone NOT NULL,
+    until timestamp with time zone NOT NULL,
+    wanted text NOT NULL,
+    types text[],
+    "position" bigint NOT NULL,
+    through bigint NOT NULL,
+    total bigint,
+    done bigint DEFAULT 0 NOT NULL,
+    error text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    started_at timestamp with time zone,
+    ended_at timestamp with time zone,
+    CONSTRAINT replay_jobs_check CHECK ((since < until)),
+    CONSTRAINT replay_jobs_check1 CHECK (("position" <= through)),
+    CONSTRAINT replay_jobs_complete_check CHECK (((state <> 'done'::text) OR ("position" = through))),
+    CONSTRAINT replay_jobs_done_check CHECK ((done >= 0)),
+    CONSTRAINT replay_jobs_ended_check CHECK (((state = ANY (ARRAY['done'::text, 'cancelled'::text, 'failed'::text])) = (ended_at IS NOT NULL))),
+    CONSTRAINT replay_jobs_error_check CHECK (((state = 'failed'::text) = (error IS NOT NULL))),
+    CONSTRAINT replay_jobs_since_check CHECK (isfinite(since)),
+    CONSTRAINT replay_jobs_started_check CHECK (
+CASE state
+    WHEN 'queued'::text THEN (started_at IS NULL)
+    WHEN 'running'::text THEN (started_at IS NOT NULL)
+    WHEN 'done'::text THEN (started_at IS NOT NULL)
+    ELSE true
+END),
+    CONSTRAINT replay_jobs_state_check CHECK ((state = ANY (ARRAY['queued'::text, 'running'::text, 'done'::text, 'cancelled'::text, 'failed'::text]))),
+    CONSTRAINT replay_jobs_total_check CHECK ((total >= 0)),
+    CONSTRAINT replay_jobs_types_check CHECK ((cardinality(types) > 0)),
+    CONSTRAINT replay_jobs_until_check CHECK (isfinite(until)),
+    CONSTRAINT replay_jobs_wanted_check CHECK ((wanted = ANY (ARRAY['failed'::text, 'success'::text, 'missing'::text, 'all'::text])))
+);
+
 CREATE TABLE public.schema_migrations (
     version integer NOT NULL,
     name text NOT NULL,
@@ -434,33 +551,6 @@ CREATE TABLE public.webhook_tests (
     error text
 );
 
-CREATE TABLE public.webhooks (
-    id uuid DEFAULT uuidv7() NOT NULL,
-    owner_id uuid NOT NULL,
-    url text NOT NULL,
-    events text[] NOT NULL,
-    active boolean DEFAULT true NOT NULL,
-    filter_locations uuid[] DEFAULT '{}'::uuid[] NOT NULL,
-    filter_categories uuid[] DEFAULT '{}'::uuid[] NOT NULL,
-    min_stock_threshold integer,
-    secret_sealed bytea NOT NULL,
-    headers_sealed bytea,
-    max_retries integer NOT NULL,
-    retry_delay_ms integer NOT NULL,
-    timeout_ms integer NOT NULL,
-    version bigint DEFAULT 1 NOT NULL,
-    discard_through bigint DEFAULT 0 NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    deleted_at timestamp with time zone,
-    CONSTRAINT webhooks_events_check CHECK ((cardinality(events) > 0)),
-    CONSTRAINT webhooks_max_retries_check CHECK (((max_retries >= 0) AND (max_retries <= 20))),
-    CONSTRAINT webhooks_min_stock_threshold_check CHECK ((min_stock_threshold > 0)),
-    CONSTRAINT webhooks_retry_delay_ms_check CHECK (((retry_delay_ms >= 100) AND (retry_delay_ms <= 60000))),
-    CONSTRAINT webhooks_timeout_ms_check CHECK (((timeout_ms >= 5000) AND (timeout_ms <= 60000))),
-    CONSTRAINT webhooks_url_check CHECK (((char_length(url) >= 1) AND (char_length(url) <= 2048)))
-);
-
 ALTER TABLE ONLY public.audit
     ADD CONSTRAINT audit_pkey PRIMARY KEY (id);
 
@@ -499,6 +589,9 @@ ALTER TABLE ONLY public.outbox
 
 ALTER TABLE ONLY public.relays
     ADD CONSTRAINT relays_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.replay_jobs
+    ADD CONSTRAINT replay_jobs_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.schema_migrations
     ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (version);
@@ -553,6 +646,12 @@ CREATE INDEX location_foremen_user_id ON public.location_foremen USING btree (us
 
 CREATE UNIQUE INDEX locations_name_key ON public.locations USING btree (lower(name));
 
+CREATE INDEX replay_jobs_ended_at ON public.replay_jobs USING btree (ended_at) WHERE (ended_at IS NOT NULL);
+
+CREATE INDEX replay_jobs_open ON public.replay_jobs USING btree (created_at) WHERE (state = ANY (ARRAY['queued'::text, 'running'::text]));
+
+CREATE INDEX replay_jobs_webhook_id ON public.replay_jobs USING btree (webhook_id, created_at);
+
 CREATE INDEX sessions_user_id ON public.sessions USING btree (user_id, created_at);
 
 CREATE INDEX set_aside_id ON public.set_aside USING btree (id);
@@ -592,6 +691,9 @@ ALTER TABLE ONLY public.location_foremen
 
 ALTER TABLE ONLY public.location_foremen
     ADD CONSTRAINT location_foremen_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.replay_jobs
+    ADD CONSTRAINT replay_jobs_webhook_id_fkey FOREIGN KEY (webhook_id) REFERENCES public.webhooks(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.sessions
     ADD CONSTRAINT sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;

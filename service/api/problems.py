@@ -25,6 +25,7 @@ def respond(problem: Problem) -> web.Response:
         "status": problem.status,
         "detail": problem.detail,
         "error": problem.detail,
+        **problem.members,
     }
     if problem.errors:
         body["errors"] = [{"pointer": error.pointer, "detail": error.detail} for error in problem.errors]

@@ -8,6 +8,7 @@ JossieError
     ├── Forbidden             403
     ├── NotFound              404
     ├── Conflict              409
+    ├── Gone                  410  with what is still there
     ├── PreconditionFailed    412  the representation is not the one that If-Match names
     ├── PayloadTooLarge       413
     ├── UnsupportedMediaType  415
@@ -16,7 +17,7 @@ JossieError
     └── Unavailable           503  with Retry-After: the database is away
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -49,6 +50,7 @@ class Problem(JossieError):
         self.detail = detail
         self.errors = tuple(errors)
         self.retry_after = retry_after
+        self.members: Mapping[str, object] = {}
 
     @classmethod
     def at(cls, pointer: str, detail: str) -> Self:
@@ -74,6 +76,16 @@ class NotFound(Problem):
 
 class Conflict(Problem):
     status, slug, title = 409, "conflict", "In conflict with the present state"
+
+
+class Gone(Problem):
+    """`members` are added to the answer beside the standard ones."""
+
+    status, slug, title = 410, "gone", "No longer there"
+
+    def __init__(self, detail: str, **members: object) -> None:
+        super().__init__(detail)
+        self.members = members
 
 
 class PreconditionFailed(Problem):

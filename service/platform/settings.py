@@ -48,6 +48,7 @@ class Settings(BaseSettings):
     jossiedb_log_level: Literal["debug", "info", "warning", "error"] = "info"
     jossiedb_pool_size: int = Field(10, ge=1, le=200)
     jossiedb_idempotency_ttl: Duration = timedelta(hours=24)
+    jossiedb_job_ttl: Duration = timedelta(days=30)
 
     jwt_secret: SecretStr | None = None
     jwt_expires_in: Duration = timedelta(hours=24)

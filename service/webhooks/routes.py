@@ -6,6 +6,7 @@ from service.api.routes import Route, route
 from service.platform.queries import load
 from service.webhooks import commands, deliveries, probe, shapes
 from service.webhooks.bodies import CreateWebhook, EventsQuery, ListQuery, UpdateWebhook
+from service.webhooks.replay_routes import ROUTES as REPLAY_ROUTES
 
 _SQL = load("webhooks")
 
@@ -112,4 +113,5 @@ ROUTES: tuple[Route, ...] = (
     ),
     route("GET", "/webhooks/{id}/stats", stats, "Show a webhook's statistics", returns=shapes.StatsReply),
     route("POST", "/webhooks/{id}/test", test, "Send a test event now", returns=shapes.TestResult, waits=True),
+    *REPLAY_ROUTES,
 )

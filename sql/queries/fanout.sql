@@ -61,9 +61,7 @@ matched as (
     join users as u on u.id = w.owner_id
    where w.active
      and w.deleted_at is null
-     and (w.filter_categories = '{}' or n.category_id is null or n.category_id = any (w.filter_categories))
-     and (w.min_stock_threshold is null or n.type <> 'low-stock-alert' or n.stock < w.min_stock_threshold)
-     and may_read(u.role, u.id, n.audience, n.location_ids, n.user_ids)
+     and webhook_wants(w, u.role, n.type, n.audience, n.location_ids, n.category_id, n.user_ids, n.stock)
 ),
 logged as (
   insert into events (position, id, seq, type, data, occurred_at, audience, location_ids, category_id, user_ids, stock,

@@ -228,3 +228,29 @@ async def test_relay_is_a_relay_that_the_healthcheck_finds(settings: Settings, c
         await process.communicate()
         assert process.returncode == 0
     assert (await run("healthcheck", "--relay"))[0] == 1
+
+
+async def test_a_server_that_is_told_to_stop_answers_who_waits_for_events(
+    settings: Settings, connection: Database
+) -> None:
+    code, _, errors = await run(*BOSS, "--role", "admin", given=f"{PASSWORD}\n")
+    assert code == 0, errors
+    async with serving() as server, aiohttp.ClientSession(f"{server.address}/api/v1/") as session:
+        async with session.post("auth/login", json={"username": "boss", "password": PASSWORD}) as response:
+            session.headers["Authorization"] = f"Bearer {(await response.json())['token']}"
+        webhook = {"url": "https://example.org/", "events": ["item-created"]}
+        async with session.post("webhooks", json=webhook) as response:
+            webhook_id = (await response.json())["webhook"]["id"]
+
+        async def wait() -> tuple[int, object]:
+            async with session.get(f"webhooks/{webhook_id}/stream", params={"wait": "60"}) as response:
+                return response.status, (await response.json())["events"]
+
+        waiting = asyncio.create_task(wait())
+        # Only who waits has the log's head asked for.
+        asked = "select exists (select from pg_stat_activity where query like 'select position from log_head%')"
+        while not await connection.fetchval(asked):
+            await asyncio.sleep(0.01)
+        assert await server.end() == 0
+        # Cut off at the end of the grace there would be no answer.
+        assert await waiting == (200, [])

@@ -1,7 +1,6 @@
 """Idempotency-Key: what is asked twice is done once and answered twice."""
 
 import asyncio
-from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -193,7 +192,7 @@ async def test_an_answer_is_given_again_as_long_as_it_is_kept(
     )
     pool = await open_pool(database_url, application_name="test", size=1)
     try:
-        await Retention(pool, settings.webhook_event_ttl, timedelta(hours=24).total_seconds()).once()
+        await Retention(pool, settings).once()
     finally:
         await pool.close()
     assert await connection.fetchval("select count(*) from idempotent_answers") == 1

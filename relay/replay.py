@@ -1,0 +1,129 @@
+"""Replays, by the leader: stretches of the log that are queued again, a little at a time and only as fast as they are sent."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Literal
+from uuid import UUID
+
+import asyncpg
+
+from service.platform.db import AWAY, CONTENDED, Pool
+from service.platform.logs import get_logger
+from service.platform.queries import Connection, load
+
+_log = get_logger(__name__)
+_SQL = load("replay")
+
+# So many rows may be due in a webhook's lane, from whatever source, before a replay waits for them: new events stand behind them.
+LANE = 500
+# A batch is worth its transaction from so many rows on.
+LEAST_BATCH = 100
+# Positions that one transaction looks at, at most.
+SCAN = 10_000
+# Pauses while all replays wait for their lanes.
+FIRST_PAUSE = 0.05
+SLOWEST_PAUSE = 5.0
+
+# What a row can cause by its content: trying again would change nothing.
+_HOPELESS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
+Step = Literal["advanced", "waits", "ended"]
+
+
+class Replay:
+    """`on_queued` hears of lanes that were given something to send."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        ttl_seconds: int,
+        poll_seconds: float,
+        on_queued: Callable[[Sequence[UUID]], Awaitable[None]],
+    ) -> None:
+        self._pool = pool
+        self._ttl = ttl_seconds
+        self._poll = poll_seconds
+        self._on_queued = on_queued
+        self._wake = asyncio.Event()
+
+    def look_now(self) -> None:
+        """A replay was asked for, or a webhook that one waits for was made active."""
+        self._wake.set()
+
+    async def run(self, leads: asyncio.Event) -> None:
+        """Work on what is open while this relay leads. Where a replay stands is in the database, so another may go on with it."""
+        pause = FIRST_PAUSE
+        while True:
+            await leads.wait()
+            self._wake.clear()
+            began = time.monotonic()
+            try:
+                steps = await self.look()
+            except (*AWAY, *CONTENDED, asyncpg.PostgresError) as error:
+                _log.warning("replays wait", error=str(error) or type(error).__name__)
+                steps = {"waits"}
+            if "advanced" in steps:
+                # At most half of the time, so that fan-out and recording have the database to themselves for the other half.
+                pause = FIRST_PAUSE
+                await asyncio.sleep(time.monotonic() - began)
+                continue
+            try:
+                async with asyncio.timeout(pause if "waits" in steps else self._poll):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            pause = min(pause * 2, SLOWEST_PAUSE) if "waits" in steps else FIRST_PAUSE
+
+    async def look(self) -> set[Step]:
+        """One batch of each open job, oldest first."""
+        steps: set[Step] = set()
+        for row in await _SQL.open_jobs.fetch(self._pool):
+            try:
+                steps.add(await self._advance(row["id"]))
+            except _HOPELESS as error:
+                _log.error("a replay failed", job_id=str(row["id"]), error=str(error))
+                await _SQL.end_job.execute(
+                    self._pool, id=row["id"], state="failed", error=f"{type(error).__name__}: {error}"
+                )
+        return steps
+
+    async def _advance(self, job_id: UUID) -> Step:
+        async with self._pool.acquire() as connection, connection.transaction():
+            job = await _SQL.lock_job.fetchrow(connection, id=job_id)
+            if job is None:
+                return "ended"
+            webhook = await _SQL.lock_webhook.fetchrow(connection, webhook_id=job["webhook_id"])
+            if webhook is None or webhook["deleted"]:
+                await _SQL.end_job.execute(connection, id=job_id, state="cancelled", error=None)
+                return "ended"
+            room = await self._room(connection, job["webhook_id"], webhook["discard_through"])
+            if room < LEAST_BATCH:
+                return "waits"
+            done = await _SQL.advance.fetchrow(
+                connection,
+                id=job_id,
+                webhook_id=job["webhook_id"],
+                after=job["position"],
+                window_end=min(job["position"] + SCAN, job["through"]),
+                since=job["since"],
+                until=job["until"],
+                wanted=job["wanted"],
+                types=job["types"],
+                ttl_seconds=self._ttl,
+                room=room,
+            )
+            assert done is not None, "the job's row is locked"
+        if done["queued"]:
+            await self._on_queued([job["webhook_id"]])
+        if done["state"] == "done":
+            _log.info("replayed", job_id=str(job_id), webhook_id=str(job["webhook_id"]), events=done["done"])
+            return "ended"
+        return "advanced"
+
+    async def _room(self, connection: Connection, webhook_id: UUID, discard_through: int) -> int:
+        """How many rows may be queued now."""
+        if discard_through and not await _SQL.end_discard.fetchval(connection, webhook_id=webhook_id):
+            return 0
+        room: int = await _SQL.room.fetchval(connection, webhook_id=webhook_id, most=LANE)
+        return room

@@ -1,0 +1,61 @@
+"""The routes that go over the log: replays, and the pull cursor."""
+
+from service.api.call import Call, Nothing, Reply
+from service.api.paging import Page
+from service.api.routes import PREFIX, Route, route
+from service.webhooks import replay, stream
+from service.webhooks.replay import ReplayBody
+from service.webhooks.stream import StreamQuery
+
+
+async def start_replay(call: Call[ReplayBody, Nothing]) -> Reply:
+    webhook_id, ttl_seconds = call.path_id(), call.settings.webhook_event_ttl
+    if call.body.dryRun:
+        return Reply(await replay.count(call.pool, call.user, webhook_id, call.body, ttl_seconds))
+    job = await replay.create(call.pool, call.user, call.origin, webhook_id, call.body, ttl_seconds)
+    return Reply({"job": job}, status=202, headers={"Location": f"{PREFIX}/webhooks/{webhook_id}/replays/{job['id']}"})
+
+
+async def list_replays(call: Call[Nothing, Page]) -> Reply:
+    return Reply(await replay.list_jobs(call.pool, call.user, call.path_id(), call.query))
+
+
+async def get_replay(call: Call[Nothing, Nothing]) -> Reply:
+    return Reply({"job": await replay.get(call.pool, call.user, call.path_id(), call.path_id("jobId"))})
+
+
+async def cancel_replay(call: Call[Nothing, Nothing]) -> Reply:
+    return Reply({"job": await replay.cancel(call.pool, call.user, call.origin, call.path_id(), call.path_id("jobId"))})
+
+
+async def read_stream(call: Call[Nothing, StreamQuery]) -> Reply:
+    def gone() -> bool:
+        transport = call.request.transport
+        return transport is None or transport.is_closing()
+
+    watch = call.request.app[stream.WATCH]
+    return Reply(await stream.read(call.pool, call.vault, watch, call.user, call.path_id(), call.query, gone))
+
+
+ROUTES: tuple[Route, ...] = (
+    route(
+        "POST",
+        "/webhooks/{id}/replay",
+        start_replay,
+        "Send a range of events again; with dryRun, only count them",
+        body=ReplayBody,
+        returns=replay.JobReply | replay.Counted,
+        status=202,
+    ),
+    route("GET", "/webhooks/{id}/replays", list_replays, "List replays", query=Page, returns=replay.JobsReply),
+    route("GET", "/webhooks/{id}/replays/{jobId}", get_replay, "Show a replay", returns=replay.JobReply),
+    route("DELETE", "/webhooks/{id}/replays/{jobId}", cancel_replay, "Cancel a replay", returns=replay.JobReply),
+    route(
+        "GET",
+        "/webhooks/{id}/stream",
+        read_stream,
+        "Read events from a position on",
+        query=StreamQuery,
+        returns=stream.StreamReply,
+    ),
+)

@@ -1,0 +1,158 @@
+-- name: allow
+-- For this transaction only.
+select set_config('statement_timeout', :milliseconds::int::text, true);
+
+-- name: bounds
+-- Where in the log the events are that happened from `since` on. Events reach the log after they happened; a day is for clocks
+-- that were set back. What is older than the history is not sent again.
+with log as (
+  select position as head,
+         greatest(:since::timestamptz - interval '1 day', now() - make_interval(secs => :ttl_seconds)) as log_from
+    from log_head
+)
+select now() as now, log_from, head as through,
+       coalesce((select min(position) from events where recorded_at >= log.log_from), head + 1) - 1 as after
+  from log;
+
+-- name: count
+select event_type, count(*) as count, min(occurred_at) as oldest, max(occurred_at) as newest
+  from replayable(:webhook_id, :after, :through, :since, :until, :wanted, :types::text[], :log_from)
+ group by event_type
+ order by event_type;
+
+-- name: insert
+insert into replay_jobs (webhook_id, since, until, wanted, types, position, through, total)
+values (:webhook_id, :since, :until, :wanted, :types, :after, :through, :total)
+returning id, state, since, until, wanted, types, total, done, error, created_at, started_at, ended_at;
+
+-- name: list
+select id, state, since, until, wanted, types, total, done, error, created_at, started_at, ended_at
+  from replay_jobs
+ where webhook_id = :webhook_id
+ order by created_at desc, id
+offset :skip::bigint
+ limit :limit::bigint;
+
+-- name: count_jobs
+select count(*) from replay_jobs where webhook_id = :webhook_id;
+
+-- name: get
+select id, state, since, until, wanted, types, total, done, error, created_at, started_at, ended_at
+  from replay_jobs
+ where id = :id and webhook_id = :webhook_id;
+
+-- name: cancel
+update replay_jobs
+   set state = 'cancelled', ended_at = now()
+ where id = :id and webhook_id = :webhook_id and state in ('queued', 'running')
+returning id, state, since, until, wanted, types, total, done, error, created_at, started_at, ended_at;
+
+-- name: open_jobs
+-- Those of a webhook that is parked wait for it; those of a deleted one are to be ended.
+select j.id
+  from replay_jobs as j
+  join webhooks as w on w.id = j.webhook_id
+  join users as u on u.id = w.owner_id
+ where j.state in ('queued', 'running')
+   and (w.deleted_at is not null or (w.active and u.status = 'active'))
+ order by j.created_at;
+
+-- name: lock_job
+-- Of two leaders that overlap, the second steps over it.
+select webhook_id, position, through, since, until, wanted, types
+  from replay_jobs
+ where id = :id and state in ('queued', 'running')
+   for update skip locked;
+
+-- name: lock_webhook
+-- A manual retry and other replays of the same webhook lock this row as well, and before they look: none of them can then queue
+-- what another has queued.
+select deleted_at is not null as deleted, discard_through
+  from webhooks
+ where id = :webhook_id
+   for no key update;
+
+-- name: end_discard
+-- What was discarded has all been ended, so the mark may go: a delivery that is put back would fall under it.
+update webhooks
+   set discard_through = 0
+ where id = :webhook_id
+   and not exists (select from deliveries as d
+                    where d.webhook_id = :webhook_id and d.position <= webhooks.discard_through)
+returning id;
+
+-- name: room
+-- How many more rows may be due in a lane before it is so long that new events wait behind them.
+select :most::bigint - count(*)
+  from (select from deliveries
+         where webhook_id = :webhook_id and next_attempt_at <= now()
+         limit :most) as due;
+
+-- name: advance
+-- One batch of a job: what was found is queued, and the job moves past it, or nothing happens. An end becomes the delivery's past
+-- and its count is taken back, as with a manual retry; what was never queued is counted at its event.
+with picked as materialized (
+  select *
+    from replayable(:webhook_id, :after, :window_end, :since, :until, :wanted, :types::text[],
+                    greatest(:since::timestamptz - interval '1 day', now() - make_interval(secs => :ttl_seconds)))
+   order by event_position
+   limit :room
+),
+reopened as (
+  update attempts as a
+     set retried_at = now()
+    from picked as p
+   where a.webhook_id = :webhook_id and a.position > :after and a.position <= :window_end
+     and a.position = p.event_position and a.recorded_at = p.ended_at
+     and a.outcome = p.outcome and a.retried_at is null
+  returning a.position, a.event_id, a.event_type, a.event_at, a.attempt, a.outcome, a.recorded_at
+),
+taken_back as (
+  -- In the order of the key, as the relays that count.
+  insert into delivery_counts (webhook_id, day, status, current, last_at)
+  select :webhook_id, (recorded_at at time zone 'UTC')::date, outcome, -count(*), max(recorded_at)
+    from reopened
+   group by 2, 3
+   order by 2, 3
+  on conflict (webhook_id, day, status) do update
+     set current = delivery_counts.current + excluded.current
+),
+missed as (
+  update events as e
+     set deliveries = e.deliveries + 1
+    from picked as p
+   where e.position > :after and e.position <= :window_end
+     and e.position = p.event_position and e.recorded_at = p.event_at and p.outcome is null
+  returning e.position, e.id, e.type, e.recorded_at
+),
+queued as (
+  insert into deliveries (webhook_id, position, event_id, event_type, event_at, attempts, attempts_before)
+  select :webhook_id, position, event_id, event_type, event_at, attempt, attempt from reopened
+  union all
+  select :webhook_id, position, id, type, recorded_at, 0, 0 from missed
+  returning position
+),
+reached as (
+  select case when count(*) = :room then max(event_position) else :window_end end as position from picked
+)
+update replay_jobs as j
+   set position = reached.position,
+       done = j.done + (select count(*) from queued),
+       state = case when reached.position = j.through then 'done' else 'running' end,
+       started_at = coalesce(j.started_at, now()),
+       ended_at = case when reached.position = j.through then now() end
+  from reached
+ where j.id = :id
+returning j.state, j.done, (select count(*) from queued) as queued;
+
+-- name: end_job
+update replay_jobs set state = :state, error = :error, ended_at = now() where id = :id and state in ('queued', 'running');
+
+-- name: forget_jobs
+with old as (
+  select id from replay_jobs where ended_at < now() - make_interval(secs => :ttl_seconds) limit :batch
+),
+gone as (
+  delete from replay_jobs as j using old where j.id = old.id returning j.id
+)
+select count(*) from gone;

@@ -1,0 +1,49 @@
+-- name: reader
+-- The webhook, and the role of who reads it: null once that session has ended, which it may have while the reader waited.
+select w.id, w.owner_id, w.secret_sealed, w.created_at,
+       (select u.role
+          from sessions as s
+          join users as u on u.id = s.user_id
+         where s.id = :session_id and s.ended_at is null and u.status = 'active') as role
+  from webhooks as w
+ where w.id = :webhook_id and w.deleted_at is null;
+
+-- name: start
+-- The position before the first event that was recorded from a moment on; null: before the oldest.
+select coalesce((select min(position) from events where :since::timestamptz is null or recorded_at >= :since), head.position + 1) - 1
+  from log_head as head;
+
+-- name: page
+-- What a webhook wants of the next stretch of the log, never empty: the first row says how far the log reaches. Fan-out moves
+-- the head and writes the events in one transaction, and the head's row is locked until that ends; so a snapshot that has an
+-- event, or the head that it moved, has every event before it too, and no position is seen ahead of a smaller one.
+with log as (
+  select head.position as head, coalesce((select min(position) from events), head.position + 1) as earliest
+    from log_head as head
+),
+found as (
+  select e.position, e.id, e.type, e.data, e.occurred_at
+    from webhooks as w
+    join users as u on u.id = w.owner_id
+   cross join events as e
+   where w.id = :webhook_id
+     and e.position > :after and e.position <= :after::bigint + :scan::bigint
+     and webhook_wants(w, u.role, e.type, e.audience, e.location_ids, e.category_id, e.user_ids, e.stock)
+   order by e.position
+   limit :limit
+),
+sized as (
+  select found.*, sum(octet_length(data)) over (order by position) as bytes, row_number() over (order by position) as number
+    from found
+),
+page as (
+  select * from sized where bytes <= :bytes::bigint or number = 1
+)
+select log.head, log.earliest, (select count(*) from found) = :limit or (select count(*) from page) < (select count(*) from found) as cut,
+       page.position, page.id, page.type, page.data, page.occurred_at
+  from log
+  left join page on true
+ order by page.position;
+
+-- name: head
+select position from log_head;
