@@ -444,10 +444,17 @@ CREATE TABLE public.webhooks (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     deleted_at timestamp with time zone,
+    description text,
+    retry_ladder text,
+    retry_delays_ms integer[],
+    CONSTRAINT webhooks_description_check CHECK ((char_length(description) <= 500)),
     CONSTRAINT webhooks_events_check CHECK ((cardinality(events) > 0)),
     CONSTRAINT webhooks_max_retries_check CHECK (((max_retries >= 0) AND (max_retries <= 20))),
     CONSTRAINT webhooks_min_stock_threshold_check CHECK ((min_stock_threshold > 0)),
     CONSTRAINT webhooks_retry_delay_ms_check CHECK (((retry_delay_ms >= 100) AND (retry_delay_ms <= 60000))),
+    CONSTRAINT webhooks_retry_delays_ms_check CHECK (((cardinality(retry_delays_ms) >= 1) AND (cardinality(retry_delays_ms) <= 20) AND (array_position(retry_delays_ms, NULL::integer) IS NULL) AND (100 <= ALL (retry_delays_ms)) AND (86400000 >= ALL (retry_delays_ms)))),
+    CONSTRAINT webhooks_retry_ladder_check CHECK ((retry_ladder = 'standard'::text)),
+    CONSTRAINT webhooks_retry_schedule_check CHECK (((num_nonnulls(retry_ladder, retry_delays_ms) <= 1) AND ((retry_delays_ms IS NULL) OR (max_retries = cardinality(retry_delays_ms))))),
     CONSTRAINT webhooks_timeout_ms_check CHECK (((timeout_ms >= 5000) AND (timeout_ms <= 60000))),
     CONSTRAINT webhooks_url_check CHECK (((char_length(url) >= 1) AND (char_length(url) <= 2048)))
 );

@@ -1,35 +1,36 @@
 -- name: insert
 insert into webhooks (id, owner_id, url, events, filter_locations, filter_categories, min_stock_threshold, secret_sealed,
-                      headers_sealed, max_retries, retry_delay_ms, timeout_ms)
+                      headers_sealed, description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms)
 values (:id, :owner_id, :url, :events, :filter_locations, :filter_categories, :min_stock_threshold, :secret_sealed,
-        :headers_sealed, :max_retries, :retry_delay_ms, :timeout_ms)
+        :headers_sealed, :description, :max_retries, :retry_delay_ms, :retry_ladder, :retry_delays_ms, :timeout_ms)
 returning id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
-          max_retries, retry_delay_ms, timeout_ms, discard_through, created_at, updated_at;
+          description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, discard_through, created_at,
+          updated_at;
 
 -- name: get
 select id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
-       max_retries, retry_delay_ms, timeout_ms, discard_through, created_at, updated_at
+       description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, discard_through, created_at, updated_at
   from webhooks
  where id = :id and deleted_at is null;
 
 -- name: lock
 -- No key update: what is counted refers to the webhook, and a relay that records must not wait here while its counts are waited for.
 select id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
-       max_retries, retry_delay_ms, timeout_ms, discard_through, created_at, updated_at
+       description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, discard_through, created_at, updated_at
   from webhooks
  where id = :id and deleted_at is null
    for no key update;
 
 -- name: list_all
 select id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
-       max_retries, retry_delay_ms, timeout_ms, discard_through, created_at, updated_at
+       description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, discard_through, created_at, updated_at
   from webhooks
  where deleted_at is null and (:active::boolean is null or active = :active)
  order by id;
 
 -- name: list_own
 select id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
-       max_retries, retry_delay_ms, timeout_ms, discard_through, created_at, updated_at
+       description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, discard_through, created_at, updated_at
   from webhooks
  where owner_id = :owner_id and deleted_at is null and (:active::boolean is null or active = :active)
  order by id;
@@ -38,14 +39,16 @@ select id, owner_id, url, events, active, filter_locations, filter_categories, m
 update webhooks
    set url = :url, events = :events, active = :active, filter_locations = :filter_locations,
        filter_categories = :filter_categories, min_stock_threshold = :min_stock_threshold, headers_sealed = :headers_sealed,
-       max_retries = :max_retries, retry_delay_ms = :retry_delay_ms, timeout_ms = :timeout_ms,
+       description = :description, max_retries = :max_retries, retry_delay_ms = :retry_delay_ms,
+       retry_ladder = :retry_ladder, retry_delays_ms = :retry_delays_ms, timeout_ms = :timeout_ms,
        discard_through = case when :discard::boolean
                               then greatest(discard_through, (select position from log_head))
                               else discard_through end,
        version = version + 1, updated_at = now()
  where id = :id
 returning id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
-          max_retries, retry_delay_ms, timeout_ms, discard_through, created_at, updated_at;
+          description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, discard_through, created_at,
+          updated_at;
 
 -- name: delete
 -- No position is beyond the largest bigint, so whatever is still queued for it is ended by the relay.

@@ -15,6 +15,7 @@ from relay.target import Target
 from service.events import CATALOGUE
 from service.platform import sign
 from service.platform.ids import new_id
+from service.webhooks.bodies import CreateWebhook
 from tests.conftest import SkipUnless
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "WEBHOOKS_GUIDE.md").read_text(encoding="utf-8")
@@ -68,6 +69,12 @@ def test_the_examples_of_events_have_the_fields_of_their_types() -> None:
         assert list(event) == ["id", "eventType", "data", "timestamp", "attempt"]
         assert list(event["data"]) == list(CATALOGUE[event["eventType"]].model_fields)
         assert UUID(event["id"]).version == 7
+
+
+def test_the_example_of_a_schedule_is_taken() -> None:
+    webhook = CreateWebhook.model_validate_json(_block("json", '"schedule"'))
+    assert webhook.retryPolicy is not None
+    assert webhook.retryPolicy.schedule == [1000, 60_000, 3_600_000]
 
 
 async def test_the_functions_for_node_tell_the_genuine_from_the_forged(skip_unless: SkipUnless) -> None:

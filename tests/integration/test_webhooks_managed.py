@@ -272,6 +272,7 @@ async def test_the_audit_trail_has_each_change_without_secrets(worker: Caller, c
         "filters": {"locations": [], "categories": [], "minStockThreshold": None},
         "createdAt": webhook["createdAt"],
         "headers": {"X-Key": "[set]"},
+        "description": None,
         "retryPolicy": {"maxRetries": 3, "retryDelay": 5000},
         "timeout": 30000,
     }
