@@ -3,7 +3,7 @@
 from service.api.call import Call, Nothing, Reply
 from service.api.routes import Route, route
 from service.platform.queries import load
-from service.webhooks import commands, deliveries, probe, shapes
+from service.webhooks import attempts, commands, deliveries, probe, shapes
 from service.webhooks.bodies import CreateWebhook, EventsQuery, ListQuery, UpdateWebhook
 
 _SQL = load("webhooks")
@@ -61,6 +61,12 @@ async def list_events(call: Call[Nothing, EventsQuery]) -> Reply:
     return Reply(page)
 
 
+async def get_event(call: Call[Nothing, Nothing]) -> Reply:
+    return Reply(
+        {"event": await deliveries.get_delivery(call.pool, call.user, call.path_id(), call.path_id("eventId"))}
+    )
+
+
 async def retry_event(call: Call[Nothing, Nothing]) -> Reply:
     event = await deliveries.retry(
         call.pool, call.user, call.origin, call.path_id(), call.path_id("eventId"), call.settings.webhook_event_ttl
@@ -99,6 +105,13 @@ ROUTES: tuple[Route, ...] = (
         "List a webhook's events and what became of them",
         query=EventsQuery,
         returns=shapes.EventsReply,
+    ),
+    route(
+        "GET",
+        "/webhooks/{id}/events/{eventId}",
+        get_event,
+        "Show an event's delivery with each attempt",
+        returns=attempts.DeliveryReply,
     ),
     route(
         "POST", "/webhooks/{id}/events/{eventId}/retry", retry_event, "Send an event again", returns=shapes.RetryReply

@@ -136,6 +136,45 @@ select page.event_id, page.event_type, page.status, page.attempt, page.next_atte
   ) as before on true
  order by page.position desc;
 
+-- name: get_delivery
+-- What list_deliveries shows, of one event.
+select event.position, event.recorded_at as event_at, event.id as event_id, event.type as event_type, event.data,
+       event.occurred_at, queued.next_attempt_at, coalesce(queued.attempts, ended.attempt) as attempt,
+       case when queued.position is not null then 'pending'
+            when ended.outcome = 'success' then 'success'
+            else 'failed' end as status,
+       sent.started_at, sent.status as http_status, sent.response_body,
+       case when queued.position is not null then sent.error else ended.error end as error
+  from events as event
+  left join deliveries as queued on queued.webhook_id = :webhook_id and queued.position = event.position
+  left join lateral (
+    select outcome, attempt, error
+      from attempts
+     where webhook_id = :webhook_id and position = event.position and recorded_at >= event.recorded_at
+       and outcome in ('success', 'failed', 'cancelled', 'expired') and retried_at is null
+     limit 1
+  ) as ended on true
+  left join lateral (
+    select started_at, status, response_body, error
+      from attempts
+     where webhook_id = :webhook_id and position = event.position and recorded_at >= event.recorded_at
+       and started_at is not null and outcome <> 'superseded'
+     order by recorded_at desc, attempt desc
+     limit 1
+  ) as sent on true
+ where event.id = :event_id and (queued.position is not null or ended.outcome is not null)
+ order by queued.position is not null desc, event.position desc
+ limit 1;
+
+-- name: list_attempts
+-- By their numbers; an end without a request has that of the attempt before it. Not by started_at: it is reckoned from before the
+-- claim, and may lie later than the start of the next attempt.
+select attempt, outcome, started_at, recorded_at, url, request_headers, status, response_headers, response_body, error,
+       next_attempt_at, dns_us, connect_us, tls_us, first_byte_us, total_us
+  from attempts
+ where webhook_id = :webhook_id and position = :position and recorded_at >= :event_at
+ order by attempt, recorded_at;
+
 -- name: find_delivery
 -- An id names one event, and this is where this webhook's share of it stands.
 select event.position, event.recorded_at as event_at, event.type as event_type,

@@ -15,6 +15,7 @@ from relay.target import Target
 from service.events import CATALOGUE
 from service.platform import sign
 from service.platform.ids import new_id
+from service.webhooks.attempts import AttemptView
 from service.webhooks.bodies import CreateWebhook
 from tests.conftest import SkipUnless
 
@@ -75,6 +76,14 @@ def test_the_example_of_a_schedule_is_taken() -> None:
     webhook = CreateWebhook.model_validate_json(_block("json", '"schedule"'))
     assert webhook.retryPolicy is not None
     assert webhook.retryPolicy.schedule == [1000, 60_000, 3_600_000]
+
+
+def test_the_guide_names_each_field_of_an_attempt() -> None:
+    section = GUIDE[GUIDE.index("| field of an attempt |") : GUIDE.index("### `GET /webhooks/:id/stats")]
+    named = [
+        name for row in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE) for name in re.findall(r"`(.+?)`", row)
+    ]
+    assert named == list(AttemptView.__annotations__)
 
 
 async def test_the_functions_for_node_tell_the_genuine_from_the_forged(skip_unless: SkipUnless) -> None:
