@@ -102,5 +102,9 @@ class ListQuery(Query):
     active: Literal["true", "false"] | None = None
 
 
+class ExplainQuery(Query):
+    webhook: Id
+
+
 class EventsQuery(Page):
     status: Literal["pending", "success", "failed"] | None = None

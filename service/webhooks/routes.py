@@ -4,7 +4,8 @@ from service.api.call import Call, Nothing, Reply
 from service.api.routes import Route, route
 from service.platform.queries import load
 from service.webhooks import attempts, commands, deliveries, probe, shapes
-from service.webhooks.bodies import CreateWebhook, EventsQuery, ListQuery, UpdateWebhook
+from service.webhooks import explain as explanations
+from service.webhooks.bodies import CreateWebhook, EventsQuery, ExplainQuery, ListQuery, UpdateWebhook
 
 _SQL = load("webhooks")
 
@@ -67,6 +68,10 @@ async def get_event(call: Call[Nothing, Nothing]) -> Reply:
     )
 
 
+async def explain(call: Call[Nothing, ExplainQuery]) -> Reply:
+    return Reply(await explanations.explain(call.pool, call.user, call.query.webhook, call.path_id()))
+
+
 async def retry_event(call: Call[Nothing, Nothing]) -> Reply:
     event = await deliveries.retry(
         call.pool, call.user, call.origin, call.path_id(), call.path_id("eventId"), call.settings.webhook_event_ttl
@@ -112,6 +117,14 @@ ROUTES: tuple[Route, ...] = (
         get_event,
         "Show an event's delivery with each attempt",
         returns=attempts.DeliveryReply,
+    ),
+    route(
+        "GET",
+        "/events/{id}/explain",
+        explain,
+        "Say why an event was or was not delivered to a webhook",
+        query=ExplainQuery,
+        returns=explanations.Explanation,
     ),
     route(
         "POST", "/webhooks/{id}/events/{eventId}/retry", retry_event, "Send an event again", returns=shapes.RetryReply
