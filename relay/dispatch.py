@@ -236,6 +236,7 @@ class Dispatcher:
             attempt=lease.attempts + 1 - lease.attempts_before,
             max_retries=target.max_retries,
             first_delay_ms=target.retry_delay_ms,
+            schedule=target.schedule,
             rng=self._rng,
         )
         self.attempted += 1

@@ -9,7 +9,7 @@ import orjson
 from relay.target import Target
 from service import __version__
 from service.platform import trace
-from service.platform.clock import iso
+from service.platform.envelope import envelope_body
 from service.platform.sign import sign_data, sign_message
 
 USER_AGENT = f"Jossiedb-Webhooks/{__version__}"
@@ -32,15 +32,9 @@ def envelope(
     timestamp: int,
     traceparent: str | None = None,
 ) -> Envelope:
-    """The bytes that are sent. `data` goes in as it is: it is what X-Webhook-Signature signs. `timestamp`: Unix seconds of this
-    attempt, by the database's clock. `traceparent`: of the request that caused the event, whose trace this attempt continues."""
-    body = b'{"id":"%s","eventType":%s,"data":%s,"timestamp":"%s","attempt":%d}' % (
-        str(event_id).encode(),
-        orjson.dumps(event_type),
-        data,
-        iso(occurred_at).encode(),
-        attempt,
-    )
+    """The bytes that are sent. `timestamp`: Unix seconds of this attempt, by the database's clock. `traceparent`: of the request
+    that caused the event, whose trace this attempt continues."""
+    body = envelope_body(event_id=event_id, event_type=event_type, data=data, occurred_at=occurred_at, attempt=attempt)
     headers = {
         **target.headers,
         "Content-Type": "application/json",

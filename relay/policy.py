@@ -1,10 +1,11 @@
 """What follows from an attempt. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
-from service.platform.backoff import retry_delay_ms
+from service.platform.backoff import retry_delay_ms, scheduled_delay_ms
 
 Outcome = Literal["success", "retry", "failed", "expired"]
 
@@ -20,12 +21,23 @@ class Decision:
     delay_ms: int | None = None
 
 
-def decide(status: int | None, *, attempt: int, max_retries: int, first_delay_ms: int, rng: Random) -> Decision:
-    """`status`: the answer's, None if none came within the timeout. `attempt`: 1 for the first under the present policy."""
+def decide(
+    status: int | None,
+    *,
+    attempt: int,
+    max_retries: int,
+    first_delay_ms: int,
+    rng: Random,
+    schedule: Sequence[int] | None = None,
+) -> Decision:
+    """`status`: the answer's, None if none came within the timeout. `attempt`: 1 for the first under the present policy.
+    `schedule`: the delay before each retry in ms, in the place of `max_retries` and `first_delay_ms`."""
     if status is not None and 200 <= status <= 299:
         return Decision("success")
-    if attempt > max_retries:
+    if attempt > (max_retries if schedule is None else len(schedule)):
         return Decision("failed")
+    if schedule is not None:
+        return Decision("retry", scheduled_delay_ms(schedule, attempt, rng))
     return Decision("retry", retry_delay_ms(first_delay_ms, attempt, rng))
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 import asyncpg
 import orjson
 
+from service.platform.backoff import schedule_of
 from service.platform.queries import Connection, load
 from service.platform.vault import SealBroken, Vault
 
@@ -25,6 +26,7 @@ class Target:
     max_retries: int
     retry_delay_ms: int
     timeout_ms: int
+    schedule: tuple[int, ...] | None = None
     secret: str = field(default="", repr=False)
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     broken: str | None = None
@@ -76,6 +78,7 @@ class Targets:
             max_retries=row["max_retries"],
             retry_delay_ms=row["retry_delay_ms"],
             timeout_ms=row["timeout_ms"],
+            schedule=schedule_of(row["retry_ladder"], row["retry_delays_ms"]),
             secret=secret,
             headers=headers,
             broken=broken,

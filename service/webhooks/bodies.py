@@ -2,11 +2,12 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from service.api.fields import MAX_INTEGER, Body, Id, Query, Text
 from service.api.paging import PositionPage
 from service.events import CATALOGUE
+from service.platform.backoff import MAX_DELAY_MS
 from service.webhooks import rules
 
 
@@ -28,8 +29,16 @@ HeaderValue = Annotated[str, Field(strict=True), AfterValidator(rules.check_head
 Headers = Annotated[dict[HeaderName, HeaderValue], AfterValidator(rules.check_headers)]
 Threshold = Annotated[int, Field(strict=True, gt=0, le=MAX_INTEGER)]
 Timeout = Annotated[int, Field(strict=True, ge=5000, le=60_000)]
-MaxRetries = Annotated[int, Field(strict=True, ge=0, le=20)]
-RetryDelay = Annotated[int, Field(strict=True, ge=100, le=60_000)]
+MaxRetries = Annotated[int, Field(strict=True, ge=0, le=rules.MAX_RETRIES)]
+RetryDelay = Annotated[int, Field(strict=True, ge=rules.MIN_DELAY_MS, le=60_000)]
+Delay = Annotated[int, Field(strict=True, ge=rules.MIN_DELAY_MS, le=MAX_DELAY_MS)]
+# Told apart beforehand, so that a bad delay is one error and not one of each form. Marks in brackets stay out of JSON pointers.
+Schedule = Annotated[
+    Annotated[Literal["standard"], Tag("[name]")]
+    | Annotated[list[Delay], Field(min_length=1, max_length=rules.MAX_RETRIES), Tag("[delays]")],
+    Discriminator(lambda value: "[delays]" if isinstance(value, list) else "[name]"),
+]
+Description = Annotated[Text, Field(max_length=rules.MAX_DESCRIPTION_CHARS)]
 Bool = Annotated[bool, Field(strict=True)]
 
 
@@ -49,10 +58,11 @@ class Filters(Body):
 
 
 class RetryPolicy(Body):
-    """`retryDelay` and the timeout of a webhook in ms."""
+    """`retryDelay` and the delays of a schedule in ms. A schedule of null is none; with one, `maxRetries` is its length."""
 
     maxRetries: MaxRetries | None = None
     retryDelay: RetryDelay | None = None
+    schedule: Schedule | None = None
 
     _not_null = field_validator("maxRetries", "retryDelay", mode="before")(_refuse_null)
 
@@ -60,6 +70,7 @@ class RetryPolicy(Body):
 class CreateWebhook(Body):
     url: Url
     events: EventTypes
+    description: Description | None = None
     filters: Filters | None = None
     headers: Headers | None = None
     retryPolicy: RetryPolicy | None = None
@@ -69,11 +80,12 @@ class CreateWebhook(Body):
 
 
 class UpdateWebhook(Body):
-    """Any subset. Filters and headers replace those before as a whole, and null is none; a retry policy's own fields may be
-    left out."""
+    """Any subset. Filters and headers replace those before as a whole, and null is none, as for a description; a retry
+    policy's own fields may be left out."""
 
     url: Url | None = None
     events: EventTypes | None = None
+    description: Description | None = None
     filters: Filters | None = None
     headers: Headers | None = None
     retryPolicy: RetryPolicy | None = None
@@ -95,6 +107,10 @@ class UpdateWebhook(Body):
 
 class ListQuery(Query):
     active: Literal["true", "false"] | None = None
+
+
+class ExplainQuery(Query):
+    webhook: Id
 
 
 class EventsQuery(PositionPage):

@@ -16,7 +16,8 @@ from service.platform.queries import Connection, Statement, load
 from service.platform.settings import Settings
 from service.platform.vault import SealBroken, Vault
 from service.webhooks.bodies import CreateWebhook, Filters, UpdateWebhook
-from service.webhooks.rules import MASK, UnknownMasked, unmask
+from service.webhooks.bodies import RetryPolicy as WantedPolicy
+from service.webhooks.rules import MASK, RetryPolicy, UnknownMasked, check_schedule, merge_retry_policy, unmask
 from service.webhooks.shapes import Created, Detail, audited, configuration, detail, statistics
 
 _SQL = load("webhooks")
@@ -31,7 +32,7 @@ async def create(
     webhook_id = new_id()
     secret = sign.new_secret()
     headers = _resolve_headers(wanted.headers or {}, {})
-    policy = wanted.retryPolicy
+    defaults = RetryPolicy(settings.webhook_max_retries, settings.webhook_retry_delay)
     async with mutation(pool, origin, "create") as change:
         row = await _SQL.insert.fetchrow(
             change.connection,
@@ -39,11 +40,11 @@ async def create(
             owner_id=owner.user_id,
             url=wanted.url,
             events=wanted.events,
+            description=wanted.description,
             **await _filters(change.connection, wanted.filters),
             secret_sealed=vault.seal(secret.encode(), webhook_id.bytes),
             headers_sealed=_seal_headers(vault, webhook_id, headers),
-            max_retries=_given(policy and policy.maxRetries, settings.webhook_max_retries),
-            retry_delay_ms=_given(policy and policy.retryDelay, settings.webhook_retry_delay),
+            **_retry_policy(settings, defaults, wanted.retryPolicy),
             timeout_ms=_given(wanted.timeout, settings.webhook_timeout),
         )
         assert row is not None
@@ -81,19 +82,21 @@ async def update(
             if "filters" in given
             else {name: before[name] for name in ("filter_locations", "filter_categories", "min_stock_threshold")}
         )
-        policy = wanted.retryPolicy
+        policy = RetryPolicy(
+            before["max_retries"], before["retry_delay_ms"], before["retry_ladder"], before["retry_delays_ms"]
+        )
         row = await _SQL.update.fetchrow(
             change.connection,
             id=webhook_id,
             url=_given(wanted.url, before["url"]),
             events=_given(wanted.events, before["events"]),
             active=_given(wanted.active, before["active"]),
+            description=wanted.description if "description" in given else before["description"],
             **filters,
             headers_sealed=_seal_headers(vault, webhook_id, headers)
             if "headers" in given
             else before["headers_sealed"],
-            max_retries=_given(policy and policy.maxRetries, before["max_retries"]),
-            retry_delay_ms=_given(policy and policy.retryDelay, before["retry_delay_ms"]),
+            **_retry_policy(settings, policy, wanted.retryPolicy),
             timeout_ms=_given(wanted.timeout, before["timeout_ms"]),
             discard=wanted.pending == "discard",
         )
@@ -149,6 +152,33 @@ def _resolve_headers(given: Mapping[str, str], kept: Mapping[str, str]) -> dict[
 def _check_scheme(settings: Settings, url: str) -> None:
     if settings.webhook_https_only and not url.startswith("https:"):
         raise _invalid([FieldError("/url", "must begin with https://")])
+
+
+def _retry_policy(settings: Settings, before: RetryPolicy, wanted: WantedPolicy | None) -> dict[str, object]:
+    """The columns of a retry policy with what is wanted of it changed."""
+    after = before
+    if wanted is not None:
+        try:
+            after = merge_retry_policy(
+                before,
+                max_retries=wanted.maxRetries,
+                retry_delay_ms=wanted.retryDelay,
+                schedule=wanted.schedule,
+                with_schedule="schedule" in wanted.model_fields_set,
+            )
+        except ValueError as error:
+            raise _invalid([FieldError("/retryPolicy/maxRetries", str(error))]) from None
+        if wanted.schedule is not None and after.schedule is not None:
+            try:
+                check_schedule(after.schedule, settings.webhook_event_ttl)
+            except ValueError as error:
+                raise _invalid([FieldError("/retryPolicy/schedule", str(error))]) from None
+    return {
+        "max_retries": after.max_retries,
+        "retry_delay_ms": after.retry_delay_ms,
+        "retry_ladder": after.ladder,
+        "retry_delays_ms": after.delays_ms,
+    }
 
 
 async def _filters(connection: Connection, wanted: Filters | None) -> dict[str, object]:

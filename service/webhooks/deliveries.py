@@ -8,10 +8,12 @@ from service.mutation import Origin, mutation
 from service.platform.db import Pool
 from service.platform.errors import Conflict, NotFound
 from service.platform.queries import Connection, load
+from service.webhooks.attempts import DeliveryDetail, delivery_detail
 from service.webhooks.commands import ENTITY, own
 from service.webhooks.shapes import EventsReply, Retried, Stats, delivery, statistics
 
 _SQL = load("webhooks")
+_NOT_HERE = "this webhook has no event with this id, or it has been dropped from the history"
 Status = Literal["pending", "success", "failed"]
 
 
@@ -44,6 +46,19 @@ async def list_deliveries(
     return page, [row["position"] for row in rows]
 
 
+async def get_delivery(pool: Pool, user: Principal, webhook_id: UUID, event_id: UUID) -> DeliveryDetail:
+    """One event's delivery with every attempt, in their order. Raises NotFound."""
+    async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        own(await _SQL.get.fetchrow(connection, id=webhook_id), user)
+        row = await _SQL.get_delivery.fetchrow(connection, webhook_id=webhook_id, event_id=event_id)
+        if row is None:
+            raise NotFound(_NOT_HERE)
+        attempts = await _SQL.list_attempts.fetch(
+            connection, webhook_id=webhook_id, position=row["position"], event_at=row["event_at"]
+        )
+    return delivery_detail(row, attempts)
+
+
 async def stats(pool: Pool, user: Principal, webhook_id: UUID, ttl_seconds: int) -> Stats:
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         own(await _SQL.get.fetchrow(connection, id=webhook_id), user)
@@ -72,7 +87,7 @@ async def retry(
             change.connection, webhook_id=webhook_id, event_id=event_id, ttl_seconds=ttl_seconds
         )
         if found is None or not (found["pending"] or found["attempted"]):
-            raise NotFound("this webhook has no event with this id, or it has been dropped from the history")
+            raise NotFound(_NOT_HERE)
         if found["pending"]:
             raise Conflict("this event is pending: it will be sent without a retry")
         if found["expired"]:

@@ -1,11 +1,12 @@
 """Replays: stretches of the log that a webhook is sent again, or gets for the first time."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import asyncpg
 from pydantic import BeforeValidator, Field
+from typing_extensions import TypedDict
 
 from service.api.call import Principal
 from service.api.fields import Body

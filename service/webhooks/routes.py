@@ -4,8 +4,9 @@ from service.api.call import Call, Nothing, Reply, tagged
 from service.api.paging import cursor_link
 from service.api.routes import Route, route
 from service.platform.queries import load
-from service.webhooks import commands, deliveries, probe, shapes
-from service.webhooks.bodies import CreateWebhook, EventsQuery, ListQuery, UpdateWebhook
+from service.webhooks import attempts, commands, deliveries, probe, shapes
+from service.webhooks import explain as explanations
+from service.webhooks.bodies import CreateWebhook, EventsQuery, ExplainQuery, ListQuery, UpdateWebhook
 from service.webhooks.replay_routes import ROUTES as REPLAY_ROUTES
 
 _SQL = load("webhooks")
@@ -69,6 +70,16 @@ async def list_events(call: Call[Nothing, EventsQuery]) -> Reply:
     return Reply(page, headers={"Link": link} if link else {})
 
 
+async def get_event(call: Call[Nothing, Nothing]) -> Reply:
+    return Reply(
+        {"event": await deliveries.get_delivery(call.pool, call.user, call.path_id(), call.path_id("eventId"))}
+    )
+
+
+async def explain(call: Call[Nothing, ExplainQuery]) -> Reply:
+    return Reply(await explanations.explain(call.pool, call.user, call.query.webhook, call.path_id()))
+
+
 async def retry_event(call: Call[Nothing, Nothing]) -> Reply:
     event = await deliveries.retry(
         call.pool, call.user, call.origin, call.path_id(), call.path_id("eventId"), call.settings.webhook_event_ttl
@@ -107,6 +118,21 @@ ROUTES: tuple[Route, ...] = (
         "List a webhook's events and what became of them",
         query=EventsQuery,
         returns=shapes.EventsReply,
+    ),
+    route(
+        "GET",
+        "/webhooks/{id}/events/{eventId}",
+        get_event,
+        "Show an event's delivery with each attempt",
+        returns=attempts.DeliveryReply,
+    ),
+    route(
+        "GET",
+        "/events/{id}/explain",
+        explain,
+        "Say why an event was or was not delivered to a webhook",
+        query=ExplainQuery,
+        returns=explanations.Explanation,
     ),
     route(
         "POST", "/webhooks/{id}/events/{eventId}/retry", retry_event, "Send an event again", returns=shapes.RetryReply

@@ -1,7 +1,8 @@
 """What a webhook may be: pure checks of what its owner gives, each raising ValueError with a sentence for them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from ipaddress import IPv6Address
 from urllib.parse import SplitResult, urlsplit, urlunsplit
@@ -9,6 +10,7 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 from yarl import URL
 
 from service.events import CATALOGUE
+from service.platform.backoff import schedule_of
 
 MAX_URL_CHARS = 2048
 MAX_HEADERS = 50
@@ -16,6 +18,9 @@ MAX_HEADER_NAME_CHARS = 128
 MAX_HEADER_VALUE_CHARS = 4096
 # Many receivers take 8 or 16 KiB of headers in all, and the relay adds its own.
 MAX_HEADERS_CHARS = 8192
+MAX_DESCRIPTION_CHARS = 500
+MAX_RETRIES = 20
+MIN_DELAY_MS = 100
 # What stands for a header's value wherever a webhook is shown.
 MASK = "[set]"
 
@@ -159,6 +164,53 @@ def unmask(given: Mapping[str, str], kept: Mapping[str, str]) -> dict[str, str]:
         else:
             raise UnknownMasked(name)
     return check_headers(headers)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often and when a delivery is tried again. `ladder` is a schedule's name, `delays_ms` one that was given as a list;
+    with either, `max_retries` is its length and `retry_delay_ms` waits until there is none."""
+
+    max_retries: int
+    retry_delay_ms: int
+    ladder: str | None = None
+    delays_ms: Sequence[int] | None = None
+
+    @property
+    def schedule(self) -> tuple[int, ...] | None:
+        return schedule_of(self.ladder, self.delays_ms)
+
+
+def merge_retry_policy(
+    before: RetryPolicy,
+    *,
+    max_retries: int | None,
+    retry_delay_ms: int | None,
+    schedule: str | Sequence[int] | None,
+    with_schedule: bool,
+) -> RetryPolicy:
+    """The policy with what was given changed; None was left out. `schedule` counts where `with_schedule`, and is none then if
+    it is None. Raises ValueError where `max_retries` is not the length of the schedule."""
+    merged = replace(
+        before,
+        max_retries=before.max_retries if max_retries is None else max_retries,
+        retry_delay_ms=before.retry_delay_ms if retry_delay_ms is None else retry_delay_ms,
+    )
+    if with_schedule:
+        ladder, delays = (schedule, None) if schedule is None or isinstance(schedule, str) else (None, tuple(schedule))
+        merged = replace(merged, ladder=ladder, delays_ms=delays)
+    if merged.schedule is None:
+        return merged
+    length = len(merged.schedule)
+    if max_retries not in {None, length}:
+        raise ValueError(f"must be {length}, the length of the schedule, or left out; without a schedule it is free")
+    return replace(merged, max_retries=length)
+
+
+def check_schedule(schedule: Sequence[int], ttl_seconds: int) -> None:
+    """Raises ValueError where the last retry would come when the event has left the history."""
+    if sum(schedule) > ttl_seconds * 1000:
+        raise ValueError(f"lasts longer than an event is kept, which is {ttl_seconds} s")
 
 
 def mask(headers: Mapping[str, str]) -> dict[str, str]:

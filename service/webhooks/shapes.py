@@ -1,7 +1,7 @@
 """How webhooks and their deliveries are shown. Keys are the wire's."""
 
 from collections.abc import Mapping
-from typing import NotRequired
+from typing import Literal, NotRequired
 
 import asyncpg
 import orjson
@@ -20,6 +20,7 @@ class FiltersView(TypedDict):
 class RetryPolicyView(TypedDict):
     maxRetries: int
     retryDelay: int
+    schedule: NotRequired[Literal["standard"] | list[int]]
 
 
 class Statistics(TypedDict):
@@ -45,6 +46,7 @@ class Summary(TypedDict):
 
 
 class Detail(Summary):
+    description: str | None
     headers: dict[str, str]
     retryPolicy: RetryPolicyView
     timeout: int
@@ -165,10 +167,19 @@ def summary(row: asyncpg.Record, counted: Statistics) -> Summary:
 def detail(row: asyncpg.Record, headers: Mapping[str, str], counted: Statistics) -> Detail:
     return {
         **summary(row, counted),
+        "description": row["description"],
         "headers": mask(headers),
-        "retryPolicy": {"maxRetries": row["max_retries"], "retryDelay": row["retry_delay_ms"]},
+        "retryPolicy": _retry_policy(row),
         "timeout": row["timeout_ms"],
     }
+
+
+def _retry_policy(row: asyncpg.Record) -> RetryPolicyView:
+    """Without a schedule it has the two keys that clients of the Node system know."""
+    policy: RetryPolicyView = {"maxRetries": row["max_retries"], "retryDelay": row["retry_delay_ms"]}
+    if schedule := row["retry_ladder"] or row["retry_delays_ms"]:
+        policy["schedule"] = schedule
+    return policy
 
 
 def audited(row: asyncpg.Record, headers: Mapping[str, str] | None) -> dict[str, object]:

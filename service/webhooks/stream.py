@@ -4,13 +4,14 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Annotated, TypedDict
+from typing import Annotated
 from uuid import UUID
 
 import asyncpg
 import orjson
 from aiohttp import web
 from pydantic import Field
+from typing_extensions import TypedDict
 
 from service.api.call import Principal
 from service.api.fields import Query

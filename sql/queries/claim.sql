@@ -71,7 +71,8 @@ select webhook_id,
   from lane;
 
 -- name: targets
-select id, version, owner_id, url, secret_sealed, headers_sealed, max_retries, retry_delay_ms, timeout_ms
+select id, version, owner_id, url, secret_sealed, headers_sealed, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms,
+       timeout_ms
   from webhooks
  where id = any (:webhook_ids::uuid[]);
 

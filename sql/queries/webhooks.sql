@@ -1,35 +1,36 @@
 -- name: insert
 insert into webhooks (id, owner_id, url, events, filter_locations, filter_categories, min_stock_threshold, secret_sealed,
-                      headers_sealed, max_retries, retry_delay_ms, timeout_ms)
+                      headers_sealed, description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms)
 values (:id, :owner_id, :url, :events, :filter_locations, :filter_categories, :min_stock_threshold, :secret_sealed,
-        :headers_sealed, :max_retries, :retry_delay_ms, :timeout_ms)
+        :headers_sealed, :description, :max_retries, :retry_delay_ms, :retry_ladder, :retry_delays_ms, :timeout_ms)
 returning id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
-          max_retries, retry_delay_ms, timeout_ms, discard_through, created_at, updated_at;
+          description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, discard_through, created_at,
+          updated_at;
 
 -- name: get
 select id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
-       max_retries, retry_delay_ms, timeout_ms, discard_through, created_at, updated_at
+       description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, discard_through, created_at, updated_at
   from webhooks
  where id = :id and deleted_at is null;
 
 -- name: lock
 -- No key update: what is counted refers to the webhook, and a relay that records must not wait here while its counts are waited for.
 select id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
-       max_retries, retry_delay_ms, timeout_ms, discard_through, created_at, updated_at
+       description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, discard_through, created_at, updated_at
   from webhooks
  where id = :id and deleted_at is null
    for no key update;
 
 -- name: list_all
 select id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
-       max_retries, retry_delay_ms, timeout_ms, discard_through, created_at, updated_at
+       description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, discard_through, created_at, updated_at
   from webhooks
  where deleted_at is null and (:active::boolean is null or active = :active)
  order by id;
 
 -- name: list_own
 select id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
-       max_retries, retry_delay_ms, timeout_ms, discard_through, created_at, updated_at
+       description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, discard_through, created_at, updated_at
   from webhooks
  where owner_id = :owner_id and deleted_at is null and (:active::boolean is null or active = :active)
  order by id;
@@ -38,14 +39,16 @@ select id, owner_id, url, events, active, filter_locations, filter_categories, m
 update webhooks
    set url = :url, events = :events, active = :active, filter_locations = :filter_locations,
        filter_categories = :filter_categories, min_stock_threshold = :min_stock_threshold, headers_sealed = :headers_sealed,
-       max_retries = :max_retries, retry_delay_ms = :retry_delay_ms, timeout_ms = :timeout_ms,
+       description = :description, max_retries = :max_retries, retry_delay_ms = :retry_delay_ms,
+       retry_ladder = :retry_ladder, retry_delays_ms = :retry_delays_ms, timeout_ms = :timeout_ms,
        discard_through = case when :discard::boolean
                               then greatest(discard_through, (select position from log_head))
                               else discard_through end,
        version = version + 1, updated_at = now()
  where id = :id
 returning id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
-          max_retries, retry_delay_ms, timeout_ms, discard_through, created_at, updated_at;
+          description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, discard_through, created_at,
+          updated_at;
 
 -- name: delete
 -- No position is beyond the largest bigint, so whatever is still queued for it is ended by the relay.
@@ -132,6 +135,45 @@ select page.position, page.event_id, page.event_type, page.status, page.attempt,
      limit 1
   ) as before on true
  order by page.position desc;
+
+-- name: get_delivery
+-- What list_deliveries shows, of one event.
+select event.position, event.recorded_at as event_at, event.id as event_id, event.type as event_type, event.data,
+       event.occurred_at, queued.next_attempt_at, coalesce(queued.attempts, ended.attempt) as attempt,
+       case when queued.position is not null then 'pending'
+            when ended.outcome = 'success' then 'success'
+            else 'failed' end as status,
+       sent.started_at, sent.status as http_status, sent.response_body,
+       case when queued.position is not null then sent.error else ended.error end as error
+  from events as event
+  left join deliveries as queued on queued.webhook_id = :webhook_id and queued.position = event.position
+  left join lateral (
+    select outcome, attempt, error
+      from attempts
+     where webhook_id = :webhook_id and position = event.position and recorded_at >= event.recorded_at
+       and outcome in ('success', 'failed', 'cancelled', 'expired') and retried_at is null
+     limit 1
+  ) as ended on true
+  left join lateral (
+    select started_at, status, response_body, error
+      from attempts
+     where webhook_id = :webhook_id and position = event.position and recorded_at >= event.recorded_at
+       and started_at is not null and outcome <> 'superseded'
+     order by recorded_at desc, attempt desc
+     limit 1
+  ) as sent on true
+ where event.id = :event_id and (queued.position is not null or ended.outcome is not null)
+ order by queued.position is not null desc, event.position desc
+ limit 1;
+
+-- name: list_attempts
+-- By their numbers; an end without a request has that of the attempt before it. Not by started_at: it is reckoned from before the
+-- claim, and may lie later than the start of the next attempt.
+select attempt, outcome, started_at, recorded_at, url, request_headers, status, response_headers, response_body, error,
+       next_attempt_at, dns_us, connect_us, tls_us, first_byte_us, total_us
+  from attempts
+ where webhook_id = :webhook_id and position = :position and recorded_at >= :event_at
+ order by attempt, recorded_at;
 
 -- name: find_delivery
 -- An id names one event, and this is where this webhook's share of it stands.

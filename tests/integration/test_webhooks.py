@@ -80,6 +80,7 @@ async def test_a_created_webhook_has_the_defaults_and_its_secret(worker: Caller)
         "active": True,
         "filters": {"locations": [], "categories": [], "minStockThreshold": None},
         "headers": {},
+        "description": None,
         "retryPolicy": {"maxRetries": 3, "retryDelay": 5000},
         "timeout": 30000,
         "statistics": NO_STATISTICS,

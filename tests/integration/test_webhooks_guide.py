@@ -5,7 +5,7 @@ import json
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 import orjson
@@ -15,6 +15,10 @@ from relay.target import Target
 from service.events import CATALOGUE
 from service.platform import sign
 from service.platform.ids import new_id
+from service.webhooks.attempts import AttemptView
+from service.webhooks.bodies import CreateWebhook
+from service.webhooks.explain import ExplainedEvent, ExplainedWebhook, Explanation, FilteredView
+from service.webhooks.reasons import ReasonName
 from tests.conftest import SkipUnless
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "WEBHOOKS_GUIDE.md").read_text(encoding="utf-8")
@@ -68,6 +72,33 @@ def test_the_examples_of_events_have_the_fields_of_their_types() -> None:
         assert list(event) == ["id", "eventType", "data", "timestamp", "attempt"]
         assert list(event["data"]) == list(CATALOGUE[event["eventType"]].model_fields)
         assert UUID(event["id"]).version == 7
+
+
+def test_the_example_of_a_schedule_is_taken() -> None:
+    webhook = CreateWebhook.model_validate_json(_block("json", '"schedule"'))
+    assert webhook.retryPolicy is not None
+    assert webhook.retryPolicy.schedule == [1000, 60_000, 3_600_000]
+
+
+def test_the_explanation_has_the_fields_and_the_guide_the_reasons_that_there_are() -> None:
+    example = json.loads(_block("json", '"reason"'))
+    assert list(example) == list(Explanation.__annotations__)
+    assert list(example["event"]) == list(ExplainedEvent.__annotations__)
+    assert list(example["webhook"]) == list(ExplainedWebhook.__annotations__)
+    assert list(example["filter"]) == list(FilteredView.__annotations__)
+    section = GUIDE[GUIDE.index("| reason |") : GUIDE.index("### `GET /webhooks/:id/stats`")]
+    named = {
+        name for row in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE) for name in re.findall(r"`(.+?)`", row)
+    }
+    assert named == set(get_args(ReasonName))
+
+
+def test_the_guide_names_each_field_of_an_attempt() -> None:
+    section = GUIDE[GUIDE.index("| field of an attempt |") : GUIDE.index("### `GET /events/:id/explain")]
+    named = [
+        name for row in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE) for name in re.findall(r"`(.+?)`", row)
+    ]
+    assert named == list(AttemptView.__annotations__)
 
 
 async def test_the_functions_for_node_tell_the_genuine_from_the_forged(skip_unless: SkipUnless) -> None:

@@ -77,6 +77,7 @@ async def test_a_webhook_is_read_as_it_was_created_without_its_secret(worker: Ca
         ("PUT", ""),
         ("DELETE", ""),
         ("GET", "/events"),
+        ("GET", "/events/0198c0de-7a11-7c3e-9f00-5b7d3c2a1e10"),
         ("POST", "/events/0198c0de-7a11-7c3e-9f00-5b7d3c2a1e10/retry"),
         ("GET", "/stats"),
         ("POST", "/test"),
@@ -272,6 +273,7 @@ async def test_the_audit_trail_has_each_change_without_secrets(worker: Caller, c
         "filters": {"locations": [], "categories": [], "minStockThreshold": None},
         "createdAt": webhook["createdAt"],
         "headers": {"X-Key": "[set]"},
+        "description": None,
         "retryPolicy": {"maxRetries": 3, "retryDelay": 5000},
         "timeout": 30000,
     }

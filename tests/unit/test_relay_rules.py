@@ -144,6 +144,27 @@ def test_only_a_2xx_delivers_and_retries_end(
         assert 0.8 * doubled - 1 <= decision.delay_ms <= min(1.2 * doubled + 1, 86_400_000)
 
 
+@given(
+    status=st.one_of(st.none(), st.integers(100, 599)),
+    attempt=st.integers(1, 25),
+    schedule=st.lists(st.integers(100, 86_400_000), min_size=1, max_size=20),
+    seed=st.integers(),
+)
+def test_a_schedule_says_how_often_and_when_and_the_rest_of_the_policy_says_nothing(
+    status: int | None, attempt: int, schedule: list[int], seed: int
+) -> None:
+    decision = decide(status, attempt=attempt, max_retries=3, first_delay_ms=5000, rng=Random(seed), schedule=schedule)
+    if status is not None and 200 <= status < 300:
+        assert decision.outcome == "success"
+    elif attempt > len(schedule):
+        assert decision.outcome == "failed"
+    else:
+        assert decision.outcome == "retry"
+        assert decision.delay_ms is not None
+        exact = schedule[attempt - 1]
+        assert 0.8 * exact - 1 <= decision.delay_ms <= min(1.2 * exact + 1, 86_400_000)
+
+
 def test_the_envelope_is_what_both_signatures_say() -> None:
     target = Target(
         new_id(), 1, "https://example.org/", 3, 5000, 30_000, secret=sign.new_secret(), headers={"X-Key": "k3y"}

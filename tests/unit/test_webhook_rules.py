@@ -259,6 +259,35 @@ def test_a_number_is_taken_within_its_bounds_only(path: str, least: int, most: i
         assert _refused(**body(bad)) == path
 
 
+def test_a_schedule_is_the_standard_one_or_a_list_of_delays() -> None:
+    for good in ("standard", [100], [86_400_000] * 20, None):
+        created = _create(retryPolicy={"schedule": good})
+        assert created.retryPolicy is not None
+        assert created.retryPolicy.schedule == good
+    for bad, where in (
+        ("fast", ""),
+        (5000, ""),
+        ({}, ""),
+        ([], ""),
+        ([100] * 21, ""),
+        ([99], ".0"),
+        ([100, 86_400_001], ".1"),
+        (["100"], ".0"),
+        ([100.5], ".0"),
+        ([True], ".0"),
+        ([None], ".0"),
+    ):
+        loc = _refused(retryPolicy={"schedule": bad}).replace("[name]", "").replace("[delays]", "").replace("..", ".")
+        assert loc.rstrip(".") == f"retryPolicy.schedule{where}"
+
+
+def test_a_description_has_at_most_500_characters() -> None:
+    assert _create(description="½" * 500).description == "½" * 500
+    assert _create(description=None).description is None
+    for bad in ("x" * 501, 5, "a\u0000b"):
+        assert _refused(description=bad) == "description"
+
+
 def test_a_threshold_is_a_positive_integer_or_null() -> None:
     for good in (1, 2**31 - 1, None):
         created = _create(filters={"minStockThreshold": good})

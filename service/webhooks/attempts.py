@@ -1,0 +1,115 @@
+"""One delivery with each of its attempts, as they are shown."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import asyncpg
+import orjson
+from typing_extensions import TypedDict
+
+from service.platform.clock import iso, iso_or_none
+from service.platform.envelope import envelope_body
+from service.webhooks.shapes import DeliveryView, delivery
+
+_US_IN_MS = 1000
+
+
+class AttemptRequest(TypedDict):
+    url: str
+    headers: dict[str, str]
+    body: str
+
+
+class AttemptResponse(TypedDict):
+    statusCode: int
+    headers: list[tuple[str, str]]
+    body: str
+
+
+class Timings(TypedDict):
+    """Milliseconds; null for a phase that was not reached, or not needed on a connection that was kept alive."""
+
+    dns: float | None
+    connect: float | None
+    tls: float | None
+    firstByte: float | None
+    total: float | None
+
+
+class AttemptView(TypedDict):
+    """`request` is null for an end without one: cancelled, expired, or given up before anything was sent."""
+
+    attempt: int
+    outcome: str
+    startedAt: str | None
+    recordedAt: str
+    request: AttemptRequest | None
+    response: AttemptResponse | None
+    error: str | None
+    timings: Timings | None
+    nextRetry: str | None
+
+
+class DeliveryDetail(DeliveryView):
+    attempts: list[AttemptView]
+
+
+class DeliveryReply(TypedDict):
+    event: DeliveryDetail
+
+
+def delivery_detail(row: asyncpg.Record, attempts: Sequence[asyncpg.Record]) -> DeliveryDetail:
+    return {**delivery(row), "attempts": [_attempt(row, attempt) for attempt in attempts]}
+
+
+def _attempt(event: asyncpg.Record, row: asyncpg.Record) -> AttemptView:
+    return {
+        "attempt": row["attempt"],
+        "outcome": row["outcome"],
+        "startedAt": iso_or_none(row["started_at"]),
+        "recordedAt": iso(row["recorded_at"]),
+        "request": None if row["url"] is None else _request(event, row),
+        "response": None if row["status"] is None else _response(row),
+        "error": row["error"],
+        "timings": None if row["total_us"] is None else _timings(row),
+        "nextRetry": iso_or_none(row["next_attempt_at"]),
+    }
+
+
+def _request(event: asyncpg.Record, row: asyncpg.Record) -> AttemptRequest:
+    event_id: UUID = event["event_id"]
+    body = envelope_body(
+        event_id=event_id,
+        event_type=event["event_type"],
+        data=event["data"].encode(),
+        occurred_at=event["occurred_at"],
+        attempt=row["attempt"],
+    )
+    return {"url": row["url"], "headers": orjson.loads(row["request_headers"]), "body": body.decode()}
+
+
+def _response(row: asyncpg.Record) -> AttemptResponse:
+    return {
+        "statusCode": row["status"],
+        "headers": _headers(row["response_headers"] or b""),
+        "body": (row["response_body"] or b"").decode("utf-8", "replace"),
+    }
+
+
+def _headers(raw: bytes) -> list[tuple[str, str]]:
+    """Name and value in the order in which they came, a name as often as it came. What was kept may break off in a line."""
+    lines = raw.decode("latin-1").split("\r\n") if raw else []
+    return [(name, value) for name, _, value in (line.partition(": ") for line in lines)]
+
+
+def _timings(row: asyncpg.Record) -> Timings:
+    def ms(name: str) -> float | None:
+        return None if row[name] is None else row[name] / _US_IN_MS
+
+    return {
+        "dns": ms("dns_us"),
+        "connect": ms("connect_us"),
+        "tls": ms("tls_us"),
+        "firstByte": ms("first_byte_us"),
+        "total": ms("total_us"),
+    }

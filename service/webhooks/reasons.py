@@ -1,0 +1,137 @@
+"""Why an event was or was not delivered to a webhook. Pure: facts in, a reason out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from service.platform.clock import iso
+
+ReasonName = Literal[
+    "delivered",
+    "pending",
+    "sending",
+    "parked",
+    "failed",
+    "cancelled",
+    "expired",
+    "not_readable_by_owner",
+    "created_later",
+    "not_subscribed",
+    "webhook_inactive",
+    "filtered",
+    "not_recorded",
+    "not_fanned_out_yet",
+    "set_aside",
+]
+Basis = Literal["log", "configuration"]
+FilterName = Literal["locations", "categories", "minStockThreshold"]
+LOW_STOCK = "low-stock-alert"
+
+
+@dataclass(frozen=True, slots=True)
+class Filtered:
+    """A filter that held an event back: what it wants, and what the event has."""
+
+    name: FilterName
+    wanted: Any
+    found: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """`basis` says where it comes from: the log and the queue, which are facts, or the configuration as it is now, which may
+    have been another when the event was routed. `at`: the moment that the reason speaks of."""
+
+    name: ReasonName
+    basis: Basis
+    detail: str
+    at: datetime | None = None
+    attempt: int | None = None
+    filter: Filtered | None = None
+
+
+def reason_of(webhook: Mapping[str, Any], facts: Mapping[str, Any]) -> Reason:
+    """`webhook`: its row. `facts`: a row of explain.facts."""
+    if facts["queued"]:
+        return _of_queue(webhook, facts)
+    if facts["outcome"] is not None:
+        return _of_end(facts)
+    # Before anything that speaks of the event: an owner who may not read it learns nothing of it.
+    if not facts["readable"]:
+        return Reason(
+            "not_readable_by_owner", "configuration", "the webhook's owner may not read what this event is about"
+        )
+    return _of_configuration(webhook, facts)
+
+
+def _of_queue(webhook: Mapping[str, Any], facts: Mapping[str, Any]) -> Reason:
+    attempts, due_at = facts["attempts"], facts["next_attempt_at"]
+    if facts["sending"]:
+        return Reason("sending", "log", f"attempt {attempts + 1} is under way", None, attempts + 1)
+    if facts["discarded"]:
+        return Reason(
+            "cancelled", "log", "no longer wanted by its webhook; it is about to leave the queue", None, attempts
+        )
+    if not webhook["active"]:
+        return Reason("parked", "log", "it waits until the webhook is active again", due_at, attempts)
+    if not facts["owner_active"]:
+        return Reason("parked", "log", "it waits, as the webhook's owner is suspended", due_at, attempts)
+    when = "is due now" if facts["due"] else f"is due at {iso(due_at)}"
+    return Reason("pending", "log", f"attempt {attempts + 1} {when}", due_at, attempts)
+
+
+def _of_end(facts: Mapping[str, Any]) -> Reason:
+    attempt, error, at = facts["attempt"], facts["error"], facts["ended_at"]
+    match facts["outcome"]:
+        case "success":
+            return Reason("delivered", "log", f"delivered at {iso(at)} by attempt {attempt}", at, attempt)
+        case "failed":
+            return Reason("failed", "log", error or "failed", at, attempt)
+        case "cancelled":
+            return Reason("cancelled", "log", error or "cancelled", at, attempt)
+        case "expired":
+            return Reason("expired", "log", error or "expired", at, attempt)
+    raise AssertionError(f"{facts['outcome']} ends no delivery")
+
+
+def _of_configuration(webhook: Mapping[str, Any], facts: Mapping[str, Any]) -> Reason:
+    routed, changed = facts["recorded_at"], webhook["updated_at"]
+    if webhook["created_at"] > routed:
+        return Reason(
+            "created_later",
+            "log",
+            f"the webhook was created at {iso(webhook['created_at'])}, after the event was routed at {iso(routed)}",
+            webhook["created_at"],
+        )
+    since = f"; the webhook was changed at {iso(changed)}, after the event was routed" if changed > routed else ""
+    if facts["event_type"] not in webhook["events"]:
+        return Reason("not_subscribed", "configuration", f"the webhook does not name {facts['event_type']}{since}")
+    if not webhook["active"]:
+        return Reason("webhook_inactive", "configuration", f"the webhook is not active{since}")
+    if (held_back := _filter(webhook, facts)) is not None:
+        detail = f"the filter {held_back.name} does not let it through{since}"
+        return Reason("filtered", "configuration", detail, filter=held_back)
+    return Reason(
+        "not_recorded",
+        "configuration",
+        "as the webhook is now it would get this event, and nothing is on record: it was not queued when it was routed at"
+        f" {iso(routed)}, as webhook or owner were different then, or its attempts have left the history{since}",
+        routed,
+    )
+
+
+def _filter(webhook: Mapping[str, Any], facts: Mapping[str, Any]) -> Filtered | None:
+    """The first filter that holds the event back, by the rules of fan-out: a filter speaks only of events that carry what it
+    filters on."""
+    wanted, found = webhook["filter_locations"], facts["location_ids"]
+    if wanted and found and not set(wanted) & set(found):
+        return Filtered("locations", [str(place) for place in wanted], [str(place) for place in found])
+    kinds, kind = webhook["filter_categories"], facts["category_id"]
+    if kinds and kind is not None and kind not in kinds:
+        return Filtered("categories", [str(category) for category in kinds], str(kind))
+    threshold, stock = webhook["min_stock_threshold"], facts["stock"]
+    # Fan-out compares with null, too: an alert without its stock passes no threshold.
+    if threshold is not None and facts["event_type"] == LOW_STOCK and (stock is None or stock >= threshold):
+        return Filtered("minStockThreshold", threshold, stock)
+    return None

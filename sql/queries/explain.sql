@@ -1,0 +1,39 @@
+-- name: facts
+-- What is on record of an event's way to a webhook, and how the two fit as they are now. A relay that claims asks the same of a
+-- lease: it is void when it has run out, or when its relay is no longer listed.
+select e.id as event_id, e.type as event_type, e.occurred_at, e.recorded_at, e.location_ids, e.category_id, e.stock,
+       may_read(u.role, u.id, e.audience, e.location_ids, e.user_ids) as readable, u.status = 'active' as owner_active,
+       d.position is not null as queued, d.attempts, d.next_attempt_at, d.next_attempt_at <= clock_timestamp() as due,
+       coalesce(d.lease_until > clock_timestamp() and exists (select from relays as r where r.id = d.leased_by), false)
+         as sending,
+       coalesce(d.position <= w.discard_through, false) as discarded,
+       ended.outcome, ended.attempt, ended.error, ended.recorded_at as ended_at,
+       delivered.recorded_at as delivered_at
+  from events as e
+ cross join webhooks as w
+  join users as u on u.id = w.owner_id
+  left join deliveries as d on d.webhook_id = w.id and d.position = e.position
+  left join lateral (
+    select outcome, attempt, error, recorded_at
+      from attempts as a
+     where a.webhook_id = w.id and a.position = e.position and a.recorded_at >= e.recorded_at
+       and a.outcome in ('success', 'failed', 'cancelled', 'expired') and a.retried_at is null
+     limit 1
+  ) as ended on true
+  left join lateral (
+    select recorded_at
+      from attempts as a
+     where a.webhook_id = w.id and a.position = e.position and a.recorded_at >= e.recorded_at and a.outcome = 'success'
+     order by recorded_at
+     limit 1
+  ) as delivered on true
+ where e.id = :event_id and w.id = :webhook_id
+ order by d.position is not null or ended.outcome is not null desc, e.position desc
+ limit 1;
+
+-- name: before_the_log
+-- An event that has not reached the log: still in the outbox, or set aside with the reason.
+select null::text as reason, null::timestamptz as set_aside_at from outbox where id = :event_id
+union all
+(select reason, set_aside_at from set_aside where id = :event_id order by seq desc limit 1)
+limit 1;
