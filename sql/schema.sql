@@ -389,6 +389,27 @@ CREATE TABLE public.set_aside (
     set_aside_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+CREATE TABLE public.stock_moves (
+    seq bigint NOT NULL,
+    item_id uuid NOT NULL,
+    delta integer NOT NULL,
+    reason text NOT NULL,
+    reference_id uuid,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT stock_moves_check CHECK (((delta <> 0) OR (reason = ANY (ARRAY['created'::text, 'deleted'::text])))),
+    CONSTRAINT stock_moves_check1 CHECK (((reference_id IS NOT NULL) = (reason = ANY (ARRAY['transfer'::text, 'checkout'::text, 'checkin'::text])))),
+    CONSTRAINT stock_moves_reason_check CHECK ((reason = ANY (ARRAY['created'::text, 'counted'::text, 'transfer'::text, 'checkout'::text, 'checkin'::text, 'deleted'::text])))
+);
+
+ALTER TABLE public.stock_moves ALTER COLUMN seq ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.stock_moves_seq_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE public.subscriptions (
     event_type text NOT NULL,
     kind text NOT NULL,
@@ -497,6 +518,9 @@ ALTER TABLE ONLY public.sessions
 ALTER TABLE ONLY public.set_aside
     ADD CONSTRAINT set_aside_pkey PRIMARY KEY (seq);
 
+ALTER TABLE ONLY public.stock_moves
+    ADD CONSTRAINT stock_moves_pkey PRIMARY KEY (seq);
+
 ALTER TABLE ONLY public.subscriptions
     ADD CONSTRAINT subscriptions_pkey PRIMARY KEY (event_type, kind, key, webhook_id);
 
@@ -542,6 +566,10 @@ CREATE UNIQUE INDEX locations_name_key ON public.locations USING btree (lower(na
 CREATE INDEX sessions_user_id ON public.sessions USING btree (user_id, created_at);
 
 CREATE INDEX set_aside_id ON public.set_aside USING btree (id);
+
+CREATE INDEX stock_moves_item_id ON public.stock_moves USING btree (item_id, seq);
+
+CREATE INDEX stock_moves_reference_id ON public.stock_moves USING btree (reference_id) WHERE (reference_id IS NOT NULL);
 
 CREATE INDEX subscriptions_webhook_id ON public.subscriptions USING btree (webhook_id);
 
