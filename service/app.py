@@ -17,11 +17,12 @@ from service.platform.db import open_pool
 from service.platform.ids import new_id
 from service.platform.queries import load
 from service.platform.settings import Settings
+from service.transfers.routes import ROUTES as TRANSFER_ROUTES
 from service.webhooks.routes import ROUTES as WEBHOOK_ROUTES
 
 MAX_BODY_BYTES = 256 * 1024
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:@/+=-]{1,128}")
-ROUTES = (*AUTH_ROUTES, *INVENTORY_ROUTES, *WEBHOOK_ROUTES)
+ROUTES = (*AUTH_ROUTES, *INVENTORY_ROUTES, *TRANSFER_ROUTES, *WEBHOOK_ROUTES)
 
 
 @web.middleware

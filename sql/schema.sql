@@ -418,6 +418,42 @@ CREATE TABLE public.subscriptions (
     CONSTRAINT subscriptions_kind_check CHECK ((kind = ANY (ARRAY['any'::text, 'location'::text, 'category'::text])))
 );
 
+CREATE TABLE public.transfers (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    item_id uuid NOT NULL,
+    from_location_id uuid NOT NULL,
+    to_location_id uuid NOT NULL,
+    quantity integer NOT NULL,
+    reason text,
+    status text DEFAULT 'pending'::text NOT NULL,
+    came_from text,
+    requested_by uuid NOT NULL,
+    approved_by uuid,
+    approved_at timestamp with time zone,
+    rejected_by uuid,
+    rejected_at timestamp with time zone,
+    rejection_reason text,
+    dispatched_by uuid,
+    dispatched_at timestamp with time zone,
+    completed_by uuid,
+    completed_at timestamp with time zone,
+    cancelled_by uuid,
+    cancelled_at timestamp with time zone,
+    to_item_id uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT transfers_check CHECK ((to_location_id <> from_location_id)),
+    CONSTRAINT transfers_edge_check CHECK (
+CASE
+    WHEN (came_from IS NULL) THEN (status = 'pending'::text)
+    ELSE (((((((((came_from = 'pending'::text) AND (status = 'approved'::text)) OR ((came_from = 'pending'::text) AND (status = 'rejected'::text))) OR ((came_from = 'pending'::text) AND (status = 'cancelled'::text))) OR ((came_from = 'approved'::text) AND (status = 'in_transit'::text))) OR ((came_from = 'approved'::text) AND (status = 'completed'::text))) OR ((came_from = 'approved'::text) AND (status = 'cancelled'::text))) OR ((came_from = 'in_transit'::text) AND (status = 'completed'::text))) OR ((came_from = 'in_transit'::text) AND (status = 'cancelled'::text)))
+END),
+    CONSTRAINT transfers_quantity_check CHECK ((quantity > 0)),
+    CONSTRAINT transfers_reason_check CHECK ((char_length(reason) <= 8000)),
+    CONSTRAINT transfers_rejection_reason_check CHECK ((char_length(rejection_reason) <= 8000)),
+    CONSTRAINT transfers_steps_check CHECK (((num_nulls(approved_by, approved_at) <> 1) AND (num_nulls(rejected_by, rejected_at) <> 1) AND (num_nulls(dispatched_by, dispatched_at) <> 1) AND (num_nulls(completed_by, completed_at) <> 1) AND (num_nulls(cancelled_by, cancelled_at) <> 1) AND ((approved_at IS NOT NULL) = ((status = ANY (ARRAY['approved'::text, 'in_transit'::text, 'completed'::text])) OR ((status = 'cancelled'::text) AND (came_from <> 'pending'::text)))) AND ((dispatched_at IS NOT NULL) = ((status = 'in_transit'::text) OR (NOT (came_from IS DISTINCT FROM 'in_transit'::text)))) AND ((rejected_at IS NOT NULL) = (status = 'rejected'::text)) AND ((completed_at IS NOT NULL) = (status = 'completed'::text)) AND ((cancelled_at IS NOT NULL) = (status = 'cancelled'::text)) AND ((to_item_id IS NOT NULL) = (status = 'completed'::text)) AND ((rejection_reason IS NULL) OR (status = 'rejected'::text))))
+);
+
 CREATE TABLE public.users (
     id uuid DEFAULT uuidv7() NOT NULL,
     username text NOT NULL,
@@ -524,6 +560,9 @@ ALTER TABLE ONLY public.stock_moves
 ALTER TABLE ONLY public.subscriptions
     ADD CONSTRAINT subscriptions_pkey PRIMARY KEY (event_type, kind, key, webhook_id);
 
+ALTER TABLE ONLY public.transfers
+    ADD CONSTRAINT transfers_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.users
     ADD CONSTRAINT users_pkey PRIMARY KEY (id);
 
@@ -572,6 +611,16 @@ CREATE INDEX stock_moves_item_id ON public.stock_moves USING btree (item_id, seq
 CREATE INDEX stock_moves_reference_id ON public.stock_moves USING btree (reference_id) WHERE (reference_id IS NOT NULL);
 
 CREATE INDEX subscriptions_webhook_id ON public.subscriptions USING btree (webhook_id);
+
+CREATE INDEX transfers_from_location_id ON public.transfers USING btree (from_location_id, id);
+
+CREATE INDEX transfers_item_id ON public.transfers USING btree (item_id, id);
+
+CREATE INDEX transfers_requested_by ON public.transfers USING btree (requested_by, id);
+
+CREATE INDEX transfers_status ON public.transfers USING btree (status, id);
+
+CREATE INDEX transfers_to_location_id ON public.transfers USING btree (to_location_id, id);
 
 CREATE UNIQUE INDEX users_email_key ON public.users USING btree (lower(email));
 
