@@ -23,7 +23,6 @@ from service.platform.errors import BadRequest, Conflict, NotFound, Problem, Unp
 from service.platform.queries import load
 
 _SQL = load("items")
-MAX_QUANTITY = 2**31 - 1
 _REFUSED_BY_DATABASE = (asyncpg.UniqueViolationError, asyncpg.ForeignKeyViolationError)
 # Why a quantity changed, as the ledger has it; with all but a creation and a count goes the id of the transfer or checkout.
 Reason = Literal["created", "counted", "transfer", "checkout", "checkin"]

@@ -446,7 +446,10 @@ CREATE TABLE public.transfers (
     CONSTRAINT transfers_edge_check CHECK (
 CASE
     WHEN (came_from IS NULL) THEN (status = 'pending'::text)
-    ELSE (((((((((came_from = 'pending'::text) AND (status = 'approved'::text)) OR ((came_from = 'pending'::text) AND (status = 'rejected'::text))) OR ((came_from = 'pending'::text) AND (status = 'cancelled'::text))) OR ((came_from = 'approved'::text) AND (status = 'in_transit'::text))) OR ((came_from = 'approved'::text) AND (status = 'completed'::text))) OR ((came_from = 'approved'::text) AND (status = 'cancelled'::text))) OR ((came_from = 'in_transit'::text) AND (status = 'completed'::text))) OR ((came_from = 'in_transit'::text) AND (status = 'cancelled'::text)))
+    WHEN (came_from = 'pending'::text) THEN (status = ANY (ARRAY['approved'::text, 'rejected'::text, 'cancelled'::text]))
+    WHEN (came_from = 'approved'::text) THEN (status = ANY (ARRAY['in_transit'::text, 'completed'::text, 'cancelled'::text]))
+    WHEN (came_from = 'in_transit'::text) THEN (status = ANY (ARRAY['completed'::text, 'cancelled'::text]))
+    ELSE false
 END),
     CONSTRAINT transfers_quantity_check CHECK ((quantity > 0)),
     CONSTRAINT transfers_reason_check CHECK ((char_length(reason) <= 8000)),

@@ -6,14 +6,14 @@ Locks are taken in this order: the transfer, the location at which units arrive,
 from dataclasses import asdict, replace
 from uuid import UUID
 
-from service import stock
+from service import arrivals, stock
 from service.api.call import Principal
 from service.mutation import Mutation, Origin, mutation
 from service.platform.db import Pool
-from service.platform.errors import Conflict, NotFound
+from service.platform.errors import NotFound
 from service.platform.ids import new_id
 from service.platform.queries import load
-from service.stock import Item, Reason
+from service.stock import Reason
 from service.transfers import rules
 from service.transfers.models import TransferRequest
 from service.transfers.rows import transfer_from_row
@@ -85,13 +85,14 @@ async def complete(pool: Pool, origin: Origin, user: Principal, transfer_id: UUI
         before = await _lock(change, transfer_id)
         rules.check_mover(user.role, user.user_id, before)
         after = rules.step(before, COMPLETED, completed_by=user.user_id, completed_at=change.now)
-        item, there = await _lock_both(change, before)
-        left, arrived = rules.move_units(before, item, there, new_id())
+        item, there = await arrivals.lock(change, before.item_id, before.to_location_id)
+        left = rules.depart(before, item, there)
+        arrived = None if left.serial_number else arrivals.joined(item, there, before.to_location_id, before.quantity)
         moved_into = arrived or left
         stored = await _store(change, before, replace(after, to_item_id=moved_into.id))
         await stock.save(change, item, left, reason=REASON, reference_id=transfer_id)
         if arrived is not None:
-            await _arrive(change, there, arrived, transfer_id)
+            await arrivals.store(change, there, arrived, reason=REASON, reference_id=transfer_id)
     return stored
 
 
@@ -114,36 +115,3 @@ async def _store(change: Mutation, before: Transfer, after: Transfer) -> Transfe
 async def _release(change: Mutation, transfer: Transfer) -> None:
     item = await stock.lock(change, transfer.item_id)
     await stock.save(change, item, rules.release(item, transfer))
-
-
-async def _lock_both(change: Mutation, transfer: Transfer) -> tuple[Item, Item | None]:
-    """The item, and the one at the destination that its units belong into."""
-    await _SQL.lock_arrivals.fetchrow(change.connection, location_id=transfer.to_location_id)
-    there_id = await _match(change, transfer)
-    items = await stock.lock_several(change, [transfer.item_id, *([there_id] if there_id else [])])
-    # Locking may have had to wait, and both items may have been edited meanwhile. What is locked now stays as it is.
-    if there_id != await _match(change, transfer):
-        raise _overtaken()
-    return items[transfer.item_id], items[there_id] if there_id else None
-
-
-async def _match(change: Mutation, transfer: Transfer) -> UUID | None:
-    found: UUID | None = await _SQL.match.fetchval(
-        change.connection, item_id=transfer.item_id, location_id=transfer.to_location_id
-    )
-    return found
-
-
-async def _arrive(change: Mutation, there: Item | None, arrived: Item, transfer_id: UUID) -> None:
-    if there is not None:
-        await stock.save(change, there, arrived, reason=REASON, reference_id=transfer_id)
-        return
-    try:
-        await stock.create(change, arrived, reason=REASON, reference_id=transfer_id)
-    except Conflict:
-        # Somebody has created an item of this sku there since it was looked for.
-        raise _overtaken() from None
-
-
-def _overtaken() -> Conflict:
-    return Conflict("somebody else changed the items at the destination at the same moment; try again")

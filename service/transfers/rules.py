@@ -17,7 +17,7 @@ from service.events import (
 )
 from service.platform.clock import iso, iso_or_none
 from service.platform.errors import BadRequest, Conflict, FieldError, Forbidden, Unprocessable
-from service.stock import MAX_QUANTITY, Item
+from service.stock import Item
 
 PENDING, APPROVED, REJECTED = "pending", "approved", "rejected"
 IN_TRANSIT, COMPLETED, CANCELLED = "in_transit", "completed", "cancelled"
@@ -184,43 +184,21 @@ def step(transfer: Transfer, status: str, **details: Any) -> Transfer:
     return replace(transfer, status=status, **details)
 
 
-def move_units(transfer: Transfer, item: Item, there: Item | None, new_id: UUID) -> tuple[Item, Item | None]:
-    """What becomes of the item, and the item at the destination that its units go into: `there` if there is one of its kind,
-    else one with the id `new_id`. None: the item has moved itself.
+def depart(transfer: Transfer, item: Item, there: Item | None) -> Item:
+    """What a completed transfer leaves of its item; `there` is the item of its kind at the destination. Raises Conflict.
 
     A serial number names one unit, so an item that has one takes it along and stays the item that it is."""
     if item.location_id != transfer.from_location_id:
         raise Conflict(f"{item.name} is no longer at the location that the transfer leaves from; cancel the transfer")
-    if item.serial_number is not None:
-        if there is not None and there.sku is not None and there.sku == item.sku:
-            raise Conflict(
-                f"{item.name} has a serial number and so remains an item of its own, and another item at the destination has"
-                f" its sku {item.sku}"
-            )
-        return replace(release(item, transfer), location_id=transfer.to_location_id), None
-    left = replace(release(item, transfer), quantity=item.quantity - transfer.quantity)
-    if there is None:
-        return left, replace(
-            item,
-            id=new_id,
-            location_id=transfer.to_location_id,
-            quantity=transfer.quantity,
-            reserved_quantity=0,
-            status=item.status if item.status == "maintenance" else "available",
-        )
-    if there.serial_number is not None:
+    released = release(item, transfer)
+    if item.serial_number is None:
+        return replace(released, quantity=item.quantity - transfer.quantity)
+    if there is not None and there.sku is not None and there.sku == item.sku:
         raise Conflict(
-            f"the item of this sku at the destination, {there.name}, has a serial number, which names one unit"
+            f"{item.name} has a serial number and so remains an item of its own, and another item at the destination has"
+            f" its sku {item.sku}"
         )
-    if there.status in OUT_OF_USE:
-        raise Conflict(f"the item of this sku at the destination, {there.name}, is {there.status}")
-    if there.quantity + transfer.quantity > MAX_QUANTITY:
-        raise Conflict(
-            f"{there.name} at the destination has {there.quantity} units, and more than {MAX_QUANTITY} cannot be"
-        )
-    # An item of which every unit was out has one to give again.
-    status = "available" if there.status == "checked_out" else there.status
-    return left, replace(there, quantity=there.quantity + transfer.quantity, status=status)
+    return replace(released, location_id=transfer.to_location_id)
 
 
 # What is told

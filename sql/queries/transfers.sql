@@ -71,21 +71,3 @@ select id from locations where id = any (:ids::uuid[]) order by id for key share
 
 -- name: is_foreman
 select exists (select from location_foremen where location_id = :location_id and user_id = :user_id);
-
--- name: lock_arrivals
--- One arrival at a location at a time: of two of the same kind the second must find the item that the first made.
-select from locations where id = :location_id for no key update;
-
--- name: match
--- The item at a location that units of another item belong into: the one of the same sku, else of the same name where the skus
--- do not say otherwise. A serial number names one unit, so nothing joins an item that has one for its name alone.
-select there.id
-  from items as moved
-  join items as there
-    on there.location_id = :location_id
-   and (there.sku = moved.sku
-        or (there.name = moved.name and (there.sku is null or moved.sku is null)
-            and there.serial_number is null and there.status not in ('retired', 'lost')))
- where moved.id = :item_id
- order by there.sku is not distinct from moved.sku desc, there.id
- limit 1;
