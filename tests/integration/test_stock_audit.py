@@ -35,6 +35,11 @@ DAMAGE = {
     ),
     "delete from transfers where status = 'completed'": "an entry names a transfer that does not exist",
 }
+TABLES = ("items", "transfers", "stock_moves")
+COLUMNS = """
+  select string_agg(attname, ', ') from pg_attribute
+   where attrelid = $1::text::regclass and attnum > 0 and not attisdropped and attgenerated = ''
+"""
 
 
 async def test_damage_is_found(api: Api, sign_up: SignUp, connection: Database, database_url: str) -> None:
@@ -49,21 +54,22 @@ async def test_damage_is_found(api: Api, sign_up: SignUp, connection: Database, 
     assert await run_audit("stock_conservation", database_url) == []
     for constraint in ("items_check", "items_quantity_check"):
         await connection.execute(f"alter table items drop constraint {constraint}")
+    # Foreign keys are not looked at.
+    await connection.execute("set session_replication_role = replica")
+    columns = {table: await connection.fetchval(COLUMNS, table) for table in TABLES}
 
     for damage, problem in DAMAGE.items():
-        saved = {
-            table: await connection.fetch(f"select to_json({table}) as row from {table}")
-            for table in ("items", "transfers", "stock_moves")
-        }
+        saved = {table: await connection.fetch(f"select to_json({table}) from {table}") for table in TABLES}
         assert await connection.execute(damage) not in {"UPDATE 0", "DELETE 0"}, damage
         assert problem in {row.split("|")[0] for row in await run_audit("stock_conservation", database_url)}, damage
         for table, rows in saved.items():
             await connection.execute(f"delete from {table}")
             await connection.executemany(
-                f"insert into {table} overriding system value select * from json_populate_record(null::{table}, $1)",
-                [(row["row"],) for row in rows],
+                f"insert into {table} ({columns[table]}) overriding system value"
+                f" select {columns[table]} from json_populate_record(null::{table}, $1)",
+                [(row[0],) for row in rows],
             )
-        assert await run_audit("stock_conservation", database_url) == [], damage
+    assert await run_audit("stock_conservation", database_url) == []
 
 
 async def test_the_ledger_refuses_an_entry_that_says_nothing(connection: Database) -> None:

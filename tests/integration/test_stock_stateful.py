@@ -18,7 +18,7 @@ from tests.integration.conftest import Api, SignUp
 
 T = TypeVar("T")
 BOUNDS = settings(
-    max_examples=12,
+    max_examples=10,
     stateful_step_count=10,
     deadline=None,
     # What goes wrong here depends on who came first, so an example that failed need not fail again.
