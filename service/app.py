@@ -12,6 +12,7 @@ from service.api.routes import PREFIX, REQUEST_ID, add_routes
 from service.auth.passwords import PASSWORDS, Passwords
 from service.auth.routes import ROUTES as AUTH_ROUTES
 from service.auth.tokens import TOKENS, Tokens, authenticate
+from service.checkouts.routes import ROUTES as CHECKOUT_ROUTES
 from service.inventory.routes import ROUTES as INVENTORY_ROUTES
 from service.platform.db import open_pool
 from service.platform.ids import new_id
@@ -22,7 +23,7 @@ from service.webhooks.routes import ROUTES as WEBHOOK_ROUTES
 
 MAX_BODY_BYTES = 256 * 1024
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:@/+=-]{1,128}")
-ROUTES = (*AUTH_ROUTES, *INVENTORY_ROUTES, *TRANSFER_ROUTES, *WEBHOOK_ROUTES)
+ROUTES = (*AUTH_ROUTES, *INVENTORY_ROUTES, *TRANSFER_ROUTES, *CHECKOUT_ROUTES, *WEBHOOK_ROUTES)
 
 
 @web.middleware

@@ -227,10 +227,13 @@ async def save(
 
 
 async def remove(change: Mutation, item: Item) -> None:
-    """Remove an item that this mutation has locked. Raises Conflict while units of it are reserved."""
+    """Remove an item that this mutation has locked. Raises Conflict while units of it are reserved, or a checkout of it is open."""
     if item.reserved_quantity > 0:
         raise Conflict(f"{item.reserved_quantity} units of {item.name} are reserved, so it cannot be deleted")
-    await _SQL.delete.execute(change.connection, id=item.id)
+    try:
+        await _SQL.delete.execute(change.connection, id=item.id)
+    except asyncpg.ForeignKeyViolationError:
+        raise Conflict(f"a checkout of {item.name} is open, so it cannot be deleted") from None
     change.emit(deleted_event(item))
 
 

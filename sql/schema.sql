@@ -195,6 +195,67 @@ CREATE TABLE public.categories (
     CONSTRAINT categories_name_check CHECK (((char_length(name) >= 1) AND (char_length(name) <= 255)))
 );
 
+CREATE TABLE public.checkout_returns (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    checkout_id uuid NOT NULL,
+    quantity integer NOT NULL,
+    returned_by uuid NOT NULL,
+    item_id uuid NOT NULL,
+    location_id uuid,
+    notes text,
+    returned_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT checkout_returns_notes_check CHECK ((char_length(notes) <= 8000)),
+    CONSTRAINT checkout_returns_quantity_check CHECK ((quantity > 0))
+);
+
+CREATE TABLE public.checkouts (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    item_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    quantity integer NOT NULL,
+    returned_quantity integer DEFAULT 0 NOT NULL,
+    status text NOT NULL,
+    came_from text,
+    expected_return_date date,
+    destination_location_id uuid,
+    project_id text,
+    notes text,
+    authorized_by uuid,
+    authorized_at timestamp with time zone,
+    rejected_by uuid,
+    rejected_at timestamp with time zone,
+    cancelled_by uuid,
+    cancelled_at timestamp with time zone,
+    returned_by uuid,
+    returned_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    open_item_id uuid GENERATED ALWAYS AS (
+CASE
+    WHEN (status = ANY (ARRAY['pending_authorization'::text, 'active'::text])) THEN item_id
+    ELSE NULL::uuid
+END) STORED,
+    open_destination_id uuid GENERATED ALWAYS AS (
+CASE
+    WHEN (status = ANY (ARRAY['pending_authorization'::text, 'active'::text])) THEN destination_location_id
+    ELSE NULL::uuid
+END) STORED,
+    CONSTRAINT checkouts_edge_check CHECK (
+CASE
+    WHEN (came_from IS NULL) THEN (status = ANY (ARRAY['pending_authorization'::text, 'active'::text]))
+    ELSE ((((((came_from = 'pending_authorization'::text) AND (status = 'active'::text)) OR ((came_from = 'pending_authorization'::text) AND (status = 'rejected'::text))) OR ((came_from = 'pending_authorization'::text) AND (status = 'cancelled'::text))) OR ((came_from = 'active'::text) AND (status = 'active'::text))) OR ((came_from = 'active'::text) AND (status = 'returned'::text)))
+END),
+    CONSTRAINT checkouts_notes_check CHECK ((char_length(notes) <= 8000)),
+    CONSTRAINT checkouts_project_id_check CHECK (((char_length(project_id) >= 1) AND (char_length(project_id) <= 255))),
+    CONSTRAINT checkouts_quantity_check CHECK ((quantity > 0)),
+    CONSTRAINT checkouts_steps_check CHECK (((num_nulls(authorized_by, authorized_at) <> 1) AND (num_nulls(rejected_by, rejected_at) <> 1) AND (num_nulls(cancelled_by, cancelled_at) <> 1) AND (num_nulls(returned_by, returned_at) <> 1) AND ((authorized_at IS NOT NULL) = (status = ANY (ARRAY['active'::text, 'returned'::text]))) AND ((rejected_at IS NOT NULL) = (status = 'rejected'::text)) AND ((cancelled_at IS NOT NULL) = (status = 'cancelled'::text)) AND ((returned_at IS NOT NULL) = (status = 'returned'::text)) AND
+CASE status
+    WHEN 'returned'::text THEN (returned_quantity = quantity)
+    WHEN 'active'::text THEN ((returned_quantity >= 0) AND (returned_quantity <= (quantity - 1)))
+    ELSE (returned_quantity = 0)
+END AND ((NOT (came_from IS DISTINCT FROM 'active'::text)) = (returned_quantity > 0))))
+);
+
 CREATE TABLE public.deliveries (
     webhook_id uuid NOT NULL,
     "position" bigint NOT NULL,
@@ -518,6 +579,12 @@ ALTER TABLE ONLY public.audit
 ALTER TABLE ONLY public.categories
     ADD CONSTRAINT categories_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.checkout_returns
+    ADD CONSTRAINT checkout_returns_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.checkouts
+    ADD CONSTRAINT checkouts_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.deliveries
     ADD CONSTRAINT deliveries_pkey PRIMARY KEY (webhook_id, "position");
 
@@ -589,6 +656,20 @@ CREATE INDEX audit_entity ON public.audit USING btree (entity, entity_id, at);
 
 CREATE UNIQUE INDEX categories_name_key ON public.categories USING btree (parent_id, lower(name)) NULLS NOT DISTINCT;
 
+CREATE INDEX checkout_returns_checkout_id ON public.checkout_returns USING btree (checkout_id, returned_at);
+
+CREATE INDEX checkouts_due ON public.checkouts USING btree (expected_return_date, id) WHERE ((status = 'active'::text) AND (expected_return_date IS NOT NULL));
+
+CREATE INDEX checkouts_item_id ON public.checkouts USING btree (item_id, id);
+
+CREATE INDEX checkouts_open_destination_id ON public.checkouts USING btree (open_destination_id) WHERE (open_destination_id IS NOT NULL);
+
+CREATE INDEX checkouts_open_item_id ON public.checkouts USING btree (open_item_id) WHERE (open_item_id IS NOT NULL);
+
+CREATE INDEX checkouts_status ON public.checkouts USING btree (status, id);
+
+CREATE INDEX checkouts_user_id ON public.checkouts USING btree (user_id, id);
+
 CREATE INDEX deliveries_lane ON public.deliveries USING btree (webhook_id, next_attempt_at);
 
 CREATE INDEX events_id ON ONLY public.events USING btree (id);
@@ -643,6 +724,15 @@ CREATE TRIGGER webhooks_derive_subscriptions AFTER INSERT OR UPDATE OF events, f
 
 ALTER TABLE ONLY public.categories
     ADD CONSTRAINT categories_parent_id_fkey FOREIGN KEY (parent_id) REFERENCES public.categories(id) ON DELETE RESTRICT;
+
+ALTER TABLE ONLY public.checkout_returns
+    ADD CONSTRAINT checkout_returns_checkout_id_fkey FOREIGN KEY (checkout_id) REFERENCES public.checkouts(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.checkouts
+    ADD CONSTRAINT checkouts_open_destination_id_fkey FOREIGN KEY (open_destination_id) REFERENCES public.locations(id);
+
+ALTER TABLE ONLY public.checkouts
+    ADD CONSTRAINT checkouts_open_item_id_fkey FOREIGN KEY (open_item_id) REFERENCES public.items(id);
 
 ALTER TABLE ONLY public.delivery_counts
     ADD CONSTRAINT delivery_counts_webhook_id_fkey FOREIGN KEY (webhook_id) REFERENCES public.webhooks(id) ON DELETE CASCADE;
