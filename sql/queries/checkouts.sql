@@ -3,7 +3,6 @@
 -- that go there. Overdue is no state of its own: active, and the day on which it should be back (in UTC) is over.
 select count(*)
   from checkouts as c
-  left join items as i on i.id = c.item_id
  where (:item_id::uuid is null or c.item_id = :item_id)
    and (:user_id::uuid is null or c.user_id = :user_id)
    and (:status::text is null or c.status = :status)
@@ -12,7 +11,8 @@ select count(*)
    and (:own_id::uuid is null or c.user_id = :own_id
         or exists (select from location_foremen as assigned
                     where assigned.user_id = :foreman_id::uuid
-                      and assigned.location_id in (i.location_id, c.destination_location_id)));
+                      and assigned.location_id in ((select location_id from items where id = c.item_id),
+                                                   c.destination_location_id)));
 
 -- name: list_visible
 -- By id, so that a checkout that is made meanwhile comes last and moves no page.
@@ -27,20 +27,25 @@ select c.id, c.item_id, c.user_id, c.quantity, c.returned_quantity, c.status, c.
                         order by r.returned_at, r.id)
                    from checkout_returns as r
                   where r.checkout_id = c.id), '[]')::text as returns,
-       array(select user_id from location_foremen where location_id in (i.location_id, c.destination_location_id)) as foremen
-  from checkouts as c
-  left join items as i on i.id = c.item_id
- where (:item_id::uuid is null or c.item_id = :item_id)
-   and (:user_id::uuid is null or c.user_id = :user_id)
-   and (:status::text is null or c.status = :status)
-   and (not :overdue::boolean
-        or (c.status = 'active' and c.expected_return_date < (now() at time zone 'UTC')::date))
-   and (:own_id::uuid is null or c.user_id = :own_id
-        or exists (select from location_foremen as assigned
-                    where assigned.user_id = :foreman_id::uuid
-                      and assigned.location_id in (i.location_id, c.destination_location_id)))
- order by c.id
-offset :skip limit :limit;
+       array(select assigned.user_id
+               from location_foremen as assigned
+              where assigned.location_id in ((select location_id from items where id = c.item_id), c.destination_location_id)
+            ) as foremen
+  from (select *
+          from checkouts as c
+         where (:item_id::uuid is null or c.item_id = :item_id)
+           and (:user_id::uuid is null or c.user_id = :user_id)
+           and (:status::text is null or c.status = :status)
+           and (not :overdue::boolean
+                or (c.status = 'active' and c.expected_return_date < (now() at time zone 'UTC')::date))
+           and (:own_id::uuid is null or c.user_id = :own_id
+                or exists (select from location_foremen as assigned
+                            where assigned.user_id = :foreman_id::uuid
+                              and assigned.location_id in ((select location_id from items where id = c.item_id),
+                                                           c.destination_location_id)))
+         order by c.id
+        offset :skip limit :limit) as c
+ order by c.id;
 
 -- name: get
 select c.id, c.item_id, c.user_id, c.quantity, c.returned_quantity, c.status, c.expected_return_date,
@@ -54,9 +59,11 @@ select c.id, c.item_id, c.user_id, c.quantity, c.returned_quantity, c.status, c.
                         order by r.returned_at, r.id)
                    from checkout_returns as r
                   where r.checkout_id = c.id), '[]')::text as returns,
-       array(select user_id from location_foremen where location_id in (i.location_id, c.destination_location_id)) as foremen
+       array(select assigned.user_id
+               from location_foremen as assigned
+              where assigned.location_id in ((select location_id from items where id = c.item_id), c.destination_location_id)
+            ) as foremen
   from checkouts as c
-  left join items as i on i.id = c.item_id
  where c.id = :id;
 
 -- name: lock

@@ -65,8 +65,6 @@ class Yard:
 async def open_yard(api: Api, sign_up: SignUp, connection: Database) -> Yard:
     people = {role: Caller(api, await sign_up(role)) for role in ROLES}
     depot, site = [(await people["admin"].make("/locations", name=name))["id"] for name in ("Depot", "Site")]
-    pump = await people["admin"].make(
-        "/items", name="Pump", sku="HP-1", quantity=10, min_quantity=0, location_id=depot
-    )
+    pump = await people["admin"].make("/items", name="Pump", sku="HP-1", quantity=10, min_quantity=0, location_id=depot)
     await take_events(connection)
     return Yard(people, depot, site, pump, connection)

@@ -285,7 +285,11 @@ async def test_overdue_is_active_and_past_its_day(yard: Yard) -> None:
 
 @pytest.mark.parametrize(
     ("sent", "day"),
-    [("2026-03-01", "2026-03-01"), ("2026-03-01T23:30:00.000Z", "2026-03-01"), ("2026-03-01T23:30:00-02:00", "2026-03-02")],
+    [
+        ("2026-03-01", "2026-03-01"),
+        ("2026-03-01T23:30:00.000Z", "2026-03-01"),
+        ("2026-03-01T23:30:00-02:00", "2026-03-02"),
+    ],
 )
 async def test_the_day_of_return_may_come_as_a_moment(yard: Yard, sent: str, day: str) -> None:
     assert (await yard.check_out(yard.worker, expected_return_date=sent))["expected_return_date"] == day
