@@ -228,11 +228,16 @@ CREATE TABLE public.checkouts (
     cancelled_at timestamp with time zone,
     returned_by uuid,
     returned_at timestamp with time zone,
-    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
     open_item_id uuid GENERATED ALWAYS AS (
 CASE
     WHEN (status = ANY (ARRAY['pending_authorization'::text, 'active'::text])) THEN item_id
+    ELSE NULL::uuid
+END) STORED,
+    open_user_id uuid GENERATED ALWAYS AS (
+CASE
+    WHEN (status = ANY (ARRAY['pending_authorization'::text, 'active'::text])) THEN user_id
     ELSE NULL::uuid
 END) STORED,
     open_destination_id uuid GENERATED ALWAYS AS (
@@ -243,7 +248,9 @@ END) STORED,
     CONSTRAINT checkouts_edge_check CHECK (
 CASE
     WHEN (came_from IS NULL) THEN (status = ANY (ARRAY['pending_authorization'::text, 'active'::text]))
-    ELSE ((((((came_from = 'pending_authorization'::text) AND (status = 'active'::text)) OR ((came_from = 'pending_authorization'::text) AND (status = 'rejected'::text))) OR ((came_from = 'pending_authorization'::text) AND (status = 'cancelled'::text))) OR ((came_from = 'active'::text) AND (status = 'active'::text))) OR ((came_from = 'active'::text) AND (status = 'returned'::text)))
+    WHEN (came_from = 'pending_authorization'::text) THEN (status = ANY (ARRAY['active'::text, 'rejected'::text, 'cancelled'::text]))
+    WHEN (came_from = 'active'::text) THEN (status = ANY (ARRAY['active'::text, 'returned'::text]))
+    ELSE false
 END),
     CONSTRAINT checkouts_notes_check CHECK ((char_length(notes) <= 8000)),
     CONSTRAINT checkouts_project_id_check CHECK (((char_length(project_id) >= 1) AND (char_length(project_id) <= 255))),
@@ -666,6 +673,8 @@ CREATE INDEX checkouts_open_destination_id ON public.checkouts USING btree (open
 
 CREATE INDEX checkouts_open_item_id ON public.checkouts USING btree (open_item_id) WHERE (open_item_id IS NOT NULL);
 
+CREATE INDEX checkouts_open_user_id ON public.checkouts USING btree (open_user_id) WHERE (open_user_id IS NOT NULL);
+
 CREATE INDEX checkouts_status ON public.checkouts USING btree (status, id);
 
 CREATE INDEX checkouts_user_id ON public.checkouts USING btree (user_id, id);
@@ -733,6 +742,9 @@ ALTER TABLE ONLY public.checkouts
 
 ALTER TABLE ONLY public.checkouts
     ADD CONSTRAINT checkouts_open_item_id_fkey FOREIGN KEY (open_item_id) REFERENCES public.items(id);
+
+ALTER TABLE ONLY public.checkouts
+    ADD CONSTRAINT checkouts_open_user_id_fkey FOREIGN KEY (open_user_id) REFERENCES public.users(id);
 
 ALTER TABLE ONLY public.delivery_counts
     ADD CONSTRAINT delivery_counts_webhook_id_fkey FOREIGN KEY (webhook_id) REFERENCES public.webhooks(id) ON DELETE CASCADE;

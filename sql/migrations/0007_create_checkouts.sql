@@ -25,20 +25,22 @@ create table checkouts (
   returned_at             timestamptz,
   created_at              timestamptz not null default now(),
   updated_at              timestamptz not null default now(),
-  -- These keep the item and the destination of an open one. Not `on delete restrict`, whose error is another one from 18 on.
+  -- These keep the item, the user and the destination of an open one. Not `on delete restrict`, whose error is another from 18 on.
   open_item_id            uuid        generated always as (
                             case when status in ('pending_authorization', 'active') then item_id end) stored
                             references items,
+  open_user_id            uuid        generated always as (
+                            case when status in ('pending_authorization', 'active') then user_id end) stored
+                            references users,
   open_destination_id     uuid        generated always as (
                             case when status in ('pending_authorization', 'active') then destination_location_id end) stored
                             references locations,
   -- The state machine. An update sets came_from to the status that it replaces; active follows active when a part comes back.
   constraint checkouts_edge_check check (
     case when came_from is null then status in ('pending_authorization', 'active')
-         else (came_from, status) in (
-           ('pending_authorization', 'active'), ('pending_authorization', 'rejected'),
-           ('pending_authorization', 'cancelled'),
-           ('active', 'active'), ('active', 'returned'))
+         when came_from = 'pending_authorization' then status in ('active', 'rejected', 'cancelled')
+         when came_from = 'active' then status in ('active', 'returned')
+         else false
     end),
   -- What each state means: only what was authorised was ever taken off the stock, and it is over when all of it is back.
   constraint checkouts_steps_check check (
@@ -59,6 +61,7 @@ create index checkouts_item_id on checkouts (item_id, id);
 create index checkouts_user_id on checkouts (user_id, id);
 create index checkouts_status on checkouts (status, id);
 create index checkouts_open_item_id on checkouts (open_item_id) where open_item_id is not null;
+create index checkouts_open_user_id on checkouts (open_user_id) where open_user_id is not null;
 create index checkouts_open_destination_id on checkouts (open_destination_id) where open_destination_id is not null;
 create index checkouts_due on checkouts (expected_return_date, id)
   where status = 'active' and expected_return_date is not null;

@@ -6,8 +6,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from service.platform.ids import new_id
 from tests.integration.caller import Database
+from tests.integration.conftest import SignUp
 
 DIAGRAM = (Path(__file__).parents[2] / "docs" / "CHECKOUTS.md").read_text(encoding="utf-8").partition("```mermaid\n")[2]
 EDGES = re.findall(r"^ +(\S+) --> (\w+)", DIAGRAM.partition("```")[0], re.MULTILINE)
@@ -31,12 +31,13 @@ async def test_the_diagram_draws_the_steps_that_the_table_allows(connection: Dat
     assert sorted((row["came_from"], row["status"]) for row in allowed) == sorted(EDGES)
 
 
-async def test_a_state_without_what_it_means_cannot_be_stored(connection: Database) -> None:
+async def test_a_state_without_what_it_means_cannot_be_stored(connection: Database, sign_up: SignUp) -> None:
     item_id = await connection.fetchval("insert into items (name) values ('Pump') returning id")
+    user_id = (await sign_up("worker")).user_id
     await connection.execute(
         "insert into checkouts (item_id, user_id, quantity, status) values ($1, $2, 3, 'pending_authorization')",
         item_id,
-        new_id(),
+        user_id,
     )
     activated = "status = 'active', authorized_at = now(), authorized_by = user_id"
     ended = "status = 'returned', came_from = 'active', returned_at = now(), returned_by = user_id"

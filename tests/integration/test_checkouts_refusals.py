@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import pytest
 
 from tests.integration.caller import Database, take_events
@@ -143,6 +144,8 @@ async def test_what_an_open_checkout_needs_stays_and_what_has_ended_outlives_it(
         await take_events(connection)
         assert (await yard.admin.delete(f"/items/{yard.pump['id']}")).status == 409
         assert (await yard.admin.delete(f"/locations/{place}")).status == 409
+        with pytest.raises(asyncpg.ForeignKeyViolationError):
+            await connection.execute("delete from users where id = $1", yard.worker.token.user_id)
         assert await take_events(connection) == []
 
     over = (await yard.act(yard.admin, asked, "checkin")).body
