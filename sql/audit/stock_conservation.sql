@@ -6,8 +6,6 @@
 -- One moment for all the statements: units are moving meanwhile.
 begin transaction isolation level repeatable read, read only;
 
-select to_regclass('public.checkouts') is not null as has_checkouts \gset
-
 with ledger as (
   select item_id, sum(delta) as units from stock_moves group by item_id
 ),
@@ -76,7 +74,6 @@ select 'an entry names a transfer that does not exist', m.item_id, 'entry ' || m
    and not exists (select from transfers where transfers.id = m.reference_id)
  order by 1, 2;
 
-\if :has_checkouts
 with out as (
   select c.id, c.status, case when c.status in ('active', 'returned') then c.quantity - c.returned_quantity else 0 end as units,
          coalesce(-sum(m.delta), 0) as ledger,
@@ -91,11 +88,16 @@ select 'what a checkout has out differs from the ledger' as problem, o.id, o.sta
   from out as o
  where (o.units, o.lent) <> (o.ledger, o.taken)
 union all
+select 'the parts of a checkout do not add up', c.id, c.returned_quantity || ' came back, the parts have ' || coalesce(sum(r.quantity), 0)
+  from checkouts as c
+  left join checkout_returns as r on r.checkout_id = c.id
+ group by c.id
+having c.returned_quantity <> coalesce(sum(r.quantity), 0)
+union all
 select 'an entry names a checkout that does not exist', m.item_id, 'entry ' || m.seq
   from stock_moves as m
  where m.reason in ('checkout', 'checkin')
    and not exists (select from checkouts where checkouts.id = m.reference_id)
  order by 1, 2;
-\endif
 
 commit;

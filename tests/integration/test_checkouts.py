@@ -8,6 +8,7 @@ from uuid import UUID
 import orjson
 import pytest
 
+from tests.audit import run_audit
 from tests.integration.caller import Caller, Database, stored, take_events
 from tests.integration.checkouts import Yard, open_yard
 from tests.integration.conftest import Api, SignUp
@@ -218,6 +219,11 @@ async def test_units_that_come_back_elsewhere_go_into_a_new_item_there_and_then_
 async def test_an_item_with_a_serial_number_comes_back_where_its_unit_does(yard: Yard, connection: Database) -> None:
     drill = await yard.admin.make("/items", name="Drill", serial_number="S-1", quantity=1, location_id=yard.depot)
     out = await yard.admin.make("/checkouts/checkout", item_id=drill["id"], quantity=1)
+    await yard.admin.put(f"/items/{drill['id']}", {"sku": "D-1"})
+    other = await yard.admin.make("/items", name="Other", sku="D-1", location_id=yard.site)
+    refused = await yard.act(yard.admin, out, "checkin", location_id=yard.site)
+    assert (refused.status, refused.pointers) == (409, ["/sku"])
+    await yard.admin.delete(f"/items/{other['id']}")
 
     assert (await yard.act(yard.admin, out, "checkin", location_id=yard.site)).status == 200
 
@@ -226,7 +232,9 @@ async def test_an_item_with_a_serial_number_comes_back_where_its_unit_does(yard:
     assert (await yard.admin.get("/items", location_id=yard.site)).body == [back]
 
 
-async def test_every_unit_is_in_the_ledger(yard: Yard, connection: Database) -> None:
+async def test_every_unit_is_in_the_ledger_and_the_audit_finds_what_is_not(
+    yard: Yard, connection: Database, database_url: str
+) -> None:
     checkout = await yard.check_out(yard.admin, 5)
     await yard.act(yard.admin, checkout, "checkin", quantity=1)
     await yard.act(yard.admin, checkout, "checkin", quantity=4, location_id=yard.site)
@@ -235,6 +243,17 @@ async def test_every_unit_is_in_the_ledger(yard: Yard, connection: Database) -> 
         "select delta, reason from stock_moves where reference_id = $1 order by seq", checkout["id"]
     )
     assert [tuple(move) for move in moves] == [(-5, "checkout"), (1, "checkin"), (4, "checkin")]
+    assert await run_audit("stock_conservation", database_url) == []
+    for damage, problem in (
+        ("delete from checkout_returns where quantity = 4", "the parts of a checkout do not add up"),
+        (
+            "update stock_moves set delta = -6 where reason = 'checkout'",
+            "what a checkout has out differs from the ledger",
+        ),
+        ("delete from checkouts", "an entry names a checkout that does not exist"),
+    ):
+        await connection.execute(damage)
+        assert problem in {row.split("|")[0] for row in await run_audit("stock_conservation", database_url)}, damage
 
 
 async def test_every_step_is_audited_with_what_was_before_and_after(yard: Yard, connection: Database) -> None:
