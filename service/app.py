@@ -16,11 +16,13 @@ from service.api.routes import REQUEST_ID, add_routes, route
 from service.auth.passwords import PASSWORDS, Passwords
 from service.auth.routes import ROUTES as AUTH_ROUTES
 from service.auth.tokens import TOKENS, Tokens, authenticate
+from service.checkouts.routes import ROUTES as CHECKOUT_ROUTES
 from service.inventory.routes import ROUTES as INVENTORY_ROUTES
 from service.platform.db import open_pool
 from service.platform.ids import new_id
 from service.platform.queries import load
 from service.platform.settings import Settings
+from service.transfers.routes import ROUTES as TRANSFER_ROUTES
 from service.webhooks import stream
 from service.webhooks.routes import ROUTES as WEBHOOK_ROUTES
 
@@ -51,6 +53,8 @@ async def health(call: Call[Nothing, Nothing]) -> Reply:
 ROUTES = (
     *AUTH_ROUTES,
     *INVENTORY_ROUTES,
+    *TRANSFER_ROUTES,
+    *CHECKOUT_ROUTES,
     *WEBHOOK_ROUTES,
     *DOCUMENT_ROUTES,
     route("GET", "/health", health, "Whether the API and its database answer", returns=Health, public=True),

@@ -1,13 +1,15 @@
 """Items and their stock: the one way to change an item, whichever feature does it.
 
 A command locks the item, decides, and saves; what follows from the change for receivers is derived here, so that a
-count, a transfer and a checkout tell of it alike.
+count, a transfer and a checkout tell of it alike. Every change of a quantity goes into the ledger, stock_moves, with
+its reason: an item's quantity is the sum of its entries there.
 """
 
+from collections.abc import Collection
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import asyncpg
@@ -23,6 +25,8 @@ from service.platform.queries import load
 
 _SQL = load("items")
 _REFUSED_BY_DATABASE = (asyncpg.UniqueViolationError, asyncpg.ForeignKeyViolationError)
+# Why a quantity changed, as the ledger has it; with all but a creation and a count goes the id of the transfer or checkout.
+Reason = Literal["created", "counted", "transfer", "checkout", "checkin"]
 
 
 class ItemView(TypedDict):
@@ -139,9 +143,9 @@ def created_events(item: Item) -> list[EventData]:
 
 
 def updated_events(before: Item, after: Item) -> list[EventData]:
-    """Empty if nothing changed."""
+    """Empty if nothing changed but how many units are reserved: of that, the transfer or checkout tells."""
     changes = diff(view(before), view(after))
-    if not changes:
+    if changes.keys() <= {"reserved_quantity"}:
         return []
     return _with_alert(
         ItemUpdated(
@@ -163,14 +167,19 @@ def deleted_event(item: Item) -> ItemDeleted:
     )
 
 
-async def create(change: Mutation, item: Item) -> Item:
+async def create(change: Mutation, item: Item, *, reason: Reason = "created", reference_id: UUID | None = None) -> Item:
     """Store a new item and emit what follows. Returns it with the database's times.
 
     Raises Unprocessable, Conflict for a sku or serial number that is taken, BadRequest for a category or location that
     does not exist."""
     check_quantities(item)
     try:
-        [row] = await _SQL.insert.fetch(change.connection, **_values(item, without={"reserved_quantity"}))
+        [row] = await _SQL.insert.fetch(
+            change.connection,
+            **_values(item, without={"reserved_quantity"}),
+            reason=reason,
+            reference_id=reference_id,
+        )
     except _REFUSED_BY_DATABASE as error:
         raise _refusal(error, item) from None
     created = from_row(row)
@@ -187,28 +196,45 @@ async def lock(change: Mutation, item_id: UUID) -> Item:
     return from_row(row)
 
 
-async def save(change: Mutation, before: Item, after: Item) -> Item:
+async def lock_several(change: Mutation, item_ids: Collection[UUID]) -> dict[UUID, Item]:
+    """Those of the items that exist, locked in the order of their ids. Whoever needs more than one locks them by this alone."""
+    rows = await _SQL.lock_several.fetch(change.connection, ids=list(item_ids))
+    return {row["id"]: from_row(row) for row in rows}
+
+
+async def save(
+    change: Mutation, before: Item, after: Item, *, reason: Reason = "counted", reference_id: UUID | None = None
+) -> Item:
     """Store an item that this mutation has locked and changed, and emit what follows.
 
-    If nothing changed, does nothing and returns `before` itself. Raises as `create` does."""
+    `reason` is why the quantity changed, if it did, and `reference_id` the transfer or checkout that it changed for. If
+    nothing changed, does nothing and returns `before` itself. Raises as `create` does."""
     check_quantities(after)
-    events = updated_events(before, after)
-    if not events:
+    if not diff(view(before), view(after)):
         return before
     try:
-        [row] = await _SQL.update.fetch(change.connection, **_values(after))
+        [row] = await _SQL.update.fetch(
+            change.connection,
+            **_values(after),
+            delta=after.quantity - before.quantity,
+            reason=reason,
+            reference_id=reference_id,
+        )
     except _REFUSED_BY_DATABASE as error:
         raise _refusal(error, after) from None
-    for event in events:
+    for event in updated_events(before, after):
         change.emit(event)
     return from_row(row)
 
 
 async def remove(change: Mutation, item: Item) -> None:
-    """Remove an item that this mutation has locked. Raises Conflict while units of it are reserved."""
+    """Remove an item that this mutation has locked. Raises Conflict while units of it are reserved, or a checkout of it is open."""
     if item.reserved_quantity > 0:
         raise Conflict(f"{item.reserved_quantity} units of {item.name} are reserved, so it cannot be deleted")
-    await _SQL.delete.execute(change.connection, id=item.id)
+    try:
+        await _SQL.delete.execute(change.connection, id=item.id)
+    except asyncpg.ForeignKeyViolationError:
+        raise Conflict(f"a checkout of {item.name} is open, so it cannot be deleted") from None
     change.emit(deleted_event(item))
 
 

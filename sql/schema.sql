@@ -273,6 +273,74 @@ CREATE TABLE public.categories (
     CONSTRAINT categories_name_check CHECK (((char_length(name) >= 1) AND (char_length(name) <= 255)))
 );
 
+CREATE TABLE public.checkout_returns (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    checkout_id uuid NOT NULL,
+    quantity integer NOT NULL,
+    returned_by uuid NOT NULL,
+    item_id uuid NOT NULL,
+    location_id uuid,
+    notes text,
+    returned_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT checkout_returns_notes_check CHECK ((char_length(notes) <= 8000)),
+    CONSTRAINT checkout_returns_quantity_check CHECK ((quantity > 0))
+);
+
+CREATE TABLE public.checkouts (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    item_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    quantity integer NOT NULL,
+    returned_quantity integer DEFAULT 0 NOT NULL,
+    status text NOT NULL,
+    came_from text,
+    expected_return_date date,
+    destination_location_id uuid,
+    project_id text,
+    notes text,
+    authorized_by uuid,
+    authorized_at timestamp with time zone,
+    rejected_by uuid,
+    rejected_at timestamp with time zone,
+    cancelled_by uuid,
+    cancelled_at timestamp with time zone,
+    returned_by uuid,
+    returned_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    open_item_id uuid GENERATED ALWAYS AS (
+CASE
+    WHEN (status = ANY (ARRAY['pending_authorization'::text, 'active'::text])) THEN item_id
+    ELSE NULL::uuid
+END) STORED,
+    open_user_id uuid GENERATED ALWAYS AS (
+CASE
+    WHEN (status = ANY (ARRAY['pending_authorization'::text, 'active'::text])) THEN user_id
+    ELSE NULL::uuid
+END) STORED,
+    open_destination_id uuid GENERATED ALWAYS AS (
+CASE
+    WHEN (status = ANY (ARRAY['pending_authorization'::text, 'active'::text])) THEN destination_location_id
+    ELSE NULL::uuid
+END) STORED,
+    CONSTRAINT checkouts_edge_check CHECK (
+CASE
+    WHEN (came_from IS NULL) THEN (status = ANY (ARRAY['pending_authorization'::text, 'active'::text]))
+    WHEN (came_from = 'pending_authorization'::text) THEN (status = ANY (ARRAY['active'::text, 'rejected'::text, 'cancelled'::text]))
+    WHEN (came_from = 'active'::text) THEN (status = ANY (ARRAY['active'::text, 'returned'::text]))
+    ELSE false
+END),
+    CONSTRAINT checkouts_notes_check CHECK ((char_length(notes) <= 8000)),
+    CONSTRAINT checkouts_project_id_check CHECK (((char_length(project_id) >= 1) AND (char_length(project_id) <= 255))),
+    CONSTRAINT checkouts_quantity_check CHECK ((quantity > 0)),
+    CONSTRAINT checkouts_steps_check CHECK (((num_nulls(authorized_by, authorized_at) <> 1) AND (num_nulls(rejected_by, rejected_at) <> 1) AND (num_nulls(cancelled_by, cancelled_at) <> 1) AND (num_nulls(returned_by, returned_at) <> 1) AND ((authorized_at IS NOT NULL) = (status = ANY (ARRAY['active'::text, 'returned'::text]))) AND ((rejected_at IS NOT NULL) = (status = 'rejected'::text)) AND ((cancelled_at IS NOT NULL) = (status = 'cancelled'::text)) AND ((returned_at IS NOT NULL) = (status = 'returned'::text)) AND
+CASE status
+    WHEN 'returned'::text THEN (returned_quantity = quantity)
+    WHEN 'active'::text THEN ((returned_quantity >= 0) AND (returned_quantity <= (quantity - 1)))
+    ELSE (returned_quantity = 0)
+END AND ((NOT (came_from IS DISTINCT FROM 'active'::text)) = (returned_quantity > 0))))
+);
+
 CREATE TABLE public.deliveries (
     webhook_id uuid NOT NULL,
     "position" bigint NOT NULL,
@@ -515,12 +583,72 @@ CREATE TABLE public.set_aside (
     set_aside_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+CREATE TABLE public.stock_moves (
+    seq bigint NOT NULL,
+    item_id uuid NOT NULL,
+    delta integer NOT NULL,
+    reason text NOT NULL,
+    reference_id uuid,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT stock_moves_check CHECK (((delta <> 0) OR (reason = ANY (ARRAY['created'::text, 'deleted'::text])))),
+    CONSTRAINT stock_moves_check1 CHECK (((reference_id IS NOT NULL) = (reason = ANY (ARRAY['transfer'::text, 'checkout'::text, 'checkin'::text])))),
+    CONSTRAINT stock_moves_reason_check CHECK ((reason = ANY (ARRAY['created'::text, 'counted'::text, 'transfer'::text, 'checkout'::text, 'checkin'::text, 'deleted'::text])))
+);
+
+ALTER TABLE public.stock_moves ALTER COLUMN seq ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.stock_moves_seq_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE public.subscriptions (
     event_type text NOT NULL,
     kind text NOT NULL,
     key uuid NOT NULL,
     webhook_id uuid NOT NULL,
     CONSTRAINT subscriptions_kind_check CHECK ((kind = ANY (ARRAY['any'::text, 'location'::text, 'category'::text])))
+);
+
+CREATE TABLE public.transfers (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    item_id uuid NOT NULL,
+    from_location_id uuid NOT NULL,
+    to_location_id uuid NOT NULL,
+    quantity integer NOT NULL,
+    reason text,
+    status text DEFAULT 'pending'::text NOT NULL,
+    came_from text,
+    requested_by uuid NOT NULL,
+    approved_by uuid,
+    approved_at timestamp with time zone,
+    rejected_by uuid,
+    rejected_at timestamp with time zone,
+    rejection_reason text,
+    dispatched_by uuid,
+    dispatched_at timestamp with time zone,
+    completed_by uuid,
+    completed_at timestamp with time zone,
+    cancelled_by uuid,
+    cancelled_at timestamp with time zone,
+    to_item_id uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT transfers_check CHECK ((to_location_id <> from_location_id)),
+    CONSTRAINT transfers_edge_check CHECK (
+CASE
+    WHEN (came_from IS NULL) THEN (status = 'pending'::text)
+    WHEN (came_from = 'pending'::text) THEN (status = ANY (ARRAY['approved'::text, 'rejected'::text, 'cancelled'::text]))
+    WHEN (came_from = 'approved'::text) THEN (status = ANY (ARRAY['in_transit'::text, 'completed'::text, 'cancelled'::text]))
+    WHEN (came_from = 'in_transit'::text) THEN (status = ANY (ARRAY['completed'::text, 'cancelled'::text]))
+    ELSE false
+END),
+    CONSTRAINT transfers_quantity_check CHECK ((quantity > 0)),
+    CONSTRAINT transfers_reason_check CHECK ((char_length(reason) <= 8000)),
+    CONSTRAINT transfers_rejection_reason_check CHECK ((char_length(rejection_reason) <= 8000)),
+    CONSTRAINT transfers_steps_check CHECK (((num_nulls(approved_by, approved_at) <> 1) AND (num_nulls(rejected_by, rejected_at) <> 1) AND (num_nulls(dispatched_by, dispatched_at) <> 1) AND (num_nulls(completed_by, completed_at) <> 1) AND (num_nulls(cancelled_by, cancelled_at) <> 1) AND ((approved_at IS NOT NULL) = ((status = ANY (ARRAY['approved'::text, 'in_transit'::text, 'completed'::text])) OR ((status = 'cancelled'::text) AND (came_from <> 'pending'::text)))) AND ((dispatched_at IS NOT NULL) = ((status = 'in_transit'::text) OR (NOT (came_from IS DISTINCT FROM 'in_transit'::text)))) AND ((rejected_at IS NOT NULL) = (status = 'rejected'::text)) AND ((completed_at IS NOT NULL) = (status = 'completed'::text)) AND ((cancelled_at IS NOT NULL) = (status = 'cancelled'::text)) AND ((to_item_id IS NOT NULL) = (status = 'completed'::text)) AND ((rejection_reason IS NULL) OR (status = 'rejected'::text))))
 );
 
 CREATE TABLE public.users (
@@ -556,6 +684,12 @@ ALTER TABLE ONLY public.audit
 
 ALTER TABLE ONLY public.categories
     ADD CONSTRAINT categories_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.checkout_returns
+    ADD CONSTRAINT checkout_returns_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.checkouts
+    ADD CONSTRAINT checkouts_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.deliveries
     ADD CONSTRAINT deliveries_pkey PRIMARY KEY (webhook_id, "position");
@@ -602,8 +736,14 @@ ALTER TABLE ONLY public.sessions
 ALTER TABLE ONLY public.set_aside
     ADD CONSTRAINT set_aside_pkey PRIMARY KEY (seq);
 
+ALTER TABLE ONLY public.stock_moves
+    ADD CONSTRAINT stock_moves_pkey PRIMARY KEY (seq);
+
 ALTER TABLE ONLY public.subscriptions
     ADD CONSTRAINT subscriptions_pkey PRIMARY KEY (event_type, kind, key, webhook_id);
+
+ALTER TABLE ONLY public.transfers
+    ADD CONSTRAINT transfers_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.users
     ADD CONSTRAINT users_pkey PRIMARY KEY (id);
@@ -627,6 +767,22 @@ CREATE INDEX audit_at ON public.audit USING btree (at);
 CREATE INDEX audit_entity ON public.audit USING btree (entity, entity_id, at);
 
 CREATE UNIQUE INDEX categories_name_key ON public.categories USING btree (parent_id, lower(name)) NULLS NOT DISTINCT;
+
+CREATE INDEX checkout_returns_checkout_id ON public.checkout_returns USING btree (checkout_id, returned_at);
+
+CREATE INDEX checkouts_due ON public.checkouts USING btree (expected_return_date, id) WHERE ((status = 'active'::text) AND (expected_return_date IS NOT NULL));
+
+CREATE INDEX checkouts_item_id ON public.checkouts USING btree (item_id, id);
+
+CREATE INDEX checkouts_open_destination_id ON public.checkouts USING btree (open_destination_id) WHERE (open_destination_id IS NOT NULL);
+
+CREATE INDEX checkouts_open_item_id ON public.checkouts USING btree (open_item_id) WHERE (open_item_id IS NOT NULL);
+
+CREATE INDEX checkouts_open_user_id ON public.checkouts USING btree (open_user_id) WHERE (open_user_id IS NOT NULL);
+
+CREATE INDEX checkouts_status ON public.checkouts USING btree (status, id);
+
+CREATE INDEX checkouts_user_id ON public.checkouts USING btree (user_id, id);
 
 CREATE INDEX deliveries_lane ON public.deliveries USING btree (webhook_id, next_attempt_at);
 
@@ -656,7 +812,21 @@ CREATE INDEX sessions_user_id ON public.sessions USING btree (user_id, created_a
 
 CREATE INDEX set_aside_id ON public.set_aside USING btree (id);
 
+CREATE INDEX stock_moves_item_id ON public.stock_moves USING btree (item_id, seq);
+
+CREATE INDEX stock_moves_reference_id ON public.stock_moves USING btree (reference_id) WHERE (reference_id IS NOT NULL);
+
 CREATE INDEX subscriptions_webhook_id ON public.subscriptions USING btree (webhook_id);
+
+CREATE INDEX transfers_from_location_id ON public.transfers USING btree (from_location_id, id);
+
+CREATE INDEX transfers_item_id ON public.transfers USING btree (item_id, id);
+
+CREATE INDEX transfers_requested_by ON public.transfers USING btree (requested_by, id);
+
+CREATE INDEX transfers_status ON public.transfers USING btree (status, id);
+
+CREATE INDEX transfers_to_location_id ON public.transfers USING btree (to_location_id, id);
 
 CREATE UNIQUE INDEX users_email_key ON public.users USING btree (lower(email));
 
@@ -676,6 +846,18 @@ CREATE TRIGGER webhooks_derive_subscriptions AFTER INSERT OR UPDATE OF events, f
 
 ALTER TABLE ONLY public.categories
     ADD CONSTRAINT categories_parent_id_fkey FOREIGN KEY (parent_id) REFERENCES public.categories(id) ON DELETE RESTRICT;
+
+ALTER TABLE ONLY public.checkout_returns
+    ADD CONSTRAINT checkout_returns_checkout_id_fkey FOREIGN KEY (checkout_id) REFERENCES public.checkouts(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.checkouts
+    ADD CONSTRAINT checkouts_open_destination_id_fkey FOREIGN KEY (open_destination_id) REFERENCES public.locations(id);
+
+ALTER TABLE ONLY public.checkouts
+    ADD CONSTRAINT checkouts_open_item_id_fkey FOREIGN KEY (open_item_id) REFERENCES public.items(id);
+
+ALTER TABLE ONLY public.checkouts
+    ADD CONSTRAINT checkouts_open_user_id_fkey FOREIGN KEY (open_user_id) REFERENCES public.users(id);
 
 ALTER TABLE ONLY public.delivery_counts
     ADD CONSTRAINT delivery_counts_webhook_id_fkey FOREIGN KEY (webhook_id) REFERENCES public.webhooks(id) ON DELETE CASCADE;

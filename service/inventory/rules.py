@@ -122,9 +122,13 @@ def check_foremen(user_ids: Collection[UUID], roles: Mapping[UUID, str]) -> None
         )
 
 
-def check_location_unused(*, has_items: bool) -> None:
+def check_location_unused(*, has_items: bool, has_transfers: bool, has_checkouts: bool) -> None:
     if has_items:
         raise Conflict("the location still has items, so it cannot be deleted")
+    if has_transfers:
+        raise Conflict("units are still being transferred from or to the location, so it cannot be deleted")
+    if has_checkouts:
+        raise Conflict("an open checkout has the location as its destination, so it cannot be deleted")
 
 
 def check_category_unused(*, by_items: bool, by_categories: bool) -> None:

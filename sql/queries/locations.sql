@@ -41,6 +41,14 @@ update locations set updated_at = clock_timestamp() where id = :id;
 -- name: has_items
 select exists (select from items where location_id = :id);
 
+-- name: has_open_transfers
+select exists (select from transfers
+                where status in ('pending', 'approved', 'in_transit')
+                  and (from_location_id = :id or to_location_id = :id));
+
+-- name: has_open_checkouts
+select exists (select from checkouts where open_destination_id = :id);
+
 -- name: delete
 delete from locations where id = :id;
 

@@ -199,10 +199,14 @@ def test_a_category_cannot_be_below_itself() -> None:
 
 
 def test_what_is_used_cannot_be_deleted() -> None:
-    rules.check_location_unused(has_items=False)
+    rules.check_location_unused(has_items=False, has_transfers=False, has_checkouts=False)
     rules.check_category_unused(by_items=False, by_categories=False)
     with pytest.raises(Conflict):
-        rules.check_location_unused(has_items=True)
+        rules.check_location_unused(has_items=True, has_transfers=False, has_checkouts=False)
+    with pytest.raises(Conflict):
+        rules.check_location_unused(has_items=False, has_transfers=True, has_checkouts=False)
+    with pytest.raises(Conflict):
+        rules.check_location_unused(has_items=False, has_transfers=False, has_checkouts=True)
     with pytest.raises(Conflict):
         rules.check_category_unused(by_items=True, by_categories=False)
     with pytest.raises(Conflict):

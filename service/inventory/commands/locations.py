@@ -58,8 +58,12 @@ async def edit(pool: Pool, origin: Origin, location_id: UUID, values: Mapping[st
 async def delete(pool: Pool, origin: Origin, location_id: UUID) -> None:
     async with mutation(pool, origin, "delete") as change:
         location = await _lock(change, location_id)
-        # No item can come in meanwhile: its foreign key needs the row that is locked here.
-        rules.check_location_unused(has_items=await _SQL.has_items.fetchval(change.connection, id=location_id))
+        # Neither can an item come in meanwhile, nor a transfer or a checkout be requested: they need the row that is locked here.
+        rules.check_location_unused(
+            has_items=await _SQL.has_items.fetchval(change.connection, id=location_id),
+            has_transfers=await _SQL.has_open_transfers.fetchval(change.connection, id=location_id),
+            has_checkouts=await _SQL.has_open_checkouts.fetchval(change.connection, id=location_id),
+        )
         await _SQL.delete.execute(change.connection, id=location_id)
         change.emit(LocationDeleted(locationId=location_id, name=location.name))
         change.audit(ENTITY, location_id, location_view(location), None)

@@ -1,0 +1,197 @@
+"""Taking units of an item out and bringing them back. Each function is one transaction.
+
+Locks are taken in this order: the location at which units arrive, the items in the order of their ids, the checkout.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from service import arrivals, stock
+from service.api.call import Principal
+from service.checkouts import rules
+from service.checkouts.models import Checkin
+from service.checkouts.rows import checkout_from_row
+from service.checkouts.rules import ACTIVE, Checkout, checkout_view
+from service.events import CheckoutCancelled, CheckoutRejected, ItemCheckin, ItemCheckout
+from service.mutation import Mutation, Origin, mutation
+from service.platform.db import Pool
+from service.platform.errors import BadRequest, NotFound
+from service.platform.ids import new_id
+from service.platform.queries import load
+from service.stock import Item
+
+_SQL = load("checkouts")
+ENTITY = "checkout"
+Check = Callable[[Checkout], None]
+
+
+async def check_out(pool: Pool, origin: Origin, user: Principal, values: Mapping[str, Any]) -> Checkout:
+    """`values` are all the fields of a request. An admin's is active at once; any other waits for authorisation."""
+    checkout_id, status = new_id(), rules.first_status(user.role)
+    async with mutation(pool, origin, "checkout") as change:
+        try:
+            item = await stock.lock(change, values["item_id"])
+        except NotFound:
+            raise BadRequest.at("/item_id", f"no item has the id {values['item_id']}") from None
+        rules.check_lendable(item, values["quantity"])
+        authorized_by = user.user_id if status == ACTIVE else None
+        try:
+            await _SQL.insert.execute(
+                change.connection,
+                id=checkout_id,
+                user_id=user.user_id,
+                status=status,
+                authorized_by=authorized_by,
+                **values,
+            )
+        except asyncpg.ForeignKeyViolationError:
+            # The item is locked, so it is there.
+            place = values["destination_location_id"]
+            raise BadRequest.at("/destination_location_id", f"no location has the id {place}") from None
+        created = await _get(change, checkout_id)
+        change.audit(ENTITY, checkout_id, None, checkout_view(created))
+        _tell(change, ItemCheckout, item, created)
+        if created.status == ACTIVE:
+            await _lend(change, item, created)
+    return created
+
+
+async def authorize(pool: Pool, origin: Origin, user: Principal, checkout_id: UUID) -> Checkout:
+    async with mutation(pool, origin, "authorize") as change:
+        item, before = await _lock(change, checkout_id, rules.check_waits)
+        await _SQL.authorize.execute(change.connection, id=checkout_id, by=user.user_id)
+        after = await _changed(change, before)
+        _tell(change, ItemCheckout, item, after)
+        await _lend(change, item, after)
+    return after
+
+
+async def reject(pool: Pool, origin: Origin, user: Principal, checkout_id: UUID) -> Checkout:
+    async with mutation(pool, origin, "reject") as change:
+        item, before = await _lock(change, checkout_id, rules.check_waits)
+        await _SQL.reject.execute(change.connection, id=checkout_id, by=user.user_id)
+        after = await _changed(change, before)
+        _tell(change, CheckoutRejected, item, after)
+    return after
+
+
+async def cancel(pool: Pool, origin: Origin, user: Principal, checkout_id: UUID) -> Checkout:
+    def check(checkout: Checkout) -> None:
+        rules.check_may_cancel(user.role, user.user_id, checkout)
+        rules.check_waits(checkout)
+
+    async with mutation(pool, origin, "cancel") as change:
+        item, before = await _lock(change, checkout_id, check)
+        await _SQL.cancel.execute(change.connection, id=checkout_id, by=user.user_id)
+        after = await _changed(change, before)
+        _tell(change, CheckoutCancelled, item, after)
+    return after
+
+
+async def check_in(pool: Pool, origin: Origin, user: Principal, checkout_id: UUID, back: Checkin) -> Checkout:
+    def check(checkout: Checkout) -> None:
+        rules.check_may_return(user.role, user.user_id, checkout)
+        rules.check_active(checkout)
+
+    async with mutation(pool, origin, "checkin") as change:
+        item, there, before = await _lock_for_return(change, checkout_id, check, back.location_id)
+        units = rules.units_back(before, back.quantity)
+        place = back.location_id or item.location_id
+        change.emit(
+            ItemCheckin(
+                checkoutId=checkout_id,
+                itemId=item.id,
+                quantity=units,
+                userId=before.user_id,
+                returnedBy=user.user_id,
+                returnLocation=place,
+            ),
+            location_ids=_places(item.location_id, before.destination_location_id, place),
+        )
+        kept = await _take_back(change, item, there, units, back.location_id, checkout_id)
+        await _SQL.check_in.execute(
+            change.connection,
+            id=checkout_id,
+            quantity=units,
+            by=user.user_id,
+            item_id=kept.id,
+            location_id=place,
+            notes=back.notes,
+        )
+        return await _changed(change, before)
+
+
+async def _lock(change: Mutation, checkout_id: UUID, check: Check) -> tuple[Item, Checkout]:
+    """The item and the checkout, which nobody else can change before this mutation ends. Raises what `check` raises."""
+    item, _, checkout = await _lock_for_return(change, checkout_id, check, None)
+    return item, checkout
+
+
+async def _lock_for_return(
+    change: Mutation, checkout_id: UUID, check: Check, location_id: UUID | None
+) -> tuple[Item, Item | None, Checkout]:
+    """Also the item at the location that units of the item belong into, if there is one."""
+    # Checked before, too: the item of one that has ended may be gone.
+    seen = await _get(change, checkout_id)
+    check(seen)
+    if location_id is None:
+        item, there = await stock.lock(change, seen.item_id), None
+    else:
+        item, there = await arrivals.lock(change, seen.item_id, location_id)
+    await _SQL.lock.execute(change.connection, id=checkout_id)
+    checkout = await _get(change, checkout_id)
+    check(checkout)
+    return item, there, checkout
+
+
+async def _take_back(
+    change: Mutation, item: Item, there: Item | None, units: int, location_id: UUID | None, checkout_id: UUID
+) -> Item:
+    """The item that the units are in now."""
+    if rules.comes_back_itself(item, location_id):
+        after = rules.given_back(item, units, location_id)
+        return await stock.save(change, item, after, reason="checkin", reference_id=checkout_id)
+    assert location_id is not None, "units without a place come back to their item"
+    arrived = arrivals.joined(item, there, location_id, units)
+    return await arrivals.store(change, there, arrived, reason="checkin", reference_id=checkout_id)
+
+
+async def _get(change: Mutation, checkout_id: UUID) -> Checkout:
+    row = await _SQL.get.fetchrow(change.connection, id=checkout_id)
+    if row is None:
+        raise NotFound("no checkout has this id")
+    return checkout_from_row(row)
+
+
+async def _changed(change: Mutation, before: Checkout) -> Checkout:
+    """The checkout as it is now; what became of it is recorded."""
+    after = await _get(change, before.id)
+    change.audit(ENTITY, after.id, checkout_view(before), checkout_view(after))
+    return after
+
+
+async def _lend(change: Mutation, item: Item, checkout: Checkout) -> None:
+    await stock.save(change, item, rules.lent(item, checkout.quantity), reason="checkout", reference_id=checkout.id)
+
+
+def _tell(change: Mutation, event: type[ItemCheckout], item: Item, checkout: Checkout) -> None:
+    change.emit(
+        event(
+            checkoutId=checkout.id,
+            itemId=checkout.item_id,
+            quantity=checkout.quantity,
+            userId=checkout.user_id,
+            status=checkout.status,
+            destinationLocation=checkout.destination_location_id,
+            projectId=checkout.project_id,
+        ),
+        location_ids=_places(item.location_id, checkout.destination_location_id),
+    )
+
+
+def _places(*location_ids: UUID | None) -> list[UUID]:
+    """What a checkout's event concerns: its data does not say where the item is."""
+    return [location_id for location_id in location_ids if location_id is not None]

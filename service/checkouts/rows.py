@@ -1,0 +1,13 @@
+"""Rows of the database as what the rules work on."""
+
+from dataclasses import fields
+
+import asyncpg
+import orjson
+
+from service.checkouts.rules import Checkout
+
+
+def checkout_from_row(row: asyncpg.Record) -> Checkout:
+    values = {field.name: row[field.name] for field in fields(Checkout)}
+    return Checkout(**{**values, "returns": orjson.loads(values["returns"])})

@@ -1,0 +1,200 @@
+"""What a checkout may become, for whom, and what it does to its item: state and command in, new state or a refusal out."""
+
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from typing_extensions import TypedDict
+
+from service.arrivals import MAX_QUANTITY
+from service.platform.clock import iso, iso_or_none
+from service.platform.errors import Conflict, Forbidden, Unprocessable
+from service.stock import Item
+
+ADMIN, SUPERVISOR, FOREMAN = "admin", "supervisor", "foreman"
+PENDING, ACTIVE = "pending_authorization", "active"
+_NOT_LENT = frozenset({"maintenance", "retired", "lost"})
+
+
+class ReturnView(TypedDict):
+    """A part that came back; `item_id` is the item that the units went into."""
+
+    quantity: int
+    returned_by: str
+    item_id: str
+    location_id: str | None
+    notes: str | None
+    returned_at: str
+
+
+class CheckoutView(TypedDict):
+    """A checkout as the API shows it. `overdue`: it is active, and the day on which it should be back (in UTC) is over."""
+
+    id: str
+    item_id: str
+    user_id: str
+    quantity: int
+    returned_quantity: int
+    status: str
+    overdue: bool
+    expected_return_date: str | None
+    destination_location_id: str | None
+    project_id: str | None
+    notes: str | None
+    authorized_by: str | None
+    authorized_at: str | None
+    rejected_by: str | None
+    rejected_at: str | None
+    cancelled_by: str | None
+    cancelled_at: str | None
+    returned_by: str | None
+    returned_at: str | None
+    returns: list[ReturnView]
+    created_at: str
+    updated_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """`foremen` are those of the location where its item is, and of its destination."""
+
+    id: UUID
+    item_id: UUID
+    user_id: UUID
+    quantity: int
+    returned_quantity: int
+    status: str
+    overdue: bool
+    expected_return_date: date | None
+    destination_location_id: UUID | None
+    project_id: str | None
+    notes: str | None
+    authorized_by: UUID | None
+    authorized_at: datetime | None
+    rejected_by: UUID | None
+    rejected_at: datetime | None
+    cancelled_by: UUID | None
+    cancelled_at: datetime | None
+    returned_by: UUID | None
+    returned_at: datetime | None
+    returns: list[ReturnView]
+    foremen: list[UUID]
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def out(self) -> int:
+        """How many units are still out, of an active one."""
+        return self.quantity - self.returned_quantity
+
+
+def checkout_view(checkout: Checkout) -> CheckoutView:
+    return {
+        "id": str(checkout.id),
+        "item_id": str(checkout.item_id),
+        "user_id": str(checkout.user_id),
+        "quantity": checkout.quantity,
+        "returned_quantity": checkout.returned_quantity,
+        "status": checkout.status,
+        "overdue": checkout.overdue,
+        "expected_return_date": checkout.expected_return_date.isoformat() if checkout.expected_return_date else None,
+        "destination_location_id": _text(checkout.destination_location_id),
+        "project_id": checkout.project_id,
+        "notes": checkout.notes,
+        "authorized_by": _text(checkout.authorized_by),
+        "authorized_at": iso_or_none(checkout.authorized_at),
+        "rejected_by": _text(checkout.rejected_by),
+        "rejected_at": iso_or_none(checkout.rejected_at),
+        "cancelled_by": _text(checkout.cancelled_by),
+        "cancelled_at": iso_or_none(checkout.cancelled_at),
+        "returned_by": _text(checkout.returned_by),
+        "returned_at": iso_or_none(checkout.returned_at),
+        "returns": checkout.returns,
+        "created_at": iso(checkout.created_at),
+        "updated_at": iso(checkout.updated_at),
+    }
+
+
+def first_status(role: str) -> str:
+    """An admin authorises with the request itself; everybody else waits for one."""
+    return ACTIVE if role == ADMIN else PENDING
+
+
+def check_waits(checkout: Checkout) -> None:
+    """Raises Conflict unless the checkout can still be authorised, rejected or cancelled."""
+    if checkout.status != PENDING:
+        raise Conflict(f"the checkout does not wait for authorisation: it is {checkout.status}")
+
+
+def check_active(checkout: Checkout) -> None:
+    """Raises Conflict unless units can come back."""
+    if checkout.status != ACTIVE:
+        raise Conflict(f"nothing of the checkout is out: it is {checkout.status}")
+
+
+def check_lendable(item: Item, quantity: int) -> None:
+    """Raises Unprocessable unless so many units of the item can be taken out now."""
+    if item.status in _NOT_LENT:
+        raise Unprocessable.at("/item_id", f"{item.name} is {item.status}, so it cannot be checked out")
+    free = item.quantity - item.reserved_quantity
+    if free < quantity:
+        reserved = f" ({item.reserved_quantity} more are reserved)" if item.reserved_quantity else ""
+        raise Unprocessable.at("/quantity", f"{item.name} has {free} left{reserved}, which is fewer than {quantity}")
+
+
+def lent(item: Item, quantity: int) -> Item:
+    """The item without the units that are taken out. Raises Unprocessable."""
+    check_lendable(item, quantity)
+    left = item.quantity - quantity
+    status = "checked_out" if left == 0 and item.status == "available" else item.status
+    return replace(item, quantity=left, status=status)
+
+
+def units_back(checkout: Checkout, asked: int | None) -> int:
+    """How many of an active checkout come back: all that are still out, unless fewer are named. Raises Unprocessable."""
+    if asked is not None and asked > checkout.out:
+        raise Unprocessable.at("/quantity", f"{checkout.out} units are still out, which is fewer than {asked}")
+    return checkout.out if asked is None else asked
+
+
+def comes_back_itself(item: Item, location_id: UUID | None) -> bool:
+    """Whether units that come back to this location go into the item itself, and not into another one there.
+
+    A serial number names one unit, so an item that has one is wherever its unit is."""
+    return location_id is None or location_id == item.location_id or item.serial_number is not None
+
+
+def given_back(item: Item, quantity: int, location_id: UUID | None) -> Item:
+    """The item with units that came back. Raises Unprocessable for more than an item can have."""
+    if item.quantity + quantity > MAX_QUANTITY:
+        raise Unprocessable.at("/quantity", f"{item.name} has {item.quantity}, and can have {MAX_QUANTITY} at most")
+    status = "available" if item.status == "checked_out" else item.status
+    return replace(item, quantity=item.quantity + quantity, status=status, location_id=location_id or item.location_id)
+
+
+def check_readable(role: str, user_id: UUID, checkout: Checkout) -> None:
+    everything = role in (ADMIN, SUPERVISOR)
+    if not (everything or checkout.user_id == user_id or (role == FOREMAN and user_id in checkout.foremen)):
+        raise Forbidden("one reads one's own checkouts, and a foreman those of assigned locations")
+
+
+def check_may_cancel(role: str, user_id: UUID, checkout: Checkout) -> None:
+    if role != ADMIN and checkout.user_id != user_id:
+        raise Forbidden("only an admin cancels the checkout of somebody else")
+
+
+def check_may_return(role: str, user_id: UUID, checkout: Checkout) -> None:
+    match role:
+        case "foreman":
+            allowed = user_id in checkout.foremen
+        case "worker":
+            allowed = checkout.user_id == user_id
+        case _:
+            allowed = role in (ADMIN, SUPERVISOR)
+    if not allowed:
+        raise Forbidden("a worker returns their own checkouts, and a foreman those of assigned locations")
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,33 @@
+"""What the routes of transfers take. Older clients say itemId, fromLocation and toLocation."""
+
+from typing import Annotated, Literal
+
+from pydantic import AliasChoices, Field
+
+from service.api.fields import MAX_INTEGER, Body, Description, Id
+from service.api.paging import Page
+
+Status = Literal["pending", "approved", "rejected", "in_transit", "completed", "cancelled"]
+Units = Annotated[int, Field(strict=True, ge=1, le=MAX_INTEGER)]
+
+
+class TransferRequest(Body):
+    item_id: Id = Field(validation_alias=AliasChoices("item_id", "itemId"))
+    from_location_id: Id = Field(
+        validation_alias=AliasChoices("from_location_id", "fromLocation", "fromLocationId"),
+    )
+    to_location_id: Id = Field(validation_alias=AliasChoices("to_location_id", "toLocation", "toLocationId"))
+    quantity: Units
+    reason: Description | None = None
+
+
+class TransferRejection(Body):
+    reason: Description | None = None
+
+
+class TransferQuery(Page):
+    """`location_id`: from there or to there."""
+
+    status: Status | None = None
+    item_id: Id | None = None
+    location_id: Id | None = None

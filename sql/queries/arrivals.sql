@@ -1,0 +1,17 @@
+-- name: lock_place
+-- One arrival at a location at a time: of two of the same kind the second must find the item that the first made.
+select from locations where id = :location_id for no key update;
+
+-- name: match
+-- The item at a location that units of another item belong into: the one of the same sku, else of the same name where the skus
+-- do not say otherwise. A serial number names one unit, so nothing joins an item that has one for its name alone.
+select there.id
+  from items as moved
+  join items as there
+    on there.location_id = :location_id and there.id <> moved.id
+   and (there.sku = moved.sku
+        or (there.name = moved.name and (there.sku is null or moved.sku is null)
+            and there.serial_number is null and there.status not in ('retired', 'lost')))
+ where moved.id = :item_id
+ order by there.sku is not distinct from moved.sku desc, there.id
+ limit 1;

@@ -1,0 +1,73 @@
+-- name: count_visible
+-- :own_id sees what they requested, :foreman_id also what goes from or to a location assigned to them. Both null: everything.
+select count(*)
+  from transfers
+ where (:status::text is null or status = :status)
+   and (:item_id::uuid is null or item_id = :item_id)
+   and (:location_id::uuid is null or :location_id in (from_location_id, to_location_id))
+   and (:own_id::uuid is null or requested_by = :own_id
+        or exists (select from location_foremen as assigned
+                    where assigned.user_id = :foreman_id::uuid
+                      and assigned.location_id in (from_location_id, to_location_id)));
+
+-- name: list_visible
+-- By id, so that a transfer that is requested meanwhile comes last and moves no page.
+select id, item_id, from_location_id, to_location_id, quantity, reason, status, requested_by, approved_by, approved_at,
+       rejected_by, rejected_at, rejection_reason, dispatched_by, dispatched_at, completed_by, completed_at, cancelled_by,
+       cancelled_at, to_item_id, created_at, updated_at
+  from transfers
+ where (:status::text is null or status = :status)
+   and (:item_id::uuid is null or item_id = :item_id)
+   and (:location_id::uuid is null or :location_id in (from_location_id, to_location_id))
+   and (:own_id::uuid is null or requested_by = :own_id
+        or exists (select from location_foremen as assigned
+                    where assigned.user_id = :foreman_id::uuid
+                      and assigned.location_id in (from_location_id, to_location_id)))
+ order by id
+offset :skip limit :limit;
+
+-- name: get
+select id, item_id, from_location_id, to_location_id, quantity, reason, status, requested_by, approved_by, approved_at,
+       rejected_by, rejected_at, rejection_reason, dispatched_by, dispatched_at, completed_by, completed_at, cancelled_by,
+       cancelled_at, to_item_id, created_at, updated_at,
+       exists (select from location_foremen as assigned
+                where assigned.user_id = :user_id and assigned.location_id in (from_location_id, to_location_id)) as assigned
+  from transfers
+ where id = :id;
+
+-- name: lock
+select id, item_id, from_location_id, to_location_id, quantity, reason, status, requested_by, approved_by, approved_at,
+       rejected_by, rejected_at, rejection_reason, dispatched_by, dispatched_at, completed_by, completed_at, cancelled_by,
+       cancelled_at, to_item_id, created_at, updated_at
+  from transfers
+ where id = :id
+   for update;
+
+-- name: insert
+insert into transfers (id, item_id, from_location_id, to_location_id, quantity, reason, requested_by)
+values (:id, :item_id, :from_location_id, :to_location_id, :quantity, :reason, :requested_by)
+returning id, item_id, from_location_id, to_location_id, quantity, reason, status, requested_by, approved_by, approved_at,
+          rejected_by, rejected_at, rejection_reason, dispatched_by, dispatched_at, completed_by, completed_at, cancelled_by,
+          cancelled_at, to_item_id, created_at, updated_at;
+
+-- name: step
+-- The state that is left behind is noted, so that the table itself refuses an edge that the state machine does not have.
+update transfers
+   set came_from = status, status = :status,
+       approved_by = :approved_by, approved_at = :approved_at,
+       rejected_by = :rejected_by, rejected_at = :rejected_at, rejection_reason = :rejection_reason,
+       dispatched_by = :dispatched_by, dispatched_at = :dispatched_at,
+       completed_by = :completed_by, completed_at = :completed_at, to_item_id = :to_item_id,
+       cancelled_by = :cancelled_by, cancelled_at = :cancelled_at,
+       updated_at = clock_timestamp()
+ where id = :id
+returning id, item_id, from_location_id, to_location_id, quantity, reason, status, requested_by, approved_by, approved_at,
+          rejected_by, rejected_at, rejection_reason, dispatched_by, dispatched_at, completed_by, completed_at, cancelled_by,
+          cancelled_at, to_item_id, created_at, updated_at;
+
+-- name: keep_locations
+-- Which of the two exist. Locked, so that neither is deleted before a transfer between them has been stored.
+select id from locations where id = any (:ids::uuid[]) order by id for key share;
+
+-- name: is_foreman
+select exists (select from location_foremen where location_id = :location_id and user_id = :user_id);
