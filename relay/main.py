@@ -44,7 +44,7 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
         per_webhook=settings.relay_concurrency_per_webhook,
         poll_seconds=settings.relay_poll_interval / 1000,
     )
-    retention = Retention(pool, settings.webhook_event_ttl)
+    retention = Retention(pool, settings)
 
     def given_work(webhook_ids: list[UUID]) -> None:
         dispatcher.hint(webhook_ids, tests=True)

@@ -39,6 +39,8 @@ class Lease:
     lost_by: UUID | None
     data: str | None
     occurred_at: datetime | None
+    # Whether the webhook's owner may still read what the event is about.
+    readable: bool
 
 
 @dataclass(frozen=True, slots=True)

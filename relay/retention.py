@@ -9,9 +9,11 @@ import asyncpg
 from service.platform.db import AWAY, CONTENDED, Pool
 from service.platform.logs import get_logger
 from service.platform.queries import load
+from service.platform.settings import Settings
 
 _log = get_logger(__name__)
 _SQL = load("record")
+_FORGET = load("retention")
 
 DAYS_AHEAD = 7
 EVERY_SECONDS = 3600.0
@@ -20,9 +22,14 @@ LOCK_TRIES = 50
 
 
 class Retention:
-    def __init__(self, pool: Pool, ttl_seconds: int) -> None:
+    def __init__(self, pool: Pool, settings: Settings) -> None:
         self._pool = pool
-        self._ttl = ttl_seconds
+        self._ttl = settings.webhook_event_ttl
+        self._kept = (
+            (_FORGET.forget_sessions, settings.jossiedb_session_ttl),
+            (_FORGET.forget_login_failures, settings.jossiedb_throttle_ttl),
+            (_FORGET.forget_audit, settings.jossiedb_audit_ttl),
+        )
         self._discard = asyncio.Event()
 
     def discard_now(self) -> None:
@@ -58,6 +65,9 @@ class Retention:
             pass
         await _SQL.forget_tests.execute(self._pool)
         await _patiently(self._drop_partitions)
+        for statement, ttl in self._kept:
+            while await statement.execute(self._pool, batch=BATCH, ttl=ttl, now=None) == f"DELETE {BATCH}":
+                pass
 
     async def discard(self) -> None:
         """In batches, so that no transaction is long."""

@@ -9,6 +9,8 @@ from structlog.contextvars import bound_contextvars
 from service.api.call import POOL, SETTINGS, VAULT
 from service.api.problems import Handler, problems_middleware
 from service.api.routes import PREFIX, REQUEST_ID, add_routes
+from service.audit.routes import ROUTES as AUDIT_ROUTES
+from service.auth.last_used import LAST_USED, LastUsed
 from service.auth.passwords import PASSWORDS, Passwords
 from service.auth.routes import ROUTES as AUTH_ROUTES
 from service.auth.tokens import TOKENS, Tokens, authenticate
@@ -21,7 +23,7 @@ from service.webhooks.routes import ROUTES as WEBHOOK_ROUTES
 
 MAX_BODY_BYTES = 256 * 1024
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:@/+=-]{1,128}")
-ROUTES = (*AUTH_ROUTES, *INVENTORY_ROUTES, *WEBHOOK_ROUTES)
+ROUTES = (*AUTH_ROUTES, *AUDIT_ROUTES, *INVENTORY_ROUTES, *WEBHOOK_ROUTES)
 
 
 @web.middleware
@@ -47,10 +49,12 @@ def make_app(settings: Settings, database_url: str) -> web.Application:
     app[VAULT] = settings.vault()
     app[TOKENS] = Tokens.of(settings)
     app[PASSWORDS] = Passwords()
+    app[LAST_USED] = LastUsed()
 
     async def pool(app: web.Application) -> AsyncIterator[None]:
         app[POOL] = await open_pool(database_url, application_name="jossiedb service", size=settings.jossiedb_pool_size)
         yield
+        await app[LAST_USED].written()
         await app[POOL].close()
 
     app.cleanup_ctx.append(pool)
