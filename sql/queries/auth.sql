@@ -90,3 +90,19 @@ update sessions
 
 -- name: password_hash
 select password_hash from users where id = :id;
+
+-- name: login_wait
+-- Seconds until the next login of this name from this address is heard; null: now.
+select ceil(extract(epoch from min(at) + make_interval(mins => :minutes) - now()))::int
+  from (select at
+          from login_failures
+         where identifier = lower(:identifier) and ip_address = :ip_address and at > now() - make_interval(mins => :minutes)
+         order by at desc
+         limit :most) as latest
+having count(*) >= :most;
+
+-- name: insert_login_failure
+insert into login_failures (identifier, ip_address) values (lower(:identifier), :ip_address);
+
+-- name: forget_login_failures
+delete from login_failures where identifier = lower(:identifier) and ip_address = :ip_address;
