@@ -569,7 +569,7 @@ CREATE INDEX items_location_id ON public.items USING btree (location_id);
 
 CREATE INDEX items_name ON public.items USING btree (name) WHERE (sku IS NULL);
 
-CREATE INDEX items_name_search ON public.items USING gin (lower(name) public.gin_trgm_ops);
+CREATE INDEX items_name_search ON public.items USING gin (lower(name) public.gin_trgm_ops) WITH (fastupdate=off);
 
 CREATE UNIQUE INDEX items_serial_number_key ON public.items USING btree (serial_number) WHERE (serial_number IS NOT NULL);
 
@@ -577,7 +577,7 @@ CREATE INDEX items_sku ON public.items USING btree (sku) WHERE (sku IS NOT NULL)
 
 CREATE UNIQUE INDEX items_sku_key ON public.items USING btree (location_id, sku) NULLS NOT DISTINCT WHERE (sku IS NOT NULL);
 
-CREATE INDEX items_sku_search ON public.items USING gin (lower(sku) public.gin_trgm_ops);
+CREATE INDEX items_sku_search ON public.items USING gin (lower(sku) public.gin_trgm_ops) WITH (fastupdate=off);
 
 CREATE INDEX location_foremen_user_id ON public.location_foremen USING btree (user_id);
 
