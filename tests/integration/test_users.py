@@ -1,7 +1,7 @@
 """Users, administered by admins over HTTP."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -218,7 +218,7 @@ async def test_the_last_active_admin_stays_one(admin: Caller, sign_up: SignUp, c
     assert (await admin.put(f"/users/{away.user_id}", {"role": "worker"})).status == 200
 
 
-Ask = Callable[[Caller, str], Awaitable[Answer]]
+Ask = Callable[[Caller, str], Coroutine[Any, Any, Answer]]
 WAYS: dict[str, Ask] = {
     "demoted": lambda caller, path: caller.put(path, {"role": "worker"}),
     "suspended": lambda caller, path: caller.put(path, {"status": "suspended"}),
