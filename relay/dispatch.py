@@ -216,6 +216,9 @@ class Dispatcher:
         if lease.data is None or lease.occurred_at is None:
             self._end(lease, "expired", "the event is no longer in the log")
             return
+        if not lease.readable:
+            self._end(lease, "cancelled", "its owner may no longer read it")
+            return
         if target is None or target.broken is not None:
             self._end(lease, "failed", "cannot sign: " + (target.broken or "" if target else "the webhook is gone"))
             return

@@ -7,7 +7,7 @@ from typing import Literal
 
 from service.platform.backoff import retry_delay_ms, scheduled_delay_ms
 
-Outcome = Literal["success", "retry", "failed", "expired"]
+Outcome = Literal["success", "retry", "failed", "expired", "cancelled"]
 
 # After this many leases that ended without a result the delivery itself is taken to be what kills relays.
 MAX_LOST_LEASES = 8

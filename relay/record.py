@@ -40,6 +40,8 @@ class Lease:
     data: str | None
     occurred_at: datetime | None
     traceparent: str | None
+    # Whether the webhook's owner may still read what the event is about.
+    readable: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ _log = get_logger(__name__)
 _SQL = load("record")
 _ANSWERS = load("idempotency")
 _REPLAY = load("replay")
+_FORGET = load("retention")
 
 DAYS_AHEAD = 7
 EVERY_SECONDS = 3600.0
@@ -28,6 +29,11 @@ class Retention:
         self._ttl = settings.webhook_event_ttl
         self._answers_ttl = settings.jossiedb_idempotency_ttl.total_seconds()
         self._job_ttl = int(settings.jossiedb_job_ttl.total_seconds())
+        self._kept = (
+            (_FORGET.forget_sessions, settings.jossiedb_session_ttl),
+            (_FORGET.forget_login_failures, settings.jossiedb_throttle_ttl),
+            (_FORGET.forget_audit, settings.jossiedb_audit_ttl),
+        )
         self._discard = asyncio.Event()
 
     def discard_now(self) -> None:
@@ -67,6 +73,9 @@ class Retention:
         while await _REPLAY.forget_jobs.fetchval(self._pool, batch=BATCH, ttl_seconds=self._job_ttl) == BATCH:
             pass
         await _patiently(self._drop_partitions)
+        for statement, ttl in self._kept:
+            while await statement.execute(self._pool, batch=BATCH, ttl=ttl, now=None) == f"DELETE {BATCH}":
+                pass
 
     async def discard(self) -> None:
         """In batches, so that no transaction is long."""

@@ -13,6 +13,8 @@ from service.api.documents import ROUTES as DOCUMENT_ROUTES
 from service.api.documents import add_docs
 from service.api.problems import Handler, problems_middleware
 from service.api.routes import REQUEST_ID, add_routes, route
+from service.audit.routes import ROUTES as AUDIT_ROUTES
+from service.auth.last_used import LAST_USED, LastUsed
 from service.auth.passwords import PASSWORDS, Passwords
 from service.auth.routes import ROUTES as AUTH_ROUTES
 from service.auth.tokens import TOKENS, Tokens, authenticate
@@ -52,6 +54,7 @@ async def health(call: Call[Nothing, Nothing]) -> Reply:
 
 ROUTES = (
     *AUTH_ROUTES,
+    *AUDIT_ROUTES,
     *INVENTORY_ROUTES,
     *TRANSFER_ROUTES,
     *CHECKOUT_ROUTES,
@@ -68,10 +71,12 @@ def make_app(settings: Settings, database_url: str) -> web.Application:
     app[VAULT] = settings.vault()
     app[TOKENS] = Tokens.of(settings)
     app[PASSWORDS] = Passwords()
+    app[LAST_USED] = LastUsed()
 
     async def pool(app: web.Application) -> AsyncIterator[None]:
         app[POOL] = await open_pool(database_url, application_name="jossiedb service", size=settings.jossiedb_pool_size)
         yield
+        await app[LAST_USED].written()
         await app[POOL].close()
 
     app.cleanup_ctx.append(pool)

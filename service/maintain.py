@@ -4,7 +4,8 @@ import asyncpg
 from pydantic import ValidationError
 
 from service.auth import commands
-from service.auth.commands import NewUser, User
+from service.auth.commands import NewUser
+from service.auth.fields import UserView
 from service.auth.passwords import Passwords
 from service.auth.routes import Register
 from service.mutation import Origin
@@ -27,7 +28,9 @@ async def migrate_database(settings: Settings) -> list[Migration]:
             await connection.close()
 
 
-async def create_user(settings: Settings, username: str, email: str, full_name: str, role: str, password: str) -> User:
+async def create_user(
+    settings: Settings, username: str, email: str, full_name: str, role: str, password: str
+) -> UserView:
     """A user of any role. Raises StartupError where a field is not valid, Conflict where the name or the address is taken."""
     new = _valid(username, email, full_name, role, password)
     async with database(settings) as url:

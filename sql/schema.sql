@@ -4,6 +4,10 @@
 
 set check_function_bodies = false;
 
+CREATE EXTENSION IF NOT EXISTS pg_trgm WITH SCHEMA public;
+
+COMMENT ON EXTENSION pg_trgm IS 'text similarity measurement and index searching based on trigrams';
+
 CREATE FUNCTION public.derive_subscriptions() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -99,6 +103,26 @@ CREATE FUNCTION public.may_read(role text, owner_id uuid, audience text, locatio
     when audience = 'user' then owner_id = any (user_ids)
     else false
   end
+$$;
+
+CREATE FUNCTION public.narrow_on_role() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  new.narrowed_at := now();
+  return new;
+end
+$$;
+
+CREATE FUNCTION public.narrow_on_unassignment() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  -- In the order of their ids, so that two of these never wait for each other.
+  perform from users where id in (select user_id from gone) order by id for no key update;
+  update users set narrowed_at = now() where id in (select user_id from gone);
+  return null;
+end
 $$;
 
 CREATE FUNCTION public.replayable(webhook uuid, after_position bigint, through_position bigint, since timestamp with time zone, until timestamp with time zone, wanted text, types text[], log_from timestamp with time zone) RETURNS TABLE(event_position bigint, event_id uuid, event_type text, event_at timestamp with time zone, occurred_at timestamp with time zone, outcome text, attempt integer, ended_at timestamp with time zone)
@@ -198,10 +222,17 @@ CREATE TABLE public.webhooks (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     deleted_at timestamp with time zone,
+    description text,
+    retry_ladder text,
+    retry_delays_ms integer[],
+    CONSTRAINT webhooks_description_check CHECK ((char_length(description) <= 500)),
     CONSTRAINT webhooks_events_check CHECK ((cardinality(events) > 0)),
     CONSTRAINT webhooks_max_retries_check CHECK (((max_retries >= 0) AND (max_retries <= 20))),
     CONSTRAINT webhooks_min_stock_threshold_check CHECK ((min_stock_threshold > 0)),
     CONSTRAINT webhooks_retry_delay_ms_check CHECK (((retry_delay_ms >= 100) AND (retry_delay_ms <= 60000))),
+    CONSTRAINT webhooks_retry_delays_ms_check CHECK (((cardinality(retry_delays_ms) >= 1) AND (cardinality(retry_delays_ms) <= 20) AND (array_position(retry_delays_ms, NULL::integer) IS NULL) AND (100 <= ALL (retry_delays_ms)) AND (86400000 >= ALL (retry_delays_ms)))),
+    CONSTRAINT webhooks_retry_ladder_check CHECK ((retry_ladder = 'standard'::text)),
+    CONSTRAINT webhooks_retry_schedule_check CHECK (((num_nonnulls(retry_ladder, retry_delays_ms) <= 1) AND ((retry_delays_ms IS NULL) OR (max_retries = cardinality(retry_delays_ms))))),
     CONSTRAINT webhooks_timeout_ms_check CHECK (((timeout_ms >= 5000) AND (timeout_ms <= 60000))),
     CONSTRAINT webhooks_url_check CHECK (((char_length(url) >= 1) AND (char_length(url) <= 2048)))
 );
@@ -467,6 +498,13 @@ CREATE TABLE public.log_head (
     CONSTRAINT log_head_only_row_check CHECK (only_row)
 );
 
+CREATE TABLE public.login_failures (
+    identifier text NOT NULL,
+    ip_address text NOT NULL,
+    at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT login_failures_identifier_check CHECK ((char_length(identifier) <= 254))
+);
+
 CREATE TABLE public.outbox (
     seq bigint NOT NULL,
     id uuid DEFAULT uuidv7() NOT NULL,
@@ -661,6 +699,7 @@ CREATE TABLE public.users (
     password_hash text NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    narrowed_at timestamp with time zone,
     CONSTRAINT users_email_check CHECK (((char_length(email) >= 3) AND (char_length(email) <= 254))),
     CONSTRAINT users_full_name_check CHECK (((char_length(full_name) >= 1) AND (char_length(full_name) <= 255))),
     CONSTRAINT users_role_check CHECK ((role = ANY (ARRAY['admin'::text, 'supervisor'::text, 'foreman'::text, 'worker'::text, 'personnel'::text]))),
@@ -762,6 +801,10 @@ CREATE INDEX attempts_failures ON ONLY public.attempts USING btree (webhook_id, 
 
 CREATE INDEX attempts_successes ON ONLY public.attempts USING btree (webhook_id, "position" DESC) WHERE ((outcome = 'success'::text) AND (retried_at IS NULL));
 
+CREATE INDEX audit_action ON public.audit USING btree (action, at);
+
+CREATE INDEX audit_actor ON public.audit USING btree (actor_id, at);
+
 CREATE INDEX audit_at ON public.audit USING btree (at);
 
 CREATE INDEX audit_entity ON public.audit USING btree (entity, entity_id, at);
@@ -794,19 +837,33 @@ CREATE INDEX items_category_id ON public.items USING btree (category_id);
 
 CREATE INDEX items_location_id ON public.items USING btree (location_id);
 
+CREATE INDEX items_name ON public.items USING btree (name) WHERE (sku IS NULL);
+
+CREATE INDEX items_name_search ON public.items USING gin (lower(name) public.gin_trgm_ops) WITH (fastupdate=off);
+
 CREATE UNIQUE INDEX items_serial_number_key ON public.items USING btree (serial_number) WHERE (serial_number IS NOT NULL);
 
+CREATE INDEX items_sku ON public.items USING btree (sku) WHERE (sku IS NOT NULL);
+
 CREATE UNIQUE INDEX items_sku_key ON public.items USING btree (location_id, sku) NULLS NOT DISTINCT WHERE (sku IS NOT NULL);
+
+CREATE INDEX items_sku_search ON public.items USING gin (lower(sku) public.gin_trgm_ops) WITH (fastupdate=off);
 
 CREATE INDEX location_foremen_user_id ON public.location_foremen USING btree (user_id);
 
 CREATE UNIQUE INDEX locations_name_key ON public.locations USING btree (lower(name));
+
+CREATE INDEX login_failures_at ON public.login_failures USING btree (at);
+
+CREATE INDEX login_failures_who ON public.login_failures USING btree (identifier, ip_address, at);
 
 CREATE INDEX replay_jobs_ended_at ON public.replay_jobs USING btree (ended_at) WHERE (ended_at IS NOT NULL);
 
 CREATE INDEX replay_jobs_open ON public.replay_jobs USING btree (created_at) WHERE (state = ANY (ARRAY['queued'::text, 'running'::text]));
 
 CREATE INDEX replay_jobs_webhook_id ON public.replay_jobs USING btree (webhook_id, created_at);
+
+CREATE INDEX sessions_over ON public.sessions USING btree (COALESCE(ended_at, expires_at));
 
 CREATE INDEX sessions_user_id ON public.sessions USING btree (user_id, created_at);
 
@@ -840,7 +897,11 @@ CREATE INDEX webhooks_owner_id ON public.webhooks USING btree (owner_id, id);
 
 CREATE TRIGGER lane_wakes_ring AFTER INSERT ON public.lane_wakes FOR EACH STATEMENT EXECUTE FUNCTION public.ring_after_statement();
 
+CREATE TRIGGER location_foremen_narrow AFTER DELETE ON public.location_foremen REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION public.narrow_on_unassignment();
+
 CREATE TRIGGER outbox_ring AFTER INSERT ON public.outbox FOR EACH STATEMENT EXECUTE FUNCTION public.ring_after_statement();
+
+CREATE TRIGGER users_narrow_on_role BEFORE UPDATE OF role ON public.users FOR EACH ROW WHEN ((new.role <> old.role)) EXECUTE FUNCTION public.narrow_on_role();
 
 CREATE TRIGGER webhooks_derive_subscriptions AFTER INSERT OR UPDATE OF events, filter_locations, filter_categories, active, deleted_at ON public.webhooks FOR EACH ROW EXECUTE FUNCTION public.derive_subscriptions();
 
@@ -887,4 +948,4 @@ ALTER TABLE ONLY public.webhook_tests
     ADD CONSTRAINT webhook_tests_webhook_id_fkey FOREIGN KEY (webhook_id) REFERENCES public.webhooks(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.webhooks
-    ADD CONSTRAINT webhooks_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES public.users(id) ON DELETE CASCADE;
+    ADD CONSTRAINT webhooks_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES public.users(id);

@@ -46,6 +46,12 @@ def _list_of_ids(value: list[UUID]) -> list[UUID]:
     return list(dict.fromkeys(value))
 
 
+def containing(search: str) -> str:
+    """A pattern for LIKE in which the searched text stands for itself."""
+    literal = search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{literal}%"
+
+
 # Any text: no U+0000, no lone surrogate.
 Text = Annotated[str, Field(strict=True), AfterValidator(_text)]
 Name = Annotated[

@@ -1,28 +1,28 @@
 """What changes users and sessions; each command is one transaction."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 
 from service.api.call import Principal
+from service.auth.fields import Row, UserView, user_view, who
 from service.auth.passwords import Passwords
 from service.auth.rules import ENDED, SUSPENDED, Refresh, SessionState, decide_refresh, refusal
 from service.auth.tokens import Tokens
 from service.events import SessionRefreshed, UserLogin, UserLogout, UserRegistered
 from service.mutation import Mutation, Origin, mutation
-from service.platform.clock import iso
 from service.platform.db import Pool
-from service.platform.errors import Conflict, FieldError, Forbidden, Unauthorized
+from service.platform.errors import Conflict, Forbidden, TooManyRequests, Unauthorized
 from service.platform.queries import load
 
 _SQL = load("auth")
 _WRONG = "the user name, the e-mail address or the password is wrong"
 _TAKEN = {"users_username_key": ("username", "user name"), "users_email_key": ("email", "e-mail address")}
-User = dict[str, Any]
-_Row: TypeAlias = "asyncpg.Record | Mapping[str, Any]"
+
+MAX_LOGIN_FAILURES = 10
+LOGIN_FAILURE_MINUTES = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +44,13 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    user: User
+    user: UserView
     session_id: UUID
     token: str
     refresh_token: str
 
 
-async def create_user(pool: Pool, passwords: Passwords, origin: Origin, new: NewUser) -> User:
+async def create_user(pool: Pool, passwords: Passwords, origin: Origin, new: NewUser) -> UserView:
     """A new user, as the API shows it. Raises Conflict where the name or the address is taken."""
     password_hash = await passwords.hash(new.password)
     try:
@@ -64,13 +64,11 @@ async def create_user(pool: Pool, passwords: Passwords, origin: Origin, new: New
                 password_hash=password_hash,
             )
             assert row is not None
-            user = as_user(row)
+            user = user_view(row)
             change.emit(UserRegistered(userId=row["id"], username=new.username, email=new.email, role=new.role))
             change.audit("user", row["id"], None, user)
     except asyncpg.UniqueViolationError as error:
-        field, words = _TAKEN[str(error.constraint_name)]
-        detail = f"this {words} is taken"
-        raise Conflict(detail, errors=[FieldError(f"/{field}", detail)]) from None
+        raise taken(error) from None
     return user
 
 
@@ -78,7 +76,7 @@ async def login(
     pool: Pool, passwords: Passwords, tokens: Tokens, origin: Origin, identifier: str, password: str, device: Device
 ) -> SignedIn:
     """A new session. Raises Unauthorized, the same whether there is no such user or the password is wrong, and Forbidden
-    where the user is suspended."""
+    where the user is suspended; TooManyRequests after ten failures for this name from this address within a quarter of an hour."""
     signed_in = None
     while signed_in is None:
         signed_in = await _login(pool, passwords, tokens, origin, identifier, password, device)
@@ -89,9 +87,14 @@ async def _login(
     pool: Pool, passwords: Passwords, tokens: Tokens, origin: Origin, identifier: str, password: str, device: Device
 ) -> SignedIn | None:
     """None: the hash is no longer the one that was verified; the password was changed, or another login renewed its hash."""
+    tried = {"identifier": identifier, "ip_address": origin.ip_address or ""}
+    wait = await _SQL.login_wait.fetchval(pool, most=MAX_LOGIN_FAILURES, minutes=LOGIN_FAILURE_MINUTES, **tried)
+    if wait is not None:
+        raise TooManyRequests("too many failed logins from here; wait before the next", retry_after=max(1, wait))
     found = await _SQL.find_login.fetchrow(pool, identifier=identifier)
     right = await passwords.verify(found["password_hash"] if found else None, password)
     if found is None or not right:
+        await _SQL.insert_login_failure.execute(pool, **tried)
         raise Unauthorized(_WRONG)
     outdated = passwords.is_outdated(found["password_hash"])
     renewed_hash = await passwords.hash(password) if outdated else None
@@ -101,6 +104,7 @@ async def _login(
             return None
         if row["status"] != "active":
             raise Forbidden(SUSPENDED)
+        await _SQL.forget_login_failures.execute(change.connection, **tried)
         if renewed_hash is not None:
             await _SQL.set_password_hash.execute(change.connection, id=row["id"], password_hash=renewed_hash)
         session = await _SQL.insert_session.fetchrow(
@@ -114,7 +118,7 @@ async def _login(
         assert session is not None
         change.emit(
             UserLogin(
-                **_who(row),
+                **who(row),
                 userAgent=device.user_agent,
                 ipAddress=origin.ip_address,
                 deviceInfo=device.device_info,
@@ -122,7 +126,7 @@ async def _login(
             )
         )
         change.audit("session", session["id"], None, {"user_id": row["id"], "expires_at": session["expires_at"]})
-    return _signed_in(tokens, as_user(row), row["id"], session["id"], generation=1)
+    return _signed_in(tokens, user_view(row), row["id"], session["id"], generation=1)
 
 
 async def refresh(pool: Pool, tokens: Tokens, origin: Origin, refresh_token: str) -> SignedIn:
@@ -138,66 +142,65 @@ async def refresh(pool: Pool, tokens: Tokens, origin: Origin, refresh_token: str
         if row is None or decision is Refresh.REFUSE:
             raise Unauthorized(refusal(state) or "the refresh token is not valid")
         if decision is Refresh.END_SESSION:
-            await _end_session(change, claims.session_id, row, "refresh-reuse")
+            await end_session(change, claims.session_id, row, "refresh-reuse")
         else:
             generation = await _SQL.rotate_session.fetchval(
                 change.connection, session_id=claims.session_id, lifetime=tokens.refresh_lifetime
             )
-            change.emit(SessionRefreshed(**_who(row), sessionId=claims.session_id))
+            change.emit(SessionRefreshed(**who(row), sessionId=claims.session_id))
             change.audit("session", claims.session_id, {"generation": claims.generation}, {"generation": generation})
     if generation is None:
         # Raised only here: an exception inside the transaction would undo the end of the session.
         raise Unauthorized("this refresh token was used before; its session has been ended, sign in again")
-    return _signed_in(tokens, as_user(row), claims.user_id, claims.session_id, generation)
+    return _signed_in(tokens, user_view(row), claims.user_id, claims.session_id, generation)
 
 
 async def logout(pool: Pool, origin: Origin, user: Principal) -> None:
     """End the session that asks. Raises Unauthorized if another request was first."""
-    who = {"id": user.user_id, "username": user.username, "email": user.email, "role": user.role}
     async with mutation(pool, origin, "logout") as change:
-        await _end_session(change, user.session_id, who, "logout")
+        if not await end_session(change, user.session_id, as_owner(user), "logout"):
+            raise Unauthorized(ENDED)
 
 
 async def logout_all(pool: Pool, origin: Origin, user: Principal) -> int:
     """End every session of the user, the one that asks too. Returns how many there were."""
-    who = {"id": user.user_id, "username": user.username, "email": user.email, "role": user.role}
     async with mutation(pool, origin, "logout-all") as change:
-        ended = await _SQL.end_sessions.fetch(change.connection, user_id=user.user_id, reason="logout-all")
+        ended = await end_sessions(change, as_owner(user), "logout-all")
         if not ended:
             raise Unauthorized(ENDED)
-        for _ in ended:
-            change.emit(UserLogout(**_who(who), timestamp=change.now))
-        sessions = [str(row["id"]) for row in ended]
-        change.audit("user", user.user_id, {"sessions": sessions}, {"sessions": []})
+        change.audit("user", user.user_id, {"sessions": ended}, {"sessions": []})
     return len(ended)
 
 
-def as_user(row: _Row) -> User:
-    """A user as the API shows it: without anything of the password."""
-    return {
-        "id": str(row["id"]),
-        "username": row["username"],
-        "email": row["email"],
-        "full_name": row["full_name"],
-        "role": row["role"],
-        "status": row["status"],
-        "created_at": iso(row["created_at"]),
-        "updated_at": iso(row["updated_at"]),
-    }
+def as_owner(user: Principal) -> dict[str, Any]:
+    """The signed-in user as an event about their sessions names them."""
+    return {"id": user.user_id, "username": user.username, "email": user.email, "role": user.role}
 
 
-async def _end_session(change: Mutation, session_id: UUID, who: _Row, reason: str) -> None:
+def taken(error: asyncpg.UniqueViolationError) -> Conflict:
+    """What a user's unique indexes say."""
+    field, words = _TAKEN[str(error.constraint_name)]
+    return Conflict.at(f"/{field}", f"this {words} is taken")
+
+
+async def end_session(change: Mutation, session_id: UUID, owner: Row, reason: str) -> bool:
+    """Whether it was still open: of two that end it, one does."""
     if await _SQL.end_session.fetchval(change.connection, session_id=session_id, reason=reason) is None:
-        raise Unauthorized(ENDED)
-    change.emit(UserLogout(**_who(who), timestamp=change.now))
+        return False
+    change.emit(UserLogout(**who(owner), timestamp=change.now))
     change.audit("session", session_id, {"ended": None}, {"ended": reason})
+    return True
 
 
-def _who(row: _Row) -> dict[str, Any]:
-    return {"userId": row["id"], "username": row["username"], "email": row["email"], "role": row["role"]}
+async def end_sessions(change: Mutation, owner: Row, reason: str, *, keep: UUID | None = None) -> list[str]:
+    """End every open session of the user but one, each with its event. Returns their ids."""
+    ended = await _SQL.end_sessions.fetch(change.connection, user_id=owner["id"], reason=reason, keep=keep)
+    for _ in ended:
+        change.emit(UserLogout(**who(owner), timestamp=change.now))
+    return [str(row["id"]) for row in ended]
 
 
-def _signed_in(tokens: Tokens, user: User, user_id: UUID, session_id: UUID, generation: int) -> SignedIn:
+def _signed_in(tokens: Tokens, user: UserView, user_id: UUID, session_id: UUID, generation: int) -> SignedIn:
     return SignedIn(
         user, session_id, tokens.access(user_id, session_id), tokens.refresh(user_id, session_id, generation)
     )

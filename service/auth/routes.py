@@ -1,55 +1,33 @@
 """Registration, login and sessions over HTTP."""
 
-import re
 from typing import Annotated, Any
 
 import orjson
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
+from typing_extensions import TypedDict
 
 from service.api.call import Call, Nothing, Reply
 from service.api.fields import Body, Name, Text
 from service.api.routes import Route, route
 from service.auth import commands
 from service.auth.commands import Device, NewUser, SignedIn
+from service.auth.fields import Email, Password, Username, UserView, user_view
 from service.auth.passwords import PASSWORDS
 from service.auth.rules import ENDED
+from service.auth.session_routes import ROUTES as SESSION_ROUTES
 from service.auth.tokens import TOKENS
+from service.auth.user_routes import ROUTES as USER_ROUTES
 from service.platform.clock import iso
 from service.platform.errors import Forbidden, Unauthorized
 from service.platform.queries import load
 
 _SQL = load("auth")
-_USERNAME = re.compile(r"[A-Za-z0-9._-]{3,50}")
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 _USER_AGENT_CHARS = 500
-
-
-def check_username(value: str) -> str:
-    """Raises ValueError."""
-    if not _USERNAME.fullmatch(value):
-        raise ValueError("takes 3 to 50 letters (A to Z), digits, dots, underscores and hyphens")
-    return value
-
-
-def check_email(value: str) -> str:
-    """Raises ValueError. Only a message sent there can tell whether an address is one."""
-    if not _EMAIL.fullmatch(value):
-        raise ValueError("is not an e-mail address")
-    return value
 
 
 def _device_info(value: Any) -> Any:
     # The Node system's clients send an object, or a string; events carry text.
     return orjson.dumps(value).decode() if isinstance(value, dict) else value
-
-
-Username = Annotated[
-    Text, Field(json_schema_extra={"pattern": f"^{_USERNAME.pattern}$"}), AfterValidator(check_username)
-]
-Email = Annotated[
-    Text, Field(max_length=254, json_schema_extra={"pattern": f"^{_EMAIL.pattern}$"}), AfterValidator(check_email)
-]
-Password = Annotated[Text, Field(min_length=8, max_length=200)]
 
 
 class Register(Body):
@@ -82,33 +60,22 @@ class RefreshBody(Body):
     refreshToken: Annotated[Text, Field(min_length=1, max_length=4096)]
 
 
-class UserOut(BaseModel):
-    id: str
-    username: str
-    email: str
-    full_name: str
-    role: str
-    status: str
-    created_at: str
-    updated_at: str
-
-
-class SignedInOut(BaseModel):
-    user: UserOut
+class SignedInReply(TypedDict):
+    user: UserView
     token: str
     refreshToken: str
     sessionId: str
     message: str
 
 
-class SessionOut(BaseModel):
+class SessionReply(TypedDict):
     valid: bool
-    user: UserOut
+    user: UserView
     sessionId: str
     expiresAt: str
 
 
-class MessageOut(BaseModel):
+class MessageReply(TypedDict):
     message: str
 
 
@@ -162,11 +129,11 @@ async def _verify_session(call: Call[Nothing, Nothing]) -> Reply:
     )
 
 
-async def _user(call: Call[Nothing, Nothing]) -> commands.User:
+async def _user(call: Call[Nothing, Nothing]) -> UserView:
     row = await _SQL.user_by_id.fetchrow(call.pool, id=call.user.user_id)
     if row is None:
         raise Unauthorized(ENDED)
-    return commands.as_user(row)
+    return user_view(row)
 
 
 def _tokens(signed_in: SignedIn, message: str) -> dict[str, Any]:
@@ -194,28 +161,30 @@ def _header_text(value: str | None) -> str | None:
 
 
 ROUTES: tuple[Route, ...] = (
+    *SESSION_ROUTES,
+    *USER_ROUTES,
     route(
         "POST",
         "/auth/register",
         _register,
         "Register a worker",
         body=Register,
-        returns=UserOut,
+        returns=UserView,
         status=201,
         public=True,
     ),
-    route("POST", "/auth/login", _login, "Sign in", body=Login, returns=SignedInOut, public=True),
+    route("POST", "/auth/login", _login, "Sign in", body=Login, returns=SignedInReply, public=True),
     route(
         "POST",
         "/auth/refresh",
         _refresh,
         "Exchange a refresh token",
         body=RefreshBody,
-        returns=SignedInOut,
+        returns=SignedInReply,
         public=True,
     ),
-    route("POST", "/auth/logout", _logout, "End this session", returns=MessageOut),
-    route("POST", "/auth/logout-all", _logout_all, "End all sessions", returns=MessageOut),
-    route("GET", "/auth/profile", _profile, "Who is signed in", returns=UserOut),
-    route("GET", "/auth/verify-session", _verify_session, "Whether the token is good", returns=SessionOut),
+    route("POST", "/auth/logout", _logout, "End this session", returns=MessageReply),
+    route("POST", "/auth/logout-all", _logout_all, "End all sessions", returns=MessageReply),
+    route("GET", "/auth/profile", _profile, "Who is signed in", returns=UserView),
+    route("GET", "/auth/verify-session", _verify_session, "Whether the token is good", returns=SessionReply),
 )

@@ -3,9 +3,13 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from service.api.call import ADMIN
+from service.platform.errors import Unprocessable
+
 ENDED = "the session has ended; sign in again"
 EXPIRED = "the session has expired; sign in again"
 SUSPENDED = "this account is suspended"
+FOREMAN = "foreman"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +45,12 @@ def decide_refresh(session: SessionState | None, generation: int) -> Refresh:
     if session is None or refusal(session) is not None or generation > session.generation:
         return Refresh.REFUSE
     return Refresh.ROTATE if generation == session.generation else Refresh.END_SESSION
+
+
+def check_an_admin_remains(
+    *, role: str, status: str, new_role: str | None, new_status: str | None, other_admins: int
+) -> None:
+    """Raises Unprocessable where a change would leave nobody who can administer. None as the new role and status: a removal."""
+    was, stays = (role, status) == (ADMIN, "active"), (new_role, new_status) == (ADMIN, "active")
+    if was and not stays and other_admins == 0:
+        raise Unprocessable("this is the last active admin; make another user an admin first")

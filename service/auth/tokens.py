@@ -9,6 +9,7 @@ import jwt
 from aiohttp import web
 
 from service.api.call import POOL, Principal
+from service.auth.last_used import LAST_USED
 from service.auth.rules import ENDED, SessionState, refusal
 from service.platform.errors import Unauthorized
 from service.platform.ids import parse_id
@@ -95,6 +96,8 @@ async def authenticate(request: web.Request) -> Principal:
     )
     if row is None or why is not None:
         raise Unauthorized(why or ENDED)
+    if row["stale"]:
+        request.app[LAST_USED].note(request.app[POOL], row["session_id"])
     return Principal(
         user_id=row["user_id"],
         session_id=row["session_id"],

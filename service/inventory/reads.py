@@ -3,11 +3,12 @@
 from uuid import UUID
 
 from service.api.call import Principal
-from service.api.paging import IdPage
+from service.api.fields import containing
+from service.api.paging import IdPage, Page
 from service.inventory import rules
 from service.inventory.models import ItemQuery
-from service.inventory.rows import category_from_row, location_from_row
-from service.inventory.rules import FOREMAN, Category, Location
+from service.inventory.rows import category_from_row, location_from_row, move_from_row, place_from_row
+from service.inventory.rules import FOREMAN, Category, CategoryNode, Location, LocationSummary, Move
 from service.platform.db import Pool
 from service.platform.errors import NotFound
 from service.platform.queries import load
@@ -24,10 +25,20 @@ async def list_items(pool: Pool, user: Principal, query: ItemQuery) -> tuple[lis
         "category_id": query.category_id,
         "location_id": query.location_id,
         "status": query.status,
-        "pattern": _containing(query.search) if query.search else None,
         "foreman_id": _foreman_id(user),
     }
     async with pool.acquire() as connection:
+        if query.search:
+            [found] = await _ITEMS.search.fetch(
+                connection,
+                pattern=containing(query.search),
+                after=query.after,
+                skip=query.skip,
+                limit=query.limit,
+                **filters,
+            )
+            rows = await _ITEMS.by_ids.fetch(connection, ids=found["ids"])
+            return [from_row(row) for row in rows], found["total"]
         total = await _ITEMS.count_visible.fetchval(connection, **filters)
         rows = await _ITEMS.list_visible.fetch(
             connection, after=query.after, skip=query.skip, limit=query.limit, **filters
@@ -42,6 +53,27 @@ async def get_item(pool: Pool, user: Principal, item_id: UUID) -> Item:
         raise NotFound("no item has this id")
     rules.check_readable(readable=row["readable"])
     return from_row(row)
+
+
+async def location_summary(pool: Pool, user: Principal, item_id: UUID) -> LocationSummary:
+    item = await get_item(pool, user, item_id)
+    async with pool.acquire() as connection:
+        if item.sku is not None:
+            rows = await _ITEMS.locations_of_sku.fetch(connection, sku=item.sku, foreman_id=_foreman_id(user))
+        else:
+            rows = await _ITEMS.locations_of_name.fetch(connection, name=item.name, foreman_id=_foreman_id(user))
+    return rules.location_summary(item, [place_from_row(row) for row in rows])
+
+
+async def location_history(pool: Pool, user: Principal, item_id: UUID, page: Page) -> tuple[list[Move], int]:
+    await get_item(pool, user, item_id)
+    foreman_id = _foreman_id(user)
+    async with pool.acquire() as connection:
+        total = await _ITEMS.count_moves.fetchval(connection, id=item_id, foreman_id=foreman_id)
+        rows = await _ITEMS.list_moves.fetch(
+            connection, id=item_id, foreman_id=foreman_id, skip=page.skip, limit=page.limit
+        )
+    return [move_from_row(row) for row in rows], total
 
 
 async def list_locations(pool: Pool, user: Principal, page: IdPage) -> tuple[list[Location], int]:
@@ -71,6 +103,12 @@ async def list_categories(pool: Pool, page: IdPage) -> tuple[list[Category], int
     return [category_from_row(row) for row in rows], total
 
 
+async def category_tree(pool: Pool) -> list[CategoryNode]:
+    async with pool.acquire() as connection:
+        rows = await _CATEGORIES.tree.fetch(connection)
+    return rules.category_tree(category_from_row(row) for row in rows)
+
+
 async def get_category(pool: Pool, category_id: UUID) -> Category:
     async with pool.acquire() as connection:
         row = await _CATEGORIES.get.fetchrow(connection, id=category_id)
@@ -81,9 +119,3 @@ async def get_category(pool: Pool, category_id: UUID) -> Category:
 
 def _foreman_id(user: Principal) -> UUID | None:
     return user.user_id if user.role == FOREMAN else None
-
-
-def _containing(search: str) -> str:
-    """A pattern for LIKE in which the searched text stands for itself."""
-    literal = search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return f"%{literal}%"

@@ -2,7 +2,7 @@
 
 from service import stock
 from service.api.call import ADMIN, Call, Nothing, Reply, tagged
-from service.api.paging import IdPage, id_page_headers
+from service.api.paging import IdPage, Page, id_page_headers, page_headers
 from service.api.routes import Route, route
 from service.inventory import reads
 from service.inventory.commands import categories, items, locations
@@ -17,7 +17,15 @@ from service.inventory.models import (
     LocationCreate,
     LocationUpdate,
 )
-from service.inventory.rules import CategoryView, LocationView, category_view, location_view
+from service.inventory.rules import (
+    CategoryNode,
+    CategoryView,
+    LocationSummary,
+    LocationView,
+    Move,
+    category_view,
+    location_view,
+)
 from service.stock import ItemView
 
 _WRITERS = (ADMIN,)
@@ -53,6 +61,15 @@ async def move_item(call: Call[ItemMove, Nothing]) -> Reply:
 async def delete_item(call: Call[Nothing, Nothing]) -> Reply:
     await items.delete(call.pool, call.origin, call.path_id())
     return Reply(status=204)
+
+
+async def location_summary(call: Call[Nothing, Nothing]) -> Reply:
+    return Reply(await reads.location_summary(call.pool, call.user, call.path_id()))
+
+
+async def location_history(call: Call[Nothing, Page]) -> Reply:
+    found, total = await reads.location_history(call.pool, call.user, call.path_id(), call.query)
+    return Reply(found, headers=page_headers(call.request, call.query, total))
 
 
 async def list_locations(call: Call[Nothing, IdPage]) -> Reply:
@@ -99,6 +116,10 @@ async def list_categories(call: Call[Nothing, IdPage]) -> Reply:
     )
 
 
+async def category_tree(call: Call[Nothing, Nothing]) -> Reply:
+    return Reply(await reads.category_tree(call.pool))
+
+
 async def create_category(call: Call[CategoryCreate, Nothing]) -> Reply:
     created = await categories.create(call.pool, call.origin, call.body.model_dump())
     return tagged(category_view(created), status=201)
@@ -127,6 +148,21 @@ ROUTES: tuple[Route, ...] = (
     route("PUT", "/items/{id}", update_item, "Change an item", body=ItemUpdate, returns=ItemView, roles=_WRITERS),
     route("DELETE", "/items/{id}", delete_item, "Delete an item", status=204, roles=_WRITERS),
     route("PUT", "/items/{id}/location", move_item, "Move an item", body=ItemMove, returns=ItemView, roles=_WRITERS),
+    route(
+        "GET",
+        "/items/{id}/location-summary",
+        location_summary,
+        "Show where there is the same item",
+        returns=LocationSummary,
+    ),
+    route(
+        "GET",
+        "/items/{id}/location-history",
+        location_history,
+        "List where an item has been, newest first",
+        query=Page,
+        returns=list[Move],
+    ),
     route("GET", "/locations", list_locations, "List locations", query=IdPage, returns=list[LocationView]),
     route(
         "POST",
@@ -177,6 +213,7 @@ ROUTES: tuple[Route, ...] = (
         status=201,
         roles=_WRITERS,
     ),
+    route("GET", "/categories/tree", category_tree, "Show the tree of categories", returns=list[CategoryNode]),
     route("GET", "/categories/{id}", get_category, "Get a category", returns=CategoryView),
     route(
         "PUT",

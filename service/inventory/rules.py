@@ -1,6 +1,6 @@
 """What items, locations and categories may become: state and command in, new state or a refusal out."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -37,6 +37,53 @@ class CategoryView(TypedDict):
     parent_id: str | None
     created_at: str
     updated_at: str
+
+
+class CategoryNode(CategoryView):
+    """A category with those below it, by name."""
+
+    children: "list[CategoryNode]"
+
+
+class Place(TypedDict):
+    """What a location has of an item. Null: what is at no location."""
+
+    location_id: str | None
+    location_name: str | None
+    quantity: int
+    reserved_quantity: int
+    available: int
+
+
+class Quantities(TypedDict):
+    quantity: int
+    reserved_quantity: int
+    available: int
+
+
+class LocationSummary(TypedDict):
+    """Where the items of the same sku are, or of the same name where there is no sku; as far as the reader may see them."""
+
+    item_id: str
+    name: str
+    sku: str | None
+    locations: list[Place]
+    totals: Quantities
+
+
+class Mover(TypedDict):
+    id: str
+    username: str | None
+
+
+class Move(TypedDict):
+    """The item went from one location to another; null: none. `reason` is why, or the action that did it."""
+
+    from_location_id: str | None
+    to_location_id: str | None
+    at: str
+    by: Mover | None
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +127,32 @@ def category_view(category: Category) -> CategoryView:
         "parent_id": str(category.parent_id) if category.parent_id else None,
         "created_at": iso(category.created_at),
         "updated_at": iso(category.updated_at),
+    }
+
+
+def category_tree(categories: Iterable[Category]) -> list[CategoryNode]:
+    """Those without a parent, each with all below it, in the order given."""
+    nodes: dict[UUID, CategoryNode] = {one.id: {**category_view(one), "children": []} for one in categories}
+    roots = []
+    for node in nodes.values():
+        if node["parent_id"] is None:
+            roots.append(node)
+        else:
+            nodes[UUID(node["parent_id"])]["children"].append(node)
+    return roots
+
+
+def location_summary(item: Item, places: Sequence[Place]) -> LocationSummary:
+    return {
+        "item_id": str(item.id),
+        "name": item.name,
+        "sku": item.sku,
+        "locations": list(places),
+        "totals": {
+            "quantity": sum(place["quantity"] for place in places),
+            "reserved_quantity": sum(place["reserved_quantity"] for place in places),
+            "available": sum(place["available"] for place in places),
+        },
     }
 
 

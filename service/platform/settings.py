@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     jwt_expires_in: Duration = timedelta(hours=24)
     jwt_refresh_expires_in: Duration = timedelta(days=30)
     registration: Literal["open", "closed"] = "open"
+    jossiedb_session_ttl: Duration = timedelta(days=30)
+    jossiedb_throttle_ttl: Duration = timedelta(hours=24)
+    jossiedb_audit_ttl: Duration = timedelta(days=400)
 
     webhook_max_retries: int = Field(3, ge=0, le=20)
     webhook_retry_delay: int = Field(5000, ge=100, le=60_000)  # ms

@@ -32,6 +32,7 @@ returning id, expires_at;
 -- name: session
 select s.id as session_id, s.expires_at, s.ended_at is not null as ended, s.expires_at <= now() as expired,
        s.refresh_generation as generation, u.status = 'active' as user_active,
+       s.last_used_at < now() - interval '1 minute' as stale,
        u.id as user_id, u.username, u.email, u.full_name, u.role
   from sessions s
   join users u on u.id = s.user_id
@@ -64,7 +65,7 @@ returning id;
 with locked as (
   select id
     from sessions
-   where user_id = :user_id and ended_at is null and expires_at > now()
+   where user_id = :user_id and ended_at is null and expires_at > now() and id is distinct from :keep::uuid
    order by id
      for no key update
 )
@@ -73,3 +74,35 @@ update sessions
   from locked
  where sessions.id = locked.id
 returning sessions.id;
+
+-- name: use_sessions
+-- Rows that somebody else has locked are left for the next time: nothing waits for this, and it waits for nothing.
+with used as (
+  select id
+    from sessions
+   where id = any (:ids::uuid[]) and ended_at is null and last_used_at < now() - interval '1 minute'
+     for no key update skip locked
+)
+update sessions
+   set last_used_at = now()
+  from used
+ where sessions.id = used.id;
+
+-- name: password_hash
+select password_hash from users where id = :id;
+
+-- name: login_wait
+-- Seconds until the next login of this name from this address is heard; null: now.
+select ceil(extract(epoch from min(at) + make_interval(mins => :minutes) - now()))::int
+  from (select at
+          from login_failures
+         where identifier = lower(:identifier) and ip_address = :ip_address and at > now() - make_interval(mins => :minutes)
+         order by at desc
+         limit :most) as latest
+having count(*) >= :most;
+
+-- name: insert_login_failure
+insert into login_failures (identifier, ip_address) values (lower(:identifier), :ip_address);
+
+-- name: forget_login_failures
+delete from login_failures where identifier = lower(:identifier) and ip_address = :ip_address;

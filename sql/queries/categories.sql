@@ -8,6 +8,9 @@ select id, name, description, parent_id, created_at, updated_at
  order by id
 offset :skip limit :limit;
 
+-- name: tree
+select id, name, description, parent_id, created_at, updated_at from categories order by lower(name), id;
+
 -- name: get
 select id, name, description, parent_id, created_at, updated_at from categories where id = :id;
 

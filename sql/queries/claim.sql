@@ -8,7 +8,7 @@ lane as (
   select * from unnest(:webhook_ids::uuid[], :shares::int[]) with ordinality as l (webhook_id, share, number)
 ),
 picked as (
-  select due.webhook_id, due.position, w.timeout_ms, w.version
+  select due.webhook_id, due.position, w.timeout_ms, w.version, w.owner_id, u.role, u.narrowed_at
     from lane as l
     join webhooks as w on w.id = l.webhook_id
     join users as u on u.id = w.owner_id
@@ -39,9 +39,11 @@ claimed as (
     from picked as p cross join clock
    where d.webhook_id = p.webhook_id and d.position = p.position
   returning d.webhook_id, d.position, d.event_id, d.event_type, d.event_at, d.attempts, d.attempts_before, d.fence,
-            d.lost_leases, d.lost_by, d.next_attempt_at, p.version, clock.now as claimed_at
+            d.lost_leases, d.lost_by, d.next_attempt_at, p.version, p.owner_id, p.role, p.narrowed_at, clock.now as claimed_at
 )
-select c.*, e.data, e.occurred_at, e.traceparent
+select c.*, e.data, e.occurred_at, e.traceparent,
+       -- Fan-out asked already, so it is asked again only of owners whose rights have changed since they are there.
+       c.narrowed_at is null or may_read(c.role, c.owner_id, e.audience, e.location_ids, e.user_ids) as readable
   from claimed as c
   left join events as e on e.position = c.position and e.recorded_at = c.event_at
  order by c.next_attempt_at, c.position;

@@ -5,7 +5,6 @@ select count(*)
  where (:category_id::uuid is null or category_id = :category_id)
    and (:location_id::uuid is null or location_id = :location_id)
    and (:status::text is null or status = :status)
-   and (:pattern::text is null or lower(name) like lower(:pattern) or lower(sku) like lower(:pattern))
    and (:foreman_id::uuid is null or location_id is null
         or exists (select from location_foremen as assigned
                     where assigned.location_id = items.location_id and assigned.user_id = :foreman_id));
@@ -18,12 +17,92 @@ select id, name, sku, serial_number, description, quantity, reserved_quantity, m
  where (:category_id::uuid is null or category_id = :category_id)
    and (:location_id::uuid is null or location_id = :location_id)
    and (:status::text is null or status = :status)
-   and (:pattern::text is null or lower(name) like lower(:pattern) or lower(sku) like lower(:pattern))
    and (:foreman_id::uuid is null or location_id is null
         or exists (select from location_foremen as assigned
                     where assigned.location_id = items.location_id and assigned.user_id = :foreman_id))
    and id > :after
  order by id
+offset :skip limit :limit;
+
+-- name: search
+-- How many there are whose name or sku contains what is searched, and the ids of a page of them. Materialized, so that it is the
+-- two trigram indexes that find them: for a page in the order of ids the planner may walk through all items instead.
+with found as materialized (
+  select id, category_id, location_id, status
+    from items
+   where lower(name) like lower(:pattern::text) or lower(sku) like lower(:pattern)
+),
+visible as materialized (
+  select id
+    from found
+   where (:category_id::uuid is null or category_id = :category_id)
+     and (:location_id::uuid is null or location_id = :location_id)
+     and (:status::text is null or status = :status)
+     and (:foreman_id::uuid is null or location_id is null
+          or exists (select from location_foremen as assigned
+                      where assigned.location_id = found.location_id and assigned.user_id = :foreman_id))
+)
+select (select count(*) from visible) as total,
+       array(select id from visible where id > :after order by id offset :skip limit :limit) as ids;
+
+-- name: by_ids
+select id, name, sku, serial_number, description, quantity, reserved_quantity, min_quantity, condition, status, purchase_date,
+       category_id, location_id, attributes, created_at, updated_at
+  from items
+ where id = any (:ids::uuid[])
+ order by id;
+
+-- name: locations_of_sku
+-- Where there are items of a sku, as far as the reader may see them.
+select i.location_id, l.name as location_name, sum(i.quantity)::bigint as quantity,
+       sum(i.reserved_quantity)::bigint as reserved_quantity
+  from items as i
+  left join locations as l on l.id = i.location_id
+ where i.sku = :sku
+   and (:foreman_id::uuid is null or i.location_id is null
+        or exists (select from location_foremen as assigned
+                    where assigned.location_id = i.location_id and assigned.user_id = :foreman_id))
+ group by i.location_id, l.name
+ order by l.name nulls last, i.location_id;
+
+-- name: locations_of_name
+-- The same for items without a sku, which go by their name.
+select i.location_id, l.name as location_name, sum(i.quantity)::bigint as quantity,
+       sum(i.reserved_quantity)::bigint as reserved_quantity
+  from items as i
+  left join locations as l on l.id = i.location_id
+ where i.sku is null and i.name = :name
+   and (:foreman_id::uuid is null or i.location_id is null
+        or exists (select from location_foremen as assigned
+                    where assigned.location_id = i.location_id and assigned.user_id = :foreman_id))
+ group by i.location_id, l.name
+ order by l.name nulls last, i.location_id;
+
+-- name: count_moves
+-- An item's row moves by edits, each of which the audit trail has. A foreman sees the moves from or to an assigned location.
+select count(*)
+  from audit as entry
+ where entry.entity = 'item' and entry.entity_id = :id
+   and (entry.before ->> 'location_id') is distinct from (entry.after ->> 'location_id')
+   and entry.after is not null
+   and (:foreman_id::uuid is null
+        or exists (select from location_foremen as assigned
+                    where assigned.user_id = :foreman_id
+                      and assigned.location_id::text in (entry.before ->> 'location_id', entry.after ->> 'location_id')));
+
+-- name: list_moves
+select entry.before ->> 'location_id' as from_location_id, entry.after ->> 'location_id' as to_location_id, entry.at,
+       entry.actor_id, actor.username, entry.action
+  from audit as entry
+  left join users as actor on actor.id = entry.actor_id
+ where entry.entity = 'item' and entry.entity_id = :id
+   and (entry.before ->> 'location_id') is distinct from (entry.after ->> 'location_id')
+   and entry.after is not null
+   and (:foreman_id::uuid is null
+        or exists (select from location_foremen as assigned
+                    where assigned.user_id = :foreman_id
+                      and assigned.location_id::text in (entry.before ->> 'location_id', entry.after ->> 'location_id')))
+ order by entry.at desc, entry.id desc
 offset :skip limit :limit;
 
 -- name: get

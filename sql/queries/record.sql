@@ -50,7 +50,7 @@ counted as (
   insert into delivery_counts (webhook_id, day, status, ended, current, last_at)
   select webhook_id, (recorded_at at time zone 'UTC')::date, outcome, count(*), count(*), max(recorded_at)
     from logged
-   where outcome in ('success', 'failed', 'expired')
+   where outcome in ('success', 'failed', 'cancelled', 'expired')
    group by 1, 2, 3
    order by 1, 2, 3
   on conflict (webhook_id, day, status) do update

@@ -1,0 +1,107 @@
+"""The audit trail over HTTP: who did what to what, when, from where, and which events it wrote."""
+
+from typing import Annotated, Any
+
+import asyncpg
+import orjson
+from pydantic import AwareDatetime, BeforeValidator, Field
+from typing_extensions import TypedDict
+
+from service.api.call import ADMIN, Call, Nothing, Reply
+from service.api.fields import Id, Text
+from service.api.paging import Page, page_headers
+from service.api.routes import Route, route
+from service.platform.clock import iso
+from service.platform.queries import load
+
+_SQL = load("audit")
+
+
+def _moment(value: Any) -> Any:
+    # Pydantic would take numbers, and strings of them, for seconds. A plus that was not encoded arrives as a space.
+    if not isinstance(value, str) or value[4:5] != "-":
+        raise ValueError("must be a time such as 2026-02-18T14:30:00Z")
+    return value.replace(" ", "+")
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
+Word = Annotated[Text, Field(max_length=100)]
+
+
+class AuditQuery(Page):
+    """`since` is included, `until` is not."""
+
+    actor_id: Id | None = None
+    entity: Word | None = None
+    entity_id: Id | None = None
+    action: Word | None = None
+    since: Moment | None = None
+    until: Moment | None = None
+
+
+class Actor(TypedDict):
+    """`username` is null where the user has been removed."""
+
+    id: str
+    username: str | None
+
+
+class AuditEntry(TypedDict):
+    """`actor` is null for what nobody signed in did: a registration, the command line."""
+
+    id: str
+    at: str
+    actor: Actor | None
+    action: str
+    entity: str
+    entity_id: str
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+    ip_address: str | None
+    request_id: str | None
+    event_ids: list[str]
+
+
+async def _list(call: Call[Nothing, AuditQuery]) -> Reply:
+    query = call.query
+    filters: dict[str, object] = {
+        "actor_id": query.actor_id,
+        "entity": query.entity,
+        "entity_id": query.entity_id,
+        "action": query.action,
+        "since": query.since,
+        "until": query.until,
+    }
+    async with call.pool.acquire() as connection:
+        total = await _SQL.count_entries.fetchval(connection, **filters)
+        rows = await _SQL.list_entries.fetch(connection, skip=query.skip, limit=query.limit, **filters)
+    return Reply([_view(row) for row in rows], headers=page_headers(call.request, query, total))
+
+
+def _view(row: asyncpg.Record) -> AuditEntry:
+    return {
+        "id": str(row["id"]),
+        "at": iso(row["at"]),
+        "actor": {"id": str(row["actor_id"]), "username": row["username"]} if row["actor_id"] else None,
+        "action": row["action"],
+        "entity": row["entity"],
+        "entity_id": str(row["entity_id"]),
+        "before": orjson.loads(row["before"]) if row["before"] else None,
+        "after": orjson.loads(row["after"]) if row["after"] else None,
+        "ip_address": row["ip_address"],
+        "request_id": row["request_id"],
+        "event_ids": [str(event_id) for event_id in row["event_ids"]],
+    }
+
+
+ROUTES: tuple[Route, ...] = (
+    route(
+        "GET",
+        "/audit",
+        _list,
+        "List who did what, newest first",
+        query=AuditQuery,
+        returns=list[AuditEntry],
+        roles=(ADMIN,),
+    ),
+)

@@ -1,0 +1,43 @@
+"""When sessions were last used, kept to the minute, off the way of requests."""
+
+import asyncio
+from uuid import UUID
+
+from aiohttp import web
+
+from service.platform.db import AWAY, CONTENDED, Pool
+from service.platform.logs import get_logger
+from service.platform.queries import load
+
+_log = get_logger(__name__)
+_SQL = load("auth")
+
+
+class LastUsed:
+    """What is noted is written by one task at a time; what is noted meanwhile is its next batch."""
+
+    def __init__(self) -> None:
+        self._noted: set[UUID] = set()
+        self._writing: asyncio.Task[None] | None = None
+
+    def note(self, pool: Pool, session_id: UUID) -> None:
+        self._noted.add(session_id)
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write(pool))
+
+    async def written(self) -> None:
+        """Wait until everything noted so far is written, or given up."""
+        if self._writing is not None:
+            await self._writing
+
+    async def _write(self, pool: Pool) -> None:
+        while self._noted:
+            batch, self._noted = self._noted, set()
+            try:
+                await _SQL.use_sessions.execute(pool, ids=list(batch))
+            except (*AWAY, *CONTENDED) as error:
+                # The next request that uses them notes them again.
+                _log.warning("the last use of sessions was not written", error=str(error) or type(error).__name__)
+
+
+LAST_USED = web.AppKey("last_used", LastUsed)

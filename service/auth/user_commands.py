@@ -1,0 +1,151 @@
+"""What an admin does to users; each command is one transaction."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from service.api.call import Principal
+from service.auth import commands
+from service.auth.fields import Row, UserView, user_view, who
+from service.auth.passwords import Passwords
+from service.auth.rules import FOREMAN, check_an_admin_remains
+from service.changes import diff
+from service.events import LocationUpdated, PasswordChanged, UserUpdated
+from service.mutation import Mutation, Origin, mutation
+from service.platform.db import Pool
+from service.platform.errors import Conflict, NotFound
+from service.platform.queries import load
+
+_SQL = load("users")
+_AUTH = load("auth")
+ENTITY = "user"
+_FIELDS = ("email", "full_name", "role", "status")
+
+
+class _AssignedMeanwhile(Exception):
+    """The user was assigned to a location that this transaction has not locked; it is begun again."""
+
+
+async def edit(
+    pool: Pool,
+    passwords: Passwords,
+    origin: Origin,
+    by: Principal,
+    user_id: UUID,
+    values: Mapping[str, Any],
+    password: str | None,
+) -> UserView:
+    """`values` are the fields that were sent. Where they change nothing, nothing is written. A suspension and a new password end
+    the user's sessions, except the one that asks."""
+    password_hash = None if password is None else await passwords.hash(password)
+    while True:
+        try:
+            return await _edit(pool, origin, by, user_id, values, password_hash)
+        except _AssignedMeanwhile:
+            continue
+
+
+async def _edit(
+    pool: Pool, origin: Origin, by: Principal, user_id: UUID, values: Mapping[str, Any], password_hash: str | None
+) -> UserView:
+    async with mutation(pool, origin, "update") as change:
+        before, locked = await _lock(change, user_id)
+        wanted = {name: values.get(name, before[name]) for name in _FIELDS}
+        changed = any(wanted[name] != before[name] for name in _FIELDS)
+        if not changed and password_hash is None:
+            return user_view(before)
+        check_an_admin_remains(
+            role=before["role"],
+            status=before["status"],
+            new_role=wanted["role"],
+            new_status=wanted["status"],
+            other_admins=locked.other_admins,
+        )
+        after: Row = before
+        if changed:
+            try:
+                [after] = await _SQL.update_user.fetch(change.connection, id=user_id, **wanted)
+            except asyncpg.UniqueViolationError as error:
+                raise commands.taken(error) from None
+            change.emit(UserUpdated(**who(after), changes=diff(user_view(before), user_view(after))))
+        extra: dict[str, Any] = {}
+        if password_hash is not None:
+            await _AUTH.set_password_hash.execute(change.connection, id=user_id, password_hash=password_hash)
+            change.emit(PasswordChanged(**who(after)))
+            extra["password_changed"] = True
+        suspended = before["status"] == "active" and after["status"] == "suspended"
+        if suspended or password_hash is not None:
+            reason = "suspended" if suspended else "password"
+            keep = None if suspended else by.session_id
+            extra["ended_sessions"] = await commands.end_sessions(change, after, reason, keep=keep)
+        if before["status"] == "suspended" and after["status"] == "active":
+            await _SQL.wake_lanes.execute(change.connection, owner_id=user_id)
+        if before["role"] == FOREMAN and after["role"] != FOREMAN:
+            extra["unassigned_locations"] = await _unassign(change, user_id, locked.locations)
+        change.audit(ENTITY, user_id, user_view(before), {**user_view(after), **extra})
+    return user_view(after)
+
+
+async def delete(pool: Pool, origin: Origin, user_id: UUID) -> None:
+    """Raises Conflict for one who owns webhooks or has a history: they can be suspended."""
+    while True:
+        try:
+            await _delete(pool, origin, user_id)
+            return
+        except _AssignedMeanwhile:
+            continue
+
+
+async def _delete(pool: Pool, origin: Origin, user_id: UUID) -> None:
+    async with mutation(pool, origin, "delete") as change:
+        user, locked = await _lock(change, user_id)
+        check_an_admin_remains(
+            role=user["role"],
+            status=user["status"],
+            new_role=None,
+            new_status=None,
+            other_admins=locked.other_admins,
+        )
+        change.emit(UserUpdated(**who(user), changes={"status": {"from": user["status"], "to": "deleted"}}))
+        await commands.end_sessions(change, user, "revoked")
+        await _unassign(change, user_id, locked.locations)
+        try:
+            await _SQL.delete_user.execute(change.connection, id=user_id)
+        except (asyncpg.ForeignKeyViolationError, asyncpg.RestrictViolationError) as error:
+            raise Conflict(
+                f"this user is still referred to by {error.table_name or 'others'}; suspend them instead of deleting them"
+            ) from None
+        change.audit(ENTITY, user_id, user_view(user), None)
+
+
+class _Locked:
+    """What a change of a user has locked besides the user."""
+
+    def __init__(self, locations: set[UUID], other_admins: int) -> None:
+        self.locations = locations
+        self.other_admins = other_admins
+
+
+async def _lock(change: Mutation, user_id: UUID) -> tuple[asyncpg.Record, _Locked]:
+    locations = await _SQL.lock_assigned_locations.fetch(change.connection, id=user_id)
+    rows = {row["id"]: row for row in await _SQL.lock_with_admins.fetch(change.connection, id=user_id)}
+    user = rows.pop(user_id, None)
+    if user is None:
+        raise NotFound("no user has this id")
+    return user, _Locked({row["id"] for row in locations}, len(rows))
+
+
+async def _unassign(change: Mutation, user_id: UUID, locked: set[UUID]) -> list[str]:
+    """Take the user off every location, each with its event. Returns their ids."""
+    assigned = await _SQL.assignments.fetch(change.connection, id=user_id)
+    if not {row["id"] for row in assigned} <= locked:
+        raise _AssignedMeanwhile
+    if assigned:
+        await _SQL.unassign.execute(change.connection, id=user_id)
+    for row in assigned:
+        foremen = [str(foreman) for foreman in row["foremen"]]
+        changes = diff({"foremen": foremen}, {"foremen": [id for id in foremen if id != str(user_id)]})
+        change.emit(LocationUpdated(locationId=row["id"], name=row["name"], changes=changes))
+    return [str(row["id"]) for row in assigned]

@@ -1,0 +1,62 @@
+-- name: count_users
+select count(*)
+  from users
+ where (:role::text is null or role = :role)
+   and (:status::text is null or status = :status)
+   and (:pattern::text is null or lower(username) like lower(:pattern) or lower(email) like lower(:pattern)
+        or lower(full_name) like lower(:pattern));
+
+-- name: list_users
+-- By id, so that a user who is added meanwhile comes last and moves no page.
+select id, username, email, full_name, role, status, created_at, updated_at
+  from users
+ where (:role::text is null or role = :role)
+   and (:status::text is null or status = :status)
+   and (:pattern::text is null or lower(username) like lower(:pattern) or lower(email) like lower(:pattern)
+        or lower(full_name) like lower(:pattern))
+ order by id
+offset :skip limit :limit;
+
+-- name: lock_assigned_locations
+-- Locations before users, always: who assigns a foreman locks in that order, too.
+select id
+  from locations
+ where id in (select location_id from location_foremen where user_id = :id)
+ order by id
+   for update;
+
+-- name: lock_with_admins
+-- The user, and all who are active admins, in the order of their ids: of two changes at once that would each take away one of
+-- the last two admins, the second sees what the first has done.
+select id, username, email, full_name, role, status, created_at, updated_at
+  from users
+ where id = :id or (role = 'admin' and status = 'active')
+ order by id
+   for no key update;
+
+-- name: update_user
+update users
+   set email = :email, full_name = :full_name, role = :role, status = :status, updated_at = clock_timestamp()
+ where id = :id
+returning id, username, email, full_name, role, status, created_at, updated_at;
+
+-- name: delete_user
+delete from users where id = :id;
+
+-- name: assignments
+-- Each location that the user is a foreman of, with all its foremen.
+select id, name, array(select user_id from location_foremen where location_id = locations.id order by user_id) as foremen
+  from locations
+ where id in (select location_id from location_foremen where user_id = :id)
+ order by id;
+
+-- name: unassign
+with gone as (
+  delete from location_foremen where user_id = :id returning location_id
+)
+update locations set updated_at = clock_timestamp() from gone where locations.id = gone.location_id;
+
+-- name: wake_lanes
+-- What was queued while nothing of theirs was sent.
+insert into lane_wakes (webhook_id)
+select id from webhooks where owner_id = :owner_id and active and deleted_at is null;
