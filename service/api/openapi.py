@@ -258,7 +258,8 @@ def _refusals(route: Route) -> set[int]:
 
 def _is_conditional(route: Route) -> bool:
     """Whether a route changes one resource, so that it may be told which state of it is meant."""
-    return bool(_PARAMETER.search(route.path)) and route.method in {"PUT", "DELETE"}
+    steps = route.method == "POST" and route.path.startswith(("/transfers/{id}/", "/checkouts/{id}/"))
+    return bool(_PARAMETER.search(route.path)) and (route.method in {"PUT", "DELETE"} or steps)
 
 
 def _headers(names: Iterable[str]) -> Schema:

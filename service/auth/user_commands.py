@@ -134,6 +134,7 @@ async def _lock(change: Mutation, user_id: UUID) -> tuple[asyncpg.Record, _Locke
     user = rows.pop(user_id, None)
     if user is None:
         raise NotFound("no user has this id")
+    change.check_match(user_view(user))
     return user, _Locked({row["id"] for row in locations}, len(rows))
 
 

@@ -4,9 +4,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from service.api.call import ADMIN, Call, Nothing, Reply
+from service.api.call import ADMIN, Call, Nothing, Reply, tagged
 from service.api.fields import Body, Name, Text, containing
-from service.api.paging import Page, page_headers
+from service.api.paging import IdPage, id_page_headers
 from service.api.routes import Route, route
 from service.auth import commands, session_commands, user_commands
 from service.auth.commands import NewUser
@@ -24,7 +24,7 @@ Status = Literal["active", "suspended"]
 _ABSENT: Any = Field(default_factory=lambda: None)
 
 
-class UserQuery(Page):
+class UserQuery(IdPage):
     """`search` looks into user name, e-mail address and full name."""
 
     role: Role | None = None
@@ -59,18 +59,21 @@ async def _list(call: Call[Nothing, UserQuery]) -> Reply:
     }
     async with call.pool.acquire() as connection:
         total = await _SQL.count_users.fetchval(connection, **filters)
-        rows = await _SQL.list_users.fetch(connection, skip=query.skip, limit=query.limit, **filters)
-    return Reply([user_view(row) for row in rows], headers=page_headers(call.request, query, total))
+        rows = await _SQL.list_users.fetch(connection, after=query.after, skip=query.skip, limit=query.limit, **filters)
+    return Reply(
+        [user_view(row) for row in rows],
+        headers=id_page_headers(call.request, query, total, [row["id"] for row in rows]),
+    )
 
 
 async def _create(call: Call[CreateUser, Nothing]) -> Reply:
     body = call.body
     new = NewUser(body.username, body.email, body.full_name or body.username, body.password, body.role)
-    return Reply(await commands.create_user(call.pool, call.request.app[PASSWORDS], call.origin, new), status=201)
+    return tagged(await commands.create_user(call.pool, call.request.app[PASSWORDS], call.origin, new), status=201)
 
 
 async def _get(call: Call[Nothing, Nothing]) -> Reply:
-    return Reply(await _user(call))
+    return tagged(await _user(call))
 
 
 async def _update(call: Call[UpdateUser, Nothing]) -> Reply:
@@ -79,7 +82,7 @@ async def _update(call: Call[UpdateUser, Nothing]) -> Reply:
     user = await user_commands.edit(
         call.pool, call.request.app[PASSWORDS], call.origin, call.user, call.path_id(), values, password
     )
-    return Reply(user)
+    return tagged(user)
 
 
 async def _delete(call: Call[Nothing, Nothing]) -> Reply:

@@ -144,6 +144,7 @@ async def _lock_for_return(
     await _SQL.lock.execute(change.connection, id=checkout_id)
     checkout = await _get(change, checkout_id)
     check(checkout)
+    change.check_match(checkout_view(checkout))
     return item, there, checkout
 
 

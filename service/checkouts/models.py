@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from service.api.fields import MAX_INTEGER, Body, Description, Id, Text
-from service.api.paging import Page
+from service.api.paging import IdPage
 
 Units = Annotated[int, Field(strict=True, ge=1, le=MAX_INTEGER)]
 Project = Annotated[Text, Field(min_length=1, max_length=255)]
@@ -46,7 +46,7 @@ class Checkin(Body):
     notes: Description | None = None
 
 
-class CheckoutQuery(Page):
+class CheckoutQuery(IdPage):
     item_id: Id | None = None
     user_id: Id | None = None
     status: Literal["pending_authorization", "active", "overdue", "returned", "rejected", "cancelled"] | None = None

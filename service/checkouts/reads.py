@@ -27,7 +27,9 @@ async def list_checkouts(pool: Pool, user: Principal, query: CheckoutQuery) -> t
     }
     async with pool.acquire() as connection:
         total = await _SQL.count_visible.fetchval(connection, **filters)
-        rows = await _SQL.list_visible.fetch(connection, skip=query.skip, limit=query.limit, **filters)
+        rows = await _SQL.list_visible.fetch(
+            connection, after=query.after, skip=query.skip, limit=query.limit, **filters
+        )
     return [checkout_from_row(row) for row in rows], total
 
 

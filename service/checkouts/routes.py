@@ -1,7 +1,7 @@
 """Checkouts over HTTP."""
 
-from service.api.call import ADMIN, Call, Nothing, Reply
-from service.api.paging import page_headers
+from service.api.call import ADMIN, Call, Nothing, Reply, tagged
+from service.api.paging import id_page_headers
 from service.api.routes import Route, route
 from service.checkouts import commands, reads
 from service.checkouts.models import Checkin, CheckoutQuery, CheckoutRequest
@@ -12,32 +12,35 @@ _ALL_BUT_PERSONNEL = (ADMIN, "supervisor", "foreman", "worker")
 
 async def list_checkouts(call: Call[Nothing, CheckoutQuery]) -> Reply:
     found, total = await reads.list_checkouts(call.pool, call.user, call.query)
-    return Reply([checkout_view(checkout) for checkout in found], headers=page_headers(call.request, call.query, total))
+    return Reply(
+        [checkout_view(checkout) for checkout in found],
+        headers=id_page_headers(call.request, call.query, total, [checkout.id for checkout in found]),
+    )
 
 
 async def check_out(call: Call[CheckoutRequest, Nothing]) -> Reply:
     created = await commands.check_out(call.pool, call.origin, call.user, call.body.model_dump())
-    return Reply(checkout_view(created), status=201)
+    return tagged(checkout_view(created), status=201)
 
 
 async def get_checkout(call: Call[Nothing, Nothing]) -> Reply:
-    return Reply(checkout_view(await reads.get_checkout(call.pool, call.user, call.path_id())))
+    return tagged(checkout_view(await reads.get_checkout(call.pool, call.user, call.path_id())))
 
 
 async def authorize(call: Call[Nothing, Nothing]) -> Reply:
-    return Reply(checkout_view(await commands.authorize(call.pool, call.origin, call.user, call.path_id())))
+    return tagged(checkout_view(await commands.authorize(call.pool, call.origin, call.user, call.path_id())))
 
 
 async def reject(call: Call[Nothing, Nothing]) -> Reply:
-    return Reply(checkout_view(await commands.reject(call.pool, call.origin, call.user, call.path_id())))
+    return tagged(checkout_view(await commands.reject(call.pool, call.origin, call.user, call.path_id())))
 
 
 async def cancel(call: Call[Nothing, Nothing]) -> Reply:
-    return Reply(checkout_view(await commands.cancel(call.pool, call.origin, call.user, call.path_id())))
+    return tagged(checkout_view(await commands.cancel(call.pool, call.origin, call.user, call.path_id())))
 
 
 async def check_in(call: Call[Checkin, Nothing]) -> Reply:
-    return Reply(checkout_view(await commands.check_in(call.pool, call.origin, call.user, call.path_id(), call.body)))
+    return tagged(checkout_view(await commands.check_in(call.pool, call.origin, call.user, call.path_id(), call.body)))
 
 
 ROUTES: tuple[Route, ...] = (

@@ -100,7 +100,9 @@ async def _lock(change: Mutation, transfer_id: UUID) -> Transfer:
     row = await _SQL.lock.fetchrow(change.connection, id=transfer_id)
     if row is None:
         raise NotFound("no transfer has this id")
-    return transfer_from_row(row)
+    transfer = transfer_from_row(row)
+    change.check_match(view(transfer))
+    return transfer
 
 
 async def _store(change: Mutation, before: Transfer, after: Transfer) -> Transfer:

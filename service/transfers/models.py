@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, Field
 
 from service.api.fields import MAX_INTEGER, Body, Description, Id
-from service.api.paging import Page
+from service.api.paging import IdPage
 
 Status = Literal["pending", "approved", "rejected", "in_transit", "completed", "cancelled"]
 Units = Annotated[int, Field(strict=True, ge=1, le=MAX_INTEGER)]
@@ -25,7 +25,7 @@ class TransferRejection(Body):
     reason: Description | None = None
 
 
-class TransferQuery(Page):
+class TransferQuery(IdPage):
     """`location_id`: from there or to there."""
 
     status: Status | None = None

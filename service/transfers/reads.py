@@ -25,7 +25,9 @@ async def list_transfers(pool: Pool, user: Principal, query: TransferQuery) -> t
     }
     async with pool.acquire() as connection:
         total = await _SQL.count_visible.fetchval(connection, **filters)
-        rows = await _SQL.list_visible.fetch(connection, skip=query.skip, limit=query.limit, **filters)
+        rows = await _SQL.list_visible.fetch(
+            connection, after=query.after, skip=query.skip, limit=query.limit, **filters
+        )
     return [transfer_from_row(row) for row in rows], total
 
 

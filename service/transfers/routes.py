@@ -1,7 +1,7 @@
 """Transfers over HTTP."""
 
-from service.api.call import Call, Nothing, Reply
-from service.api.paging import page_headers
+from service.api.call import Call, Nothing, Reply, tagged
+from service.api.paging import id_page_headers
 from service.api.routes import Route, route
 from service.transfers import commands, reads
 from service.transfers.models import TransferQuery, TransferRejection, TransferRequest
@@ -10,35 +10,38 @@ from service.transfers.rules import DECIDERS, TransferView, view
 
 async def list_transfers(call: Call[Nothing, TransferQuery]) -> Reply:
     found, total = await reads.list_transfers(call.pool, call.user, call.query)
-    return Reply([view(transfer) for transfer in found], headers=page_headers(call.request, call.query, total))
+    return Reply(
+        [view(transfer) for transfer in found],
+        headers=id_page_headers(call.request, call.query, total, [transfer.id for transfer in found]),
+    )
 
 
 async def request_transfer(call: Call[TransferRequest, Nothing]) -> Reply:
-    return Reply(view(await commands.request(call.pool, call.origin, call.user, call.body)), status=201)
+    return tagged(view(await commands.request(call.pool, call.origin, call.user, call.body)), status=201)
 
 
 async def get_transfer(call: Call[Nothing, Nothing]) -> Reply:
-    return Reply(view(await reads.get_transfer(call.pool, call.user, call.path_id())))
+    return tagged(view(await reads.get_transfer(call.pool, call.user, call.path_id())))
 
 
 async def approve_transfer(call: Call[Nothing, Nothing]) -> Reply:
-    return Reply(view(await commands.approve(call.pool, call.origin, call.user, call.path_id())))
+    return tagged(view(await commands.approve(call.pool, call.origin, call.user, call.path_id())))
 
 
 async def reject_transfer(call: Call[TransferRejection, Nothing]) -> Reply:
-    return Reply(view(await commands.reject(call.pool, call.origin, call.user, call.path_id(), call.body.reason)))
+    return tagged(view(await commands.reject(call.pool, call.origin, call.user, call.path_id(), call.body.reason)))
 
 
 async def dispatch_transfer(call: Call[Nothing, Nothing]) -> Reply:
-    return Reply(view(await commands.dispatch(call.pool, call.origin, call.user, call.path_id())))
+    return tagged(view(await commands.dispatch(call.pool, call.origin, call.user, call.path_id())))
 
 
 async def complete_transfer(call: Call[Nothing, Nothing]) -> Reply:
-    return Reply(view(await commands.complete(call.pool, call.origin, call.user, call.path_id())))
+    return tagged(view(await commands.complete(call.pool, call.origin, call.user, call.path_id())))
 
 
 async def cancel_transfer(call: Call[Nothing, Nothing]) -> Reply:
-    return Reply(view(await commands.cancel(call.pool, call.origin, call.user, call.path_id())))
+    return tagged(view(await commands.cancel(call.pool, call.origin, call.user, call.path_id())))
 
 
 ROUTES: tuple[Route, ...] = (

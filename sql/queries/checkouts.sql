@@ -43,6 +43,7 @@ select c.id, c.item_id, c.user_id, c.quantity, c.returned_quantity, c.status, c.
                             where assigned.user_id = :foreman_id::uuid
                               and assigned.location_id in ((select location_id from items where id = c.item_id),
                                                            c.destination_location_id)))
+           and c.id > :after
          order by c.id
         offset :skip limit :limit) as c
  order by c.id;

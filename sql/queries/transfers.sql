@@ -23,6 +23,7 @@ select id, item_id, from_location_id, to_location_id, quantity, reason, status, 
         or exists (select from location_foremen as assigned
                     where assigned.user_id = :foreman_id::uuid
                       and assigned.location_id in (from_location_id, to_location_id)))
+   and id > :after
  order by id
 offset :skip limit :limit;
 

@@ -14,6 +14,7 @@ select id, username, email, full_name, role, status, created_at, updated_at
    and (:status::text is null or status = :status)
    and (:pattern::text is null or lower(username) like lower(:pattern) or lower(email) like lower(:pattern)
         or lower(full_name) like lower(:pattern))
+   and id > :after
  order by id
 offset :skip limit :limit;
 

@@ -111,8 +111,8 @@ def test_an_example_fits_the_schema_of_its_delivery(event: type[EventData]) -> N
 
 
 def test_routes_that_say_too_little_are_named() -> None:
-    mute = dataclasses.replace(ROUTES[0], path="/mute", summary=" ", returns=None, status=200)
-    torn = dataclasses.replace(ROUTES[0], path="/torn", status=204)
+    mute = dataclasses.replace(ROUTES[0], method="POST", path="/mute", summary=" ", returns=None, status=200)
+    torn = dataclasses.replace(ROUTES[0], method="POST", path="/torn", status=204)
     with pytest.raises(openapi.Undocumented) as refusal:
         openapi.document([*ROUTES, mute, torn])
     assert str(refusal.value) == (
@@ -122,7 +122,7 @@ def test_routes_that_say_too_little_are_named() -> None:
 
 
 def test_an_answer_without_a_schema_is_named() -> None:
-    odd = dataclasses.replace(ROUTES[0], path="/odd", body=Nothing, returns=object.__new__)
+    odd = dataclasses.replace(ROUTES[0], method="POST", path="/odd", body=Nothing, returns=object.__new__)
     with pytest.raises(TypeError, match="POST /odd"):
         openapi.document([odd])
 

@@ -9,17 +9,20 @@ import pytest
 from tests.integration.caller import Caller, Database
 from tests.integration.conftest import Api, Outbox, SignUp, SomebodyWaits
 
+NEW_USER = {"username": "anna", "email": "anna@example.org", "password": "long enough to be one"}
 MADE = {
     "/items": {"name": "Pump", "quantity": 9},
     "/locations": {"name": "Yard"},
     "/categories": {"name": "Pumps"},
     "/webhooks": {"url": "https://example.org/a", "events": ["item-created"]},
+    "/users": NEW_USER,
 }
 CHANGES: dict[str, Any] = {
     "/items": {"quantity": 8},
     "/locations": {"address": "Here"},
     "/categories": {"description": "All"},
     "/webhooks": {"url": "https://example.org/b"},
+    "/users": {"full_name": "Anna"},
 }
 resources = pytest.mark.parametrize("path", list(MADE))
 
@@ -139,3 +142,18 @@ async def test_who_may_not_change_it_is_told_that_first(admin: Caller, api: Api,
     stranger = replace(admin, token=await sign_up("worker")).sending(If_Match='"x"')
     assert (await stranger.put(one, {})).status == 403
     assert (await stranger.delete("/items/01890000-0000-7000-8000-000000000000")).status == 403
+
+
+async def test_a_step_of_a_checkout_or_a_transfer_may_say_which_state_it_means(admin: Caller) -> None:
+    here, there = [(await admin.make("/locations", name=name))["id"] for name in ("Here", "There")]
+    item = await admin.make("/items", name="Pump", quantity=9, location_id=here)
+    asked = {"item_id": item["id"], "from_location_id": here, "to_location_id": there, "quantity": 1}
+    for made, step in (
+        (await admin.post("/transfers", asked), "/transfers/{}/approve"),
+        (await admin.post("/checkouts/checkout", {"item_id": item["id"], "quantity": 1}), "/checkouts/{}/checkin"),
+    ):
+        path, tag = step.format(made.body["id"]), made.headers["ETag"]
+        assert (await admin.get(path.rpartition("/")[0])).headers["ETag"] == tag
+        assert (await admin.sending(If_Match='"another"').post(path, {})).status == 412
+        taken = await admin.sending(If_Match=tag).post(path, {})
+        assert (taken.status, taken.headers["ETag"] != tag) == (200, True)

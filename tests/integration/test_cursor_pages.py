@@ -100,3 +100,24 @@ def _nodes(plan: dict[str, Any]) -> Any:
     yield plan
     for child in plan.get("Plans", []):
         yield from _nodes(child)
+
+
+async def test_transfers_checkouts_users_and_a_search_have_cursors_too(admin: Caller) -> None:
+    here, there = [(await admin.make("/locations", name=name))["id"] for name in ("Here", "There")]
+    item = await admin.make("/items", name="Pump 0", quantity=9, location_id=here)
+    asked = {"item_id": item["id"], "from_location_id": here, "to_location_id": there, "quantity": 1}
+    made: dict[str, list[str]] = {"/items?search=pump": [item["id"]], "/transfers?": [], "/checkouts?": [], "/users?role=worker": []}
+    for number in range(3):
+        made["/items?search=pump"].append((await admin.make("/items", name=f"Pump {number + 1}"))["id"])
+        made["/transfers?"].append((await admin.make("/transfers", **asked))["id"])
+        made["/checkouts?"].append((await admin.make("/checkouts/checkout", item_id=item["id"], quantity=1))["id"])
+        name = f"anna{number}"
+        user = await admin.make("/users", username=name, email=f"{name}@example.org", password="long enough to be one")
+        made["/users?role=worker"].append(user["id"])
+    for path, ids in made.items():
+        seen, target = [], f"{path}&cursor=&limit=1"
+        while target:
+            page = await admin.get(target)
+            seen += [row["id"] for row in page.body]
+            target = _next(page) or ""
+        assert seen == ids, path
