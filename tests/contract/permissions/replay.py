@@ -1,5 +1,7 @@
 """webhooks, their events, retry, replay, explain, test | all | own | own | own | own: replays and the stream."""
 
+from dataclasses import replace
+
 from tests.contract.permissions.table import Request, Stage, row
 from tests.contract.permissions.webhooks import OWN
 
@@ -25,6 +27,6 @@ TABLE = [
     row("POST /webhooks/{id}/replay", _webhook, **OWN),
     row("GET /webhooks/{id}/replays", _read, **OWN),
     row("GET /webhooks/{id}/replays/{jobId}", _job, **OWN),
-    row("DELETE /webhooks/{id}/replays/{jobId}", _job, **OWN),
+    replace(row("DELETE /webhooks/{id}/replays/{jobId}", _job, **OWN), may_conflict=True),
     row("GET /webhooks/{id}/stream", _read, **OWN),
 ]

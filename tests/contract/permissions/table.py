@@ -63,11 +63,12 @@ async def nothing(_: Stage) -> Request:
 
 @dataclass(frozen=True)
 class Row:
-    """A route, what is asked of it, and the outcomes by case."""
+    """A route, what is asked of it, and the outcomes by case. `may_conflict`: who may do it can still come too late, 409."""
 
     route: str
     prepare: Prepare
     outcomes: dict[str, str]
+    may_conflict: bool = False
 
     def expected(self) -> dict[tuple[str, str], str]:
         """By case and caller."""
