@@ -78,7 +78,7 @@ def server_url() -> Iterator[str]:
     server.stop()
 
 
-async def _create_database(server_url: str, template: str) -> str:
+async def create_database(server_url: str, template: str) -> str:
     name = f"test_{uuid.uuid4().hex}"
     admin = await asyncpg.connect(server_url)
     try:
@@ -88,7 +88,7 @@ async def _create_database(server_url: str, template: str) -> str:
     return with_database(server_url, name)
 
 
-async def _drop_database(server_url: str, url: str) -> None:
+async def drop_database(server_url: str, url: str) -> None:
     admin = await asyncpg.connect(server_url)
     try:
         await admin.execute(f"drop database {url.partition('@/')[2].partition('?')[0]} with (force)")
@@ -99,17 +99,17 @@ async def _drop_database(server_url: str, url: str) -> None:
 @pytest.fixture
 async def database_url(server_url: str) -> AsyncIterator[str]:
     """A fresh database, migrated, of this test's own."""
-    url = await _create_database(server_url, TEMPLATE)
+    url = await create_database(server_url, TEMPLATE)
     yield url
-    await _drop_database(server_url, url)
+    await drop_database(server_url, url)
 
 
 @pytest.fixture
 async def empty_database_url(server_url: str) -> AsyncIterator[str]:
     """A fresh database with nothing in it."""
-    url = await _create_database(server_url, "template1")
+    url = await create_database(server_url, "template1")
     yield url
-    await _drop_database(server_url, url)
+    await drop_database(server_url, url)
 
 
 @pytest.fixture

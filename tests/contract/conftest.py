@@ -1,0 +1,139 @@
+"""One running system for the tests of a process, and its users. A test makes its own items, locations and webhooks."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+import aiohttp
+import pytest
+
+from tests.conftest import JWT_SECRET, WEBHOOK_SECRET_KEYS, create_database, drop_database
+from tests.contract.world import NOBODY, PASSWORD, ROLES, Client, Ears, System, User, unique
+from tests.relays import Answer, Receiver, accept, receiving
+from tests.server import TEMPLATE
+
+_OWN = ("DATABASE_URL", "REGISTRATION", "JOSSIEDB_", "JWT_", "WEBHOOK_", "RELAY_")
+
+
+@pytest.fixture(scope="session")
+def system(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """The API and a relay, on a database of their own."""
+    directory = tmp_path_factory.mktemp("system")
+    database_url = asyncio.run(create_database(server_url, TEMPLATE))
+    inherited = {name: value for name, value in os.environ.items() if "_TEST_" in name or not name.startswith(_OWN)}
+    system = System(
+        directory,
+        inherited
+        | {
+            "DATABASE_URL": database_url,
+            "JOSSIEDB_DATA_DIR": str(directory),
+            "JWT_SECRET": JWT_SECRET,
+            "WEBHOOK_SECRET_KEYS": WEBHOOK_SECRET_KEYS,
+            "WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8,::1/128",
+        },
+    )
+    try:
+        system.start()
+        yield system
+    finally:
+        system.stop()
+        asyncio.run(drop_database(server_url, database_url))
+
+
+@pytest.fixture(scope="session")
+def cast(system: System) -> dict[str, User]:
+    """A user of each role, who has signed in and keeps that session."""
+    with ThreadPoolExecutor(len(ROLES)) as threads:
+        list(threads.map(lambda role: system.create_user(f"the-{role}", role), ROLES))
+    return asyncio.run(_sign_in(system.address))
+
+
+async def _sign_in(address: str) -> dict[str, User]:
+    async with aiohttp.ClientSession() as http:
+        nobody = Client(http, address)
+        clients = {role: await nobody.sign_in(f"the-{role}") for role in ROLES}
+        return {role: client.user for role, client in clients.items() if client.user is not None}
+
+
+@pytest.fixture
+async def nobody(system: System) -> AsyncIterator[Client]:
+    """A caller who has not signed in."""
+    async with aiohttp.ClientSession() as http:
+        yield Client(http, system.address)
+
+
+@pytest.fixture
+def clients(nobody: Client, cast: dict[str, User]) -> dict[str, Client]:
+    """A client of each role, and one of nobody."""
+    return {NOBODY: nobody} | {role: nobody.as_user(user) for role, user in cast.items()}
+
+
+@pytest.fixture
+def admin(clients: dict[str, Client]) -> Client:
+    return clients["admin"]
+
+
+@pytest.fixture
+def supervisor(clients: dict[str, Client]) -> Client:
+    return clients["supervisor"]
+
+
+@pytest.fixture
+def foreman(clients: dict[str, Client]) -> Client:
+    return clients["foreman"]
+
+
+@pytest.fixture
+def worker(clients: dict[str, Client]) -> Client:
+    return clients["worker"]
+
+
+@pytest.fixture
+def personnel(clients: dict[str, Client]) -> Client:
+    return clients["personnel"]
+
+
+class Newcomer(Protocol):
+    async def __call__(self) -> Client: ...
+
+
+@pytest.fixture
+def newcomer(nobody: Client) -> Newcomer:
+    """`await newcomer()` is a worker of the test's own, registered and signed in."""
+
+    async def register() -> Client:
+        name = unique("newcomer")
+        body = {"username": name, "email": f"{name}@example.org", "password": PASSWORD, "full_name": "New Comer"}
+        await nobody.post("/auth/register", body, status=201)
+        return await nobody.sign_in(name)
+
+    return register
+
+
+class Listen(Protocol):
+    async def __call__(self, client: Client, events: list[str], *, answer: Answer = ..., **fields: Any) -> Ears: ...
+
+
+@pytest.fixture
+async def listen() -> AsyncIterator[Listen]:
+    """`await listen(client, events)` is a webhook of that client's with a receiver of its own. It goes with the test."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def listen(client: Client, events: list[str], *, answer: Answer = accept, **fields: Any) -> Ears:
+            receiver: Receiver = await stack.enter_async_context(receiving(answer))
+            ears = Ears(client, await client.webhook(receiver.url, events, **fields), receiver)
+            stack.push_async_callback(client.ask, "DELETE", f"/webhooks/{ears.id}")
+            return ears
+
+        yield listen
+
+
+@pytest.fixture
+async def owner(worker: Client) -> AsyncIterator[Client]:
+    """The worker, whose webhooks go with the test."""
+    yield worker
+    for webhook in (await worker.get("/webhooks"))["webhooks"]:
+        await worker.delete(f"/webhooks/{webhook['id']}")

@@ -1,0 +1,37 @@
+"""webhooks, their events, retry, replay, explain, test | all | own | own | own | own"""
+
+from tests.contract.permissions.table import ADMIN_ONLY, SIGNED_IN, Request, Stage, row
+
+_URL, _EVENTS = "http://127.0.0.1:1/in", ["user-updated"]
+
+
+async def _new(_: Stage) -> Request:
+    return Request(body={"url": _URL, "events": _EVENTS})
+
+
+async def _webhook(stage: Stage) -> Request:
+    webhook = await stage.owner.webhook(_URL, _EVENTS)
+    return Request({"id": webhook["id"]}, {"timeout": 6000})
+
+
+async def delivered(stage: Stage) -> Request:
+    """A webhook that an event has been delivered to."""
+    ears = await stage.listen(stage.owner, ["item-created"])
+    item = await stage.admin.item()
+    event_id = (await ears.hear("item-created", itemId=item["id"])).event_id
+    await ears.ended(event_id, "success")
+    return Request({"id": ears.id, "eventId": event_id})
+
+
+OWN = {"own": SIGNED_IN, "other": ADMIN_ONLY}
+TABLE = [
+    row("POST /webhooks", _new, any=SIGNED_IN),
+    row("GET /webhooks", any=SIGNED_IN),
+    row("GET /webhooks/{id}", _webhook, **OWN),
+    row("PUT /webhooks/{id}", _webhook, **OWN),
+    row("DELETE /webhooks/{id}", _webhook, **OWN),
+    row("GET /webhooks/{id}/events", _webhook, **OWN),
+    row("POST /webhooks/{id}/events/{eventId}/retry", delivered, **OWN),
+    row("GET /webhooks/{id}/stats", _webhook, **OWN),
+    row("POST /webhooks/{id}/test", _webhook, **OWN),
+]
