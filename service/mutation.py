@@ -42,7 +42,7 @@ class Mutation:
     action: str
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     _events: list[tuple[UUID, str, str, list[UUID] | None]] = field(default_factory=list)
-    _audit: tuple[str, UUID, Mapping[str, Any] | None, Mapping[str, Any] | None] | None = None
+    _audits: list[tuple[str, UUID, Mapping[str, Any] | None, Mapping[str, Any] | None]] = field(default_factory=list)
 
     def emit(self, data: EventData, *, location_ids: list[UUID] | None = None) -> UUID:
         """Write an event when the mutation ends, after those emitted before it. `location_ids`: the places that it concerns,
@@ -69,11 +69,11 @@ class Mutation:
     def audit(
         self, entity: str, entity_id: UUID, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None
     ) -> None:
-        """What the mutation is about, before and after it. Holds no secret: the caller leaves them out."""
-        self._audit = (entity, entity_id, before, after)
+        """An object that the mutation changes, before and after it; once for each. Holds no secret: the caller leaves them out."""
+        self._audits.append((entity, entity_id, before, after))
 
     async def write(self) -> None:
-        """The events, then the audit record. `mutation` calls it last, when the rows that were changed are locked."""
+        """The events, then the audit records. `mutation` calls it last, when the rows that were changed are locked."""
         if self._events:
             await _SQL.insert_events.execute(
                 self.connection,
@@ -84,8 +84,7 @@ class Mutation:
                 occurred_at=self.now,
                 traceparent=self.origin.traceparent,
             )
-        if self._audit is not None:
-            entity, entity_id, before, after = self._audit
+        for entity, entity_id, before, after in self._audits:
             await _SQL.insert_audit.execute(
                 self.connection,
                 actor_id=self.origin.user_id,
@@ -102,7 +101,7 @@ class Mutation:
 
 @asynccontextmanager
 async def mutation(pool: Pool, origin: Origin, action: str) -> AsyncIterator[Mutation]:
-    """A transaction for a command. Leaving it writes the events and the audit record and commits; an exception undoes all."""
+    """A transaction for a command. Leaving it writes the events and the audit records and commits; an exception undoes all."""
     async with pool.acquire() as connection, connection.transaction():
         change = Mutation(connection, origin, action)
         yield change

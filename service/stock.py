@@ -24,6 +24,7 @@ from service.platform.errors import BadRequest, Conflict, NotFound, Problem, Unp
 from service.platform.queries import load
 
 _SQL = load("items")
+ENTITY = "item"
 _REFUSED_BY_DATABASE = (asyncpg.UniqueViolationError, asyncpg.ForeignKeyViolationError)
 # Why a quantity changed, as the ledger has it; with all but a creation and a count goes the id of the transfer or checkout.
 Reason = Literal["created", "counted", "transfer", "checkout", "checkin"]
@@ -185,6 +186,7 @@ async def create(change: Mutation, item: Item, *, reason: Reason = "created", re
     created = from_row(row)
     for event in created_events(created):
         change.emit(event)
+    change.audit(ENTITY, created.id, None, view(created))
     return created
 
 
@@ -224,7 +226,9 @@ async def save(
         raise _refusal(error, after) from None
     for event in updated_events(before, after):
         change.emit(event)
-    return from_row(row)
+    saved = from_row(row)
+    change.audit(ENTITY, saved.id, view(before), view(saved))
+    return saved
 
 
 async def remove(change: Mutation, item: Item) -> None:
@@ -236,6 +240,7 @@ async def remove(change: Mutation, item: Item) -> None:
     except asyncpg.ForeignKeyViolationError:
         raise Conflict(f"a checkout of {item.name} is open, so it cannot be deleted") from None
     change.emit(deleted_event(item))
+    change.audit(ENTITY, item.id, view(item), None)
 
 
 def _values(item: Item, *, without: AbstractSet[str] = frozenset()) -> dict[str, Any]:

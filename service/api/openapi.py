@@ -195,7 +195,10 @@ def _operation(route: Route, schemas: Schemas, problems: dict[int, type[Problem]
             "required": _demands_something(schema, schemas),
             "content": {"application/json": {"schema": schema}},
         }
-    answers = {str(route.status): _answer(route, schemas)}
+    answers = {
+        str(status): _answer(route, status, returns, schemas)
+        for status, returns in {**route.also, route.status: route.returns}.items()
+    }
     for status in sorted(_refusals(route) & problems.keys()):
         answers[str(status)] = {"$ref": f"#/components/responses/{_response_name(problems[status])}"}
     operation["responses"] = answers
@@ -216,23 +219,23 @@ def _demands_something(schema: Schema, schemas: Schemas) -> bool:
     return bool(schemas.components[name].get("required"))
 
 
-def _answer(route: Route, schemas: Schemas) -> Schema:
+def _answer(route: Route, status: int, returns: Any, schemas: Schemas) -> Schema:
     names = ["X-Request-ID"]
-    if issubclass(route.query, Page) and getattr(route.returns, "__origin__", None) is list:
+    if issubclass(route.query, Page) and getattr(returns, "__origin__", None) is list:
         names += ["X-Total-Count", "Link"]
-    elif route.path.endswith("{id}") and route.returns is not None:
+    elif route.path.endswith("{id}") and returns is not None:
         names.append("ETag")
     if route.keeps_answers:
         names.append("Idempotency-Replayed")
-    answer: Schema = {"description": HTTPStatus(route.status).phrase, "headers": _headers(names)}
-    if route.returns is not None:
-        answer["content"] = {"application/json": {"schema": schemas.answer(route.returns)}}
+    answer: Schema = {"description": HTTPStatus(status).phrase, "headers": _headers(names)}
+    if returns is not None:
+        answer["content"] = {"application/json": {"schema": schemas.answer(returns)}}
     return answer
 
 
 def _refusals(route: Route) -> set[int]:
     """The statuses of the problems that a route of this shape may answer with."""
-    found = {503}
+    found = {503, *route.refuses}
     changes = route.method != "GET"
     own = bool(_PARAMETER.search(route.path))
     if route.body is not Nothing:

@@ -6,6 +6,8 @@ page is read from an index where that row stands. An empty one begins.
 
 import base64
 import binascii
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -19,8 +21,13 @@ MAX_LIMIT = 200
 MAX_POSITION = 2**63 - 1
 _FIRST_ID = UUID(int=0)
 # What a cursor is of, so that one of another kind of list is refused.
-_ID, _POSITION = b"i", b"p"
+_ID, _POSITION, _NEWEST = b"i", b"p", b"n"
 _POSITION_BYTES = 8
+# After every row that there will be.
+_END = (datetime(9999, 12, 31, tzinfo=UTC), UUID(int=2**128 - 1))
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# A row's time and its id, which tells rows of the same microsecond apart.
+Newest = tuple[datetime, UUID]
 
 
 class Page(Query):
@@ -52,8 +59,31 @@ def _position_before(text: Any) -> int:
     return MAX_POSITION if text == "" else int.from_bytes(_decode(_POSITION, _POSITION_BYTES, str(text)), "big")
 
 
+def _newest_before(text: Any) -> Newest:
+    if text == "":
+        return _END
+    key = _decode(_NEWEST, _POSITION_BYTES + len(_FIRST_ID.bytes), str(text))
+    try:
+        at = _EPOCH + timedelta(microseconds=int.from_bytes(key[:_POSITION_BYTES], "big", signed=True))
+    except OverflowError:
+        raise ValueError("is not a cursor of this list; take it from the Link header of the page before") from None
+    return at, UUID(bytes=key[_POSITION_BYTES:])
+
+
+def _key(last: UUID | int | Newest) -> str:
+    match last:
+        case UUID():
+            return _encode(_ID, last.bytes)
+        case int():
+            return _encode(_POSITION, last.to_bytes(_POSITION_BYTES, "big"))
+        case (at, id):
+            since = (at - _EPOCH) // timedelta(microseconds=1)
+            return _encode(_NEWEST, since.to_bytes(_POSITION_BYTES, "big", signed=True) + id.bytes)
+
+
 _OPAQUE = WithJsonSchema({"type": "string", "maxLength": 64})
 _IdCursor = Annotated[UUID, BeforeValidator(_id_after), _OPAQUE]
+_NewestCursor = Annotated[Newest, BeforeValidator(_newest_before), _OPAQUE]
 _PositionCursor = Annotated[int, Field(ge=0, le=MAX_POSITION), BeforeValidator(_position_before), _OPAQUE]
 
 
@@ -87,26 +117,38 @@ class PositionPage(_CursorPage):
         return MAX_POSITION if self.cursor is None else self.cursor
 
 
-def cursor_link(request: web.Request, page: IdPage | PositionPage, keys: list[UUID] | list[int]) -> str | None:
+class NewestPage(_CursorPage):
+    """Of a list that is ordered by time, newest first: `where (at, id) < (:before_at, :before_id) order by at desc, id desc`."""
+
+    cursor: _NewestCursor | None = None
+
+    @property
+    def before(self) -> dict[str, datetime | UUID]:
+        """The parameters before_at and before_id."""
+        at, id = self.cursor or _END
+        return {"before_at": at, "before_id": id}
+
+
+def cursor_link(
+    request: web.Request,
+    page: IdPage | PositionPage | NewestPage,
+    keys: Sequence[UUID] | Sequence[int] | Sequence[Newest],
+) -> str | None:
     """The link to the page after the one with these keys, as the page's own; None where there is none."""
     if len(keys) < page.limit:
         return None
-    last = keys[-1]
-    key = (
-        _encode(_ID, last.bytes)
-        if isinstance(last, UUID)
-        else _encode(_POSITION, last.to_bytes(_POSITION_BYTES, "big"))
-    )
-    url = request.rel_url.without_query_params("skip").update_query(cursor=key, limit=str(page.limit))
+    url = request.rel_url.without_query_params("skip").update_query(cursor=_key(keys[-1]), limit=str(page.limit))
     return f'<{url}>; rel="next"'
 
 
-def id_page_headers(request: web.Request, page: IdPage, total: int, ids: list[UUID]) -> dict[str, str]:
+def cursor_page_headers(
+    request: web.Request, page: IdPage | NewestPage, total: int, keys: Sequence[UUID] | Sequence[Newest]
+) -> dict[str, str]:
     """As page_headers; asked with a cursor, the links have cursors, too."""
     if page.cursor is None:
         return page_headers(request, page, total)
     url = request.rel_url.without_query_params("skip").update_query(cursor="", limit=str(page.limit))
-    links = [f'<{url}>; rel="first"', cursor_link(request, page, ids)]
+    links = [f'<{url}>; rel="first"', cursor_link(request, page, keys)]
     return {"X-Total-Count": str(total), "Link": ", ".join(link for link in links if link)}
 
 

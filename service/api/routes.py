@@ -1,8 +1,9 @@
 """The route table: what every route takes and gives, and how a request becomes a Call."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -24,8 +25,9 @@ Authenticate = Callable[[web.Request], Awaitable[Principal]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One route. `roles` empty: any signed-in user; `public`: nobody need be signed in. `returns` documents the answer.
-    `waits`: the handler commits and then waits for somebody outside, so it cannot be one transaction with its answer."""
+    """One route. `roles` empty: any signed-in user; `public`: nobody need be signed in. `returns` documents the answer, `also`
+    those of other statuses, `refuses` the statuses of problems that a route of its shape would not have. `waits`: the handler
+    commits and then waits for somebody outside, so it cannot be one transaction with its answer."""
 
     method: str
     path: str
@@ -38,6 +40,8 @@ class Route:
     public: bool
     roles: frozenset[str]
     waits: bool
+    also: Mapping[int, Any]
+    refuses: frozenset[int]
 
     @property
     def keeps_answers(self) -> bool:
@@ -58,8 +62,24 @@ def route(
     public: bool = False,
     roles: Iterable[str] = (),
     waits: bool = False,
+    also: Mapping[int, Any] = MappingProxyType({}),
+    refuses: Iterable[int] = (),
 ) -> Route:
-    return Route(method, path, handler, summary, body, query, returns, status, public, frozenset(roles), waits)
+    return Route(
+        method,
+        path,
+        handler,
+        summary,
+        body,
+        query,
+        returns,
+        status,
+        public,
+        frozenset(roles),
+        waits,
+        also,
+        frozenset(refuses),
+    )
 
 
 def add_routes(app: web.Application, routes: Iterable[Route], authenticate: Authenticate) -> None:

@@ -31,8 +31,11 @@ class Schemas:
             inputs += [
                 (kind, "validation", TypeAdapter(kind)) for kind in (route.body, route.query) if kind is not Nothing
             ]
-            if route.returns is not None:
-                inputs.append((_key(route.returns), "serialization", _adapter(route.returns, where)))
+            inputs += [
+                (_key(returns), "serialization", _adapter(returns, where))
+                for returns in (route.returns, *route.also.values())
+                if returns is not None
+            ]
         inputs += [(event, "serialization", TypeAdapter(event)) for event in CATALOGUE.values()]
         self._found, definitions = TypeAdapter.json_schemas(
             list({(key, mode): (key, mode, adapter) for key, mode, adapter in inputs}.values()),

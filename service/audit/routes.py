@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 
 from service.api.call import ADMIN, Call, Nothing, Reply
 from service.api.fields import Id, Text
-from service.api.paging import Page, page_headers
+from service.api.paging import NewestPage, cursor_page_headers
 from service.api.routes import Route, route
 from service.platform.clock import iso
 from service.platform.queries import load
@@ -28,7 +28,7 @@ Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
 Word = Annotated[Text, Field(max_length=100)]
 
 
-class AuditQuery(Page):
+class AuditQuery(NewestPage):
     """`since` is included, `until` is not."""
 
     actor_id: Id | None = None
@@ -74,8 +74,9 @@ async def _list(call: Call[Nothing, AuditQuery]) -> Reply:
     }
     async with call.pool.acquire() as connection:
         total = await _SQL.count_entries.fetchval(connection, **filters)
-        rows = await _SQL.list_entries.fetch(connection, skip=query.skip, limit=query.limit, **filters)
-    return Reply([_view(row) for row in rows], headers=page_headers(call.request, query, total))
+        rows = await _SQL.list_entries.fetch(connection, skip=query.skip, limit=query.limit, **query.before, **filters)
+    keys = [(row["at"], row["id"]) for row in rows]
+    return Reply([_view(row) for row in rows], headers=cursor_page_headers(call.request, query, total, keys))
 
 
 def _view(row: asyncpg.Record) -> AuditEntry:

@@ -8,7 +8,7 @@ from typing_extensions import TypedDict
 
 from service.api.call import Call, Nothing, Reply
 from service.api.fields import Body, Text
-from service.api.paging import Page, page_headers
+from service.api.paging import NewestPage, cursor_page_headers
 from service.api.routes import Route, route
 from service.auth import session_commands
 from service.auth.fields import Password, SessionView, session_view
@@ -22,7 +22,7 @@ MAX_DEVICES = 20
 _OPEN = {"active": True, "ended": False, "all": None}
 
 
-class SessionQuery(Page):
+class SessionQuery(NewestPage):
     status: Literal["active", "ended", "all"] = "active"
 
 
@@ -60,10 +60,11 @@ async def page_of_sessions(call: Call[Any, SessionQuery], user_id: UUID) -> Repl
     async with call.pool.acquire() as connection:
         total = await _SQL.count_sessions.fetchval(connection, user_id=user_id, open=is_open)
         rows = await _SQL.list_sessions.fetch(
-            connection, user_id=user_id, open=is_open, skip=query.skip, limit=query.limit
+            connection, user_id=user_id, open=is_open, skip=query.skip, limit=query.limit, **query.before
         )
     shown = [session_view(row, call.user.session_id) for row in rows]
-    return Reply(shown, headers=page_headers(call.request, query, total))
+    keys = [(row["created_at"], row["id"]) for row in rows]
+    return Reply(shown, headers=cursor_page_headers(call.request, query, total, keys))
 
 
 async def _list(call: Call[Nothing, SessionQuery]) -> Reply:

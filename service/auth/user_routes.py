@@ -6,7 +6,7 @@ from pydantic import Field
 
 from service.api.call import ADMIN, Call, Nothing, Reply, tagged
 from service.api.fields import Body, Name, Text, containing
-from service.api.paging import IdPage, id_page_headers
+from service.api.paging import IdPage, cursor_page_headers
 from service.api.routes import Route, route
 from service.auth import commands, session_commands, user_commands
 from service.auth.commands import NewUser
@@ -62,7 +62,7 @@ async def _list(call: Call[Nothing, UserQuery]) -> Reply:
         rows = await _SQL.list_users.fetch(connection, after=query.after, skip=query.skip, limit=query.limit, **filters)
     return Reply(
         [user_view(row) for row in rows],
-        headers=id_page_headers(call.request, query, total, [row["id"] for row in rows]),
+        headers=cursor_page_headers(call.request, query, total, [row["id"] for row in rows]),
     )
 
 

@@ -121,6 +121,8 @@ async def check_in(pool: Pool, origin: Origin, user: Principal, checkout_id: UUI
             location_id=place,
             notes=back.notes,
         )
+        if rules.is_checked_out(item) and kept.id != item.id:
+            await _settle(change, item, checkout_id)
         return await _changed(change, before)
 
 
@@ -158,6 +160,12 @@ async def _take_back(
     assert location_id is not None, "units without a place come back to their item"
     arrived = arrivals.joined(item, there, location_id, units)
     return await arrivals.store(change, there, arrived, reason="checkin", reference_id=checkout_id)
+
+
+async def _settle(change: Mutation, item: Item, checkout_id: UUID) -> None:
+    """Its last units came back to another place: nothing of it is out any more, so it does not say so."""
+    if not await _SQL.any_out.fetchval(change.connection, item_id=item.id):
+        await stock.save(change, item, rules.no_longer_out(item), reason="checkin", reference_id=checkout_id)
 
 
 async def _get(change: Mutation, checkout_id: UUID) -> Checkout:

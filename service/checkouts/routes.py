@@ -1,7 +1,7 @@
 """Checkouts over HTTP."""
 
 from service.api.call import ADMIN, Call, Nothing, Reply, tagged
-from service.api.paging import id_page_headers
+from service.api.paging import cursor_page_headers
 from service.api.routes import Route, route
 from service.checkouts import commands, reads
 from service.checkouts.models import Checkin, CheckoutQuery, CheckoutRequest
@@ -14,7 +14,7 @@ async def list_checkouts(call: Call[Nothing, CheckoutQuery]) -> Reply:
     found, total = await reads.list_checkouts(call.pool, call.user, call.query)
     return Reply(
         [checkout_view(checkout) for checkout in found],
-        headers=id_page_headers(call.request, call.query, total, [checkout.id for checkout in found]),
+        headers=cursor_page_headers(call.request, call.query, total, [checkout.id for checkout in found]),
     )
 
 

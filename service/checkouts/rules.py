@@ -173,6 +173,14 @@ def given_back(item: Item, quantity: int, location_id: UUID | None) -> Item:
     return replace(item, quantity=item.quantity + quantity, status=status, location_id=location_id or item.location_id)
 
 
+def is_checked_out(item: Item) -> bool:
+    return item.status == "checked_out"
+
+
+def no_longer_out(item: Item) -> Item:
+    return replace(item, status="available")
+
+
 def check_readable(role: str, user_id: UUID, checkout: Checkout) -> None:
     everything = role in (ADMIN, SUPERVISOR)
     if not (everything or checkout.user_id == user_id or (role == FOREMAN and user_id in checkout.foremen)):

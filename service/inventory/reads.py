@@ -4,7 +4,7 @@ from uuid import UUID
 
 from service.api.call import Principal
 from service.api.fields import containing
-from service.api.paging import IdPage, Page
+from service.api.paging import IdPage, Newest, NewestPage
 from service.inventory import rules
 from service.inventory.models import ItemQuery
 from service.inventory.rows import category_from_row, location_from_row, move_from_row, place_from_row
@@ -65,15 +65,17 @@ async def location_summary(pool: Pool, user: Principal, item_id: UUID) -> Locati
     return rules.location_summary(item, [place_from_row(row) for row in rows])
 
 
-async def location_history(pool: Pool, user: Principal, item_id: UUID, page: Page) -> tuple[list[Move], int]:
+async def location_history(
+    pool: Pool, user: Principal, item_id: UUID, page: NewestPage
+) -> tuple[list[Move], list[Newest], int]:
     await get_item(pool, user, item_id)
     foreman_id = _foreman_id(user)
     async with pool.acquire() as connection:
         total = await _ITEMS.count_moves.fetchval(connection, id=item_id, foreman_id=foreman_id)
         rows = await _ITEMS.list_moves.fetch(
-            connection, id=item_id, foreman_id=foreman_id, skip=page.skip, limit=page.limit
+            connection, id=item_id, foreman_id=foreman_id, skip=page.skip, limit=page.limit, **page.before
         )
-    return [move_from_row(row) for row in rows], total
+    return [move_from_row(row) for row in rows], [(row["at"], row["id"]) for row in rows], total
 
 
 async def list_locations(pool: Pool, user: Principal, page: IdPage) -> tuple[list[Location], int]:

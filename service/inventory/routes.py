@@ -2,7 +2,7 @@
 
 from service import stock
 from service.api.call import ADMIN, Call, Nothing, Reply, tagged
-from service.api.paging import IdPage, Page, id_page_headers, page_headers
+from service.api.paging import IdPage, NewestPage, cursor_page_headers
 from service.api.routes import Route, route
 from service.inventory import reads
 from service.inventory.commands import categories, items, locations
@@ -35,7 +35,7 @@ async def list_items(call: Call[Nothing, ItemQuery]) -> Reply:
     found, total = await reads.list_items(call.pool, call.user, call.query)
     return Reply(
         [stock.view(item) for item in found],
-        headers=id_page_headers(call.request, call.query, total, [item.id for item in found]),
+        headers=cursor_page_headers(call.request, call.query, total, [item.id for item in found]),
     )
 
 
@@ -67,16 +67,16 @@ async def location_summary(call: Call[Nothing, Nothing]) -> Reply:
     return Reply(await reads.location_summary(call.pool, call.user, call.path_id()))
 
 
-async def location_history(call: Call[Nothing, Page]) -> Reply:
-    found, total = await reads.location_history(call.pool, call.user, call.path_id(), call.query)
-    return Reply(found, headers=page_headers(call.request, call.query, total))
+async def location_history(call: Call[Nothing, NewestPage]) -> Reply:
+    found, keys, total = await reads.location_history(call.pool, call.user, call.path_id(), call.query)
+    return Reply(found, headers=cursor_page_headers(call.request, call.query, total, keys))
 
 
 async def list_locations(call: Call[Nothing, IdPage]) -> Reply:
     found, total = await reads.list_locations(call.pool, call.user, call.query)
     return Reply(
         [location_view(location) for location in found],
-        headers=id_page_headers(call.request, call.query, total, [location.id for location in found]),
+        headers=cursor_page_headers(call.request, call.query, total, [location.id for location in found]),
     )
 
 
@@ -112,7 +112,7 @@ async def list_categories(call: Call[Nothing, IdPage]) -> Reply:
     found, total = await reads.list_categories(call.pool, call.query)
     return Reply(
         [category_view(category) for category in found],
-        headers=id_page_headers(call.request, call.query, total, [category.id for category in found]),
+        headers=cursor_page_headers(call.request, call.query, total, [category.id for category in found]),
     )
 
 
@@ -160,7 +160,7 @@ ROUTES: tuple[Route, ...] = (
         "/items/{id}/location-history",
         location_history,
         "List where an item has been, newest first",
-        query=Page,
+        query=NewestPage,
         returns=list[Move],
     ),
     route("GET", "/locations", list_locations, "List locations", query=IdPage, returns=list[LocationView]),

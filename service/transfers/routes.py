@@ -1,7 +1,7 @@
 """Transfers over HTTP."""
 
 from service.api.call import Call, Nothing, Reply, tagged
-from service.api.paging import id_page_headers
+from service.api.paging import cursor_page_headers
 from service.api.routes import Route, route
 from service.transfers import commands, reads
 from service.transfers.models import TransferQuery, TransferRejection, TransferRequest
@@ -12,7 +12,7 @@ async def list_transfers(call: Call[Nothing, TransferQuery]) -> Reply:
     found, total = await reads.list_transfers(call.pool, call.user, call.query)
     return Reply(
         [view(transfer) for transfer in found],
-        headers=id_page_headers(call.request, call.query, total, [transfer.id for transfer in found]),
+        headers=cursor_page_headers(call.request, call.query, total, [transfer.id for transfer in found]),
     )
 
 

@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 
 from service.api.call import Principal
 from service.api.fields import Body
-from service.api.paging import Page
+from service.api.paging import Newest, NewestPage
 from service.mutation import Origin, mutation
 from service.platform.clock import iso, iso_or_none
 from service.platform.db import Pool
@@ -119,13 +119,14 @@ async def create(
     return job
 
 
-async def list_jobs(pool: Pool, user: Principal, webhook_id: UUID, page: Page) -> JobsReply:
-    """Newest first. Those that ended are forgotten after JOSSIEDB_JOB_TTL."""
+async def list_jobs(pool: Pool, user: Principal, webhook_id: UUID, page: NewestPage) -> tuple[JobsReply, list[Newest]]:
+    """Newest first, and the keys of what is listed. Those that ended are forgotten after JOSSIEDB_JOB_TTL."""
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         own(await _WEBHOOKS.get.fetchrow(connection, id=webhook_id), user)
-        rows = await _SQL.list.fetch(connection, webhook_id=webhook_id, skip=page.skip, limit=page.limit)
+        rows = await _SQL.list.fetch(connection, webhook_id=webhook_id, skip=page.skip, limit=page.limit, **page.before)
         total = await _SQL.count_jobs.fetchval(connection, webhook_id=webhook_id)
-    return {"jobs": [_shown(row) for row in rows], "total": total, "skip": page.skip, "limit": page.limit}
+    keys = [(row["created_at"], row["id"]) for row in rows]
+    return {"jobs": [_shown(row) for row in rows], "total": total, "skip": page.skip, "limit": page.limit}, keys
 
 
 async def get(pool: Pool, user: Principal, webhook_id: UUID, job_id: UUID) -> Job:

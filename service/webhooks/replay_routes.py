@@ -1,7 +1,7 @@
 """The routes that go over the log: replays, and the pull cursor."""
 
 from service.api.call import Call, Nothing, Reply
-from service.api.paging import Page
+from service.api.paging import NewestPage, cursor_link
 from service.api.routes import PREFIX, Route, route
 from service.webhooks import replay, stream
 from service.webhooks.replay import ReplayBody
@@ -16,8 +16,10 @@ async def start_replay(call: Call[ReplayBody, Nothing]) -> Reply:
     return Reply({"job": job}, status=202, headers={"Location": f"{PREFIX}/webhooks/{webhook_id}/replays/{job['id']}"})
 
 
-async def list_replays(call: Call[Nothing, Page]) -> Reply:
-    return Reply(await replay.list_jobs(call.pool, call.user, call.path_id(), call.query))
+async def list_replays(call: Call[Nothing, NewestPage]) -> Reply:
+    page, keys = await replay.list_jobs(call.pool, call.user, call.path_id(), call.query)
+    link = cursor_link(call.request, call.query, keys)
+    return Reply(page, headers={"Link": link} if link else {})
 
 
 async def get_replay(call: Call[Nothing, Nothing]) -> Reply:
@@ -44,10 +46,11 @@ ROUTES: tuple[Route, ...] = (
         start_replay,
         "Send a range of events again; with dryRun, only count them",
         body=ReplayBody,
-        returns=replay.JobReply | replay.Counted,
+        returns=replay.JobReply,
         status=202,
+        also={200: replay.Counted},
     ),
-    route("GET", "/webhooks/{id}/replays", list_replays, "List replays", query=Page, returns=replay.JobsReply),
+    route("GET", "/webhooks/{id}/replays", list_replays, "List replays", query=NewestPage, returns=replay.JobsReply),
     route("GET", "/webhooks/{id}/replays/{jobId}", get_replay, "Show a replay", returns=replay.JobReply),
     route("DELETE", "/webhooks/{id}/replays/{jobId}", cancel_replay, "Cancel a replay", returns=replay.JobReply),
     route(
@@ -57,5 +60,6 @@ ROUTES: tuple[Route, ...] = (
         "Read events from a position on",
         query=StreamQuery,
         returns=stream.StreamReply,
+        refuses=(409, 410),
     ),
 )

@@ -19,5 +19,6 @@ select entry.id, entry.at, entry.actor_id, actor.username, entry.action, entry.e
    and (:action::text is null or entry.action = :action)
    and (:since::timestamptz is null or entry.at >= :since)
    and (:until::timestamptz is null or entry.at < :until)
+   and (entry.at, entry.id) < (:before_at::timestamptz, :before_id::uuid)
  order by entry.at desc, entry.id desc
 offset :skip limit :limit;

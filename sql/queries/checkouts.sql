@@ -107,3 +107,6 @@ update checkouts
        returned_at = case when returned_quantity + :quantity = quantity then clock_timestamp() end,
        updated_at = clock_timestamp()
  where id = :id;
+
+-- name: any_out
+select exists (select from checkouts where item_id = :item_id and status = 'active');

@@ -91,7 +91,7 @@ select count(*)
                       and assigned.location_id::text in (entry.before ->> 'location_id', entry.after ->> 'location_id')));
 
 -- name: list_moves
-select entry.before ->> 'location_id' as from_location_id, entry.after ->> 'location_id' as to_location_id, entry.at,
+select entry.id, entry.before ->> 'location_id' as from_location_id, entry.after ->> 'location_id' as to_location_id, entry.at,
        entry.actor_id, actor.username, entry.action
   from audit as entry
   left join users as actor on actor.id = entry.actor_id
@@ -102,6 +102,7 @@ select entry.before ->> 'location_id' as from_location_id, entry.after ->> 'loca
         or exists (select from location_foremen as assigned
                     where assigned.user_id = :foreman_id
                       and assigned.location_id::text in (entry.before ->> 'location_id', entry.after ->> 'location_id')))
+   and (entry.at, entry.id) < (:before_at::timestamptz, :before_id::uuid)
  order by entry.at desc, entry.id desc
 offset :skip limit :limit;
 

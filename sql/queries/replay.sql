@@ -28,8 +28,8 @@ returning id, state, since, until, wanted, types, total, done, error, created_at
 -- name: list
 select id, state, since, until, wanted, types, total, done, error, created_at, started_at, ended_at
   from replay_jobs
- where webhook_id = :webhook_id
- order by created_at desc, id
+ where webhook_id = :webhook_id and (created_at, id) < (:before_at::timestamptz, :before_id::uuid)
+ order by created_at desc, id desc
 offset :skip::bigint
  limit :limit::bigint;
 

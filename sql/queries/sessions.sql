@@ -10,6 +10,7 @@ select id, created_at, last_used_at, expires_at, ended_at, end_reason, user_agen
   from sessions
  where user_id = :user_id
    and (:open::boolean is null or (ended_at is null and expires_at > now()) = :open)
+   and (created_at, id) < (:before_at::timestamptz, :before_id::uuid)
  order by created_at desc, id desc
 offset :skip limit :limit;
 

@@ -45,7 +45,7 @@ CHECKS = [
 EXAMPLES = 8
 EXAMPLES_OF_NOBODY = 4
 # On a webhook that exists they wait for a relay, and there is none.
-WAITING = frozenset({"/webhooks/{id}/test"})
+WAITING = frozenset({"/webhooks/{id}/test", "/webhooks/{id}/stream"})
 PATIENCE = 30
 
 

@@ -90,7 +90,8 @@ async def test_entries_are_found_by_index(connection: Database) -> None:
         ("audit_action", {"action": "'act7'"}),
         ("audit_at", {"since": "now() - interval '5 minutes'"}),
     ):
-        page = {"skip": "0", "limit": "50"}
+        end = {"before_at": "'9999-12-31'", "before_id": "'ffffffff-ffff-ffff-ffff-ffffffffffff'"}
+        page = {"skip": "0", "limit": "50", **end}
         assert index in await plan(connection, sql.count_entries, "force_custom_plan", **values)
         assert index in await plan(connection, sql.list_entries, "force_custom_plan", **values, **page)
 
@@ -100,7 +101,7 @@ async def test_search_finds_items_by_index_whatever_was_asked_before(connection:
         "insert into items (name, sku) select 'Pump ' || md5(n::text), 'S-' || n from generate_series(1, 30000) as n"
     )
     await connection.execute("vacuum analyze items")
-    values = {"pattern": "'%3fe9a%'", "skip": "0", "limit": "50"}
+    values = {"pattern": "'%3fe9a%'", "after": "'00000000-0000-0000-0000-000000000000'", "skip": "0", "limit": "50"}
     for mode in ("force_custom_plan", "force_generic_plan"):
         shown = await plan(connection, load("items").search, mode, **values)
         assert "items_name_search" in shown, shown

@@ -178,6 +178,23 @@ async def test_the_status_of_the_item_follows_its_last_unit(yard: Yard, connecti
     assert [event for event, _ in events] == ["item-checkin", "item-updated", "low-stock-alert"]
 
 
+async def test_an_item_whose_last_units_came_back_elsewhere_is_not_checked_out_any_more(
+    yard: Yard, connection: Database
+) -> None:
+    one, other = await yard.check_out(yard.admin, 4), await yard.check_out(yard.admin, 6)
+    assert (await yard.item())["status"] == "checked_out"
+    await yard.act(yard.admin, one, "checkin", location_id=yard.site)
+    assert (await yard.item())["status"] == "checked_out"
+    await take_events(connection)
+
+    await yard.act(yard.admin, other, "checkin", location_id=yard.site)
+
+    events = await take_events(connection)
+    assert events[-1] == yard.updated(0, status=("checked_out", "available"))
+    item = await yard.item()
+    assert (item["status"], item["quantity"]) == ("available", 0)
+
+
 async def test_a_check_in_leaves_an_item_in_maintenance_there(yard: Yard) -> None:
     checkout = await yard.check_out(yard.admin, 10)
     await yard.admin.put(f"/items/{yard.pump['id']}", {"status": "maintenance"})

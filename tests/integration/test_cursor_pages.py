@@ -106,7 +106,12 @@ async def test_transfers_checkouts_users_and_a_search_have_cursors_too(admin: Ca
     here, there = [(await admin.make("/locations", name=name))["id"] for name in ("Here", "There")]
     item = await admin.make("/items", name="Pump 0", quantity=9, location_id=here)
     asked = {"item_id": item["id"], "from_location_id": here, "to_location_id": there, "quantity": 1}
-    made: dict[str, list[str]] = {"/items?search=pump": [item["id"]], "/transfers?": [], "/checkouts?": [], "/users?role=worker": []}
+    made: dict[str, list[str]] = {
+        "/items?search=pump": [item["id"]],
+        "/transfers?": [],
+        "/checkouts?": [],
+        "/users?role=worker": [],
+    }
     for number in range(3):
         made["/items?search=pump"].append((await admin.make("/items", name=f"Pump {number + 1}"))["id"])
         made["/transfers?"].append((await admin.make("/transfers", **asked))["id"])
@@ -121,3 +126,33 @@ async def test_transfers_checkouts_users_and_a_search_have_cursors_too(admin: Ca
             seen += [row["id"] for row in page.body]
             target = _next(page) or ""
         assert seen == ids, path
+
+
+async def test_lists_of_what_happened_go_back_from_the_newest_by_cursor(admin: Caller) -> None:
+    places = [(await admin.make("/locations", name=f"{number}"))["id"] for number in range(4)]
+    item = await admin.make("/items", name="Pump", location_id=places[0])
+    for place in places[1:]:
+        await admin.put(f"/items/{item['id']}/location", {"location_id": place})
+    for path, key in (
+        (f"/audit?entity=item&entity_id={item['id']}", "id"),
+        (f"/items/{item['id']}/location-history?", "to_location_id"),
+    ):
+        newest_first = [row[key] for row in (await admin.get(path)).body]
+        assert len(newest_first) >= 4
+        page = await admin.get(f"{path}&cursor=&limit=1")
+        # What happens meanwhile comes before the first page, and moves none of the others.
+        await admin.put(f"/items/{item['id']}/location", {"location_id": None})
+        await admin.put(f"/items/{item['id']}/location", {"location_id": places[3]})
+        seen = [row[key] for row in page.body]
+        while (target := _next(page)) is not None:
+            page = await admin.get(target)
+            seen += [row[key] for row in page.body]
+        assert seen == newest_first
+    sessions = await admin.get("/auth/sessions?cursor=&limit=1")
+    assert (len(sessions.body), len((await admin.get(_next(sessions) or "")).body)) == (1, 0)
+
+
+@pytest.mark.parametrize("cursor", ["x", "aXg", "bn//", "bn__________________________________", "\u00e9"])
+@pytest.mark.parametrize("path", ["/audit", "/auth/sessions", "/items"])
+async def test_a_cursor_of_another_list_or_of_none_is_refused(admin: Caller, path: str, cursor: str) -> None:
+    assert (await admin.get(path, cursor=cursor)).status == 400

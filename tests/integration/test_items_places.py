@@ -85,6 +85,24 @@ async def test_the_history_says_where_an_item_has_been_and_who_moved_it(
     assert (await admin.get("/items/nowhere/location-history")).status == 404
 
 
+async def test_a_transfer_that_moves_an_item_whole_is_in_its_history_and_its_audit(api: Api, admin: Caller) -> None:
+    yard, depot = [(await admin.make("/locations", name=name))["id"] for name in ("Yard", "Depot")]
+    item = await admin.make("/items", name="Drill", serial_number="S-1", quantity=1, location_id=yard)
+    asked = {"item_id": item["id"], "from_location_id": yard, "to_location_id": depot, "quantity": 1}
+    transfer = await admin.make("/transfers", **asked)
+    for step in ("approve", "complete"):
+        assert (await admin.post(f"/transfers/{transfer['id']}/{step}", {})).status == 200
+
+    history = (await admin.get(f"/items/{item['id']}/location-history")).body
+    assert [(move["from_location_id"], move["to_location_id"], move["reason"]) for move in history] == [
+        (yard, depot, "complete"),
+        (None, yard, "create"),
+    ]
+    entries = (await admin.get("/audit", entity="item", entity_id=item["id"])).body
+    assert [entry["action"] for entry in entries] == ["complete", "request", "create"]
+    assert (entries[0]["before"]["location_id"], entries[0]["after"]["location_id"]) == (yard, depot)
+
+
 async def test_categories_come_as_a_tree(api: Api, admin: Caller, sign_up: SignUp) -> None:
     tools = await admin.make("/categories", name="Tools")
     await admin.make("/categories", name="Saws", parent_id=tools["id"])

@@ -11,15 +11,11 @@ from service.platform.db import Pool
 from service.platform.ids import new_id
 from service.stock import Item
 
-ENTITY = "item"
-
 
 async def create(pool: Pool, origin: Origin, values: Mapping[str, Any]) -> Item:
     """`values` are all the fields that a client may set."""
     async with mutation(pool, origin, "create") as change:
-        created = await stock.create(change, rules.new_item(new_id(), values, change.now))
-        change.audit(ENTITY, created.id, None, stock.view(created))
-    return created
+        return await stock.create(change, rules.new_item(new_id(), values, change.now))
 
 
 async def edit(pool: Pool, origin: Origin, item_id: UUID, values: Mapping[str, Any], *, action: str) -> Item:
@@ -27,10 +23,7 @@ async def edit(pool: Pool, origin: Origin, item_id: UUID, values: Mapping[str, A
     async with mutation(pool, origin, action) as change:
         before = await stock.lock(change, item_id)
         change.check_match(stock.view(before))
-        after = await stock.save(change, before, rules.edited_item(before, values))
-        if after is not before:
-            change.audit(ENTITY, item_id, stock.view(before), stock.view(after))
-    return after
+        return await stock.save(change, before, rules.edited_item(before, values))
 
 
 async def delete(pool: Pool, origin: Origin, item_id: UUID) -> None:
@@ -38,4 +31,3 @@ async def delete(pool: Pool, origin: Origin, item_id: UUID) -> None:
         item = await stock.lock(change, item_id)
         change.check_match(stock.view(item))
         await stock.remove(change, item)
-        change.audit(ENTITY, item_id, stock.view(item), None)
