@@ -197,7 +197,7 @@ def _operation(route: Route, schemas: Schemas, problems: dict[int, type[Problem]
         }
     answers = {
         str(status): _answer(route, status, returns, schemas)
-        for status, returns in {**route.also, route.status: route.returns}.items()
+        for status, returns in (*route.also, (route.status, route.returns))
     }
     for status in sorted(_refusals(route) & problems.keys()):
         answers[str(status)] = {"$ref": f"#/components/responses/{_response_name(problems[status])}"}

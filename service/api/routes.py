@@ -40,7 +40,7 @@ class Route:
     public: bool
     roles: frozenset[str]
     waits: bool
-    also: Mapping[int, Any]
+    also: tuple[tuple[int, Any], ...]
     refuses: frozenset[int]
 
     @property
@@ -77,7 +77,7 @@ def route(
         public,
         frozenset(roles),
         waits,
-        also,
+        tuple(also.items()),
         frozenset(refuses),
     )
 

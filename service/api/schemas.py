@@ -33,7 +33,7 @@ class Schemas:
             ]
             inputs += [
                 (_key(returns), "serialization", _adapter(returns, where))
-                for returns in (route.returns, *route.also.values())
+                for returns in (route.returns, *(returns for _, returns in route.also))
                 if returns is not None
             ]
         inputs += [(event, "serialization", TypeAdapter(event)) for event in CATALOGUE.values()]

@@ -189,6 +189,11 @@ async def _webhook(scene: Scene, example: dict[str, Any]) -> None:
     await scene.admin.delete(f"/webhooks/{webhook['id']}")
 
 
+async def _problem(scene: Scene, example: dict[str, Any]) -> None:
+    refused = await scene.admin.post("/items", {"name": " ", "quantity": -1}, status=example["status"])
+    assert refused == example
+
+
 async def _test_result(scene: Scene, example: dict[str, Any]) -> None:
     ears = await scene.listen(scene.admin, ["item-created"], answer=answering(example["statusCode"]))
     assert await scene.admin.post(f"/webhooks/{ears.id}/test") == example
@@ -225,6 +230,7 @@ async def _stream(scene: Scene, example: dict[str, Any]) -> None:
 JSON_SHAPES: dict[frozenset[str], Callable[[Scene, dict[str, Any]], Awaitable[None]]] = {
     frozenset({"eventType", "data", "attempt"}): _envelope,
     frozenset({"url", "events"}): _webhook,
+    frozenset({"type", "title", "status", "detail"}): _problem,
     frozenset({"success", "statusCode"}): _test_result,
     frozenset({"reason", "basis"}): _explanation,
     frozenset({"count", "byType"}): _counted,
