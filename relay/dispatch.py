@@ -163,8 +163,6 @@ class Dispatcher:
             return False
         share = max(LEAST_SHARE, -(-free // len(lanes)))
         shares = [min(share, room) for _, room in lanes]
-        # The lease is the database's, so its clock counts from before the statement is sent, never from after.
-        asked_at = time.monotonic()
         try:
             async with self._pool.acquire() as connection:
                 rows = await _SQL.claim.fetch(
@@ -175,6 +173,8 @@ class Dispatcher:
                     most=free,
                     now=None,
                 )
+                # The database's clock, as of its answer: a little late, and so never ahead of what it writes itself.
+                claimed_at = time.monotonic()
                 versions = {row["webhook_id"]: row["version"] for row in rows}
                 targets = await self._targets.load(connection, versions.items())
         except BaseException:
@@ -189,12 +189,12 @@ class Dispatcher:
         )
         for row in rows:
             lease = Lease(**{name: row[name] for name in Lease.__slots__})
-            self._start(lease, targets.get(lease.webhook_id), row["claimed_at"], asked_at)
+            self._start(lease, targets.get(lease.webhook_id), row["claimed_at"], claimed_at)
         return bool(rows) or full
 
-    def _start(self, lease: Lease, target: Target | None, claimed_at: datetime, asked_at: float) -> None:
+    def _start(self, lease: Lease, target: Target | None, claimed_at: datetime, clock: float) -> None:
         self._per_lane[lease.webhook_id] += 1
-        task = asyncio.create_task(self._deliver(lease, target, claimed_at, asked_at))
+        task = asyncio.create_task(self._deliver(lease, target, claimed_at, clock))
         self._in_flight[task] = lease.webhook_id
         task.add_done_callback(self._ended)
 
@@ -209,7 +209,7 @@ class Dispatcher:
         if len(self._lanes):
             self._wake.set()
 
-    async def _deliver(self, lease: Lease, target: Target | None, claimed_at: datetime, asked_at: float) -> None:
+    async def _deliver(self, lease: Lease, target: Target | None, claimed_at: datetime, clock: float) -> None:
         if lease.lost_leases >= MAX_LOST_LEASES:
             self._end(lease, "failed", f"relay crashed: {lease.lost_leases} leases ended without a result")
             return
@@ -222,7 +222,7 @@ class Dispatcher:
         if target is None or target.broken is not None:
             self._end(lease, "failed", "cannot sign: " + (target.broken or "" if target else "the webhook is gone"))
             return
-        started_at = claimed_at + timedelta(seconds=time.monotonic() - asked_at)
+        started_at = claimed_at + timedelta(seconds=time.monotonic() - clock)
         sent = envelope(
             target,
             event_id=lease.event_id,

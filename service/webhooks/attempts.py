@@ -17,7 +17,7 @@ _US_IN_MS = 1000
 class AttemptRequest(TypedDict):
     url: str
     headers: dict[str, str]
-    body: str
+    body: str | None
 
 
 class AttemptResponse(TypedDict):
@@ -78,6 +78,9 @@ def _attempt(event: asyncpg.Record, row: asyncpg.Record) -> AttemptView:
 
 def _request(event: asyncpg.Record, row: asyncpg.Record) -> AttemptRequest:
     event_id: UUID = event["event_id"]
+    headers = orjson.loads(row["request_headers"])
+    if event["data"] is None:
+        return {"url": row["url"], "headers": headers, "body": None}
     body = envelope_body(
         event_id=event_id,
         event_type=event["event_type"],
@@ -85,7 +88,7 @@ def _request(event: asyncpg.Record, row: asyncpg.Record) -> AttemptRequest:
         occurred_at=event["occurred_at"],
         attempt=row["attempt"],
     )
-    return {"url": row["url"], "headers": orjson.loads(row["request_headers"]), "body": body.decode()}
+    return {"url": row["url"], "headers": headers, "body": body.decode()}
 
 
 def _response(row: asyncpg.Record) -> AttemptResponse:

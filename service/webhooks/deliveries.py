@@ -39,6 +39,8 @@ async def list_deliveries(
             before=before,
             skip=skip,
             limit=limit,
+            role=user.role,
+            user_id=user.user_id,
             **{f"with_{name}": status in {None, name} for name in current},
         )
     total = sum(count for name, count in current.items() if status in {None, name})
@@ -50,7 +52,9 @@ async def get_delivery(pool: Pool, user: Principal, webhook_id: UUID, event_id: 
     """One event's delivery with every attempt, in their order. Raises NotFound."""
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         own(await _SQL.get.fetchrow(connection, id=webhook_id), user)
-        row = await _SQL.get_delivery.fetchrow(connection, webhook_id=webhook_id, event_id=event_id)
+        row = await _SQL.get_delivery.fetchrow(
+            connection, webhook_id=webhook_id, event_id=event_id, role=user.role, user_id=user.user_id
+        )
         if row is None:
             raise NotFound(_NOT_HERE)
         attempts = await _SQL.list_attempts.fetch(

@@ -86,6 +86,7 @@ select (select count(*) from deliveries where webhook_id = :webhook_id) as pendi
    and day >= ((now() - make_interval(secs => :ttl_seconds)) at time zone 'UTC')::date;
 
 -- name: list_deliveries
+-- Who may no longer read what an event is about sees that there was one, and not its data.
 -- Three sources, each read newest first from an index of its own and no further than the page's end. An attempt that is an
 -- end without a request, and a delivery that waits, show the request before.
 with page as (
@@ -123,7 +124,9 @@ select page.position, page.event_id, page.event_type, page.status, page.attempt,
        case when page.status = 'pending' then before.error else page.error end as error
   from page
   left join lateral (
-    select data, occurred_at from events where position = page.position and recorded_at = page.event_at
+    select case when may_read(:role::text, :user_id::uuid, audience, location_ids, user_ids) then data end as data, occurred_at
+      from events
+     where position = page.position and recorded_at = page.event_at
   ) as event on true
   left join lateral (
     select started_at, status, response_body, error
@@ -138,7 +141,9 @@ select page.position, page.event_id, page.event_type, page.status, page.attempt,
 
 -- name: get_delivery
 -- What list_deliveries shows, of one event.
-select event.position, event.recorded_at as event_at, event.id as event_id, event.type as event_type, event.data,
+select event.position, event.recorded_at as event_at, event.id as event_id, event.type as event_type,
+       case when may_read(:role::text, :user_id::uuid, event.audience, event.location_ids, event.user_ids)
+            then event.data end as data,
        event.occurred_at, queued.next_attempt_at, coalesce(queued.attempts, ended.attempt) as attempt,
        case when queued.position is not null then 'pending'
             when ended.outcome = 'success' then 'success'
@@ -167,8 +172,8 @@ select event.position, event.recorded_at as event_at, event.id as event_id, even
  limit 1;
 
 -- name: list_attempts
--- By their numbers; an end without a request has that of the attempt before it. Not by started_at: it is reckoned from before the
--- claim, and may lie later than the start of the next attempt.
+-- By their numbers; an end without a request has that of the attempt before it. Not by started_at, which is what
+-- one relay reckons, and another one's may differ.
 select attempt, outcome, started_at, recorded_at, url, request_headers, status, response_headers, response_body, error,
        next_attempt_at, dns_us, connect_us, tls_us, first_byte_us, total_us
   from attempts

@@ -86,6 +86,29 @@ async def test_what_was_queued_for_an_owner_who_may_no_longer_read_it_is_cancell
     assert dict(tuple(row) for row in rows) == {later: 0, elsewhere: 1}
 
 
+async def test_the_history_hides_the_data_that_its_reader_may_no_longer_read(
+    api: Api, sign_up: SignUp, connection: Database, database_url: str
+) -> None:
+    admin, owner = Caller(api, await sign_up("admin")), Caller(api, await sign_up("supervisor"))
+    webhook = await make_webhook(owner, events=["transfer-approved"])
+    data = {"transferId": str(new_id()), "requestedBy": str(new_id())}
+    event_id = await write_event(connection, "transfer-approved", json.dumps(data))
+    pool = await open_pool(database_url, application_name="test", size=1)
+    try:
+        await FanOut(pool).batch()
+    finally:
+        await pool.close()
+    one = f"/webhooks/{webhook['id']}/events/{event_id}"
+
+    async def seen(by: Caller) -> list[object]:
+        return [(await events_of(by, webhook["id"]))["events"][0]["data"], (await by.get(one)).body["event"]["data"]]
+
+    assert await seen(owner) == [data, data]
+    assert (await admin.put(f"/users/{owner.token.user_id}", {"role": "worker"})).status == 200
+    assert await seen(owner) == [None, None]
+    assert await seen(admin) == [data, data]
+
+
 async def test_sessions_failed_logins_and_the_audit_trail_are_forgotten_in_time(
     connection: Database, settings: Settings, database_url: str, sign_up: SignUp
 ) -> None:

@@ -250,6 +250,8 @@ async def test_a_page_reads_its_own_rows_only_however_long_the_history(
                 "ttl_seconds": 2_592_000,
                 "skip": 0,
                 "limit": 50,
+                "role": "'admin'",
+                "user_id": f"'{webhook_id}'",
                 **{f"with_{name}": name in statuses for name in ("pending", "success", "failed")},
             }
             arguments = ", ".join(str(value) for value in statement.arguments(values))
