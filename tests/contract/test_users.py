@@ -155,8 +155,12 @@ async def test_a_demoted_owners_webhook_narrows(admin: Client, listen: Listen) -
     item = await admin.item()
     await ears.hear("item-created", itemId=item["id"])
     page = await person.get(f"/webhooks/{ears.id}/events")
-    seen = {event["data"].get("userId") for event in page["events"]}
-    assert after["id"] not in seen
+    seen = {event["eventType"]: event["data"] for event in page["events"]}
+    assert seen["item-created"]["itemId"] == item["id"]
+    # The one that was delivered before is still listed, without what it said; the later one was never meant for this webhook.
+    assert seen["user-registered"] is None
+    assert after["id"] not in str(page)
+    assert page["total"] == 2
 
 
 # Audit
