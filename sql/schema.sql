@@ -125,6 +125,15 @@ begin
 end
 $$;
 
+CREATE FUNCTION public.open_lane() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  insert into lanes (webhook_id) values (new.id);
+  return null;
+end
+$$;
+
 CREATE FUNCTION public.replayable(webhook uuid, after_position bigint, through_position bigint, since timestamp with time zone, until timestamp with time zone, wanted text, types text[], log_from timestamp with time zone) RETURNS TABLE(event_position bigint, event_id uuid, event_type text, event_at timestamp with time zone, occurred_at timestamp with time zone, outcome text, attempt integer, ended_at timestamp with time zone)
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
@@ -225,10 +234,19 @@ CREATE TABLE public.webhooks (
     description text,
     retry_ladder text,
     retry_delays_ms integer[],
+    rate_per_second integer,
+    rate_burst integer,
+    disabled_at timestamp with time zone,
+    disabled_reason text,
     CONSTRAINT webhooks_description_check CHECK ((char_length(description) <= 500)),
+    CONSTRAINT webhooks_disabled_check CHECK ((((disabled_at IS NULL) = (disabled_reason IS NULL)) AND ((disabled_at IS NULL) OR (NOT active)))),
+    CONSTRAINT webhooks_disabled_reason_check CHECK ((char_length(disabled_reason) <= 500)),
     CONSTRAINT webhooks_events_check CHECK ((cardinality(events) > 0)),
     CONSTRAINT webhooks_max_retries_check CHECK (((max_retries >= 0) AND (max_retries <= 20))),
     CONSTRAINT webhooks_min_stock_threshold_check CHECK ((min_stock_threshold > 0)),
+    CONSTRAINT webhooks_rate_burst_check CHECK (((rate_burst >= 1) AND (rate_burst <= 10000))),
+    CONSTRAINT webhooks_rate_check CHECK (((rate_per_second IS NULL) = (rate_burst IS NULL))),
+    CONSTRAINT webhooks_rate_per_second_check CHECK (((rate_per_second >= 1) AND (rate_per_second <= 10000))),
     CONSTRAINT webhooks_retry_delay_ms_check CHECK (((retry_delay_ms >= 100) AND (retry_delay_ms <= 60000))),
     CONSTRAINT webhooks_retry_delays_ms_check CHECK (((cardinality(retry_delays_ms) >= 1) AND (cardinality(retry_delays_ms) <= 20) AND (array_position(retry_delays_ms, NULL::integer) IS NULL) AND (100 <= ALL (retry_delays_ms)) AND (86400000 >= ALL (retry_delays_ms)))),
     CONSTRAINT webhooks_retry_ladder_check CHECK ((retry_ladder = 'standard'::text)),
@@ -476,6 +494,36 @@ CREATE TABLE public.items (
 CREATE TABLE public.lane_wakes (
     webhook_id uuid NOT NULL
 );
+
+CREATE TABLE public.lanes (
+    webhook_id uuid NOT NULL,
+    failures integer DEFAULT 0 NOT NULL,
+    failing_since timestamp with time zone,
+    failed_events bigint[] DEFAULT '{}'::bigint[] NOT NULL,
+    opened_at timestamp with time zone,
+    probe_at timestamp with time zone,
+    failed_probes integer DEFAULT 0 NOT NULL,
+    probe_by uuid,
+    probe_until timestamp with time zone,
+    probe_position bigint,
+    pauses integer DEFAULT 0 NOT NULL,
+    paused_until timestamp with time zone,
+    tokens double precision,
+    tokens_at timestamp with time zone,
+    unannounced integer DEFAULT 0 NOT NULL,
+    announced_at timestamp with time zone,
+    CONSTRAINT lanes_breaker_check CHECK ((((opened_at IS NULL) = (probe_at IS NULL)) AND ((probe_by IS NULL) = (probe_until IS NULL)) AND ((opened_at IS NOT NULL) OR ((probe_by IS NULL) AND (probe_position IS NULL) AND (failed_probes = 0))) AND ((opened_at IS NULL) OR (failures > 0)))),
+    CONSTRAINT lanes_bucket_check CHECK (((tokens IS NULL) = (tokens_at IS NULL))),
+    CONSTRAINT lanes_failed_events_check CHECK ((cardinality(failed_events) <= 3)),
+    CONSTRAINT lanes_failed_probes_check CHECK ((failed_probes >= 0)),
+    CONSTRAINT lanes_failing_check CHECK ((((failures = 0) = (failing_since IS NULL)) AND ((failures > 0) OR (failed_events = '{}'::bigint[])))),
+    CONSTRAINT lanes_failures_check CHECK ((failures >= 0)),
+    CONSTRAINT lanes_pause_check CHECK (((pauses > 0) OR (paused_until IS NULL))),
+    CONSTRAINT lanes_pauses_check CHECK ((pauses >= 0)),
+    CONSTRAINT lanes_tokens_check CHECK ((tokens >= (0)::double precision)),
+    CONSTRAINT lanes_unannounced_check CHECK ((unannounced >= 0))
+)
+WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='2000');
 
 CREATE TABLE public.location_foremen (
     location_id uuid NOT NULL,
@@ -745,6 +793,9 @@ ALTER TABLE ONLY public.idempotent_answers
 ALTER TABLE ONLY public.items
     ADD CONSTRAINT items_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.lanes
+    ADD CONSTRAINT lanes_pkey PRIMARY KEY (webhook_id);
+
 ALTER TABLE ONLY public.location_foremen
     ADD CONSTRAINT location_foremen_pkey PRIMARY KEY (location_id, user_id);
 
@@ -905,6 +956,8 @@ CREATE TRIGGER users_narrow_on_role BEFORE UPDATE OF role ON public.users FOR EA
 
 CREATE TRIGGER webhooks_derive_subscriptions AFTER INSERT OR UPDATE OF events, filter_locations, filter_categories, active, deleted_at ON public.webhooks FOR EACH ROW EXECUTE FUNCTION public.derive_subscriptions();
 
+CREATE TRIGGER webhooks_open_lane AFTER INSERT ON public.webhooks FOR EACH ROW EXECUTE FUNCTION public.open_lane();
+
 ALTER TABLE ONLY public.categories
     ADD CONSTRAINT categories_parent_id_fkey FOREIGN KEY (parent_id) REFERENCES public.categories(id) ON DELETE RESTRICT;
 
@@ -928,6 +981,9 @@ ALTER TABLE ONLY public.items
 
 ALTER TABLE ONLY public.items
     ADD CONSTRAINT items_location_id_fkey FOREIGN KEY (location_id) REFERENCES public.locations(id) ON DELETE RESTRICT;
+
+ALTER TABLE ONLY public.lanes
+    ADD CONSTRAINT lanes_webhook_id_fkey FOREIGN KEY (webhook_id) REFERENCES public.webhooks(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.location_foremen
     ADD CONSTRAINT location_foremen_location_id_fkey FOREIGN KEY (location_id) REFERENCES public.locations(id) ON DELETE CASCADE;
