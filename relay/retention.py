@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import asyncpg
 
+from relay.settle import announce
 from service.platform.db import AWAY, CONTENDED, Pool
 from service.platform.logs import get_logger
 from service.platform.queries import load
@@ -19,6 +20,7 @@ _FORGET = load("retention")
 
 DAYS_AHEAD = 7
 EVERY_SECONDS = 3600.0
+ANNOUNCE_SECONDS = 60.0
 BATCH = 1000
 LOCK_TRIES = 50
 
@@ -41,7 +43,7 @@ class Retention:
         self._discard.set()
 
     async def run(self, leads: asyncio.Event) -> None:
-        """Every hour while this relay leads, and whenever something is to be discarded."""
+        """Every hour while this relay leads, and whenever something is to be discarded; announcements every minute."""
         next_round = 0.0
         while True:
             await leads.wait()
@@ -52,12 +54,13 @@ class Retention:
                     next_round = time.monotonic() + EVERY_SECONDS
                 else:
                     await self.discard()
+                    await self.announce()
             except (*AWAY, *CONTENDED) as error:
                 _log.warning("housekeeping waits", error=str(error) or type(error).__name__)
                 await asyncio.sleep(1)
                 continue
             try:
-                async with asyncio.timeout(max(0.0, next_round - time.monotonic())):
+                async with asyncio.timeout(max(0.0, min(next_round - time.monotonic(), ANNOUNCE_SECONDS))):
                     await self._discard.wait()
             except TimeoutError:
                 pass
@@ -76,6 +79,11 @@ class Retention:
         for statement, ttl in self._kept:
             while await statement.execute(self._pool, batch=BATCH, ttl=ttl, now=None) == f"DELETE {BATCH}":
                 pass
+
+    async def announce(self) -> None:
+        """Failures that came too soon after those that a delivery-failed event has told of."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            await announce(connection)
 
     async def discard(self) -> None:
         """In batches, so that no transaction is long."""
