@@ -11,6 +11,8 @@ from uuid import UUID
 from relay.breaker import Seen
 from relay.envelope import envelope, shown_headers
 from relay.lanes import NIL, Lanes
+from relay.leases import Leases
+from relay.outage import Outage
 from relay.policy import MAX_LOST_LEASES, Decision, Outcome, decide, failure, is_success
 from relay.record import Lease, Recorder, Result
 from relay.retry_after import retry_after_ms
@@ -28,7 +30,8 @@ MAX_LANES = 200
 # A claim takes at least this many of a lane, so that few lanes still make a batch.
 LEAST_SHARE = 4
 MAX_TESTS = 20
-BACKOFF_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0)
+# How soon one that may not claim looks whether it may again. It asks nobody for it.
+LOOK_SECONDS = 0.05
 
 
 class Dispatcher:
@@ -37,6 +40,7 @@ class Dispatcher:
     def __init__(
         self,
         pool: Pool,
+        outage: Outage,
         recorder: Recorder,
         lanes: Lanes,
         targets: Targets,
@@ -47,6 +51,8 @@ class Dispatcher:
         poll_seconds: float,
     ) -> None:
         self._pool = pool
+        self._outage = outage
+        self._leases = Leases(pool, recorder)
         self._recorder = recorder
         self._targets = targets
         self._transport = transport
@@ -85,36 +91,45 @@ class Dispatcher:
         self._wake.set()
 
     async def finish(self, grace_seconds: float) -> None:
-        """Wait for what is in flight, at most so long; what is not done then is left to its lease."""
+        """Wait for what is in flight, at most so long; what is not done then is cut off."""
         if self._in_flight:
             await asyncio.wait(self._in_flight, timeout=grace_seconds)
         for task in list(self._in_flight):
             task.cancel()
         await asyncio.gather(*self._in_flight, return_exceptions=True)
 
+    async def give_back(self) -> None:
+        """What was cut off when the grace was over is the others' at once, and does not count as lost: it is not to blame."""
+        await self._leases.give_back_cut_off()
+
     async def run(self) -> None:
         """Claim and send until told to stop. While the database is away it waits and goes on by itself."""
-        failures = 0
         while not self._stopping:
             # Cleared before the look, never after: what comes during it is looked at next.
             self._wake.clear()
             try:
                 busy = await self._step()
             except (*AWAY, *CONTENDED) as error:
-                if failures == 0:
-                    _log.warning("cannot claim", error=str(error) or type(error).__name__)
-                await asyncio.sleep(BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)])
-                failures += 1
+                failed_at = time.monotonic()
+                await self._outage.wait("dispatcher", error)
+                if not isinstance(error, CONTENDED):
+                    await self._until_writable(failed_at)
                 self.sweep_now()
                 continue
-            if failures:
-                _log.info("claiming again")
-                failures = 0
-            if not busy:
+            self._outage.over("dispatcher")
+            if self._outage.unwritable:
+                await self._until_writable(time.monotonic())
+            elif not busy:
                 await self._sleep()
+
+    async def _until_writable(self, moment: float) -> None:
+        """Claims that are cut off, where commits hang say, leave leases that nobody knows of: rather none than one more a try."""
+        while not self._stopping and not self._outage.writable_since(moment):
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _step(self) -> bool:
         """One look. True if there may be more to do at once."""
+        await self._leases.give_back_unknown()
         now = time.monotonic()
         self._lanes.ripen(now)
         if now >= self._next_sweep and self._sweep_from is None:
@@ -183,7 +198,9 @@ class Dispatcher:
                 targets = await self._targets.load(connection, versions.items())
         except BaseException:
             self._lanes.heat(webhook_id for webhook_id, _ in lanes)
+            self._leases.unsure_of(webhook_id for webhook_id, _ in lanes)
             raise
+        self._leases.told_of(row["fence"] for row in rows)
         taken = Counter(row["webhook_id"] for row in rows)
         full = sum(taken.values()) >= free
         self._lanes.heat(
@@ -216,6 +233,13 @@ class Dispatcher:
             self._wake.set()
 
     async def _deliver(self, lease: Lease, target: Target | None, claimed_at: datetime, clock: float) -> None:
+        try:
+            await self._send(lease, target, claimed_at, clock)
+        except asyncio.CancelledError:
+            self._leases.cut_off(lease)
+            raise
+
+    async def _send(self, lease: Lease, target: Target | None, claimed_at: datetime, clock: float) -> None:
         if lease.lost_leases >= MAX_LOST_LEASES:
             self._end(lease, "failed", f"relay crashed: {lease.lost_leases} leases ended without a result")
             return

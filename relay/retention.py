@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import asyncpg
 
+from relay.outage import Outage
 from relay.settle import announce
 from service.platform.db import AWAY, CONTENDED, Pool
 from service.platform.logs import get_logger
@@ -26,8 +27,9 @@ LOCK_TRIES = 50
 
 
 class Retention:
-    def __init__(self, pool: Pool, settings: Settings) -> None:
+    def __init__(self, pool: Pool, outage: Outage, settings: Settings) -> None:
         self._pool = pool
+        self._outage = outage
         self._ttl = settings.webhook_event_ttl
         self._answers_ttl = settings.jossiedb_idempotency_ttl.total_seconds()
         self._job_ttl = int(settings.jossiedb_job_ttl.total_seconds())
@@ -56,9 +58,9 @@ class Retention:
                     await self.discard()
                     await self.announce()
             except (*AWAY, *CONTENDED) as error:
-                _log.warning("housekeeping waits", error=str(error) or type(error).__name__)
-                await asyncio.sleep(1)
+                await self._outage.wait("housekeeping", error)
                 continue
+            self._outage.over("housekeeping")
             try:
                 async with asyncio.timeout(max(0.0, min(next_round - time.monotonic(), ANNOUNCE_SECONDS))):
                     await self._discard.wait()

@@ -93,9 +93,7 @@ class Relays:
     connection: Queries
     started: list[RelayProcess] = field(default_factory=list)
 
-    async def start(
-        self, count: int = 1, *, command: Sequence[str] = RELAY, **environment: str
-    ) -> list[RelayProcess]:
+    async def start(self, count: int = 1, *, command: Sequence[str] = RELAY, **environment: str) -> list[RelayProcess]:
         """Start some, and wait until each is present and one of all leads."""
         new = []
         for _ in range(count):

@@ -30,7 +30,7 @@ class Leader:
 
     def __post_init__(self) -> None:
         self.log = RelayLog(self.connection)
-        self.replay = Replay(self.pool, ttl_seconds=30 * 86_400, poll_seconds=3600, on_queued=self._tell)
+        self.replay = Replay(self.pool, Outage(), ttl_seconds=30 * 86_400, poll_seconds=3600, on_queued=self._tell)
 
     async def _tell(self, webhook_ids: Sequence[UUID]) -> None:
         self.told += webhook_ids

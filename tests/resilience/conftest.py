@@ -26,8 +26,8 @@ def how_often() -> HowOften:
 
 def _trials(request: pytest.FixtureRequest, url: str, settings: Settings, directory: Path) -> StartTrial:
     @asynccontextmanager
-    async def start(fault: str, **options: float) -> AsyncIterator[Trial]:
-        async with trial(fault, url, settings, directory, **options) as running:  # type: ignore[arg-type] - numbers all
+    async def start(fault: str, **options: int) -> AsyncIterator[Trial]:
+        async with trial(fault, url, settings, directory, **options) as running:
             yield running
             account = await running.account()
             request.node.user_properties.append(("fault", asdict(account)))

@@ -17,7 +17,7 @@ import asyncpg
 
 from service.platform.db import AWAY
 from service.platform.settings import Settings
-from tests.relays import Queries, RelayProcess, Relays, add_webhook, until
+from tests.relays import RelayProcess, Relays, add_webhook, until
 
 ROOT = Path(__file__).parents[2]
 # How long anything may take to come right again. Far more than it should: the account says how long it took.
@@ -243,9 +243,7 @@ class Trial:
 
         await until(empty, f"{self.fault}: the queues are empty", PATIENCE)
         self.receiver.read()
-        logged = {
-            str(row["id"]) for row in await self.db.fetch("select id from events where type = 'item-created'")
-        }
+        logged = {str(row["id"]) for row in await self.db.fetch("select id from events where type = 'item-created'")}
         events = logged | set(self.load.committed)
         owed = {(webhook, event) for webhook in self.webhooks for event in events}
         arrived = {pair: len(times) for pair, times in self.receiver.arrived.items()}
@@ -311,7 +309,18 @@ def seconds(values: list[float], pick: Callable[[list[float]], float] = max) -> 
     return f"{pick(values):.1f}" if values else "–"
 
 
-HEADINGS = ("fault", "times", "committed", "owed", "delivered", "lost", "twice", "unexplained", "recovered in s", "slowest commit")
+HEADINGS = (
+    "fault",
+    "times",
+    "committed",
+    "owed",
+    "delivered",
+    "lost",
+    "twice",
+    "unexplained",
+    "recovered in s",
+    "slowest commit",
+)
 
 
 def table(accounts: list[dict[str, Any]]) -> list[str]:
@@ -319,7 +328,11 @@ def table(accounts: list[dict[str, Any]]) -> list[str]:
     lines = [f"| {' | '.join(HEADINGS)} |", "|---" + "|---:" * (len(HEADINGS) - 1) + "|"]
     for each in accounts:
         recovered = each["recovered"]
-        spread = f"{seconds(recovered, statistics.median)}, at most {seconds(recovered)}" if len(recovered) > 1 else seconds(recovered)
+        spread = (
+            f"{seconds(recovered, statistics.median)}, at most {seconds(recovered)}"
+            if len(recovered) > 1
+            else seconds(recovered)
+        )
         cells = [each["fault"], each["times"], each["committed"], each["owed"], each["delivered"], each["lost"]]
         cells += [each["duplicated"], each["unexplained"], spread, f"{each['slowest_commit']:.2f} s"]
         lines.append(f"| {' | '.join(map(str, cells))} |")
