@@ -124,7 +124,7 @@ class Dispatcher:
 
     async def _until_writable(self, moment: float) -> None:
         """Claims that are cut off, where commits hang say, leave leases that nobody knows of: rather none than one more a try."""
-        while not self._stopping and not self._outage.writable_since(moment):
+        while not self._stopping and not self._outage.writable_since(moment):  # noqa: ASYNC110 - either ends it
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _step(self) -> bool:

@@ -10,6 +10,7 @@ import asyncpg
 import orjson
 
 from relay.fanout import FanOut
+from relay.outage import Outage
 from relay.replay import Replay
 from service.platform.db import open_pool
 from tests.audit import run_audit

@@ -7,6 +7,7 @@ from uuid import UUID
 import orjson
 import pytest
 
+from relay.outage import Outage
 from relay.retention import Retention
 from service.platform.ids import new_id
 from service.platform.settings import Settings
