@@ -3,11 +3,12 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from random import Random
 from uuid import UUID
 
+from relay.alone import Alone
 from relay.breaker import Seen
 from relay.envelope import envelope, shown_headers
 from relay.lanes import NIL, Lanes
@@ -52,7 +53,15 @@ class Dispatcher:
     ) -> None:
         self._pool = pool
         self._outage = outage
+        self._in_flight: dict[asyncio.Task[None], UUID] = {}
         self._leases = Leases(pool, recorder)
+        self._alone = Alone(
+            pool,
+            recorder,
+            in_flight=self._in_flight,
+            take=lambda lanes: self._take([(lane, 1) for lane in lanes], 1, suspects=True),
+            stopping=lambda: self._stopping,
+        )
         self._recorder = recorder
         self._targets = targets
         self._transport = transport
@@ -62,7 +71,6 @@ class Dispatcher:
         self._rng = Random()
         self._lanes = lanes
         self._wake = lanes.changed
-        self._in_flight: dict[asyncio.Task[None], UUID] = {}
         self._per_lane: Counter[UUID] = Counter()
         self._sweep_from: UUID | None = NIL
         self._next_sweep = time.monotonic()
@@ -83,6 +91,7 @@ class Dispatcher:
     def sweep_now(self) -> None:
         """Look at every lane: hints may have been missed, or a relay's leases have become void."""
         self._sweep_from = NIL
+        self._alone.look_again()
         self._tests_wanted = True
         self._wake.set()
 
@@ -134,8 +143,11 @@ class Dispatcher:
         self._lanes.ripen(now)
         if now >= self._next_sweep and self._sweep_from is None:
             self._sweep_from = NIL
+            self._alone.look_again()
         if self._sweep_from is not None:
             await self._sweep()
+        if (alone := self._alone.next_look) is not None and alone <= now:
+            await self._alone.send()
         if self._tests_wanted:
             self._tests_wanted = False
             await self._claim_tests()
@@ -144,8 +156,9 @@ class Dispatcher:
 
     async def _sleep(self) -> None:
         until = self._next_sweep
-        if (ripe := self._lanes.next_ripe()) is not None:
-            until = min(until, ripe)
+        for sooner in (self._lanes.next_ripe(), self._alone.next_look):
+            if sooner is not None:
+                until = min(until, sooner)
         try:
             async with asyncio.timeout(max(0.0, until - time.monotonic())):
                 await self._wake.wait()
@@ -179,15 +192,19 @@ class Dispatcher:
         if not lanes:
             return False
         share = max(LEAST_SHARE, -(-free // len(lanes)))
-        shares = [min(share, room) for _, room in lanes]
+        return await self._take([(webhook_id, min(share, room)) for webhook_id, room in lanes], free)
+
+    async def _take(self, lanes: Sequence[tuple[UUID, int]], free: int, *, suspects: bool = False) -> bool:
+        """Claim at most so many of each lane, and `free` in all, and start to send them."""
         try:
             async with self._pool.acquire() as connection:
                 rows = await _SQL.claim.fetch(
                     connection,
                     relay_id=self._recorder.relay_id,
                     webhook_ids=[webhook_id for webhook_id, _ in lanes],
-                    shares=shares,
+                    shares=[share for _, share in lanes],
                     most=free,
+                    suspects=suspects,
                     now=None,
                 )
                 # The database's clock, as of its answer: a little late, and so never ahead of what it writes itself.
@@ -205,7 +222,7 @@ class Dispatcher:
         full = sum(taken.values()) >= free
         self._lanes.heat(
             webhook_id
-            for (webhook_id, _), asked in zip(lanes, shares, strict=True)
+            for webhook_id, asked in lanes
             if (taken[webhook_id] >= asked or full) and webhook_id not in waits
         )
         for webhook_id, seconds in waits.items():

@@ -98,9 +98,9 @@ class Retention:
             _log.info("made partitions", made=made)
 
     async def _drop_partitions(self) -> None:
-        dropped = await _SQL.drop_partitions.fetch(self._pool, ttl_seconds=self._ttl, now=None)
-        if dropped:
-            _log.info("dropped partitions", dropped=[row[0] for row in dropped])
+        # Each in a transaction of its own: its lock is held while it is dropped, and not while the next is looked for.
+        while (dropped := await _SQL.drop_partition.fetchval(self._pool, ttl_seconds=self._ttl, now=None)) is not None:
+            _log.info("dropped a partition", dropped=dropped)
 
 
 async def _patiently(step: Callable[[], Awaitable[None]]) -> None:

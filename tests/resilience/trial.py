@@ -164,6 +164,8 @@ class Account:
     unexplained: int
     recovered: list[float]
     slowest_commit: float
+    # The longest that an event took from its commit to a receiver.
+    slowest_event: float
 
     def check(self, *, may_repeat: bool) -> None:
         assert self.committed > 0
@@ -270,6 +272,14 @@ class Trial:
             unexplained=len(twice - explained),
             recovered=self.recovered,
             slowest_commit=self.load.slowest,
+            slowest_event=max(
+                (
+                    min(times) - self.load.committed[event]
+                    for (_, event), times in self.receiver.arrived.items()
+                    if event in self.load.committed
+                ),
+                default=0.0,
+            ),
         )
 
 
@@ -319,6 +329,7 @@ HEADINGS = (
     "twice",
     "unexplained",
     "recovered in s",
+    "slowest event",
     "slowest commit",
 )
 
@@ -334,6 +345,7 @@ def table(accounts: list[dict[str, Any]]) -> list[str]:
             else seconds(recovered)
         )
         cells = [each["fault"], each["times"], each["committed"], each["owed"], each["delivered"], each["lost"]]
-        cells += [each["duplicated"], each["unexplained"], spread, f"{each['slowest_commit']:.2f} s"]
+        cells += [each["duplicated"], each["unexplained"], spread]
+        cells += [f"{each[name]:.2f} s" for name in ("slowest_event", "slowest_commit")]
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return lines
