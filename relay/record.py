@@ -8,11 +8,12 @@ from uuid import UUID
 
 import asyncpg
 
+from relay.order import Order
 from relay.policy import Decision
 from relay.transport import Exchange
 from service.platform.db import AWAY, CONTENDED, Pool
 from service.platform.logs import get_logger
-from service.platform.queries import load
+from service.platform.queries import Executor, load
 
 _log = get_logger(__name__)
 _SQL = load("record")
@@ -21,6 +22,7 @@ MAX_BATCH = 500
 # So many unrecorded results are kept while the database is away; more, and nothing further is claimed.
 MAX_BUFFER = 5000
 BACKOFF_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0)
+SKIPPED = "skipped: the later events of its item follow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,9 @@ class Lease:
     data: str | None
     occurred_at: datetime | None
     traceparent: str | None
+    # Where it stands in the order of its webhook and item, if the webhook asks for one.
+    item_id: UUID | None
+    sequence: int | None
     # Whether the webhook's owner may still read what the event is about.
     readable: bool
 
@@ -55,11 +60,27 @@ class Result:
     url: str | None = None
     request_headers: str | None = None
     started_at: datetime | None = None
+    # What its webhook wants of an item's later events once one has failed for good.
+    on_failure: str | None = None
 
     @property
     def attempt(self) -> int:
         """The number in the envelope; an end without a request keeps the count of those before it."""
         return self.lease.attempts + (1 if self.exchange is not None else 0)
+
+    @property
+    def blocks(self) -> bool:
+        """The item's later events wait until somebody retries or skips this one."""
+        return self._failed_in_order and self.on_failure == "block"
+
+    @property
+    def skips(self) -> bool:
+        """The item's later events follow, though this one was not delivered."""
+        return self._failed_in_order and self.on_failure == "skip"
+
+    @property
+    def _failed_in_order(self) -> bool:
+        return self.lease.sequence is not None and self.decision.outcome == "failed"
 
 
 class Recorder:
@@ -133,14 +154,36 @@ class Recorder:
                 return
             _log.error("a result could not be recorded", event_id=str(batch[0].lease.event_id), error=str(error))
             await self._statement(
-                [Result(batch[0].lease, Decision("failed"), "the result could not be recorded", Exchange())]
+                [
+                    Result(
+                        batch[0].lease,
+                        Decision("failed"),
+                        "the result could not be recorded",
+                        Exchange(),
+                        on_failure=batch[0].on_failure,
+                    )
+                ]
             )
 
     async def _statement(self, batch: Sequence[Result]) -> None:
+        ended = [result for result in batch if result.lease.sequence is not None and result.decision.outcome != "retry"]
+        if not ended:
+            await self._write(self._pool, batch)
+            return
+        # What waits behind them is let go in the same transaction, or nothing is recorded: no item stands still.
+        async with self._pool.acquire() as connection, connection.transaction():
+            order = await Order.of(connection, [(end.lease.webhook_id, end.lease.item_id) for end in ended])
+            await self._write(connection, batch)
+            await order.block([end.lease for end in ended if end.blocks])
+            due = await order.promote()
+        for webhook_id, seconds in due:
+            self._on_retry(webhook_id, seconds)
+
+    async def _write(self, connection: Executor, batch: Sequence[Result]) -> None:
         exchanges = [result.exchange or Exchange() for result in batch]
         sent = [result.exchange is not None for result in batch]
         superseded: int = await _SQL.record.fetchval(
-            self._pool,
+            connection,
             relay_id=self.relay_id,
             webhook_ids=[result.lease.webhook_id for result in batch],
             positions=[result.lease.position for result in batch],
@@ -163,7 +206,9 @@ class Recorder:
             statuses=[exchange.status for exchange in exchanges],
             response_headers=[exchange.headers for exchange in exchanges],
             response_bodies=[exchange.body for exchange in exchanges],
-            errors=[result.error for result in batch],
+            errors=[f"{result.error}; {SKIPPED}" if result.skips else result.error for result in batch],
+            item_ids=[result.lease.item_id for result in batch],
+            sequences=[result.lease.sequence for result in batch],
         )
         if superseded:
             self.superseded += superseded

@@ -50,6 +50,14 @@ class Detail(Summary):
     headers: dict[str, str]
     retryPolicy: RetryPolicyView
     timeout: int
+    ordering: Literal["item"] | None
+    onFailure: Literal["block", "skip"] | None
+
+
+class Shown(Detail):
+    """`blockedItems`: how many items have events that wait for one that failed."""
+
+    blockedItems: int
 
 
 class Created(Detail):
@@ -62,6 +70,9 @@ class HttpResponse(TypedDict):
 
 
 class DeliveryView(TypedDict):
+    """`sequence`: its number among its item's, where the webhook asked for order when it was queued. One of those that waits for
+    its turn is pending and has no `nextRetry`."""
+
     id: str
     eventType: str
     data: object
@@ -72,6 +83,7 @@ class DeliveryView(TypedDict):
     httpResponse: HttpResponse | None
     error: str | None
     createdAt: str
+    sequence: NotRequired[int]
 
 
 class Stats(TypedDict):
@@ -111,7 +123,7 @@ class ListReply(TypedDict):
 
 
 class GetReply(TypedDict):
-    webhook: Detail
+    webhook: Shown
 
 
 class UpdateReply(TypedDict):
@@ -171,6 +183,8 @@ def detail(row: asyncpg.Record, headers: Mapping[str, str], counted: Statistics)
         "headers": mask(headers),
         "retryPolicy": _retry_policy(row),
         "timeout": row["timeout_ms"],
+        "ordering": row["ordering"],
+        "onFailure": row["on_failure"],
     }
 
 
@@ -197,7 +211,7 @@ def configuration(row: asyncpg.Record) -> dict[str, object]:
 
 def delivery(row: asyncpg.Record) -> DeliveryView:
     status = row["http_status"]
-    return {
+    view: DeliveryView = {
         "id": str(row["event_id"]),
         "eventType": row["event_type"],
         # The text that was signed goes out as it is.
@@ -212,3 +226,6 @@ def delivery(row: asyncpg.Record) -> DeliveryView:
         "error": row["error"],
         "createdAt": iso(row["occurred_at"]),
     }
+    if row["sequence"] is not None:
+        view["sequence"] = row["sequence"]
+    return view

@@ -39,7 +39,7 @@ claimed as (
     from picked as p cross join clock
    where d.webhook_id = p.webhook_id and d.position = p.position
   returning d.webhook_id, d.position, d.event_id, d.event_type, d.event_at, d.attempts, d.attempts_before, d.fence,
-            d.lost_leases, d.lost_by, d.next_attempt_at, p.version, p.owner_id, p.role, p.narrowed_at, clock.now as claimed_at
+            d.lost_leases, d.lost_by, d.next_attempt_at, d.item_id, d.sequence, p.version, p.owner_id, p.role, p.narrowed_at, clock.now as claimed_at
 )
 select c.*, e.data, e.occurred_at, e.traceparent,
        -- Fan-out asked already, so it is asked again only of owners whose rights have changed since they are there.
@@ -53,7 +53,7 @@ select c.*, e.data, e.occurred_at, e.traceparent,
 with recursive lane as (
   (select d.webhook_id, d.next_attempt_at, 1 as number
      from deliveries as d
-    where d.webhook_id > :after::uuid
+    where d.webhook_id > :after::uuid and d.next_attempt_at is not null
     order by d.webhook_id, d.next_attempt_at
     limit 1)
   union all
@@ -62,7 +62,7 @@ with recursive lane as (
    cross join lateral (
      select d.webhook_id, d.next_attempt_at
        from deliveries as d
-      where d.webhook_id > lane.webhook_id
+      where d.webhook_id > lane.webhook_id and d.next_attempt_at is not null
       order by d.webhook_id, d.next_attempt_at
       limit 1
    ) as next
@@ -74,7 +74,7 @@ select webhook_id,
 
 -- name: targets
 select id, version, owner_id, url, secret_sealed, headers_sealed, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms,
-       timeout_ms
+       timeout_ms, on_failure
   from webhooks
  where id = any (:webhook_ids::uuid[]);
 
