@@ -2,6 +2,7 @@
 
 import asyncio
 import heapq
+import math
 import time
 from collections.abc import Callable, Iterable
 from uuid import UUID
@@ -19,7 +20,7 @@ class Lanes:
         self.changed = asyncio.Event()
         self._hot: dict[UUID, None] = {}
         self._heap: list[tuple[float, UUID]] = []
-        self._soonest: dict[UUID, float] = {}
+        self._times: dict[UUID, set[float]] = {}
 
     def __len__(self) -> int:
         return len(self._hot)
@@ -31,14 +32,21 @@ class Lanes:
         self.changed.set()
 
     def heat_in(self, webhook_id: UUID, seconds: float) -> None:
-        """Something will be due there, in so long."""
-        self.heat_at(webhook_id, time.monotonic() + seconds)
+        """Something will be due there, in so long. Looked at up to 1/64 of that later, so that a lane with very many retries
+        has no more than a few thousand times."""
+        if seconds <= 0:
+            self.heat((webhook_id,))
+            return
+        when = time.monotonic() + seconds
+        step = 2.0 ** math.floor(math.log2(max(seconds, 0.01))) / 64
+        self.heat_at(webhook_id, math.ceil(when / step) * step)
 
     def heat_at(self, webhook_id: UUID, when: float) -> None:
-        """Something will be due there."""
-        if when >= self._soonest.get(webhook_id, float("inf")):
+        """Something will be due there. Every such time is kept: what makes a lane hot sooner is about another delivery."""
+        times = self._times.setdefault(webhook_id, set())
+        if when in times:
             return
-        self._soonest[webhook_id] = when
+        times.add(when)
         heapq.heappush(self._heap, (when, webhook_id))
         if self._heap[0] == (when, webhook_id):
             self.changed.set()
@@ -47,10 +55,11 @@ class Lanes:
         """Heat the lanes whose time has come."""
         while self._heap and self._heap[0][0] <= now:
             when, webhook_id = heapq.heappop(self._heap)
-            # An entry that a sooner one replaced is stale: its lane was heated then.
-            if self._soonest.get(webhook_id) == when:
-                del self._soonest[webhook_id]
-                self._hot.setdefault(webhook_id)
+            times = self._times[webhook_id]
+            times.discard(when)
+            if not times:
+                del self._times[webhook_id]
+            self._hot.setdefault(webhook_id)
 
     def next_ripe(self) -> float | None:
         """When the next lane becomes hot by itself; may be early, never late."""
