@@ -63,28 +63,31 @@ async def accepted(_: Arrival) -> int:
 
 @dataclass
 class Watch:
-    """An answer for a receiver that sees whether two of an item are under way at once, and notes what it accepted, by path and
-    item, in the order in which it did. `verdict` gives the status."""
+    """An answer for a receiver that sees whether two events of an item are under way at once, and notes the numbers that it
+    accepted for the first time, those of the order and those of the writer, by path and item, as they came. `verdict` gives
+    the status."""
 
     verdict: Verdict = accepted
     overlaps: list[str] = field(default_factory=list)
     taken: dict[tuple[str, str], list[int]] = field(default_factory=lambda: defaultdict(list))
     numbers: dict[tuple[str, str], list[int]] = field(default_factory=lambda: defaultdict(list))
-    _under_way: set[tuple[str, str]] = field(default_factory=set)
+    _under_way: dict[tuple[str, str], set[str]] = field(default_factory=lambda: defaultdict(set))
 
     async def __call__(self, arrival: Arrival) -> web.StreamResponse:
         envelope = arrival.envelope
         key = arrival.path, envelope["data"]["itemId"]
-        if key in self._under_way:
-            self.overlaps.append(f"{key} number {envelope['sequence']}")
-        self._under_way.add(key)
+        # The same one twice is what a relay that was killed leaves.
+        if self._under_way[key] - {arrival.event_id}:
+            self.overlaps.append(f"{key} {envelope}")
+        self._under_way[key].add(arrival.event_id)
         try:
             status = await self.verdict(arrival)
         finally:
-            self._under_way.discard(key)
-        if 200 <= status <= 299 and envelope["sequence"] not in self.taken[key]:
-            self.taken[key].append(envelope["sequence"])
+            self._under_way[key].discard(arrival.event_id)
+        if 200 <= status <= 299 and envelope["data"]["n"] not in self.numbers[key]:
             self.numbers[key].append(envelope["data"]["n"])
+            if "sequence" in envelope:
+                self.taken[key].append(envelope["sequence"])
         return web.Response(status=status)
 
 
