@@ -8,10 +8,12 @@ from datetime import datetime, timedelta
 from random import Random
 from uuid import UUID
 
+from relay.breaker import Seen
 from relay.envelope import envelope, shown_headers
 from relay.lanes import NIL, Lanes
-from relay.policy import MAX_LOST_LEASES, Decision, Outcome, decide, failure
+from relay.policy import MAX_LOST_LEASES, Decision, Outcome, decide, failure, is_success
 from relay.record import Lease, Recorder, Result
+from relay.retry_after import retry_after_ms
 from relay.target import Target, Targets
 from relay.transport import Transport
 from service.platform.db import AWAY, CONTENDED, Pool
@@ -175,6 +177,8 @@ class Dispatcher:
                 )
                 # The database's clock, as of its answer: a little late, and so never ahead of what it writes itself.
                 claimed_at = time.monotonic()
+                waits = {row["webhook_id"]: row["wait_seconds"] for row in rows if row["wait_seconds"] is not None}
+                rows = [row for row in rows if row["position"] is not None]
                 versions = {row["webhook_id"]: row["version"] for row in rows}
                 targets = await self._targets.load(connection, versions.items())
         except BaseException:
@@ -185,8 +189,10 @@ class Dispatcher:
         self._lanes.heat(
             webhook_id
             for (webhook_id, _), asked in zip(lanes, shares, strict=True)
-            if taken[webhook_id] >= asked or full
+            if (taken[webhook_id] >= asked or full) and webhook_id not in waits
         )
+        for webhook_id, seconds in waits.items():
+            self._lanes.heat_at(webhook_id, claimed_at + seconds)
         for row in rows:
             lease = Lease(**{name: row[name] for name in Lease.__slots__})
             self._start(lease, targets.get(lease.webhook_id), row["claimed_at"], claimed_at)
@@ -237,6 +243,7 @@ class Dispatcher:
             traceparent=lease.traceparent,
         )
         exchange = await self._transport.post(target.url, sent.headers, sent.body, target.timeout_ms)
+        headers = exchange.headers if not is_success(exchange.status) else None
         decision = decide(
             exchange.status,
             attempt=lease.attempts + 1 - lease.attempts_before,
@@ -244,6 +251,7 @@ class Dispatcher:
             first_delay_ms=target.retry_delay_ms,
             schedule=target.schedule,
             rng=self._rng,
+            retry_after_ms=retry_after_ms(headers, started_at),
         )
         self.attempted += 1
         self.delivered += decision.outcome == "success"
@@ -299,3 +307,6 @@ class Dispatcher:
         await _SQL.finish_test.execute(
             self._pool, id=test_id, relay_id=self._recorder.relay_id, status=status, error=error
         )
+        if is_success(status):
+            # It passes the breaker, and closes it: the receiver is well.
+            await self._recorder.observe(webhook_id, Seen(0, success=True))

@@ -20,6 +20,7 @@ class Lanes:
         self.changed = asyncio.Event()
         self._hot: dict[UUID, None] = {}
         self._heap: list[tuple[float, UUID]] = []
+        self._soonest: dict[UUID, float] = {}
         self._times: dict[UUID, set[float]] = {}
 
     def __len__(self) -> int:
@@ -32,21 +33,25 @@ class Lanes:
         self.changed.set()
 
     def heat_in(self, webhook_id: UUID, seconds: float) -> None:
-        """Something will be due there, in so long. Looked at up to 1/64 of that later, so that a lane with very many retries
-        has no more than a few thousand times."""
+        """A delivery will be due there, in so long; every such time is kept, as each is about another one. It is looked at up to
+        1/64 of that later, so that a lane with very many retries has no more than a few thousand times."""
         if seconds <= 0:
             self.heat((webhook_id,))
             return
-        when = time.monotonic() + seconds
         step = 2.0 ** math.floor(math.log2(max(seconds, 0.01))) / 64
-        self.heat_at(webhook_id, math.ceil(when / step) * step)
+        when = math.ceil((time.monotonic() + seconds) / step) * step
+        times = self._times.setdefault(webhook_id, set())
+        if when not in times:
+            times.add(when)
+            self._push(webhook_id, when)
 
     def heat_at(self, webhook_id: UUID, when: float) -> None:
-        """Something will be due there. Every such time is kept: what makes a lane hot sooner is about another delivery."""
-        times = self._times.setdefault(webhook_id, set())
-        if when in times:
-            return
-        times.add(when)
+        """Look there again. Only the soonest time is kept: whoever looks says when to look next."""
+        if when < self._soonest.get(webhook_id, float("inf")):
+            self._soonest[webhook_id] = when
+            self._push(webhook_id, when)
+
+    def _push(self, webhook_id: UUID, when: float) -> None:
         heapq.heappush(self._heap, (when, webhook_id))
         if self._heap[0] == (when, webhook_id):
             self.changed.set()
@@ -55,10 +60,16 @@ class Lanes:
         """Heat the lanes whose time has come."""
         while self._heap and self._heap[0][0] <= now:
             when, webhook_id = heapq.heappop(self._heap)
-            times = self._times[webhook_id]
-            times.discard(when)
-            if not times:
-                del self._times[webhook_id]
+            due = when in self._times.get(webhook_id, ())
+            if due:
+                self._times[webhook_id].discard(when)
+                if not self._times[webhook_id]:
+                    del self._times[webhook_id]
+            if self._soonest.get(webhook_id) == when:
+                del self._soonest[webhook_id]
+            elif not due:
+                # A sooner time replaced it: the lane was heated then.
+                continue
             self._hot.setdefault(webhook_id)
 
     def next_ripe(self) -> float | None:

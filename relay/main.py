@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from uuid import UUID
 
+from relay.breaker import Policy
 from relay.dispatch import Dispatcher
 from relay.lanes import Lanes
 from relay.lead import Lead
@@ -11,6 +12,7 @@ from relay.presence import Presence, State
 from relay.record import Recorder
 from relay.replay import Replay
 from relay.retention import Retention
+from relay.settle import Settler
 from relay.target import Targets
 from relay.transport import AiohttpTransport, Transport
 from service.platform.db import AWAY, open_pool
@@ -35,7 +37,13 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
     """Run a relay until cancelled, then end it in order: stop claiming, finish what is in flight, record it, leave."""
     pool = await open_pool(url, application_name="jossiedb relay", size=POOL_SIZE)
     lanes = Lanes()
-    recorder = Recorder(pool, on_retry=lanes.heat_in)
+
+    async def given_way(webhook_ids: Sequence[UUID]) -> None:
+        dispatcher.hint(webhook_ids)
+        await lead.tell_peers(webhook_ids)
+
+    settler = Settler(Policy(settings.webhook_breaker_delay, settings.webhook_disable_after))
+    recorder = Recorder(pool, settler, on_retry=lanes.heat_in, on_freed=given_way)
     dispatcher = Dispatcher(
         pool,
         recorder,
@@ -52,10 +60,6 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
         dispatcher.hint(webhook_ids, tests=True)
         retention.discard_now()
         replay.look_now()
-
-    async def replayed(webhook_ids: Sequence[UUID]) -> None:
-        dispatcher.hint(webhook_ids)
-        await lead.tell_peers(webhook_ids)
 
     def identified(relay_id: UUID) -> None:
         recorder.relay_id = lead.relay_id = relay_id
@@ -87,7 +91,7 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
         pool,
         ttl_seconds=settings.webhook_event_ttl,
         poll_seconds=settings.relay_poll_interval / 1000,
-        on_queued=replayed,
+        on_queued=given_way,
     )
     await presence.register()
     _log.info("relay started", relay_id=str(presence.relay_id))

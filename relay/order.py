@@ -28,8 +28,6 @@ class Failed(Protocol):
     def position(self) -> int: ...
     @property
     def event_at(self) -> datetime: ...
-    @property
-    def fence(self) -> int: ...
 
 
 class Order:
@@ -48,7 +46,8 @@ class Order:
     async def of(cls, connection: Connection, deliveries: Iterable[tuple[UUID, UUID | None]]) -> "Order":
         """Of these webhooks and items; None is a delivery that stands in no order."""
         order = cls(connection, list({(webhook, item) for webhook, item in deliveries if item is not None}))
-        await _SQL.lock.execute(connection, webhook_ids=order.webhook_ids, item_ids=order.item_ids)
+        if order.item_ids:
+            await _SQL.lock.execute(connection, webhook_ids=order.webhook_ids, item_ids=order.item_ids)
         return order
 
     @classmethod
@@ -73,7 +72,7 @@ class Order:
         return cls(connection, [(row["webhook_id"], row["item_id"]) for row in rows])
 
     async def block(self, failed: Sequence[Failed]) -> None:
-        """Those of them whose failure this transaction has recorded."""
+        """By these, which have just been recorded as failed for good."""
         if failed:
             await _SQL.block.execute(
                 self._connection,
@@ -81,7 +80,6 @@ class Order:
                 item_ids=[delivery.item_id for delivery in failed],
                 positions=[delivery.position for delivery in failed],
                 event_ats=[delivery.event_at for delivery in failed],
-                fences=[delivery.fence for delivery in failed],
             )
 
     async def skip(self, why: str) -> None:
@@ -90,5 +88,7 @@ class Order:
 
     async def promote(self) -> list[Due]:
         """Make the next of each due whose head has ended, unless the item is blocked."""
+        if not self.item_ids:
+            return []
         rows = await _SQL.promote.fetch(self._connection, webhook_ids=self.webhook_ids, item_ids=self.item_ids)
         return [(row["webhook_id"], row["due_in"]) for row in rows]

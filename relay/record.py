@@ -1,19 +1,22 @@
 """Recording results, in batches: one flush in flight, and what gathers meanwhile is the next batch."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 import asyncpg
 
-from relay.order import Order
+from relay.breaker import Seen
+from relay.notices import OPERATIONAL
+from relay.order import Due, Order
 from relay.policy import Decision
+from relay.settle import Results, Settler
 from relay.transport import Exchange
 from service.platform.db import AWAY, CONTENDED, Pool
 from service.platform.logs import get_logger
-from service.platform.queries import Executor, load
+from service.platform.queries import Connection, load
 
 _log = get_logger(__name__)
 _SQL = load("record")
@@ -47,6 +50,8 @@ class Lease:
     sequence: int | None
     # Whether the webhook's owner may still read what the event is about.
     readable: bool
+    # Whether it goes out to find out how the receiver is, as the lane's breaker is open.
+    probe: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,30 +74,54 @@ class Result:
         return self.lease.attempts + (1 if self.exchange is not None else 0)
 
     @property
+    def ends_in_order(self) -> bool:
+        """Others of its item may wait for its end."""
+        return self.lease.sequence is not None and self.decision.outcome != "retry"
+
+    @property
     def blocks(self) -> bool:
         """The item's later events wait until somebody retries or skips this one."""
-        return self._failed_in_order and self.on_failure == "block"
+        return self.ends_in_order and self.decision.outcome == "failed" and self.on_failure == "block"
 
     @property
     def skips(self) -> bool:
         """The item's later events follow, though this one was not delivered."""
-        return self._failed_in_order and self.on_failure == "skip"
+        return self.ends_in_order and self.decision.outcome == "failed" and self.on_failure == "skip"
 
     @property
-    def _failed_in_order(self) -> bool:
-        return self.lease.sequence is not None and self.decision.outcome == "failed"
+    def seen(self) -> Seen | None:
+        """What it says of the receiver; None if nothing was sent."""
+        if self.exchange is None:
+            return None
+        return Seen(
+            self.lease.position,
+            success=self.decision.outcome == "success",
+            probe=self.lease.probe,
+            pause_ms=self.decision.pause_ms,
+            gone=self.decision.gone,
+        )
 
 
 class Recorder:
     """Holds results until they are in the database. Nothing is dropped while the process lives.
 
     `on_retry` hears of each retry, and in how many seconds it is due, after it has been recorded: by then the time that the
-    database wrote has begun to run, so that who waits as long from now finds the delivery due.
+    database wrote has begun to run, so that who waits as long from now finds the delivery due. `on_freed` hears of lanes that a
+    success has freed of their breaker or their pause.
     """
 
-    def __init__(self, pool: Pool, on_retry: Callable[[UUID, float], None]) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        settler: Settler,
+        *,
+        on_retry: Callable[[UUID, float], None],
+        on_freed: Callable[[Sequence[UUID]], Awaitable[None]],
+    ) -> None:
         self._pool = pool
+        self._settler = settler
         self._on_retry = on_retry
+        self._on_freed = on_freed
         self.relay_id: UUID | None = None
         self._buffer: list[Result] = []
         self._arrived = asyncio.Event()
@@ -140,11 +169,17 @@ class Recorder:
                         self._on_retry(result.lease.webhook_id, result.decision.delay_ms / 1000)
             self._flushed.set()
 
+    async def observe(self, webhook_id: UUID, seen: Seen) -> None:
+        """Something was learnt of a receiver outside the queue: by a test of its webhook."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            looks = await self._settler.settle(connection, {webhook_id: Results([seen])})
+        await self._look_again(looks)
+
     async def _record(self, batch: Sequence[Result]) -> None:
         try:
-            await self._statement(batch)
+            await self._write(batch)
         except CONTENDED:
-            await self._statement(batch)
+            await self._write(batch)
         except asyncpg.DataError as error:
             # Something in one of them is refused. Found by halving; that one is recorded as failed, without what it came with.
             if len(batch) > 1:
@@ -153,36 +188,49 @@ class Recorder:
                 await self._record(batch[half:])
                 return
             _log.error("a result could not be recorded", event_id=str(batch[0].lease.event_id), error=str(error))
-            await self._statement(
-                [
-                    Result(
-                        batch[0].lease,
-                        Decision("failed"),
-                        "the result could not be recorded",
-                        Exchange(),
-                        on_failure=batch[0].on_failure,
-                    )
-                ]
-            )
+            failed, why = Decision("failed"), "the result could not be recorded"
+            await self._write([Result(batch[0].lease, failed, why, Exchange(), on_failure=batch[0].on_failure)])
 
-    async def _statement(self, batch: Sequence[Result]) -> None:
-        ended = [result for result in batch if result.lease.sequence is not None and result.decision.outcome != "retry"]
-        if not ended:
-            await self._write(self._pool, batch)
-            return
-        # What waits behind them is let go in the same transaction, or nothing is recorded: no item stands still.
-        async with self._pool.acquire() as connection, connection.transaction():
-            order = await Order.of(connection, [(end.lease.webhook_id, end.lease.item_id) for end in ended])
-            await self._write(connection, batch)
-            await order.block([end.lease for end in ended if end.blocks])
-            due = await order.promote()
+    async def _write(self, batch: Sequence[Result]) -> None:
+        """Where something failed, what that means for its lane is written in the same transaction, and so is what the end of a
+        delivery means for those that wait behind it. Where all is well, that is one statement, and only lanes that were not well
+        before are looked at, afterwards: what a crash in between leaves to the next success is a count."""
+        looks: dict[UUID, float] = {}
+        due: list[Due] = []
+        ends = [result for result in batch if result.ends_in_order]
+        async with self._pool.acquire() as connection:
+            if not ends and all(result.decision.outcome not in {"retry", "failed"} for result in batch):
+                superseded, unclean = await self._statement(connection, batch)
+                if unclean:
+                    async with connection.transaction():
+                        looks = await self._settler.settle(connection, _by_lane(batch, superseded, unclean))
+            else:
+                async with connection.transaction():
+                    order = await Order.of(connection, [(end.lease.webhook_id, end.lease.item_id) for end in ends])
+                    superseded, unclean = await self._statement(connection, batch)
+                    await order.block([end.lease for end in ends if end.blocks and end.lease.fence not in superseded])
+                    due = await order.promote()
+                    failing = {result.lease.webhook_id for result in batch if result.decision.outcome != "success"}
+                    looks = await self._settler.settle(connection, _by_lane(batch, superseded, failing.union(unclean)))
+        if superseded:
+            self.superseded += len(superseded)
+            _log.warning("results came after their lease had been taken over", results=len(superseded))
         for webhook_id, seconds in due:
             self._on_retry(webhook_id, seconds)
+        await self._look_again(looks)
 
-    async def _write(self, connection: Executor, batch: Sequence[Result]) -> None:
+    async def _look_again(self, looks: Mapping[UUID, float]) -> None:
+        for webhook_id, seconds in looks.items():
+            if seconds > 0:
+                self._on_retry(webhook_id, seconds)
+        if freed := [webhook_id for webhook_id, seconds in looks.items() if seconds <= 0]:
+            await self._on_freed(freed)
+
+    async def _statement(self, connection: Connection, batch: Sequence[Result]) -> tuple[set[int], list[UUID]]:
+        """The fences of results that came too late, and the lanes of the others that were not well."""
         exchanges = [result.exchange or Exchange() for result in batch]
         sent = [result.exchange is not None for result in batch]
-        superseded: int = await _SQL.record.fetchval(
+        row = await _SQL.record.fetchrow(
             connection,
             relay_id=self.relay_id,
             webhook_ids=[result.lease.webhook_id for result in batch],
@@ -210,6 +258,20 @@ class Recorder:
             item_ids=[result.lease.item_id for result in batch],
             sequences=[result.lease.sequence for result in batch],
         )
-        if superseded:
-            self.superseded += superseded
-            _log.warning("results came after their lease had been taken over", results=superseded)
+        assert row is not None, "the statement always gives one row"
+        return set(row["superseded"]), row["unclean"]
+
+
+def _by_lane(batch: Iterable[Result], superseded: Container[int], wanted: Container[UUID]) -> dict[UUID, Results]:
+    lanes: dict[UUID, Results] = {}
+    for result in batch:
+        lease = result.lease
+        if result.seen is None or lease.fence in superseded or lease.webhook_id not in wanted:
+            continue
+        lane = lanes.setdefault(lease.webhook_id, Results())
+        lane.seen.append(result.seen)
+        if lease.event_type not in OPERATIONAL:
+            lane.silent = False
+            lane.failed += result.decision.outcome == "failed"
+            lane.skipped += result.skips
+    return lanes

@@ -9,6 +9,7 @@ from uuid import UUID
 import asyncpg
 
 from relay.order import Order
+from relay.settle import announce
 from service.platform.db import AWAY, CONTENDED, Pool
 from service.platform.logs import get_logger
 from service.platform.queries import Connection, load
@@ -23,6 +24,7 @@ _FORGET = load("retention")
 
 DAYS_AHEAD = 7
 EVERY_SECONDS = 3600.0
+ANNOUNCE_SECONDS = 60.0
 BATCH = 1000
 LOCK_TRIES = 50
 
@@ -48,7 +50,7 @@ class Retention:
         self._discard.set()
 
     async def run(self, leads: asyncio.Event) -> None:
-        """Every hour while this relay leads, and whenever something is to be discarded."""
+        """Every hour while this relay leads, and whenever something is to be discarded; announcements every minute."""
         next_round = 0.0
         while True:
             await leads.wait()
@@ -59,12 +61,13 @@ class Retention:
                     next_round = time.monotonic() + EVERY_SECONDS
                 else:
                     await self.discard()
+                    await self.announce()
             except (*AWAY, *CONTENDED) as error:
                 _log.warning("housekeeping waits", error=str(error) or type(error).__name__)
                 await asyncio.sleep(1)
                 continue
             try:
-                async with asyncio.timeout(max(0.0, next_round - time.monotonic())):
+                async with asyncio.timeout(max(0.0, min(next_round - time.monotonic(), ANNOUNCE_SECONDS))):
                     await self._discard.wait()
             except TimeoutError:
                 pass
@@ -88,6 +91,11 @@ class Retention:
             while await statement.execute(self._pool, batch=BATCH, ttl=ttl, now=None) == f"DELETE {BATCH}":
                 pass
 
+    async def announce(self) -> None:
+        """Failures that came too soon after those that a delivery-failed event has told of."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            await announce(connection)
+
     async def discard(self) -> None:
         """In batches, so that no transaction is long."""
         while await self._in_order(Order.discarded, self._cancel) == BATCH:
@@ -102,7 +110,7 @@ class Retention:
         async with self._pool.acquire() as connection, connection.transaction():
             order = await locked(connection, BATCH)
             count = await step(connection, order)
-            due = await order.promote() if order else []
+            due = await order.promote()
         for webhook_id, seconds in due:
             self._on_due(webhook_id, seconds)
         return count

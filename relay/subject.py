@@ -20,6 +20,7 @@ _AUDIENCES = {
     "item-checkin": "checkout",
     "low-stock-alert": "inventory",
     "password-changed": "user",
+    "delivery-failed": "user",
     "session-refreshed": "user",
 }
 _AUDIENCES_BY_PREFIX = {
@@ -29,6 +30,7 @@ _AUDIENCES_BY_PREFIX = {
     "transfer-": "transfer",
     "checkout-": "checkout",
     "user-": "user",
+    "webhook-": "user",
 }
 
 

@@ -17,14 +17,14 @@ def retry_delay_ms(first_delay_ms: int, retry: int, rng: Random) -> int:
     if retry < 1:
         raise ValueError("retries are counted from 1")
     # The exponent is bounded so that a large count does not make a huge integer first.
-    return _jittered(min(first_delay_ms << min(retry - 1, 32), MAX_DELAY_MS), rng)
+    return jittered(min(first_delay_ms << min(retry - 1, 32), MAX_DELAY_MS), rng)
 
 
 def scheduled_delay_ms(schedule: Sequence[int], retry: int, rng: Random) -> int:
     """Milliseconds before retry number `retry` (1 is the first) of a schedule, with jitter of ± 20 %, at most a day."""
     if not 1 <= retry <= len(schedule):
         raise ValueError(f"retries are counted from 1, and this schedule has {len(schedule)}")
-    return _jittered(schedule[retry - 1], rng)
+    return jittered(schedule[retry - 1], rng)
 
 
 def schedule_of(ladder: str | None, delays_ms: Sequence[int] | None) -> tuple[int, ...] | None:
@@ -34,5 +34,5 @@ def schedule_of(ladder: str | None, delays_ms: Sequence[int] | None) -> tuple[in
     return None if delays_ms is None else tuple(delays_ms)
 
 
-def _jittered(delay_ms: int, rng: Random) -> int:
+def jittered(delay_ms: int, rng: Random) -> int:
     return min(round(delay_ms * rng.uniform(1 - JITTER, 1 + JITTER)), MAX_DELAY_MS)

@@ -62,6 +62,8 @@ class Settings(BaseSettings):
     webhook_retry_delay: int = Field(5000, ge=100, le=60_000)  # ms
     webhook_timeout: int = Field(30_000, ge=5000, le=60_000)  # ms
     webhook_event_ttl: int = Field(2_592_000, ge=86_400)  # s
+    webhook_breaker_delay: int = Field(30_000, ge=100, le=3_600_000)  # ms
+    webhook_disable_after: Duration = timedelta(days=5)
     webhook_https_only: bool = False
     webhook_allowed_networks: Annotated[tuple[Network, ...], NoDecode] = ()
     webhook_secret_keys: SecretStr | None = None

@@ -35,6 +35,8 @@ create table lanes (
   tokens_at      timestamptz,
   -- Deliveries that failed for good and that no delivery-failed event has told of yet, and when the last one was written.
   unannounced    integer     not null default 0 check (unannounced >= 0),
+  -- How many of those were stepped over, so that the next event of their item could go.
+  unannounced_skips integer  not null default 0 check (unannounced_skips between 0 and unannounced),
   announced_at   timestamptz,
   constraint lanes_failing_check check (
     (failures = 0) = (failing_since is null) and (failures > 0 or failed_events = '{}')),

@@ -1,32 +1,73 @@
 -- name: claim
 -- Leases due rows of the given lanes, at most `shares` a lane and `most` in all. A lease is void when it has run out, or when
 -- its relay is no longer listed. Every claim draws new fences, so that a result of an older lease can never be taken for this one's.
+-- A lane whose breaker is open gives one row, as a probe, when that is due; one that is paused none; one that was paused one; one
+-- with a rate as many as it has tokens. Where that held a lane back, wait_seconds says when to look again: also in a row without
+-- a delivery.
 with clock as (
   select coalesce(:now::timestamptz, clock_timestamp()) as now
 ),
 lane as (
-  select * from unnest(:webhook_ids::uuid[], :shares::int[]) with ordinality as l (webhook_id, share, number)
-),
-picked as (
-  select due.webhook_id, due.position, w.timeout_ms, w.version, w.owner_id, u.role, u.narrowed_at
-    from lane as l
+  select l.webhook_id, l.share, l.number, w.timeout_ms, w.version, w.owner_id, w.discard_through, w.rate_per_second,
+         w.rate_burst, u.role, u.narrowed_at, s.opened_at is not null or s.pauses > 0 or w.rate_per_second is not null as limited
+    from unnest(:webhook_ids::uuid[], :shares::int[]) with ordinality as l (webhook_id, share, number)
     join webhooks as w on w.id = l.webhook_id
     join users as u on u.id = w.owner_id
+    join lanes as s on s.webhook_id = l.webhook_id
+   where w.active and w.deleted_at is null and u.status = 'active'
+),
+held as (
+  -- Of two relays that claim at the same moment one gets the probe and the tokens; the other steps over the lane.
+  select s.*
+    from lanes as s
+   where s.webhook_id in (select webhook_id from lane where limited)
+     for no key update skip locked
+),
+state as (
+  select h.webhook_id, h.opened_at is not null as open, h.pauses > 0 as slowed, h.probe_at, h.paused_until,
+         case when h.probe_until > clock.now and exists (select from relays as r where r.id = h.probe_by)
+              then h.probe_until end as probe_until,
+         -- A manual retry goes as the probe while it is in the queue, and due.
+         case when h.opened_at is not null
+              then (select d.position from deliveries as d
+                     where d.webhook_id = h.webhook_id and d.position = h.probe_position and d.next_attempt_at <= clock.now) end
+           as probe_position,
+         least(l.rate_burst, coalesce(h.tokens + extract(epoch from clock.now - h.tokens_at) * l.rate_per_second, l.rate_burst))::float8
+           as tokens
+    from held as h
+    join lane as l on l.webhook_id = h.webhook_id
+   cross join clock
+),
+allowed as (
+  select l.*, s.open, s.probe_position, s.tokens, s.slowed, s.webhook_id is not null as held, s.probe_at, s.probe_until, s.paused_until,
+         case when not l.limited then l.share
+              when s.webhook_id is null then 0
+              when s.open then (s.probe_until is null and (s.probe_at <= clock.now or s.probe_position is not null))::int
+              when s.paused_until > clock.now then 0
+              else least(l.share, case when s.slowed then 1 end, floor(s.tokens)::int)
+         end as room
+    from lane as l
+    left join state as s on s.webhook_id = l.webhook_id
+   cross join clock
+),
+picked as (
+  select due.webhook_id, due.position, a.timeout_ms, a.version, a.owner_id, a.role, a.narrowed_at, a.limited, a.open, a.tokens
+    from allowed as a
    cross join clock
    cross join lateral (
      select d.webhook_id, d.position
        from deliveries as d
-      where d.webhook_id = l.webhook_id
+      where d.webhook_id = a.webhook_id
         and d.next_attempt_at <= clock.now
-        and d.position > w.discard_through
+        and d.position > a.discard_through
+        and (a.probe_position is null or d.position = a.probe_position)
         and (d.leased_by is null or d.lease_until <= clock.now
              or not exists (select from relays as r where r.id = d.leased_by))
       order by d.next_attempt_at
-      limit l.share
+      limit a.room
         for update skip locked
    ) as due
-   where w.active and w.deleted_at is null and u.status = 'active'
-   order by l.number
+   order by a.number
    limit :most
 ),
 claimed as (
@@ -39,12 +80,43 @@ claimed as (
     from picked as p cross join clock
    where d.webhook_id = p.webhook_id and d.position = p.position
   returning d.webhook_id, d.position, d.event_id, d.event_type, d.event_at, d.attempts, d.attempts_before, d.fence,
-            d.lost_leases, d.lost_by, d.next_attempt_at, d.item_id, d.sequence, p.version, p.owner_id, p.role, p.narrowed_at, clock.now as claimed_at
+            d.lost_leases, d.lost_by, d.next_attempt_at, d.item_id, d.sequence, p.version, p.owner_id, p.role, p.narrowed_at,
+            coalesce(p.open, false) as probe, clock.now as claimed_at
+),
+used as (
+  update lanes as s
+     set probe_by = case when n.open then :relay_id end,
+         probe_until = case when n.open then clock.now + make_interval(secs => n.timeout_ms / 1000.0 + 10) end,
+         probe_position = null,
+         tokens = case when n.tokens is not null then greatest(n.tokens - n.rows, 0) end,
+         tokens_at = case when n.tokens is not null then clock.now end
+    from (select webhook_id, open, tokens, timeout_ms, count(*) as rows from picked where limited group by 1, 2, 3, 4) as n
+   cross join clock
+   where s.webhook_id = n.webhook_id
+),
+waiting as (
+  -- Not where it may give more than it has that is due: then somebody will say when there is something.
+  select a.webhook_id,
+         greatest(0.001, case
+           when not a.held then 0.1
+           when a.open then extract(epoch from coalesce(a.probe_until, greatest(a.probe_at, clock.now)) - clock.now)
+                            + case when a.room > 0 then a.timeout_ms / 1000.0 + 10 else 0 end
+           when a.paused_until > clock.now then extract(epoch from a.paused_until - clock.now)
+           when a.slowed then 1
+           else (1 - (a.tokens - floor(a.tokens))) / a.rate_per_second end)::float8 as seconds
+    from allowed as a
+   cross join clock
+   where a.limited and a.room < a.share
+     and (a.room = 0 or a.webhook_id in (select webhook_id from picked))
 )
-select c.*, e.data, e.occurred_at, e.traceparent,
+select coalesce(c.webhook_id, n.webhook_id) as webhook_id, c.position, c.event_id, c.event_type, c.event_at, c.attempts,
+       c.attempts_before, c.fence, c.lost_leases, c.lost_by, c.item_id, c.sequence, c.version, c.claimed_at, c.probe,
+       e.data, e.occurred_at, e.traceparent,
        -- Fan-out asked already, so it is asked again only of owners whose rights have changed since they are there.
-       c.narrowed_at is null or may_read(c.role, c.owner_id, e.audience, e.location_ids, e.user_ids) as readable
+       c.narrowed_at is null or may_read(c.role, c.owner_id, e.audience, e.location_ids, e.user_ids) as readable,
+       n.seconds as wait_seconds
   from claimed as c
+  full join waiting as n on n.webhook_id = c.webhook_id
   left join events as e on e.position = c.position and e.recorded_at = c.event_at
  order by c.next_attempt_at, c.position;
 

@@ -73,15 +73,12 @@ select o.webhook_id, o.item_id
    for no key update of o;
 
 -- name: block
--- Of these failures, those that this transaction has recorded block their items, which are locked.
+-- By deliveries that have just failed for good. The items are locked.
 update item_orders as o
    set blocked_position = f.position, blocked_event_at = f.event_at, head = null
-  from unnest(:webhook_ids::uuid[], :item_ids::uuid[], :positions::bigint[], :event_ats::timestamptz[], :fences::bigint[])
-       as f (webhook_id, item_id, position, event_at, fence)
- where o.webhook_id = f.webhook_id and o.item_id = f.item_id
-   and exists (select from attempts as a
-                where a.webhook_id = f.webhook_id and a.position = f.position and a.fence = f.fence
-                  and a.outcome = 'failed' and a.recorded_at = now());
+  from unnest(:webhook_ids::uuid[], :item_ids::uuid[], :positions::bigint[], :event_ats::timestamptz[])
+       as f (webhook_id, item_id, position, event_at)
+ where o.webhook_id = f.webhook_id and o.item_id = f.item_id;
 
 -- name: unblock
 update item_orders

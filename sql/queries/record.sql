@@ -58,7 +58,12 @@ counted as (
          current = delivery_counts.current + excluded.current,
          last_at = greatest(delivery_counts.last_at, excluded.last_at)
 )
-select count(*) filter (where outcome = 'superseded') as superseded from logged;
+-- What was superseded, by its fence, and the lanes of the others that have failed before or were slowed down: a success ends that.
+select array(select r.fence from result as r
+              where not exists (select from taken as t where t.webhook_id = r.webhook_id and t.position = r.position
+                                                         and t.fence = r.fence)) as superseded,
+       array(select l.webhook_id from lanes as l
+              where l.webhook_id in (select webhook_id from taken) and (l.failures > 0 or l.pauses > 0)) as unclean;
 
 -- name: cancel_discarded
 -- Ends, as cancelled, a batch of deliveries that a webhook no longer wants: it was deleted, or its backlog dropped. Those that

@@ -24,7 +24,7 @@ from tests.ordered import (
 from tests.relays import Arrival, Connection, Receiver, Relays, add_webhook, until, write_event
 
 # With this none of them ever looks by itself: what is delivered, somebody was told of.
-NO_POLL = {"RELAY_POLL_INTERVAL": "3600000"}
+NO_POLL = "3600000"
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ async def test_a_number_stands_after_the_attempt_where_order_is_asked_for_and_no
 ) -> None:
     await ordered_webhook(connection, settings, receiver.url + "/ordered")
     await add_webhook(connection, settings, receiver.url + "/plain", [EVENT])
-    await relays.start(**NO_POLL)
+    await relays.start(RELAY_POLL_INTERVAL=NO_POLL)
     (item,) = items(1)
     for number in range(2):
         await change(connection, item, number)
@@ -59,7 +59,7 @@ async def test_the_next_is_sent_when_the_one_before_it_has_ended_and_other_items
     connection: Connection, settings: Settings, relays: Relays, receiver: Receiver, watch: Watch, database_url: str
 ) -> None:
     webhook = await ordered_webhook(connection, settings, receiver.url)
-    await relays.start(2, **NO_POLL)
+    await relays.start(2, RELAY_POLL_INTERVAL=NO_POLL)
     slow, quick = items(2)
     opened = asyncio.Event()
 
@@ -92,7 +92,7 @@ async def test_a_retry_keeps_the_later_ones_waiting(
 
     watch.verdict = verdict
     await ordered_webhook(connection, settings, receiver.url)
-    await relays.start(**NO_POLL)
+    await relays.start(RELAY_POLL_INTERVAL=NO_POLL)
     (item,) = items(1)
     await change_all(connection, [item], 3)
     await relays.idle()
@@ -111,7 +111,7 @@ async def test_a_failure_blocks_its_item_and_no_other(
 
     watch.verdict = verdict
     webhook = await ordered_webhook(connection, settings, receiver.url, max_retries=0)
-    await relays.start(**NO_POLL)
+    await relays.start(RELAY_POLL_INTERVAL=NO_POLL)
     await change(connection, bad, 0)
     await blocked(connection)
     later = await change(connection, bad, 1)
@@ -131,7 +131,7 @@ async def test_with_the_policy_skip_the_later_ones_follow_and_the_end_says_so(
 
     watch.verdict = verdict
     await ordered_webhook(connection, settings, receiver.url, "skip", max_retries=1)
-    await relays.start(**NO_POLL)
+    await relays.start(RELAY_POLL_INTERVAL=NO_POLL)
     (item,) = items(1)
     await change_all(connection, [item], 4)
     await relays.idle()
@@ -148,7 +148,7 @@ async def test_two_who_write_about_one_item_are_heard_in_the_order_of_their_comm
     await ordered_webhook(connection, settings, receiver.url)
     (item,) = items(1)
     await connection.execute("create table counter as select 0 as n")
-    await relays.start(2, **NO_POLL)
+    await relays.start(2, RELAY_POLL_INTERVAL=NO_POLL)
 
     async def writer() -> None:
         own = await asyncpg.connect(database_url)
@@ -193,7 +193,7 @@ async def test_order_holds_over_many_items_two_relays_and_failures_in_the_middle
     watch.verdict = verdict
     await ordered_webhook(connection, settings, receiver.url + "/a", "skip", max_retries=1)
     await ordered_webhook(connection, settings, receiver.url + "/b", "skip", max_retries=1)
-    await relays.start(2, **NO_POLL)
+    await relays.start(2, RELAY_POLL_INTERVAL=NO_POLL)
     count: Counter[UUID] = Counter()
     while len(count) < 20 or min(count.values()) < 12:
         item_id = rng.choice([item_id for item_id in all_items if count[item_id] < 12])
@@ -214,7 +214,7 @@ async def test_discarding_and_expiring_leave_no_item_standing_still(
     connection: Connection, settings: Settings, relays: Relays, receiver: Receiver, watch: Watch, database_url: str
 ) -> None:
     webhook = await ordered_webhook(connection, settings, receiver.url)
-    await relays.start(**NO_POLL)
+    await relays.start(RELAY_POLL_INTERVAL=NO_POLL)
     opened = gate(receiver, watch)
     (item,) = items(1)
     await change(connection, item, 0)

@@ -18,6 +18,8 @@ BAD = {
     "WEBHOOK_MAX_RETRIES": "21",
     "WEBHOOK_RETRY_DELAY": "99",
     "WEBHOOK_TIMEOUT": "soon",
+    "WEBHOOK_BREAKER_DELAY": "99",
+    "WEBHOOK_DISABLE_AFTER": "never",
     "WEBHOOK_ALLOWED_NETWORKS": "10.0.0.1/8",
     "WEBHOOK_SECRET_KEYS": "c2hvcnQ=",
     "RELAY_CONCURRENCY": "0",
@@ -93,6 +95,22 @@ def test_refuses_other_durations(text: str, monkeypatch: pytest.MonkeyPatch) -> 
         load_settings()
 
 
+@pytest.mark.parametrize("delay", [100, 3_600_000])
+def test_reads_how_patient_the_breaker_is(delay: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEBHOOK_BREAKER_DELAY", str(delay))
+    monkeypatch.setenv("WEBHOOK_DISABLE_AFTER", "36h")
+    settings = load_settings()
+    assert settings.webhook_breaker_delay == delay
+    assert settings.webhook_disable_after == timedelta(hours=36)
+
+
+@pytest.mark.parametrize("delay", [99, 3_600_001])
+def test_refuses_a_breaker_that_is_too_hasty_or_too_slow(delay: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEBHOOK_BREAKER_DELAY", str(delay))
+    with pytest.raises(StartupError, match="WEBHOOK_BREAKER_DELAY: "):
+        load_settings()
+
+
 @pytest.mark.parametrize("text", ["10.0.0.0/8,::1/128", "10.0.0.0/8 ::1/128", " 10.0.0.0/8, ::1 "])
 def test_reads_networks(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEBHOOK_ALLOWED_NETWORKS", text)
@@ -104,6 +122,8 @@ def test_takes_an_empty_value_for_one_that_is_not_set(monkeypatch: pytest.Monkey
         monkeypatch.setenv(name, "")
     settings = load_settings()
     assert settings.webhook_max_retries == 3
+    assert settings.webhook_breaker_delay == 30_000
+    assert settings.webhook_disable_after == timedelta(days=5)
     assert settings.webhook_allowed_networks == ()
 
 

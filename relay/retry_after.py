@@ -1,0 +1,43 @@
+"""Retry-After, as a receiver may send it. Pure."""
+
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from service.platform.backoff import MAX_DELAY_MS
+
+_MAX_DIGITS = 12
+
+
+def retry_after_ms(headers: bytes | None, now: datetime) -> int | None:
+    """How long the receiver asks to be left alone, at most a day; None if it does not ask, or not in a way that can be read.
+
+    `headers`: lines as `name: value`. A date is read against the response's own Date, as the receiver's clock need not be ours;
+    `now` stands in where there is none.
+    """
+    asked = _value(headers, b"retry-after")
+    if asked is None:
+        return None
+    if asked.isascii() and asked.isdigit():
+        return min(int(asked[:_MAX_DIGITS]) * 1000, MAX_DELAY_MS)
+    moment = _date(asked)
+    if moment is None:
+        return None
+    said = _value(headers, b"date")
+    reference = (_date(said) if said else None) or now
+    return max(0, min(int((moment - reference).total_seconds() * 1000), MAX_DELAY_MS))
+
+
+def _value(headers: bytes | None, wanted: bytes) -> str | None:
+    for line in (headers or b"").split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        if name.strip().lower() == wanted:
+            return value.strip().decode("latin-1")
+    return None
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,349 @@
+"""Breakers, pauses, webhooks that are given up, and rates: with two relays and a receiver that can be made ill."""
+
+import asyncio
+import json
+from datetime import timedelta
+from typing import Any
+
+from aiohttp import web
+
+from relay.breaker import FAILURES
+from service.platform.ids import new_id
+from service.platform.settings import Settings
+from tests.relays import Arrival, Connection, Receiver, Relays, add_user, add_webhook, until, write_event
+
+SOON = {"WEBHOOK_BREAKER_DELAY": "300"}
+NEVER = {"WEBHOOK_BREAKER_DELAY": "3600000"}
+
+
+def answering(status: int, **headers: str) -> Any:
+    async def answer(_: Arrival) -> web.StreamResponse:
+        return web.Response(status=status, headers=headers)
+
+    return answer
+
+
+async def lane(connection: Connection, webhook_id: object) -> Any:
+    return await connection.fetchrow("select * from lanes where webhook_id = $1", webhook_id)
+
+
+async def notices(connection: Connection) -> list[tuple[str, dict[str, Any]]]:
+    """The operational events in the log, as they were written."""
+    rows = await connection.fetch(
+        "select type, data from events where type like 'webhook-%' or type = 'delivery-failed' order by position"
+    )
+    return [(row["type"], json.loads(row["data"])) for row in rows]
+
+
+async def open_breaker(connection: Connection, receiver: Receiver, webhook_id: object) -> None:
+    """By events that fail until it opens; nothing is under way when this returns."""
+    receiver.answer = answering(500)
+
+    async def is_open() -> bool:
+        row = await lane(connection, webhook_id)
+        if row["opened_at"] is None and not await connection.fetchval("select count(*) from outbox"):
+            await write_event(connection)
+        found: bool = row["opened_at"] is not None and not await connection.fetchval(
+            "select count(*) from deliveries where leased_by is not null"
+        )
+        return found
+
+    await until(is_open, "the breaker is open and nothing is under way")
+
+
+async def test_it_opens_after_ten_failures_parks_the_lane_and_closes_when_a_probe_succeeds(
+    connection: Connection, settings: Settings, relays: Relays, receiver: Receiver
+) -> None:
+    owner_id = await add_user(connection)
+    everything = ["item-created", "webhook-recovered", "webhook-disabled"]
+    webhook = await add_webhook(connection, settings, receiver.url, everything, max_retries=20, owner_id=owner_id)
+    await relays.start(2, **SOON)
+    await open_breaker(connection, receiver, webhook.id)
+    row = await lane(connection, webhook.id)
+    assert row["failures"] >= FAILURES
+    assert row["failing_since"] is not None
+
+    # Probes go out one at a time, and each that fails puts off the next.
+    async def two_probes_failed() -> bool:
+        return bool((await lane(connection, webhook.id))["failed_probes"] >= 2)
+
+    await until(two_probes_failed, "two probes have failed")
+    pending = await connection.fetchval("select count(*) from deliveries")
+    assert pending >= 3
+    receiver.answer = answering(200)
+    await relays.idle()
+    row = await lane(connection, webhook.id)
+    assert (row["failures"], row["opened_at"], row["failing_since"], row["probe_by"]) == (0, None, None, None)
+    [(kind, data)] = await notices(connection)
+    assert kind == "webhook-recovered"
+    assert list(data) == ["webhookId", "userId", "url", "failures", "failingSince", "openedAt", "timestamp"]
+    assert (data["webhookId"], data["userId"], data["url"]) == (str(webhook.id), str(owner_id), receiver.url)
+    assert data["failures"] >= FAILURES
+    assert await connection.fetchval("select count(*) from attempts where outcome in ('failed', 'expired')") == 0
+
+
+async def test_while_it_is_open_nothing_is_sent_and_nothing_is_an_attempt(
+    connection: Connection, settings: Settings, relays: Relays, receiver: Receiver
+) -> None:
+    webhook = await add_webhook(connection, settings, receiver.url, ["item-created"], max_retries=20)
+    healthy = await add_webhook(connection, settings, receiver.url + "/healthy", ["location-created"])
+    await relays.start(2, **NEVER)
+    await open_breaker(connection, receiver, webhook.id)
+    # Every retry has come due, and new events have come for both.
+    await connection.execute("update deliveries set next_attempt_at = now() - interval '1 second'")
+    attempts = await connection.fetchval("select count(*) from attempts")
+    receiver.answer = answering(200)
+    arrived = len(receiver.arrivals)
+    for _ in range(20):
+        await write_event(connection)
+        await write_event(connection, "location-created")
+    await receiver.wait_for(lambda: sum(seen.path == "/healthy" for seen in receiver.arrivals) == 20)
+    assert {seen.path for seen in receiver.arrivals[arrived:]} == {"/healthy"}
+    await until(lambda: connection.fetchval("select not exists (select from outbox)"), "the outbox is empty")
+    log = "select count(*) from attempts where webhook_id = $1"
+    assert await connection.fetchval(log, webhook.id) == attempts
+    assert (await lane(connection, webhook.id))["opened_at"] is not None
+    assert (await lane(connection, healthy.id))["failures"] == 0
+
+
+async def test_one_event_that_always_fails_does_not_hold_up_the_others(
+    connection: Connection, settings: Settings, relays: Relays, receiver: Receiver
+) -> None:
+    async def answer(arrival: Arrival) -> web.StreamResponse:
+        return web.Response(status=500 if "poison" in arrival.envelope["data"] else 200)
+
+    receiver.answer = answer
+    webhook = await add_webhook(connection, settings, receiver.url, ["item-created"], max_retries=3)
+    await relays.start(1, **NEVER)
+    for _ in range(2):
+        await write_event(connection, data='{"poison":true}')
+        await write_event(connection)
+    await relays.idle()
+    assert (await lane(connection, webhook.id))["opened_at"] is None
+    log = await connection.fetch("select outcome, count(*) from attempts group by 1 order by 1")
+    assert dict(map(tuple, log)) == {"failed": 2, "retry": 6, "success": 2}
+
+
+async def test_a_manual_retry_goes_as_a_probe(
+    connection: Connection, settings: Settings, relays: Relays, receiver: Receiver
+) -> None:
+    webhook = await add_webhook(connection, settings, receiver.url, ["item-created"], max_retries=20)
+    await relays.start(2, **NEVER)
+    await open_breaker(connection, receiver, webhook.id)
+    receiver.answer = answering(200)
+    # The newest, which is not what a probe would be otherwise.
+    position = await connection.fetchval(
+        "update deliveries set next_attempt_at = now() where position = (select max(position) from deliveries) returning position"
+    )
+    async with connection.transaction():
+        await connection.execute("update lanes set probe_position = $1", position)
+        await connection.execute("insert into lane_wakes values ($1)", webhook.id)
+    arrived = len(receiver.arrivals)
+    await receiver.wait_for(lambda: len(receiver.arrivals) > arrived)
+    first = await connection.fetchval("select id from events where position = $1", position)
+    assert receiver.arrivals[arrived].event_id == str(first)
+    await until(lambda: _closed(connection, webhook.id), "the breaker is closed")
+    await relays.idle()
+
+
+async def _closed(connection: Connection, webhook_id: object) -> bool:
+    return (await lane(connection, webhook_id))["opened_at"] is None
+
+
+async def test_a_test_that_succeeds_closes_it(
+    connection: Connection, settings: Settings, relays: Relays, receiver: Receiver
+) -> None:
+    webhook = await add_webhook(connection, settings, receiver.url, ["item-created"], max_retries=20)
+    await relays.start(2, **NEVER)
+    await open_breaker(connection, receiver, webhook.id)
+    receiver.answer = answering(200)
+    async with connection.transaction():
+        await connection.execute(
+            "insert into webhook_tests (webhook_id, expires_at) values ($1, now() + interval '60 seconds')", webhook.id
+        )
+        await connection.execute("insert into lane_wakes values ($1)", webhook.id)
+    await until(lambda: _closed(connection, webhook.id), "the breaker is closed")
+    await relays.idle()
+
+
+async def test_410_disables_the_webhook_and_tells_its_owner_by_another(
+    connection: Connection, settings: Settings, relays: Relays, receiver: Receiver
+) -> None:
+    owner_id, other_id = await add_user(connection, "worker"), await add_user(connection, "worker")
+    gone = await add_webhook(connection, settings, receiver.url + "/gone", ["item-created"], owner_id=owner_id)
+    kinds = ["webhook-disabled", "delivery-failed"]
+    await add_webhook(connection, settings, receiver.url + "/ops", kinds, owner_id=owner_id)
+    await add_webhook(connection, settings, receiver.url + "/other", kinds, owner_id=other_id)
+
+    async def answer(arrival: Arrival) -> web.StreamResponse:
+        return web.Response(status=410 if arrival.path == "/gone" else 200)
+
+    receiver.answer = answer
+    await relays.start(2)
+    event_id = await write_event(connection)
+    await receiver.wait_for(lambda: sum(seen.path == "/ops" for seen in receiver.arrivals) == 2)
+    await relays.idle()
+    row = await connection.fetchrow("select active, disabled_at, disabled_reason from webhooks where id = $1", gone.id)
+    assert row is not None
+    assert (row["active"], row["disabled_reason"]) == (
+        False,
+        "the receiver answered 410: it will take nothing any more",
+    )
+    told = {seen.envelope["eventType"]: seen.envelope["data"] for seen in receiver.arrivals if seen.path == "/ops"}
+    assert told["webhook-disabled"]["webhookId"] == str(gone.id)
+    assert told["webhook-disabled"]["reason"] == "gone"
+    assert told["delivery-failed"]["count"] == 1
+    assert told["delivery-failed"]["lastEventId"] == str(event_id)
+    assert told["delivery-failed"]["lastError"] == "the receiver answered 410"
+    assert not [seen for seen in receiver.arrivals if seen.path == "/other"]
+    # Nothing goes there any more.
+    await write_event(connection)
+    await relays.idle()
+    assert sum(seen.path == "/gone" for seen in receiver.arrivals) == 1
+
+
+async def test_five_days_of_failures_disable_the_webhook_and_what_is_pending_stays(
+    connection: Connection, settings: Settings, relays: Relays, receiver: Receiver
+) -> None:
+    webhook = await add_webhook(connection, settings, receiver.url, ["item-created"], max_retries=20)
+    await relays.start(2, **SOON)
+    await open_breaker(connection, receiver, webhook.id)
+    await connection.execute("update lanes set failing_since = failing_since - $1::interval", timedelta(days=5))
+
+    async def disabled() -> bool:
+        found: bool = await connection.fetchval("select not active from webhooks where id = $1", webhook.id)
+        return found
+
+    await until(disabled, "the webhook is disabled")
+    assert await connection.fetchval("select count(*) from deliveries") >= 3
+    await until(lambda: connection.fetchval("select not exists (select from outbox)"), "the outbox is empty")
+    [(kind, data)] = await notices(connection)
+    assert (kind, data["reason"]) == ("webhook-disabled", "failing")
+
+
+async def test_failures_are_told_of_once_a_minute_with_their_count_and_beget_nothing_further(
+    connection: Connection, settings: Settings, relays: Relays, receiver: Receiver
+) -> None:
+    owner_id = await add_user(connection)
+    # It fails for itself, too: what failed to be told of is not told of.
+    webhook = await add_webhook(
+        connection, settings, receiver.url, ["item-created", "delivery-failed"], max_retries=0, owner_id=owner_id
+    )
+    receiver.answer = answering(500)
+    await relays.start(2, **NEVER)
+    for _ in range(5):
+        await write_event(connection)
+        await relays.idle()
+    [(kind, data)] = await notices(connection)
+    assert (kind, data["count"], data["lastError"]) == ("delivery-failed", 1, "the receiver answered 500")
+    assert (await lane(connection, webhook.id))["unannounced"] == 4
+    await connection.execute("update lanes set announced_at = announced_at - interval '1 minute'")
+    receiver.answer = answering(500)
+    await write_event(connection)
+    await relays.idle()
+    assert [data["count"] for _, data in await notices(connection)] == [1, 5]
+    assert (await lane(connection, webhook.id))["unannounced"] == 0
+
+
+async def test_retry_after_holds_the_whole_lane(
+    connection: Connection, settings: Settings, relays: Relays, receiver: Receiver
+) -> None:
+    webhook = await add_webhook(connection, settings, receiver.url, ["item-created"], max_retries=5)
+    receiver.answer = answering(429, **{"Retry-After": "3600"})
+    await relays.start(2)
+    await write_event(connection)
+
+    async def paused() -> bool:
+        return (await lane(connection, webhook.id))["paused_until"] is not None
+
+    await until(paused, "the lane is paused")
+    receiver.answer = answering(200)
+    await connection.execute("update deliveries set next_attempt_at = now()")
+    for _ in range(5):
+        await write_event(connection)
+    await until(lambda: connection.fetchval("select not exists (select from outbox)"), "the outbox is empty")
+    # Another lane is served meanwhile, so the relays had occasion to send.
+    await add_webhook(connection, settings, receiver.url + "/other", ["location-created"])
+    await write_event(connection, "location-created")
+    await receiver.wait_for(lambda: receiver.arrivals[-1].path == "/other")
+    assert [seen.path for seen in receiver.arrivals] == ["/", "/other"]
+    left = await connection.fetchval("select paused_until - now() from lanes where webhook_id = $1", webhook.id)
+    assert timedelta(minutes=58) < left <= timedelta(hours=1)
+    async with connection.transaction():
+        await connection.execute("update lanes set paused_until = now() where webhook_id = $1", webhook.id)
+        await connection.execute("insert into lane_wakes values ($1)", webhook.id)
+    await relays.idle()
+    assert (await lane(connection, webhook.id))["pauses"] == 0
+
+
+async def test_503_slows_the_lane_until_a_success(
+    connection: Connection, settings: Settings, relays: Relays, receiver: Receiver
+) -> None:
+    ill = True
+
+    async def answer(_: Arrival) -> web.StreamResponse:
+        return web.Response(status=503 if ill else 200)
+
+    receiver.answer = answer
+    webhook = await add_webhook(connection, settings, receiver.url, ["item-created"], max_retries=20)
+    await relays.start(2, **NEVER)
+    await write_event(connection)
+    await receiver.wait_for(lambda: len(receiver.arrivals) >= 2)
+    assert (await lane(connection, webhook.id))["pauses"] >= 1
+    ill = False
+    for _ in range(50):
+        await write_event(connection)
+    await relays.idle()
+    assert len(set(receiver.ids())) == 51
+    row = await lane(connection, webhook.id)
+    assert (row["pauses"], row["paused_until"]) == (0, None)
+
+
+async def test_a_rate_is_kept_across_relays(
+    connection: Connection, settings: Settings, relays: Relays, receiver: Receiver
+) -> None:
+    webhook = await add_webhook(connection, settings, receiver.url, ["item-created"])
+    free = await add_webhook(connection, settings, receiver.url + "/free", ["item-created"])
+    await connection.execute("update webhooks set rate_per_second = 20, rate_burst = 5 where id = $1", webhook.id)
+    loop = asyncio.get_running_loop()
+    times: list[float] = []
+
+    async def answer(arrival: Arrival) -> web.StreamResponse:
+        if arrival.path == "/":
+            times.append(loop.time())
+        return web.Response()
+
+    receiver.answer = answer
+    await relays.start(3)
+    async with connection.transaction():
+        for _ in range(45):
+            await write_event(connection)
+    await receiver.wait_for(lambda: sum(seen.path == "/free" for seen in receiver.arrivals) == 45)
+    await receiver.wait_for(lambda: len(times) == 45)
+    await relays.idle()
+    claims = await connection.fetch(
+        "select started_at from attempts where webhook_id = $1 order by started_at", webhook.id
+    )
+    moments = [row["started_at"] for row in claims]
+    # In any span no more than the bucket holds and what flows into it meanwhile; one more for the rounding of the clock.
+    for first in range(len(moments)):
+        for last in range(first + 1, len(moments)):
+            allowed = 5 + 20 * (moments[last] - moments[first]).total_seconds() + 1
+            assert last - first + 1 <= allowed, (first, last)
+    assert await connection.fetchval("select count(*) from attempts where webhook_id = $1", free.id) == 45
+
+
+async def test_a_probe_whose_relay_is_gone_is_sent_by_another(
+    connection: Connection, settings: Settings, relays: Relays, receiver: Receiver
+) -> None:
+    webhook = await add_webhook(connection, settings, receiver.url, ["item-created"], max_retries=20)
+    await relays.start(1, **SOON)
+    await open_breaker(connection, receiver, webhook.id)
+    # As one that was killed leaves it.
+    await connection.execute(
+        "update lanes set probe_at = now(), probe_by = $1, probe_until = now() + interval '1 hour'", new_id()
+    )
+    receiver.answer = answering(200)
+    await connection.execute("insert into lane_wakes values ($1)", webhook.id)
+    await relays.idle()
+    assert await _closed(connection, webhook.id)

@@ -1,0 +1,182 @@
+"""The breaker of a lane: what opens it, what closes it, and that nothing but a probe goes out while it is open."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.breaker import (
+    EVENTS,
+    FAILURES,
+    LONGEST_PAUSE_MS,
+    SLOWEST_PROBE_MS,
+    Lane,
+    Policy,
+    Seen,
+    after,
+    pause_ms,
+    probe_delay_ms,
+)
+from service.platform.backoff import JITTER
+from service.platform.ids import new_id
+
+NOW = datetime(2026, 2, 18, 9, 30, tzinfo=UTC)
+POLICY = Policy(probe_ms=30_000, disable_after=timedelta(days=5))
+RNG = Random(1)
+
+
+def failed(position: int, *, probe: bool = False, pause_ms: int | None = None, gone: bool = False) -> Seen:
+    return Seen(position, success=False, probe=probe, pause_ms=pause_ms, gone=gone)
+
+
+def opened() -> Lane:
+    return after(Lane(), [failed(number % EVENTS) for number in range(FAILURES)], NOW, POLICY, RNG).lane
+
+
+def test_ten_failures_in_a_row_over_three_events_open_it() -> None:
+    lane = after(Lane(), [failed(number % EVENTS) for number in range(FAILURES - 1)], NOW, POLICY, RNG).lane
+    assert lane.opened_at is None
+    lane = after(lane, [failed(0)], NOW, POLICY, RNG).lane
+    assert (lane.opened_at, lane.failing_since, lane.failures) == (NOW, NOW, FAILURES)
+    assert lane.probe_at is not None
+    assert timedelta(seconds=24) <= lane.probe_at - NOW <= timedelta(seconds=36)
+
+
+def test_one_event_that_fails_for_ever_does_not() -> None:
+    lane = after(Lane(), [failed(number % (EVENTS - 1)) for number in range(100)], NOW, POLICY, RNG).lane
+    assert lane.failures == 100
+    assert lane.opened_at is None
+
+
+def test_a_success_begins_the_count_anew() -> None:
+    results = [*(failed(n) for n in range(FAILURES - 1)), Seen(99, success=True), *(failed(n) for n in range(5))]
+    lane = after(Lane(), results, NOW, POLICY, RNG).lane
+    assert (lane.failures, lane.opened_at) == (5, None)
+
+
+def test_a_probe_that_fails_makes_the_next_one_come_later_and_one_that_succeeds_closes_it() -> None:
+    once = after(opened(), [failed(7, probe=True)], NOW, POLICY, RNG)
+    twice = after(once.lane, [failed(7, probe=True)], NOW, POLICY, RNG)
+    assert once.lane.failed_probes == 1
+    assert once.lane.probe_at is not None
+    assert twice.lane.probe_at is not None
+    assert timedelta(seconds=48) <= once.lane.probe_at - NOW <= timedelta(seconds=72)
+    assert timedelta(seconds=96) <= twice.lane.probe_at - NOW <= timedelta(seconds=144)
+    well = after(twice.lane, [Seen(7, success=True, probe=True)], NOW, POLICY, RNG)
+    assert well.recovered
+    assert well.lane == Lane()
+
+
+def test_what_was_under_way_when_it_opened_does_not_put_the_probe_off() -> None:
+    lane = opened()
+    later = after(lane, [failed(number) for number in range(50)], NOW + timedelta(seconds=5), POLICY, RNG).lane
+    assert (later.probe_at, later.failed_probes, later.opened_at) == (lane.probe_at, 0, lane.opened_at)
+
+
+def test_a_success_of_a_lane_that_was_never_open_is_no_recovery() -> None:
+    lane = after(Lane(), [failed(1)], NOW, POLICY, RNG).lane
+    verdict = after(lane, [Seen(2, success=True)], NOW, POLICY, RNG)
+    assert not verdict.recovered
+    assert verdict.lane == Lane()
+
+
+def test_opened_and_closed_within_one_batch_tells_nobody() -> None:
+    results = [*(failed(number) for number in range(FAILURES)), Seen(99, success=True)]
+    assert not after(Lane(), results, NOW, POLICY, RNG).recovered
+
+
+def test_gone_disables_at_once_and_five_days_of_failures_do() -> None:
+    assert after(Lane(), [failed(1, gone=True)], NOW, POLICY, RNG).disable == "gone"
+    lane = opened()
+    nearly = after(lane, [failed(1, probe=True)], NOW + POLICY.disable_after - timedelta(seconds=1), POLICY, RNG)
+    assert nearly.disable is None
+    assert after(lane, [failed(1, probe=True)], NOW + POLICY.disable_after, POLICY, RNG).disable == "failing"
+
+
+def test_two_failures_five_days_apart_do_not_disable() -> None:
+    lane = after(Lane(), [failed(1)], NOW, POLICY, RNG).lane
+    assert after(lane, [failed(2)], NOW + timedelta(days=9), POLICY, RNG).disable is None
+
+
+def test_a_pause_grows_once_for_what_was_under_way_together_and_a_success_ends_it() -> None:
+    lane = after(Lane(), [failed(number, pause_ms=0) for number in range(5)], NOW, POLICY, RNG).lane
+    assert (lane.pauses, lane.paused_until) == (1, NOW + timedelta(seconds=1))
+    assert not lane.may_send(NOW)
+    again = after(lane, [failed(9, pause_ms=0)], NOW + timedelta(seconds=2), POLICY, RNG).lane
+    assert (again.pauses, again.paused_until) == (2, NOW + timedelta(seconds=4))
+    assert after(again, [Seen(9, success=True)], NOW, POLICY, RNG).lane == Lane()
+
+
+def test_a_pause_that_was_asked_for_is_kept_to() -> None:
+    lane = after(Lane(), [failed(1, pause_ms=90_000), failed(2, pause_ms=0)], NOW, POLICY, RNG).lane
+    assert lane.paused_until == NOW + timedelta(seconds=90)
+
+
+def test_a_probe_waits_for_the_end_of_a_pause() -> None:
+    lane = after(opened(), [failed(1, probe=True, pause_ms=3_600_000)], NOW, POLICY, RNG).lane
+    assert lane.probe_at == lane.paused_until == NOW + timedelta(hours=1)
+
+
+@given(st.integers(1, 1000))
+def test_a_pause_stays_within_its_bounds(pauses: int) -> None:
+    assert 1000 <= pause_ms(pauses) <= LONGEST_PAUSE_MS
+
+
+@given(st.integers(100, 3_600_000), st.integers(0, 1000), st.randoms(use_true_random=False))
+def test_probes_stay_within_their_bounds(first_ms: int, failed_probes: int, rng: Random) -> None:
+    delay = probe_delay_ms(first_ms, failed_probes, rng)
+    assert first_ms * (1 - JITTER) - 1 <= delay <= max(SLOWEST_PROBE_MS, first_ms) * (1 + JITTER) + 1
+
+
+SEEN = st.one_of(
+    st.builds(Seen, st.integers(0, 5), success=st.just(value=True), probe=st.booleans()),
+    st.builds(
+        Seen,
+        st.integers(0, 5),
+        success=st.just(value=False),
+        probe=st.booleans(),
+        pause_ms=st.none() | st.integers(0, 86_400_000),
+        gone=st.booleans(),
+    ),
+)
+
+
+@given(st.lists(st.tuples(st.lists(SEEN, min_size=1, max_size=15), st.integers(0, 100_000)), max_size=20), st.randoms())
+def test_it_never_sends_while_open_and_keeps_to_what_its_table_allows(
+    batches: list[tuple[list[Seen], int]], rng: Random
+) -> None:
+    lane, now = Lane(), NOW
+    in_a_row = 0
+    for batch, seconds in batches:
+        before, now = lane, now + timedelta(seconds=seconds)
+        lane = after(before, batch, now, POLICY, rng).lane
+        for seen in batch:
+            in_a_row = 0 if seen.success else in_a_row + 1
+        assert lane.failures == in_a_row
+        # Open is left by a success alone.
+        if before.opened_at is not None and not any(seen.success for seen in batch):
+            assert lane.opened_at == before.opened_at
+            assert lane.probe_at is not None
+            assert before.probe_at is not None
+            assert lane.probe_at == before.probe_at or any(seen.probe for seen in batch)
+        if lane.opened_at is not None:
+            assert not lane.may_send(now + timedelta(days=365))
+            assert in_a_row >= FAILURES
+        # What the constraints of the table say, too.
+        assert (lane.failures == 0) == (lane.failing_since is None)
+        assert lane.failures > 0 or lane.failed_events == ()
+        assert len(lane.failed_events) == len(set(lane.failed_events)) <= EVENTS
+        assert (lane.opened_at is None) == (lane.probe_at is None)
+        assert lane.opened_at is not None or (lane.probe_by is None and lane.failed_probes == 0)
+        assert (lane.pauses > 0) >= (lane.paused_until is not None)
+
+
+@pytest.mark.parametrize("probe", [False, True])
+def test_a_lease_of_a_probe_ends_with_its_result(probe: bool) -> None:
+    relay_id, until = new_id(), NOW + timedelta(seconds=40)
+    lane = replace(opened(), probe_by=relay_id, probe_until=until)
+    later = after(lane, [failed(1, probe=probe)], NOW, POLICY, RNG).lane
+    assert (later.probe_by, later.probe_until) == ((None, None) if probe else (relay_id, until))
