@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from relay.breaker import Policy
+from relay.database import open_queues
 from relay.dispatch import Dispatcher
 from relay.lanes import Lanes
 from relay.lead import Lead
@@ -15,14 +16,12 @@ from relay.retention import Retention
 from relay.settle import Settler
 from relay.target import Targets
 from relay.transport import AiohttpTransport, Transport
-from service.platform.db import AWAY, open_pool
+from service.platform.db import AWAY
 from service.platform.lifecycle import cancelled_by_signals, database, require_migrated
 from service.platform.logs import get_logger
 from service.platform.settings import Settings
 
 _log = get_logger(__name__)
-# Claim, record, fan-out, presence, replays and housekeeping each use one at a time; the LISTEN connection comes on top.
-POOL_SIZE = 6
 
 
 async def relay(settings: Settings) -> None:
@@ -35,7 +34,7 @@ async def relay(settings: Settings) -> None:
 
 async def run(settings: Settings, url: str, transport: Transport) -> None:
     """Run a relay until cancelled, then end it in order: stop claiming, finish what is in flight, record it, leave."""
-    pool = await open_pool(url, application_name="jossiedb relay", size=POOL_SIZE)
+    pool = await open_queues(url)
     lanes = Lanes()
 
     async def given_way(webhook_ids: Sequence[UUID]) -> None:

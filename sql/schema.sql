@@ -268,7 +268,8 @@ CREATE FUNCTION public.webhook_wants(webhook public.webhooks, owner_role text, e
      and (webhook.filter_locations = '{}' or location_ids = '{}' or location_ids && webhook.filter_locations)
      and (webhook.filter_categories = '{}' or category_id is null or category_id = any (webhook.filter_categories))
      and (webhook.min_stock_threshold is null or event_type <> 'low-stock-alert' or stock < webhook.min_stock_threshold)
-     and may_read(owner_role, webhook.owner_id, audience, location_ids, user_ids)
+     and (owner_role = 'admin' or (audience = 'inventory' and owner_role <> 'foreman')
+          or may_read(owner_role, webhook.owner_id, audience, location_ids, user_ids))
 $$;
 
 CREATE TABLE public.attempts (

@@ -1,15 +1,15 @@
 -- name: read_outbox
--- The oldest rows, and whether the log has an event of the same id already. An id's time bounds where it can be in the log.
-with batch as (
-  select seq, id, type, data, location_ids from outbox order by seq limit :batch
-),
-known as (
-  select id from events
-   where id = any (array(select id from batch))
-     and recorded_at >= (select min(uuid_time(id)) - interval '1 day' from batch)
-     and recorded_at <= now()
-)
-select seq, id, type, data, location_ids, id in (select id from known) as known from batch order by seq;
+-- The oldest rows, and whether the log has an event of the same id already. An id's time bounds where it can be in the log, and
+-- each is looked up by itself: a list of ids is held against whole partitions where the planner takes them to be small.
+select o.seq, o.id, o.type, o.data, o.location_ids, known.id is not null as known
+  from (select seq, id, type, data, location_ids from outbox order by seq limit :batch) as o
+  left join lateral (
+    select e.id
+      from events as e
+     where e.id = o.id and e.recorded_at >= uuid_time(o.id) - interval '1 day' and e.recorded_at <= now()
+     limit 1
+  ) as known on true
+ order by o.seq;
 
 -- name: fan_out
 -- Moves events from the outbox into the log, in order, and queues a delivery for each webhook that matches.
@@ -50,8 +50,13 @@ candidate as (
   -- A filter speaks only of events that carry what it filters on.
   select n.position, s.webhook_id
     from numbered as n
-    join subscriptions as s on s.event_type = n.type
-     and ((s.kind = 'location' and n.location_ids = '{}') or (s.kind = 'category' and n.category_id is null))
+    join subscriptions as s on s.event_type = n.type and s.kind = 'location'
+   where n.location_ids = '{}'
+  union
+  select n.position, s.webhook_id
+    from numbered as n
+    join subscriptions as s on s.event_type = n.type and s.kind = 'category'
+   where n.category_id is null
 ),
 matched as (
   select n.position, n.id, n.type, w.id as webhook_id, case when w.ordering = 'item' then n.item_id end as item_id
