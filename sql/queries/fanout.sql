@@ -96,14 +96,25 @@ orders as (
          head = case when o.blocked_position is null then coalesce(o.head, o.sequence + 1) end
   returning webhook_id, item_id, sequence, head, not_before
 ),
+placed as (
+  -- Each beside its item's row, by sorting: nobody can tell a planner how many there are, and a nested loop takes seconds.
+  select webhook_id, item_id, position, id, type, from_newest + max(newest) over same as sequence, max(head) over same as head,
+         max(not_before) over same as not_before
+    from (select webhook_id, item_id, position, id, type, from_newest, null::bigint as newest, null::bigint as head,
+                 null::timestamptz as not_before
+            from in_order
+          union all
+          select webhook_id, item_id, null, null, null, null, sequence, head, not_before from orders) as both_of_them
+  window same as (partition by webhook_id, item_id)
+),
 queued as (
   insert into deliveries (webhook_id, position, event_id, event_type, event_at, item_id, sequence, next_attempt_at)
   select webhook_id, position, id, type, now(), null, null, now() from matched where item_id is null
   union all
-  select i.webhook_id, i.position, i.id, i.type, now(), i.item_id, o.sequence + i.from_newest,
-         case when o.sequence + i.from_newest = o.head then greatest(now(), o.not_before) end
-    from in_order as i
-    join orders as o on o.webhook_id = i.webhook_id and o.item_id = i.item_id
+  select webhook_id, position, id, type, now(), item_id, sequence,
+         case when sequence = head then greatest(now(), not_before) end
+    from placed
+   where position is not null
   returning webhook_id
 )
 select (select count(*) from moved) as events,
