@@ -28,9 +28,13 @@ class Lanes:
 
     def heat(self, webhook_ids: Iterable[UUID]) -> None:
         """Something may be due there. A lane that is hot keeps its turn."""
+        self.keep(webhook_ids)
+        self.changed.set()
+
+    def keep(self, webhook_ids: Iterable[UUID]) -> None:
+        """They are still hot, which is no reason to look sooner."""
         for webhook_id in webhook_ids:
             self._hot.setdefault(webhook_id)
-        self.changed.set()
 
     def heat_in(self, webhook_id: UUID, seconds: float) -> None:
         """A delivery will be due there, in so long; every such time is kept, as each is about another one. It is looked at up to

@@ -42,7 +42,7 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
         await lead.tell_peers(webhook_ids)
 
     settler = Settler(Policy(settings.webhook_breaker_delay, settings.webhook_disable_after))
-    recorder = Recorder(pool, settler, on_retry=lanes.heat_in, on_freed=given_way)
+    recorder = Recorder(pool, settler, on_retry=lanes.heat_in, on_freed=given_way, on_room=lanes.changed.set)
     dispatcher = Dispatcher(
         pool,
         recorder,

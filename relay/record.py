@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -28,8 +29,7 @@ BACKOFF_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0)
 SKIPPED = "skipped: the later events of its item follow"
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(NamedTuple):
     """A delivery that this relay may send, until the lease runs out."""
 
     webhook_id: UUID
@@ -54,7 +54,7 @@ class Lease:
     probe: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Result:
     """What came of a lease. `exchange` is None if nothing was sent; `error` is why it failed, None for a success."""
 
@@ -107,7 +107,7 @@ class Recorder:
 
     `on_retry` hears of each retry, and in how many seconds it is due, after it has been recorded: by then the time that the
     database wrote has begun to run, so that who waits as long from now finds the delivery due. `on_freed` hears of lanes that a
-    success has freed of their breaker or their pause.
+    success has freed of their breaker or their pause, `on_room` that there is room for results again.
     """
 
     def __init__(
@@ -117,11 +117,13 @@ class Recorder:
         *,
         on_retry: Callable[[UUID, float], None],
         on_freed: Callable[[Sequence[UUID]], Awaitable[None]],
+        on_room: Callable[[], None],
     ) -> None:
         self._pool = pool
         self._settler = settler
         self._on_retry = on_retry
         self._on_freed = on_freed
+        self._on_room = on_room
         self.relay_id: UUID | None = None
         self._buffer: list[Result] = []
         self._arrived = asyncio.Event()
@@ -163,7 +165,10 @@ class Recorder:
                 if failures:
                     _log.info("the database is back; results are recorded")
                     failures = 0
+                was_full = self.full
                 del self._buffer[: len(batch)]
+                if was_full:
+                    self._on_room()
                 for result in batch:
                     if result.decision.delay_ms is not None:
                         self._on_retry(result.lease.webhook_id, result.decision.delay_ms / 1000)

@@ -10,6 +10,7 @@ import orjson
 
 from service.platform.backoff import schedule_of
 from service.platform.queries import Connection, load
+from service.platform.sign import Signer
 from service.platform.vault import SealBroken, Vault
 
 _SQL = load("claim")
@@ -32,6 +33,10 @@ class Target:
     secret: str = field(default="", repr=False)
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     broken: str | None = None
+    signer: Signer = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "signer", Signer(self.secret))
 
 
 class Targets:
