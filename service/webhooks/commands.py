@@ -121,7 +121,8 @@ async def update(
             await _SQL.wake_lane.execute(change.connection, webhook_id=webhook_id)
         change.audit(ENTITY, webhook_id, audited(before, kept), audited(row, headers))
         counted = await _SQL.statistics.fetchrow(change.connection, ids=[webhook_id])
-    return detail(row, headers, statistics(counted)), configuration(row)
+        blocked = await order.count_blocked(change.connection, webhook_id)
+    return detail(row, headers, statistics(counted), blocked), configuration(row)
 
 
 async def delete(pool: Pool, user: Principal, origin: Origin, webhook_id: UUID) -> None:

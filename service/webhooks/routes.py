@@ -39,8 +39,7 @@ async def get(call: Call[Nothing, Nothing]) -> Reply:
         row = commands.own(await _SQL.get.fetchrow(connection, id=webhook_id), call.user)
         counted = shapes.statistics(await _SQL.statistics.fetchrow(connection, ids=[webhook_id]))
         blocked = await order.count_blocked(connection, webhook_id)
-    shown = shapes.detail(row, commands.open_headers(call.vault, row), counted)
-    body = {"webhook": {**shown, "blockedItems": blocked}}
+    body = {"webhook": shapes.detail(row, commands.open_headers(call.vault, row), counted, blocked)}
     return tagged(body, representation=shapes.configuration(row))
 
 

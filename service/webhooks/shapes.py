@@ -46,17 +46,14 @@ class Summary(TypedDict):
 
 
 class Detail(Summary):
+    """`blockedItems`: how many items have events that wait for one that failed."""
+
     description: str | None
     headers: dict[str, str]
     retryPolicy: RetryPolicyView
     timeout: int
     ordering: Literal["item"] | None
     onFailure: Literal["block", "skip"] | None
-
-
-class Shown(Detail):
-    """`blockedItems`: how many items have events that wait for one that failed."""
-
     blockedItems: int
 
 
@@ -123,7 +120,7 @@ class ListReply(TypedDict):
 
 
 class GetReply(TypedDict):
-    webhook: Shown
+    webhook: Detail
 
 
 class UpdateReply(TypedDict):
@@ -176,7 +173,7 @@ def summary(row: asyncpg.Record, counted: Statistics) -> Summary:
     }
 
 
-def detail(row: asyncpg.Record, headers: Mapping[str, str], counted: Statistics) -> Detail:
+def detail(row: asyncpg.Record, headers: Mapping[str, str], counted: Statistics, blocked_items: int = 0) -> Detail:
     return {
         **summary(row, counted),
         "description": row["description"],
@@ -185,6 +182,7 @@ def detail(row: asyncpg.Record, headers: Mapping[str, str], counted: Statistics)
         "timeout": row["timeout_ms"],
         "ordering": row["ordering"],
         "onFailure": row["on_failure"],
+        "blockedItems": blocked_items,
     }
 
 
@@ -199,7 +197,7 @@ def _retry_policy(row: asyncpg.Record) -> RetryPolicyView:
 def audited(row: asyncpg.Record, headers: Mapping[str, str] | None) -> dict[str, object]:
     """What the audit trail keeps: all but the secret, the headers' values and what is counted. None: nobody looked at them."""
     shown = detail(row, headers or {}, statistics(None))
-    left_out = {"statistics", "updatedAt"} | ({"headers"} if headers is None else set())
+    left_out = {"statistics", "blockedItems", "updatedAt"} | ({"headers"} if headers is None else set())
     return {name: value for name, value in shown.items() if name not in left_out}
 
 

@@ -131,11 +131,11 @@ queued as (
          case when sequence = head then greatest(now(), not_before) end
     from placed
    where position is not null
-  returning webhook_id
+  returning webhook_id, next_attempt_at
 )
 select (select count(*) from moved) as events,
        (select count(*) from queued) as deliveries,
-       array(select distinct webhook_id from queued) as lanes;
+       array(select distinct webhook_id from queued where next_attempt_at is not null) as lanes;
 
 -- name: set_aside
 -- A row that cannot be fanned out leaves the queue as it is, with the reason.
