@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -19,16 +21,15 @@ from tests.contract.test_receiver import answering
 from tests.contract.world import ROOT, Client, Ears, System, unique
 from tests.relays import PATIENCE
 
-NODE = Path(__file__).parent / "node" / "run_block.js"
+LANGUAGES = Path(__file__).parent / "languages"
+# Seconds. Go may have to compile its own library first.
+COMPILING = 10 * PATIENCE
 PACKAGES = ROOT / "tests" / "e2e" / "node" / "package.json"
 
 # What nothing executes, and why.
 NOT_EXECUTED = {
     "text": "output, or a drawing",
     "mermaid": "a drawing; the states are held against the database by the tests of their features",
-    "go": "needs a toolchain that the project's tests do not ask for",
-    "php": "needs a toolchain that the project's tests do not ask for",
-    "ruby": "needs a toolchain that the project's tests do not ask for",
 }
 # Commands in indented blocks, and in bash blocks, that are shown elsewhere to work.
 NOT_RUN = {
@@ -93,6 +94,7 @@ class Scene:
     system: System
     listen: Listen
     skip_unless: SkipUnless
+    directory: Path
 
     async def failed(self) -> tuple[Ears, str]:
         """A webhook whose receiver failed, and the event that it failed on."""
@@ -249,7 +251,7 @@ async def run_javascript(scene: Scene, block: Block) -> None:
         "packages": str(PACKAGES),
     }
     process = await asyncio.create_subprocess_exec(
-        node, str(NODE), json.dumps(argument), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        node, str(LANGUAGES / "run_block.js"), json.dumps(argument), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     output, errors = await asyncio.wait_for(process.communicate(), PATIENCE)
     assert process.returncode == 0, errors.decode()
@@ -302,20 +304,59 @@ async def _pull(scene: Scene, pull: Callable[..., None]) -> None:
     assert seen[-1] == event_id
 
 
+async def run_go(scene: Scene, block: Block) -> None:
+    go = scene.skip_unless("go")
+    # It verifies in a package of its own; a program is one package.
+    assert block.text.startswith("package webhook\n")
+    (scene.directory / "block.go").write_text(
+        block.text.replace("package webhook", "package main", 1), encoding="utf-8"
+    )
+    shutil.copy(LANGUAGES / "run_block.go", scene.directory / "main.go")
+    await _verify(scene, go, "run", "block.go", "main.go")
+
+
+async def run_php(scene: Scene, block: Block) -> None:
+    (scene.directory / "block.php").write_text(block.text, encoding="utf-8")
+    await _verify(scene, scene.skip_unless("php"), str(LANGUAGES / "run_block.php"), "block.php")
+
+
+async def run_ruby(scene: Scene, block: Block) -> None:
+    (scene.directory / "block.rb").write_text(block.text, encoding="utf-8")
+    await _verify(scene, scene.skip_unless("ruby"), str(LANGUAGES / "run_block.rb"), "block.rb")
+
+
+async def _verify(scene: Scene, *command: str) -> None:
+    """A program that is given a genuine and a forged delivery, and prints what each of its functions says of them."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        json.dumps(await scene.delivery()),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=scene.directory,
+        env={**os.environ, "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=mod", "GO111MODULE": "off"},
+    )
+    output, errors = await asyncio.wait_for(process.communicate(), COMPILING)
+    assert process.returncode == 0, errors.decode()
+    assert json.loads(output) == [[True, False], [True, False]], errors.decode()
+
+
 RUNNERS: dict[str, Callable[[Scene, Block], Awaitable[None]]] = {
     "bash": run_bash,
     "command": run_command,
     "json": run_json,
     "javascript": run_javascript,
     "python": run_python,
+    "go": run_go,
+    "php": run_php,
+    "ruby": run_ruby,
 }
 
 
 @pytest.mark.parametrize("block", [block for block in BLOCKS if block.language in RUNNERS], ids=str)
 async def test_an_example_runs(
-    block: Block, admin: Client, system: System, listen: Listen, skip_unless: SkipUnless
+    block: Block, admin: Client, system: System, listen: Listen, skip_unless: SkipUnless, tmp_path: Path
 ) -> None:
-    await RUNNERS[block.language](Scene(admin, system, listen, skip_unless), block)
+    await RUNNERS[block.language](Scene(admin, system, listen, skip_unless, tmp_path), block)
 
 
 def test_every_block_is_executed_or_excepted() -> None:
