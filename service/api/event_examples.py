@@ -7,8 +7,8 @@ from service.events import CATALOGUE
 
 _HEADER = """# Payloads
 
-Made from the catalogue of events by `make documents`: the whole body of a delivery for each type, keys in the order in which they are
-sent. On the wire the body is compact; here it has line breaks. When each type is written, and how to verify it, is in the
+Made from the catalogue of events by `make documents`: the whole body of a delivery for each type, keys in the order in which they
+are sent. On the wire the body is compact; here it has line breaks. When each type is written, and how to verify it, is in the
 [guide](WEBHOOKS_GUIDE.md#events).
 """
 
