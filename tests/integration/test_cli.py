@@ -42,6 +42,7 @@ async def test_a_user_is_created_with_the_event_and_can_sign_in(settings: Settin
 async def test_a_user_with_bad_fields_is_refused_with_all_of_them(settings: Settings) -> None:
     line = await refusal(*BOSS[:3], "b", *BOSS[4:5], "nowhere", *BOSS[6:], given="short\n")
     assert all(f"{field}: " in line for field in ("username", "email", "password"))
+    assert "password: must have at least 8 characters" in line
     assert "short" not in line
 
 
