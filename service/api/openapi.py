@@ -268,7 +268,9 @@ def _refusals(route: Route) -> set[int]:
 
 def _is_conditional(route: Route) -> bool:
     """Whether a route changes one resource, so that it may be told which state of it is meant."""
-    steps = route.method == "POST" and route.path.startswith(("/transfers/{id}/", "/checkouts/{id}/"))
+    steps = route.method == "POST" and route.path.startswith(
+        ("/transfers/{id}/", "/checkouts/{id}/", "/locations/{id}/")
+    )
     return bool(_PARAMETER.search(route.path)) and (route.method in {"PUT", "DELETE"} or steps)
 
 
