@@ -5,11 +5,11 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from operator import itemgetter
 from random import Random
 from uuid import UUID
 
 from relay.alone import Alone
-from relay.breaker import Seen
 from relay.envelope import envelope, shown_headers
 from relay.lanes import NIL, Lanes
 from relay.leases import Leases
@@ -18,6 +18,7 @@ from relay.policy import MAX_LOST_LEASES, Decision, Outcome, decide, failure, is
 from relay.record import Lease, Recorder, Result
 from relay.retry_after import retry_after_ms
 from relay.target import Target, Targets
+from relay.tester import Tester
 from relay.transport import Transport
 from service.platform.db import AWAY, CONTENDED, Pool
 from service.platform.logs import get_logger
@@ -33,6 +34,10 @@ LEAST_SHARE = 4
 MAX_TESTS = 20
 # How soon one that may not claim looks whether it may again. It asks nobody for it.
 LOOK_SECONDS = 0.05
+# While there is a backlog, slots that become free are filled together, half of them at once or as many as there are after so
+# long: a claim costs the database about as much for one row as for twenty.
+PACE_SECONDS = 0.003
+_lease_values = itemgetter(*Lease._fields)
 
 
 class Dispatcher:
@@ -55,6 +60,7 @@ class Dispatcher:
         self._outage = outage
         self._in_flight: dict[asyncio.Task[None], UUID] = {}
         self._leases = Leases(pool, recorder)
+        self._tester = Tester(pool, recorder, targets, transport)
         self._alone = Alone(
             pool,
             recorder,
@@ -75,6 +81,7 @@ class Dispatcher:
         self._sweep_from: UUID | None = NIL
         self._next_sweep = time.monotonic()
         self._tests_wanted = True
+        self._pace: asyncio.TimerHandle | None = None
         self._stopping = False
         self.delivered = 0
         self.attempted = 0
@@ -152,7 +159,7 @@ class Dispatcher:
             self._tests_wanted = False
             await self._claim_tests()
         claimed = await self._claim()
-        return claimed or self._sweep_from is not None
+        return (claimed and self._worth_a_claim()) or self._sweep_from is not None
 
     async def _sleep(self) -> None:
         until = self._next_sweep
@@ -180,6 +187,12 @@ class Dispatcher:
         else:
             self._sweep_from = None
             self._next_sweep = now + self._poll
+
+    def _worth_a_claim(self, webhook_id: UUID | None = None) -> bool:
+        """Whether half of the slots are free, so that what waits need not wait for more; `webhook_id`: of this lane's, too."""
+        if self._concurrency - len(self._in_flight) < self._concurrency / 2:
+            return False
+        return webhook_id is None or self._per_lane[webhook_id] <= self._per_webhook / 2
 
     def _room(self, webhook_id: UUID) -> int:
         return self._per_webhook - self._per_lane[webhook_id]
@@ -220,7 +233,7 @@ class Dispatcher:
         self._leases.told_of(row["fence"] for row in rows)
         taken = Counter(row["webhook_id"] for row in rows)
         full = sum(taken.values()) >= free
-        self._lanes.heat(
+        self._lanes.keep(
             webhook_id
             for webhook_id, asked in lanes
             if (taken[webhook_id] >= asked or full) and webhook_id not in waits
@@ -228,7 +241,7 @@ class Dispatcher:
         for webhook_id, seconds in waits.items():
             self._lanes.heat_at(webhook_id, claimed_at + seconds)
         for row in rows:
-            lease = Lease(**{name: row[name] for name in Lease.__slots__})
+            lease = Lease(*_lease_values(row))
             self._start(lease, targets.get(lease.webhook_id), row["claimed_at"], claimed_at)
         return bool(rows) or full
 
@@ -246,8 +259,16 @@ class Dispatcher:
         if not task.cancelled() and (error := task.exception()) is not None:
             # A defect of ours. The lease runs out and the delivery is tried again; MAX_LOST_LEASES bounds that.
             _log.error("a delivery crashed", webhook_id=str(webhook_id), exc_info=error)
-        if len(self._lanes):
+        if not len(self._lanes) or self._wake.is_set():
+            return
+        if self._worth_a_claim(webhook_id):
             self._wake.set()
+        elif self._pace is None:
+            self._pace = asyncio.get_running_loop().call_later(PACE_SECONDS, self._paced)
+
+    def _paced(self) -> None:
+        self._pace = None
+        self._wake.set()
 
     async def _deliver(self, lease: Lease, target: Target | None, claimed_at: datetime, clock: float) -> None:
         try:
@@ -258,16 +279,18 @@ class Dispatcher:
 
     async def _send(self, lease: Lease, target: Target | None, claimed_at: datetime, clock: float) -> None:
         if lease.lost_leases >= MAX_LOST_LEASES:
-            self._end(lease, "failed", f"relay crashed: {lease.lost_leases} leases ended without a result")
+            self._end(lease, target, "failed", f"relay crashed: {lease.lost_leases} leases ended without a result")
             return
         if lease.data is None or lease.occurred_at is None:
-            self._end(lease, "expired", "the event is no longer in the log")
+            self._end(lease, target, "expired", "the event is no longer in the log")
             return
         if not lease.readable:
-            self._end(lease, "cancelled", "its owner may no longer read it")
+            self._end(lease, target, "cancelled", "its owner may no longer read it")
             return
         if target is None or target.broken is not None:
-            self._end(lease, "failed", "cannot sign: " + (target.broken or "" if target else "the webhook is gone"))
+            self._end(
+                lease, target, "failed", "cannot sign: " + (target.broken or "" if target else "the webhook is gone")
+            )
             return
         started_at = claimed_at + timedelta(seconds=time.monotonic() - clock)
         sent = envelope(
@@ -277,6 +300,7 @@ class Dispatcher:
             data=lease.data.encode(),
             occurred_at=lease.occurred_at,
             attempt=lease.attempts + 1,
+            sequence=lease.sequence,
             timestamp=int(started_at.timestamp()),
             traceparent=lease.traceparent,
         )
@@ -302,47 +326,22 @@ class Dispatcher:
                 target.url,
                 shown_headers(target, sent),
                 started_at,
+                target.on_failure,
             )
         )
 
-    def _end(self, lease: Lease, outcome: Outcome, why: str) -> None:
-        self._recorder.add(Result(lease, Decision(outcome), why))
+    def _end(self, lease: Lease, target: Target | None, outcome: Outcome, why: str) -> None:
+        on_failure = target.on_failure if target else None
+        self._recorder.add(Result(lease, Decision(outcome), why, on_failure=on_failure))
 
     async def _claim_tests(self) -> None:
         """Tests are one attempt each, past the queue; the API waits for what is written here."""
         rows = await _SQL.claim_tests.fetch(self._pool, relay_id=self._recorder.relay_id, most=MAX_TESTS)
         for row in rows:
-            task = asyncio.create_task(self._test(row["id"], row["webhook_id"], row["claimed_at"]))
+            task = asyncio.create_task(self._tester.send(row["id"], row["webhook_id"], row["claimed_at"]))
             self._in_flight[task] = row["webhook_id"]
             self._per_lane[row["webhook_id"]] += 1
             task.add_done_callback(self._ended)
         if len(rows) == MAX_TESTS:
             self._tests_wanted = True
             self._wake.set()
-
-    async def _test(self, test_id: UUID, webhook_id: UUID, now: datetime) -> None:
-        async with self._pool.acquire() as connection:
-            target = await self._targets.load_fresh(connection, webhook_id)
-        status: int | None = None
-        error: str | None = "the webhook is gone"
-        if target is not None and target.broken is not None:
-            error = "cannot sign: " + target.broken
-        elif target is not None:
-            data = b'{"message":"This is a test of your webhook","webhookId":"%s"}' % str(webhook_id).encode()
-            sent = envelope(
-                target,
-                event_id=test_id,
-                event_type="test",
-                data=data,
-                occurred_at=now,
-                attempt=1,
-                timestamp=int(now.timestamp()),
-            )
-            exchange = await self._transport.post(target.url, sent.headers, sent.body, target.timeout_ms)
-            status, error = exchange.status, failure(exchange.status, exchange.error)
-        await _SQL.finish_test.execute(
-            self._pool, id=test_id, relay_id=self._recorder.relay_id, status=status, error=error
-        )
-        if is_success(status):
-            # It passes the breaker, and closes it: the receiver is well.
-            await self._recorder.observe(webhook_id, Seen(0, success=True))

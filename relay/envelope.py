@@ -10,7 +10,6 @@ from relay.target import Target
 from service import __version__
 from service.platform import trace
 from service.platform.envelope import envelope_body
-from service.platform.sign import sign_data, sign_message
 
 USER_AGENT = f"Jossiedb-Webhooks/{__version__}"
 
@@ -30,21 +29,29 @@ def envelope(
     occurred_at: datetime,
     attempt: int,
     timestamp: int,
+    sequence: int | None = None,
     traceparent: str | None = None,
 ) -> Envelope:
     """The bytes that are sent. `timestamp`: Unix seconds of this attempt, by the database's clock. `traceparent`: of the request
     that caused the event, whose trace this attempt continues."""
-    body = envelope_body(event_id=event_id, event_type=event_type, data=data, occurred_at=occurred_at, attempt=attempt)
+    body = envelope_body(
+        event_id=event_id,
+        event_type=event_type,
+        data=data,
+        occurred_at=occurred_at,
+        attempt=attempt,
+        sequence=sequence,
+    )
     headers = {
         **target.headers,
         "Content-Type": "application/json",
         "User-Agent": USER_AGENT,
-        "X-Webhook-Signature": sign_data(target.secret, data),
+        "X-Webhook-Signature": target.signer.data(data),
         "X-Webhook-ID": str(target.webhook_id),
         "X-Event-Type": event_type,
         "webhook-id": str(event_id),
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": sign_message(target.secret, str(event_id), timestamp, body),
+        "webhook-signature": target.signer.message(str(event_id), timestamp, body),
     }
     if (continued := trace.child(traceparent)) is not None:
         headers["traceparent"] = continued

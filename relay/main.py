@@ -44,7 +44,7 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
 
     outage = Outage()
     settler = Settler(Policy(settings.webhook_breaker_delay, settings.webhook_disable_after))
-    recorder = Recorder(pool, outage, settler, on_retry=lanes.heat_in, on_freed=given_way)
+    recorder = Recorder(pool, outage, settler, on_retry=lanes.heat_in, on_freed=given_way, on_room=lanes.changed.set)
     dispatcher = Dispatcher(
         pool,
         outage,
@@ -56,7 +56,7 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
         per_webhook=settings.relay_concurrency_per_webhook,
         poll_seconds=settings.relay_poll_interval / 1000,
     )
-    retention = Retention(pool, outage, settings)
+    retention = Retention(pool, outage, settings, on_due=lanes.heat_in)
 
     def given_work(webhook_ids: list[UUID]) -> None:
         dispatcher.hint(webhook_ids, tests=True)

@@ -10,6 +10,7 @@ import orjson
 
 from service.platform.backoff import schedule_of
 from service.platform.queries import Connection, load
+from service.platform.sign import Signer
 from service.platform.vault import SealBroken, Vault
 
 _SQL = load("claim")
@@ -27,9 +28,15 @@ class Target:
     retry_delay_ms: int
     timeout_ms: int
     schedule: tuple[int, ...] | None = None
+    # Only of a webhook that asks for order: what a delivery that failed for good does to the later ones of its item.
+    on_failure: str | None = None
     secret: str = field(default="", repr=False)
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     broken: str | None = None
+    signer: Signer = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "signer", Signer(self.secret))
 
 
 class Targets:
@@ -79,6 +86,7 @@ class Targets:
             retry_delay_ms=row["retry_delay_ms"],
             timeout_ms=row["timeout_ms"],
             schedule=schedule_of(row["retry_ladder"], row["retry_delays_ms"]),
+            on_failure=row["on_failure"],
             secret=secret,
             headers=headers,
             broken=broken,

@@ -38,6 +38,8 @@ Schedule = Annotated[
     | Annotated[list[Delay], Field(min_length=1, max_length=rules.MAX_RETRIES), Tag("[delays]")],
     Discriminator(lambda value: "[delays]" if isinstance(value, list) else "[name]"),
 ]
+Ordering = Literal["item"]
+OnFailure = Literal["block", "skip"]
 Description = Annotated[Text, Field(max_length=rules.MAX_DESCRIPTION_CHARS)]
 Bool = Annotated[bool, Field(strict=True)]
 
@@ -75,13 +77,15 @@ class CreateWebhook(Body):
     headers: Headers | None = None
     retryPolicy: RetryPolicy | None = None
     timeout: Timeout | None = None
+    ordering: Ordering | None = None
+    onFailure: OnFailure | None = None
 
     _not_null = field_validator("retryPolicy", "timeout", mode="before")(_refuse_null)
 
 
 class UpdateWebhook(Body):
-    """Any subset. Filters and headers replace those before as a whole, and null is none, as for a description; a retry
-    policy's own fields may be left out."""
+    """Any subset. Filters and headers replace those before as a whole, and null is none, as for a description and an order; a
+    retry policy's own fields may be left out."""
 
     url: Url | None = None
     events: EventTypes | None = None
@@ -90,6 +94,8 @@ class UpdateWebhook(Body):
     headers: Headers | None = None
     retryPolicy: RetryPolicy | None = None
     timeout: Timeout | None = None
+    ordering: Ordering | None = None
+    onFailure: OnFailure | None = None
     active: Bool | None = None
     pending: Literal["discard"] | None = None
     secret: Annotated[None, BeforeValidator(_refuse_secret)] = None

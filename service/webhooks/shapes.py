@@ -46,10 +46,15 @@ class Summary(TypedDict):
 
 
 class Detail(Summary):
+    """`blockedItems`: how many items have events that wait for one that failed."""
+
     description: str | None
     headers: dict[str, str]
     retryPolicy: RetryPolicyView
     timeout: int
+    ordering: Literal["item"] | None
+    onFailure: Literal["block", "skip"] | None
+    blockedItems: int
 
 
 class Created(Detail):
@@ -62,6 +67,9 @@ class HttpResponse(TypedDict):
 
 
 class DeliveryView(TypedDict):
+    """`sequence`: its number among its item's, where the webhook asked for order when it was queued. One of those that waits for
+    its turn is pending and has no `nextRetry`."""
+
     id: str
     eventType: str
     data: object
@@ -72,6 +80,7 @@ class DeliveryView(TypedDict):
     httpResponse: HttpResponse | None
     error: str | None
     createdAt: str
+    sequence: NotRequired[int]
 
 
 class Stats(TypedDict):
@@ -164,13 +173,16 @@ def summary(row: asyncpg.Record, counted: Statistics) -> Summary:
     }
 
 
-def detail(row: asyncpg.Record, headers: Mapping[str, str], counted: Statistics) -> Detail:
+def detail(row: asyncpg.Record, headers: Mapping[str, str], counted: Statistics, blocked_items: int = 0) -> Detail:
     return {
         **summary(row, counted),
         "description": row["description"],
         "headers": mask(headers),
         "retryPolicy": _retry_policy(row),
         "timeout": row["timeout_ms"],
+        "ordering": row["ordering"],
+        "onFailure": row["on_failure"],
+        "blockedItems": blocked_items,
     }
 
 
@@ -185,7 +197,7 @@ def _retry_policy(row: asyncpg.Record) -> RetryPolicyView:
 def audited(row: asyncpg.Record, headers: Mapping[str, str] | None) -> dict[str, object]:
     """What the audit trail keeps: all but the secret, the headers' values and what is counted. None: nobody looked at them."""
     shown = detail(row, headers or {}, statistics(None))
-    left_out = {"statistics", "updatedAt"} | ({"headers"} if headers is None else set())
+    left_out = {"statistics", "blockedItems", "updatedAt"} | ({"headers"} if headers is None else set())
     return {name: value for name, value in shown.items() if name not in left_out}
 
 
@@ -197,7 +209,7 @@ def configuration(row: asyncpg.Record) -> dict[str, object]:
 
 def delivery(row: asyncpg.Record) -> DeliveryView:
     status = row["http_status"]
-    return {
+    view: DeliveryView = {
         "id": str(row["event_id"]),
         "eventType": row["event_type"],
         # The text that was signed goes out as it is.
@@ -212,3 +224,6 @@ def delivery(row: asyncpg.Record) -> DeliveryView:
         "error": row["error"],
         "createdAt": iso(row["occurred_at"]),
     }
+    if row["sequence"] is not None:
+        view["sequence"] = row["sequence"]
+    return view

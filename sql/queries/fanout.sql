@@ -16,74 +16,126 @@ select o.seq, o.id, o.type, o.data, o.location_ids, known.id is not null as know
 with routed as (
   select *
     from unnest(:seqs::bigint[], :datas::text[], :audiences::text[], :locations::text[], :categories::uuid[],
-                :users::text[], :stocks::bigint[])
-         as r (seq, data, audience, locations, category_id, users, stock)
+                :users::text[], :stocks::bigint[], :items::uuid[])
+         as r (seq, data, audience, locations, category_id, users, stock, item_id)
 ),
 moved as (
   delete from outbox as o
    using routed as r
    where o.seq = r.seq
   returning o.seq, o.id, o.type, r.data, o.occurred_at, o.traceparent, r.audience, r.locations::uuid[] as location_ids,
-            r.category_id, r.users::uuid[] as user_ids, r.stock
+            r.category_id, r.users::uuid[] as user_ids, r.stock, r.item_id
 ),
 head as (
   update log_head set position = position + (select count(*) from moved) returning position
 ),
 numbered as (
-  select moved.*, head.position - count(*) over () + row_number() over (order by moved.seq) as position
-    from moved cross join head
+  select moved.*,
+         (select position from head) - count(*) over () + row_number() over (order by moved.seq) as position
+    from moved
+),
+event as (
+  select position, id, type, audience, location_ids, category_id, user_ids, stock, item_id from numbered
 ),
 candidate as (
-  select n.position, s.webhook_id
-    from numbered as n
-    join subscriptions as s on s.event_type = n.type and s.kind = 'any'
-  union
-  select n.position, s.webhook_id
-    from numbered as n
-   cross join lateral unnest(n.location_ids) as place (id)
-    join subscriptions as s on s.event_type = n.type and s.kind = 'location' and s.key = place.id
-  union
-  select n.position, s.webhook_id
-    from numbered as n
-    join subscriptions as s on s.event_type = n.type and s.kind = 'category' and s.key = n.category_id
-  union
+  -- Each event looks up the webhooks that want its type, by the filter that they are listed under. `offset 0` keeps it a look-up:
+  -- joined the other way round, every event would meet all webhooks of its type.
+  select e.*, s.webhook_id
+    from event as e
+   cross join lateral (
+     select webhook_id from subscriptions
+      where event_type = e.type and kind = 'any' and key = '00000000-0000-0000-0000-000000000000' offset 0) as s
+  union all
+  select distinct on (e.position, s.webhook_id) e.*, s.webhook_id
+    from event as e
+   cross join lateral unnest(e.location_ids) as place (id)
+   cross join lateral (
+     select webhook_id from subscriptions where event_type = e.type and kind = 'location' and key = place.id offset 0) as s
+  union all
+  select e.*, s.webhook_id
+    from event as e
+   cross join lateral (
+     select webhook_id from subscriptions where event_type = e.type and kind = 'category' and key = e.category_id offset 0) as s
+  union all
   -- A filter speaks only of events that carry what it filters on.
-  select n.position, s.webhook_id
-    from numbered as n
-    join subscriptions as s on s.event_type = n.type and s.kind = 'location'
-   where n.location_ids = '{}'
-  union
-  select n.position, s.webhook_id
-    from numbered as n
-    join subscriptions as s on s.event_type = n.type and s.kind = 'category'
-   where n.category_id is null
+  select e.*, s.webhook_id
+    from event as e
+   cross join lateral (
+     select distinct webhook_id from subscriptions where event_type = e.type and kind = 'location') as s
+   where e.location_ids = '{}'
+  union all
+  select e.*, s.webhook_id
+    from event as e
+   cross join lateral (
+     select distinct webhook_id from subscriptions where event_type = e.type and kind = 'category') as s
+   where e.category_id is null
 ),
 matched as (
-  select n.position, n.id, n.type, w.id as webhook_id
+  select c.position, c.id, c.type, c.webhook_id, case when w.ordering = 'item' then c.item_id end as item_id
     from candidate as c
-    join numbered as n on n.position = c.position
-    join webhooks as w on w.id = c.webhook_id
-    join users as u on u.id = w.owner_id
-   where w.active
-     and w.deleted_at is null
-     and webhook_wants(w, u.role, n.type, n.audience, n.location_ids, n.category_id, n.user_ids, n.stock)
+   cross join lateral (
+     select w.ordering
+       from webhooks as w
+       join users as u on u.id = w.owner_id
+      where w.id = c.webhook_id
+        and w.active
+        and w.deleted_at is null
+        and webhook_wants(w, u.role, c.type, c.audience, c.location_ids, c.category_id, c.user_ids, c.stock)
+     offset 0
+   ) as w
 ),
 logged as (
   insert into events (position, id, seq, type, data, occurred_at, audience, location_ids, category_id, user_ids, stock,
-                      traceparent, deliveries)
+                      item_id, traceparent, deliveries)
   select n.position, n.id, n.seq, n.type, n.data, n.occurred_at, n.audience, n.location_ids, n.category_id, n.user_ids,
-         n.stock, n.traceparent, coalesce(m.deliveries, 0)
+         n.stock, n.item_id, n.traceparent, coalesce(m.deliveries, 0)
     from numbered as n
     left join (select position, count(*) as deliveries from matched group by position) as m on m.position = n.position
 ),
+in_order as (
+  select webhook_id, item_id, position, id, type,
+         row_number() over (partition by webhook_id, item_id order by position)
+         - count(*) over (partition by webhook_id, item_id) as from_newest
+    from matched
+   where item_id is not null
+),
+orders as (
+  -- What this sees of a row that is there is its newest version, not the snapshot's: whether the item has a head is decided right
+  -- even beside a relay that has just ended it.
+  insert into item_orders as o (webhook_id, item_id, sequence, head)
+  select webhook_id, item_id, count(*), 1
+    from in_order
+   group by webhook_id, item_id
+   order by webhook_id, item_id
+  on conflict (webhook_id, item_id) do update
+     set sequence = o.sequence + excluded.sequence,
+         head = case when o.blocked_position is null then coalesce(o.head, o.sequence + 1) end
+  returning webhook_id, item_id, sequence, head, not_before
+),
+placed as (
+  -- Each beside its item's row, by sorting: nobody can tell a planner how many there are, and a nested loop takes seconds.
+  select webhook_id, item_id, position, id, type, from_newest + max(newest) over same as sequence, max(head) over same as head,
+         max(not_before) over same as not_before
+    from (select webhook_id, item_id, position, id, type, from_newest, null::bigint as newest, null::bigint as head,
+                 null::timestamptz as not_before
+            from in_order
+          union all
+          select webhook_id, item_id, null, null, null, null, sequence, head, not_before from orders) as both_of_them
+  window same as (partition by webhook_id, item_id)
+),
 queued as (
-  insert into deliveries (webhook_id, position, event_id, event_type, event_at)
-  select webhook_id, position, id, type, now() from matched
-  returning webhook_id
+  insert into deliveries (webhook_id, position, event_id, event_type, event_at, item_id, sequence, next_attempt_at)
+  select webhook_id, position, id, type, now(), null, null, now() from matched where item_id is null
+  union all
+  select webhook_id, position, id, type, now(), item_id, sequence,
+         case when sequence = head then greatest(now(), not_before) end
+    from placed
+   where position is not null
+  returning webhook_id, next_attempt_at
 )
 select (select count(*) from moved) as events,
        (select count(*) from queued) as deliveries,
-       array(select distinct webhook_id from queued) as lanes;
+       array(select distinct webhook_id from queued where next_attempt_at is not null) as lanes;
 
 -- name: set_aside
 -- A row that cannot be fanned out leaves the queue as it is, with the reason.

@@ -193,7 +193,7 @@ async def test_an_answer_is_given_again_as_long_as_it_is_kept(
     )
     pool = await open_pool(database_url, application_name="test", size=1)
     try:
-        await Retention(pool, Outage(), settings).once()
+        await Retention(pool, Outage(), settings, on_due=lambda *_: None).once()
     finally:
         await pool.close()
     assert await connection.fetchval("select count(*) from idempotent_answers") == 1

@@ -10,9 +10,9 @@ import asyncpg
 import pytest
 
 from relay.database import open_queues
-from service.platform.queries import Statement, load
+from service.platform.queries import Connection, Statement, load
 from service.platform.settings import Settings
-from tests.relays import Connection, add_user, add_webhook
+from tests.relays import add_user, add_webhook
 
 CLAIM, RECORD, LEASES = load("claim"), load("record"), load("leases")
 LANES = 100
@@ -34,7 +34,7 @@ async def relay_connection(database_url: str, settings: Settings) -> AsyncIterat
             " where relkind = 'r'"
         ):
             await connection.execute(f"alter table {row['name']} set (autovacuum_enabled = off)")
-        yield connection  # type: ignore[misc] - the pool's proxy of it
+        yield connection
     await pool.close()
 
 

@@ -83,6 +83,9 @@ async def test_a_created_webhook_has_the_defaults_and_its_secret(worker: Caller)
         "description": None,
         "retryPolicy": {"maxRetries": 3, "retryDelay": 5000},
         "timeout": 30000,
+        "ordering": None,
+        "onFailure": None,
+        "blockedItems": 0,
         "statistics": NO_STATISTICS,
     }
 
