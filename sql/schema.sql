@@ -39,20 +39,22 @@ CREATE FUNCTION public.drop_partition(ended_before timestamp with time zone) RET
     AS $$
 declare
   child  record;
+  day    timestamptz;
 begin
   for child in
-    select part.relname as name, parent.relname as parent, part_day.day
+    select part.relname as name, parent.relname as parent
       from pg_inherits
       join pg_class part on part.oid = inhrelid
       join pg_class parent on parent.oid = inhparent
-     cross join lateral (select to_date(right(part.relname, 8), 'YYYYMMDD')::timestamptz as day) as part_day
      where inhparent in ('public.attempts'::regclass, 'public.events'::regclass)
-       and part_day.day + interval '1 day' <= ended_before
      order by parent.relname, part.relname
   loop
+    -- Here and not in the statement, which may read names of other relations first.
+    day := to_date(right(child.name, 8), 'YYYYMMDD');
+    continue when day + interval '1 day' > ended_before;
     continue when child.parent = 'events' and (
-      exists (select from public.deliveries where event_at < child.day + interval '1 day')
-      or exists (select from public.attempts where event_at < child.day + interval '1 day'));
+      exists (select from public.deliveries where event_at < day + interval '1 day')
+      or exists (select from public.attempts where event_at < day + interval '1 day'));
     execute format('drop table public.%I', child.name);
     return child.name;
   end loop;

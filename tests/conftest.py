@@ -12,7 +12,7 @@ import pytest
 from service.platform.settings import Settings, load_settings
 from tests.janitor import Janitor
 from tests.relays import Receiver, Relays, receiving
-from tests.resilience.trial import table
+from tests.resilience.account import table
 from tests.server import RUN_DIR, TEMPLATE, SharedServer, with_database
 
 JWT_SECRET = "a-fixed-secret-for-tests-of-enough-length"

@@ -13,7 +13,7 @@ with unknown as (
    cross join lateral (
      select webhook_id, position, leased_by, fence
        from deliveries
-      where deliveries.webhook_id = lane.webhook_id
+      where deliveries.webhook_id = lane.webhook_id and next_attempt_at is not null
       order by next_attempt_at
       limit :most
    ) as d

@@ -94,6 +94,7 @@ async def _set(trial: Trial, name: str, value: str) -> None:
     await trial.db.execute("select pg_reload_conf()")
 
 
+@pytest.mark.chaos
 async def test_a_server_that_turns_read_only(start_own_trial: StartTrial) -> None:
     async with start_own_trial("read-only server") as trial:
         await trial.relays.start(2)

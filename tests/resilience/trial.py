@@ -2,10 +2,9 @@
 
 import asyncio
 import signal
-import statistics
 import sys
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ import asyncpg
 from service.platform.db import AWAY
 from service.platform.settings import Settings
 from tests.relays import RelayProcess, Relays, add_webhook, until
+from tests.resilience.account import Account
 
 ROOT = Path(__file__).parents[2]
 # How long anything may take to come right again. Far more than it should: the account says how long it took.
@@ -148,30 +148,6 @@ class CountingReceiver:
         with suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGTERM)
         await self._process.wait()
-
-
-@dataclass
-class Account:
-    """One row of the table. `lost` and `unexplained` must be 0."""
-
-    fault: str
-    times: int
-    committed: int
-    owed: int
-    delivered: int
-    lost: int
-    duplicated: int
-    unexplained: int
-    recovered: list[float]
-    slowest_commit: float
-    # The longest that an event took from its commit to a receiver.
-    slowest_event: float
-
-    def check(self, *, may_repeat: bool) -> None:
-        assert self.committed > 0
-        assert self.lost == 0, self
-        assert self.unexplained == 0, self
-        assert may_repeat or self.duplicated == 0, self
 
 
 @dataclass
@@ -313,39 +289,3 @@ async def trial(
         finally:
             await receiver.stop()
             db.close()
-
-
-def seconds(values: list[float], pick: Callable[[list[float]], float] = max) -> str:
-    return f"{pick(values):.1f}" if values else "–"
-
-
-HEADINGS = (
-    "fault",
-    "times",
-    "committed",
-    "owed",
-    "delivered",
-    "lost",
-    "twice",
-    "unexplained",
-    "recovered in s",
-    "slowest event",
-    "slowest commit",
-)
-
-
-def table(accounts: list[dict[str, Any]]) -> list[str]:
-    """The accounts as a table of Markdown. Seconds to recover: the median, and the longest."""
-    lines = [f"| {' | '.join(HEADINGS)} |", "|---" + "|---:" * (len(HEADINGS) - 1) + "|"]
-    for each in accounts:
-        recovered = each["recovered"]
-        spread = (
-            f"{seconds(recovered, statistics.median)}, at most {seconds(recovered)}"
-            if len(recovered) > 1
-            else seconds(recovered)
-        )
-        cells = [each["fault"], each["times"], each["committed"], each["owed"], each["delivered"], each["lost"]]
-        cells += [each["duplicated"], each["unexplained"], spread]
-        cells += [f"{each[name]:.2f} s" for name in ("slowest_event", "slowest_commit")]
-        lines.append(f"| {' | '.join(map(str, cells))} |")
-    return lines
