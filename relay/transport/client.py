@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network
 
-from relay.transport.connection import LATE, SILENT, Connection
+from relay.transport.connection import LATE, SILENT, Post
 from relay.transport.dial import Dialer
 from relay.transport.endpoint import Endpoint, parse
 from relay.transport.exchange import Exchange, late, microseconds, one_line
@@ -40,18 +40,18 @@ class HttpTransport:
         exchange = Exchange()
         try:
             endpoint = self._endpoints.get(url) or self._endpoint(url)
-            request = endpoint.request(headers, body)
-            connection = self.pool.take(endpoint.origin)
+            post = Post(endpoint.request(headers, body), exchange, started, deadline)
             end = SILENT
-            if connection is not None:
-                end = await _send(connection, request, exchange, started, deadline)
+            if (connection := self.pool.take(endpoint.origin)) is not None:
+                connection.send(post)
+                end = await connection.answer()
             if end == SILENT:
                 # None was kept, or the other side had closed it and nothing of an answer came: then this is not an attempt yet.
                 # On a new connection silence counts.
                 exchange.error = None
                 async with asyncio.timeout_at(deadline):
-                    connection = await self._dialer.dial(endpoint.origin, exchange)
-                end = await _send(connection, request, exchange, started, deadline)
+                    connection = await self._dialer.dial(endpoint.origin, post)
+                end = await connection.answer()
             if end == LATE:
                 exchange.error = late(timeout_ms)
         except TimeoutError:
@@ -71,12 +71,3 @@ class HttpTransport:
     async def close(self) -> None:
         self.pool.close()
         await self._resolver.close()
-
-
-async def _send(connection: Connection, request: bytes, exchange: Exchange, started: float, deadline: float) -> int:
-    waiter = connection.send(request, exchange, started, deadline)
-    try:
-        return await waiter
-    except asyncio.CancelledError:
-        connection.cancel(waiter)
-        raise

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 import httptools
 
@@ -19,6 +19,15 @@ LATE = 3  # the deadline came first
 MAX_HEAD = MAX_HEADERS_KEPT
 # Chunks of one byte, chunk extensions and trailers take more bytes than the body that they carry. Enough is enough.
 MAX_ANSWER = MAX_HEAD + 16 * MAX_BODY_KEPT
+
+
+class Post(NamedTuple):
+    """`started` in monotonic seconds, `deadline` by the loop's clock."""
+
+    request: bytes
+    exchange: Exchange
+    started: float
+    deadline: float
 
 
 class Keeper(Protocol):
@@ -41,7 +50,7 @@ class Connection(asyncio.Protocol):
         "_done",
         "_error",
         "_exchange",
-        "_fresh",
+        "_first",
         "_head",
         "_head_done",
         "_keep",
@@ -54,23 +63,27 @@ class Connection(asyncio.Protocol):
         "_status",
         "_timer",
         "_transport",
+        "_waited_for",
         "_waiter",
         "origin",
         "since",
     )
 
-    def __init__(self, origin: Origin, keeper: Keeper, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, origin: Origin, keeper: Keeper, loop: asyncio.AbstractEventLoop, first: Post) -> None:
+        """`first` is sent as soon as the connection stands: some servers answer without reading."""
         self.origin = origin
         self.since = time.monotonic()
         self._keeper = keeper
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+        # Of the exchange under way, and of the last one.
         self._waiter: asyncio.Future[int] | None = None
+        self._waited_for: asyncio.Future[int] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._exchange = Exchange()
         self._started = 0.0
-        self._fresh = True
+        self._first: Post | None = first
         self._reset()
 
     def _reset(self) -> None:
@@ -89,28 +102,29 @@ class Connection(asyncio.Protocol):
         """False where the other side has closed it and the loop has not said so yet."""
         return self._transport is not None and not self._transport.is_closing()
 
-    def send(self, request: bytes, exchange: Exchange, started: float, deadline: float) -> "asyncio.Future[int]":
-        """Write, and resolve to how it ended. `started` in monotonic seconds, `deadline` by the loop's clock."""
-        waiter: asyncio.Future[int] = self._loop.create_future()
+    def send(self, post: Post) -> None:
+        """Write, and begin to listen for the answer; `answer` waits for it."""
         self._reset()
-        self._exchange = exchange
-        self._started = started
-        self._waiter = waiter
-        transport = self._transport
-        if transport is None:
+        self._exchange = post.exchange
+        self._started = post.started
+        self._waiter = self._waited_for = self._loop.create_future()
+        if self._transport is None:
             self._broken(None)
-            return waiter
-        self._timer = self._loop.call_at(deadline, self._end, LATE)
-        transport.write(request)
-        if self._fresh:
-            self._fresh = False
-            transport.resume_reading()
-        return waiter
+            return
+        self._timer = self._loop.call_at(post.deadline, self._end, LATE)
+        self._transport.write(post.request)
 
-    def cancel(self, waiter: "asyncio.Future[int]") -> None:
-        """Whoever waited is gone. If the answer has come all the same, the connection is another's already."""
-        if self._waiter is waiter:
-            self._end(FAILED)
+    async def answer(self) -> int:
+        """How it ended."""
+        waiter = self._waited_for
+        assert waiter is not None
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            # If the answer has come all the same, the connection is another's already.
+            if self._waiter is waiter:
+                self._end(FAILED)
+            raise
 
     def abort(self) -> None:
         """Close at once: neither what is unsent nor a farewell of TLS is worth waiting for."""
@@ -148,9 +162,10 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        # Not before the request is out: some answer without reading it.
-        self._transport.pause_reading()
         self._keeper.opened(self)
+        if self._first is not None:
+            self.send(self._first)
+            self._first = None
 
     def data_received(self, data: bytes) -> None:
         if self._waiter is None or self._parser is None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from relay.address import AddressRefused, check_address
-from relay.transport.connection import Connection, Keeper
+from relay.transport.connection import Connection, Keeper, Post
 from relay.transport.endpoint import Origin
 from relay.transport.exchange import Exchange, microseconds
 from relay.transport.resolver import Resolver
@@ -32,8 +32,10 @@ class Dialer:
         self._keeper = keeper
         self._loop = asyncio.get_running_loop()
 
-    async def dial(self, origin: Origin, exchange: Exchange) -> Connection:
-        """A new connection; the exchange gets the times of the phases. Raises OSError, with what to tell the subscriber."""
+    async def dial(self, origin: Origin, post: Post) -> Connection:
+        """A new connection, on which `post` is sent. Its exchange gets the times of the phases. Raises OSError, whose text is
+        what to tell the subscriber."""
+        exchange = post.exchange
         addresses = await self._addresses(origin.host, exchange)
         started = time.monotonic()
         opened = await self._connect(addresses, origin.port)
@@ -41,7 +43,7 @@ class Dialer:
         exchange.connect_us = microseconds(connected - started)
 
         def factory() -> Connection:
-            return Connection(origin, self._keeper, self._loop)
+            return Connection(origin, self._keeper, self._loop, post)
 
         if origin.scheme == "http":
             _, connection = await self._loop.create_connection(factory, sock=opened)

@@ -31,10 +31,11 @@ class Endpoint:
 
 def parse(text: str) -> Endpoint:
     """Raises ValueError."""
-    url = URL(text)
+    # As it stands, where it can stand in a request: to quote anew what is quoted may change what it means.
+    url = URL(text, encoded=text.isascii() and text.isprintable() and " " not in text)
     if url.scheme not in {"http", "https"} or not url.raw_host or url.port is None:
         raise ValueError("the URL is not one of http or https with a host")
     return Endpoint(
-        Origin(url.scheme, url.raw_host, url.port),
-        f"POST {url.raw_path_qs} HTTP/1.1\r\nHost: {url.host_port_subcomponent}\r\n",
+        Origin(url.scheme, url.raw_host.lower(), url.port),
+        f"POST {url.raw_path_qs or '/'} HTTP/1.1\r\nHost: {url.host_port_subcomponent}\r\n",
     )

@@ -44,6 +44,7 @@ class Resolver:
         self._ares = aiodns.DNSResolver(
             nameservers, asyncio.get_running_loop(), timeout=min(TRY_SECONDS, query_seconds), tries=TRIES
         )
+        self._forgot = time.monotonic()
         self._query_seconds = query_seconds
         self._max_ttl = max_ttl_seconds
         self._failure_seconds = failure_seconds
@@ -85,6 +86,7 @@ class Resolver:
 
     async def _ask(self, host: str) -> _Answer:
         error = "no answer in time"
+        self._forget()
         try:
             async with asyncio.timeout(self._query_seconds):
                 result = await self._ares.getaddrinfo(host, socket.AF_UNSPEC, type=socket.SOCK_STREAM)
@@ -98,6 +100,13 @@ class Resolver:
                 return _Answer(time.monotonic() + ttl, tuple(_text(node.addr[0]) for node in nodes))
             error = "it has no address"
         return _Answer(time.monotonic() + self._failure_seconds, (), error)
+
+    def _forget(self) -> None:
+        """c-ares has a cache of its own, for as long as the TTL says, be it a day. Nothing in aiodns empties it."""
+        now = time.monotonic()
+        if now - self._forgot >= self._failure_seconds:
+            self._forgot = now
+            self._ares._channel.reinit()
 
 
 def _text(address: bytes | str) -> str:
