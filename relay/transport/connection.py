@@ -47,6 +47,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_body",
+        "_deadline",
         "_done",
         "_error",
         "_exchange",
@@ -82,7 +83,7 @@ class Connection(asyncio.Protocol):
         self._waited_for: asyncio.Future[int] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._exchange = Exchange()
-        self._started = 0.0
+        self._started = self._deadline = 0.0
         self._first: Post | None = first
         self._reset()
 
@@ -111,7 +112,11 @@ class Connection(asyncio.Protocol):
         if self._transport is None:
             self._broken(None)
             return
-        self._timer = self._loop.call_at(post.deadline, self._end, LATE)
+        self._deadline = post.deadline
+        # As a rule the timer of an earlier exchange still runs and rings first; then the next is set. One for each exchange would cost
+        # as much as making its request.
+        if self._timer is None or self._timer.when() > post.deadline:
+            self._set_timer()
         self._transport.write(post.request)
 
     async def answer(self) -> int:
@@ -130,14 +135,14 @@ class Connection(asyncio.Protocol):
         """Close at once: neither what is unsent nor a farewell of TLS is worth waiting for."""
         if self._transport is not None:
             self._transport.abort()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         # Parser and protocol refer to each other.
         self._parser = None
 
     def _end(self, how: int) -> None:
         waiter, self._waiter = self._waiter, None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         if how == ANSWERED:
             exchange = self._exchange
             exchange.status = self._status
@@ -149,6 +154,20 @@ class Connection(asyncio.Protocol):
             self.abort()
         if waiter is not None and not waiter.done():
             waiter.set_result(how)
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(self._deadline, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        if self._waiter is not None:
+            # The loop's clock counts milliseconds, and may ring within the last one.
+            if self._loop.time() >= self._deadline - 0.001:
+                self._end(LATE)
+            else:
+                self._set_timer()
 
     def _reusable(self) -> bool:
         # An answer that came before the request was read to its end leaves the rest of it in the way.
@@ -218,7 +237,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._waiter is not None:
             self._broken(exc)
-        self._transport = self._parser = None
+        self._transport = None
+        self.abort()
         self._keeper.lost(self)
 
     def _broken(self, exc: Exception | None) -> None:

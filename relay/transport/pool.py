@@ -80,11 +80,6 @@ class Pool:
             if not waiting:
                 del self._by_origin[connection.origin]
 
-    def shed(self) -> None:
-        """Close all that are idle."""
-        for connection in list(self._idle):
-            self._end(connection)
-
     def close(self) -> None:
         for connection in list(self.open):
             connection.abort()
