@@ -113,8 +113,8 @@ class Connection(asyncio.Protocol):
             self._broken(None)
             return
         self._deadline = post.deadline
-        # As a rule the timer of an earlier exchange still runs and rings first; then the next is set. One for each exchange would cost
-        # as much as making its request.
+        # As a rule the timer of an earlier exchange still runs and rings first; then the next is set. One for each exchange would
+        # cost as much as making its request.
         if self._timer is None or self._timer.when() > post.deadline:
             self._set_timer()
         self._transport.write(post.request)

@@ -5,7 +5,8 @@ import gzip
 import pytest
 
 from relay.transport import MAX_BODY_KEPT, HttpTransport
-from tests.integration.transport.scripted import PATIENT_MS, Peer, answering, ok, post, serve
+from relay.transport.with_aiohttp import AiohttpTransport
+from tests.integration.transport.scripted import LOOPBACK, PATIENT_MS, Peer, answering, ok, post, serve
 
 
 async def test_an_answer_is_kept_with_its_timings(transport: HttpTransport) -> None:
@@ -141,3 +142,18 @@ async def test_an_answer_that_waits_for_no_request_counts(transport: HttpTranspo
         await peer.gone()
 
     assert (await post(transport, script)).status == 503
+
+
+async def test_the_benchmarks_reference_sends_and_keeps_the_same(transport: HttpTransport) -> None:
+    reference = AiohttpTransport(LOOPBACK)
+    try:
+        async with serve(answering(ok(b"x" * 10_000, b"X-A: 1"))) as server:
+            headers = {"Content-Type": "application/json", "X-B": "2"}
+            own, other = [
+                await sender.post(server.url, headers, b"{}", PATIENT_MS) for sender in (transport, reference)
+            ]
+    finally:
+        await reference.close()
+    assert (own.status, own.headers, own.body) == (other.status, other.headers, other.body)
+    first, second = [sorted(request.split(b"\r\n")) for request in server.requests]
+    assert first == second
