@@ -282,7 +282,7 @@ class Connection(asyncio.Protocol):
         self._status = status
         self._head_done = True
         self._limit = MAX_ANSWER
-        self._keep = status != 101 and self._parser.should_keep_alive()
+        self._keep = self._parser.should_keep_alive()
 
     def on_body(self, data: bytes) -> None:
         if self._head_done and not self._done:

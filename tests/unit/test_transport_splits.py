@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import pairwise
-from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 from relay.transport import MAX_BODY_KEPT, Exchange
 from relay.transport.connection import MAX_ANSWER, MAX_HEAD, Connection, Post
 from relay.transport.endpoint import Origin
+from tests.unit.wire import Keeper, Wire
 
 TOKEN = st.text(
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_!#$%&'*+.^`|~", min_size=1, max_size=12
@@ -28,40 +28,6 @@ HEADERS = st.lists(st.tuples(NAME, VALUE).map(lambda pair: pair[0] + b": " + pai
 BODY = st.one_of(
     st.binary(max_size=300), st.integers(MAX_BODY_KEPT - 2, MAX_BODY_KEPT + 2).map(lambda size: b"z" * size)
 )
-
-
-class Wire(asyncio.Transport):
-    """Takes what is written, and knows whether it was closed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.closed = False
-
-    def write(self, data: Any) -> None:
-        pass
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def abort(self) -> None:
-        self.closed = True
-
-
-class Keeper:
-    def __init__(self) -> None:
-        self.kept = 0
-
-    def opened(self, connection: Connection) -> None:
-        pass
-
-    def give(self, connection: Connection) -> None:
-        self.kept += 1
-
-    def lost(self, connection: Connection) -> None:
-        pass
 
 
 @st.composite

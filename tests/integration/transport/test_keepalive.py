@@ -10,6 +10,7 @@ from relay.transport.pool import Pool
 from tests.integration.transport.scripted import LOOPBACK, PATIENT_MS, Peer, Server, hang, ok, serve
 from tests.relays import until
 
+HOUR_MS = 3_600_000
 Make = Callable[[Pool], Awaitable[HttpTransport]]
 
 
@@ -32,8 +33,8 @@ async def answer_all(peer: Peer) -> None:
         await peer.send(ok(b"%d" % peer.number))
 
 
-async def status(transport: HttpTransport, server: Server) -> int | None:
-    return (await transport.post(server.url, {}, b"{}", PATIENT_MS)).status
+async def status(transport: HttpTransport, server: Server, timeout_ms: int = PATIENT_MS) -> int | None:
+    return (await transport.post(server.url, {}, b"{}", timeout_ms)).status
 
 
 async def nothing_open(transport: HttpTransport) -> None:
@@ -90,7 +91,8 @@ async def test_http_1_0_may_keep_alive(transport: HttpTransport) -> None:
     assert server.connections == 1
 
 
-async def test_bytes_that_nobody_asked_for_end_a_kept_connection(transport: HttpTransport) -> None:
+async def test_bytes_that_nobody_asked_for_end_a_kept_connection(with_pool: Make) -> None:
+    transport = await with_pool(Pool(idle_seconds=3600))
     speak = asyncio.Event()
 
     async def script(peer: Peer) -> None:
@@ -180,6 +182,30 @@ async def test_the_second_try_of_a_stale_connection_keeps_to_the_deadline(transp
     assert (exchange.status, exchange.error) == (None, "no complete answer within 300 ms")
 
 
+@pytest.mark.parametrize("before_ms", [100, HOUR_MS])
+async def test_each_exchange_of_a_connection_has_the_deadline_of_its_own(
+    transport: HttpTransport, before_ms: int
+) -> None:
+    async def script(peer: Peer) -> None:
+        while True:
+            request = await peer.request()
+            if b"?hang" in request:
+                await peer.gone()
+            if b"?slow" in request:
+                # Past the deadline of the one before.
+                await asyncio.sleep(0.3)
+            await peer.send(ok())
+
+    async def ask(how: str, timeout_ms: int) -> int | None:
+        return (await transport.post(server.url + how, {}, b"{}", timeout_ms)).status
+
+    async with serve(script) as server, asyncio.timeout(60):
+        # On a busy machine the first may come too late; then the others have a connection of their own, and pass.
+        await ask("", before_ms)
+        assert await ask("?slow", HOUR_MS) == 200
+        assert await ask("?hang", 300) is None
+
+
 async def test_a_connection_that_is_closed_while_idle_is_forgotten(transport: HttpTransport) -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -251,7 +277,7 @@ async def test_hundreds_of_requests_are_in_flight_at_once(transport: HttpTranspo
 
 async def test_a_cancelled_exchange_leaves_no_connection(transport: HttpTransport) -> None:
     async with serve(hang) as server:
-        asked = [asyncio.create_task(status(transport, server)) for _ in range(20)]
+        asked = [asyncio.create_task(status(transport, server, HOUR_MS)) for _ in range(20)]
 
         async def arrived() -> bool:
             return len(server.requests) == 20
