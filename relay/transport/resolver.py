@@ -1,4 +1,4 @@
-"""Names to addresses: no thread, no name that holds up another, and an answer kept for a short while only."""
+"""Names to addresses: no name that hangs holds up another, and an answer is kept for a short while only."""
 
 import asyncio
 import socket

@@ -19,6 +19,8 @@ class Names:
     known: dict[str, list[str] | int] = field(default_factory=dict)
     silent: set[str] = field(default_factory=set)
     ttl: int = 60
+    # Names of which only A is answered.
+    silent_about_ipv6: set[str] = field(default_factory=set)
     # Questions for A by name; each comes with one for AAAA.
     asked: Counter[str] = field(default_factory=Counter)
     address: str = ""
@@ -33,7 +35,7 @@ class Names:
         (kind,) = struct.unpack_from("!H", query, at + 1)
         question = query[12 : at + 5]
         self.asked[name] += kind == A
-        if name in self.silent:
+        if name in self.silent or (kind == AAAA and name in self.silent_about_ipv6):
             return None
         found = self.known.get(name, NXDOMAIN)
         if isinstance(found, int):

@@ -160,6 +160,14 @@ async def test_a_name_that_hangs_ends_and_holds_up_no_other(dns: Names, make_res
         await impatient.resolve("h1.test")
 
 
+async def test_a_name_server_that_keeps_silent_about_ipv6_costs_only_time(
+    dns: Names, make_resolver: MakeResolver
+) -> None:
+    dns.known["a.test"] = ["127.0.0.1"]
+    dns.silent_about_ipv6.add("a.test")
+    assert await (await make_resolver()).resolve("a.test") == ("127.0.0.1",)
+
+
 async def test_one_deadline_covers_a_name_that_hangs(dns: Names, transport: HttpTransport) -> None:
     dns.silent.add("a.test")
     exchange = await transport.post("http://a.test/", {}, b"{}", 300)
