@@ -11,7 +11,7 @@ from uuid import UUID
 
 from relay.alone import Alone
 from relay.envelope import envelope, shown_headers
-from relay.lanes import NIL, Lanes
+from relay.lanes import NIL, Floors, Lanes
 from relay.leases import Leases
 from relay.outage import Outage
 from relay.policy import MAX_LOST_LEASES, Decision, Outcome, decide, failure, is_success
@@ -82,6 +82,7 @@ class Dispatcher:
         self._next_sweep = time.monotonic()
         self._tests_wanted = True
         self._pace: asyncio.TimerHandle | None = None
+        self._floors = Floors()
         self._stopping = False
         self.delivered = 0
         self.attempted = 0
@@ -100,6 +101,7 @@ class Dispatcher:
         self._sweep_from = NIL
         self._alone.look_again()
         self._tests_wanted = True
+        self._floors.clear()
         self._wake.set()
 
     def stop_claiming(self) -> None:
@@ -209,6 +211,10 @@ class Dispatcher:
 
     async def _take(self, lanes: Sequence[tuple[UUID, int]], free: int, *, suspects: bool = False) -> bool:
         """Claim at most so many of each lane, and `free` in all, and start to send them."""
+        if suspects:
+            # They are older than what a lane's floor has come to.
+            self._floors.clear()
+        floors = self._floors.of(webhook_id for webhook_id, _ in lanes)
         try:
             async with self._pool.acquire() as connection:
                 rows = await _SQL.claim.fetch(
@@ -216,6 +222,7 @@ class Dispatcher:
                     relay_id=self._recorder.relay_id,
                     webhook_ids=[webhook_id for webhook_id, _ in lanes],
                     shares=[share for _, share in lanes],
+                    floors=floors,
                     most=free,
                     suspects=suspects,
                     now=None,
@@ -233,11 +240,17 @@ class Dispatcher:
         self._leases.told_of(row["fence"] for row in rows)
         taken = Counter(row["webhook_id"] for row in rows)
         full = sum(taken.values()) >= free
-        self._lanes.keep(
-            webhook_id
-            for webhook_id, asked in lanes
-            if (taken[webhook_id] >= asked or full) and webhook_id not in waits
-        )
+        self._floors.rise((row["webhook_id"], row["due_at"]) for row in rows)
+        for (webhook_id, asked), floor in zip(lanes, floors, strict=True):
+            if webhook_id in waits:
+                self._floors.drop(webhook_id)
+            elif taken[webhook_id] >= asked or full:
+                self._lanes.keep((webhook_id,))
+            else:
+                self._floors.drop(webhook_id)
+                if floor is not None:
+                    # That was its end, not yet all of it.
+                    self._lanes.heat((webhook_id,))
         for webhook_id, seconds in waits.items():
             self._lanes.heat_at(webhook_id, claimed_at + seconds)
         for row in rows:

@@ -124,6 +124,7 @@ def _claim_values(lanes: list[UUID], relay_id: UUID, *, suspects: bool = False) 
         "relay_id": relay_id,
         "webhook_ids": lanes,
         "shares": [ROWS // LANES] * len(lanes),
+        "floors": [None] * len(lanes),
         "most": ROWS,
         "suspects": suspects,
         "now": None,
