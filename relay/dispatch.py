@@ -32,8 +32,6 @@ MAX_LANES = 200
 # A claim takes at least this many of a lane, so that few lanes still make a batch.
 LEAST_SHARE = 4
 MAX_TESTS = 20
-# How soon one that may not claim looks whether it may again. It asks nobody for it.
-LOOK_SECONDS = 0.05
 # While there is a backlog, slots that become free are filled together, half of them at once or as many as there are after so
 # long: a claim costs the database about as much for one row as for twenty.
 PACE_SECONDS = 0.003
@@ -59,7 +57,7 @@ class Dispatcher:
         self._pool = pool
         self._outage = outage
         self._in_flight: dict[asyncio.Task[None], UUID] = {}
-        self._leases = Leases(pool, recorder)
+        self.leases = Leases(pool, recorder)
         self._tester = Tester(pool, recorder, targets, transport)
         self._alone = Alone(
             pool,
@@ -116,10 +114,6 @@ class Dispatcher:
             task.cancel()
         await asyncio.gather(*self._in_flight, return_exceptions=True)
 
-    async def give_back(self) -> None:
-        """What was cut off when the grace was over is the others' at once, and does not count as lost: it is not to blame."""
-        await self._leases.give_back_cut_off()
-
     async def run(self) -> None:
         """Claim and send until told to stop. While the database is away it waits and goes on by itself."""
         while not self._stopping:
@@ -131,23 +125,19 @@ class Dispatcher:
                 failed_at = time.monotonic()
                 await self._outage.wait("dispatcher", error)
                 if not isinstance(error, CONTENDED):
-                    await self._until_writable(failed_at)
+                    # Rather no claim than one more that is cut off: it leaves leases that nobody knows of.
+                    await self._outage.until_writable(failed_at, lambda: self._stopping)
                 self.sweep_now()
                 continue
             self._outage.over("dispatcher")
             if self._outage.unwritable:
-                await self._until_writable(time.monotonic())
+                await self._outage.until_writable(time.monotonic(), lambda: self._stopping)
             elif not busy:
                 await self._sleep()
 
-    async def _until_writable(self, moment: float) -> None:
-        """Claims that are cut off, where commits hang say, leave leases that nobody knows of: rather none than one more a try."""
-        while not self._stopping and not self._outage.writable_since(moment):  # noqa: ASYNC110 - either ends it
-            await asyncio.sleep(LOOK_SECONDS)
-
     async def _step(self) -> bool:
         """One look. True if there may be more to do at once."""
-        await self._leases.give_back_unknown()
+        await self.leases.give_back_unknown()
         now = time.monotonic()
         self._lanes.ripen(now)
         if now >= self._next_sweep and self._sweep_from is None:
@@ -235,9 +225,9 @@ class Dispatcher:
                 targets = await self._targets.load(connection, versions.items())
         except BaseException:
             self._lanes.heat(webhook_id for webhook_id, _ in lanes)
-            self._leases.unsure_of(webhook_id for webhook_id, _ in lanes)
+            self.leases.unsure_of(webhook_id for webhook_id, _ in lanes)
             raise
-        self._leases.told_of(row["fence"] for row in rows)
+        self.leases.told_of(row["fence"] for row in rows)
         taken = Counter(row["webhook_id"] for row in rows)
         full = sum(taken.values()) >= free
         self._floors.rise((row["webhook_id"], row["due_at"]) for row in rows)
@@ -287,7 +277,7 @@ class Dispatcher:
         try:
             await self._send(lease, target, claimed_at, clock)
         except asyncio.CancelledError:
-            self._leases.cut_off(lease)
+            self.leases.cut_off(lease)
             raise
 
     async def _send(self, lease: Lease, target: Target | None, claimed_at: datetime, clock: float) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from service.platform.db import CONTENDED
 from service.platform.logs import get_logger
@@ -10,6 +11,7 @@ _log = get_logger(__name__)
 
 BACKOFF_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0)
 PRESENCE = "presence"
+_LOOK_SECONDS = 0.05
 
 
 class Outage:
@@ -49,9 +51,10 @@ class Outage:
         if self._said:
             self._end()
 
-    def writable_since(self, moment: float) -> bool:
-        """Whether the database has taken a write that began later."""
-        return self._alive_at > moment
+    async def until_writable(self, moment: float, stopping: Callable[[], bool]) -> None:
+        """Wait until the database has taken a write that began later than `moment`, in monotonic seconds."""
+        while not stopping() and self._alive_at <= moment:  # noqa: ASYNC110 - either ends it
+            await asyncio.sleep(_LOOK_SECONDS)
 
     @property
     def unwritable(self) -> bool:

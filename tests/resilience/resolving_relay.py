@@ -4,19 +4,18 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 
-import aiohttp
-
 import relay.main
 from relay.__main__ import main
-from relay.transport import AiohttpTransport, Transport
+from relay.transport import HttpTransport, Transport
+from relay.transport.resolver import Resolver
 from service.platform.settings import Settings
 
 
 def _asking(run: Callable[[Settings, str, Transport], Awaitable[None]]) -> Callable[..., Awaitable[None]]:
     async def asking(settings: Settings, url: str, transport: Transport) -> None:
         await transport.close()
-        resolver = aiohttp.AsyncResolver(nameservers=[os.environ["TRIAL_NAMESERVER"]], timeout=2, tries=1)
-        await run(settings, url, AiohttpTransport(settings.webhook_allowed_networks, resolver))
+        resolver = Resolver([os.environ["TRIAL_NAMESERVER"]], query_seconds=2)
+        await run(settings, url, HttpTransport(settings.webhook_allowed_networks, resolver=resolver))
 
     return asking
 

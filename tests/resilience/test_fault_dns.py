@@ -1,6 +1,7 @@
 """Names that hang, fail, flap or change their addresses, beside others that are well."""
 
 import sys
+from collections.abc import Iterator
 from itertools import cycle
 
 import pytest
@@ -19,7 +20,7 @@ HERE, NOBODY = "127.0.0.1", "127.0.0.9"
 async def test_names_that_hang_fail_flap_or_change(
     start_trial: StartTrial, settings: Settings, how_often: HowOften
 ) -> None:
-    flapping = cycle([[HERE], SERVFAIL, SERVFAIL])
+    flapping: Iterator[list[str] | int] = cycle([[HERE], SERVFAIL, SERVFAIL])
     # First an address where nobody listens, and then where the receiver has gone.
     changing = cycle([[NOBODY], [HERE]])
     scripts: dict[str, Script] = {

@@ -4,9 +4,9 @@ import asyncio
 import random
 import signal
 
-from tests.relays import RelayProcess
+from tests.relays import RelayProcess, until
 from tests.resilience.conftest import HowOften, StartTrial
-from tests.resilience.trial import Trial
+from tests.resilience.trial import PATIENCE, Trial
 
 
 async def _kill(trial: Trial, victim: RelayProcess) -> None:
@@ -32,6 +32,7 @@ async def test_a_leader_killed(start_trial: StartTrial, how_often: HowOften) -> 
         await trial.relays.start(2)
         trial.load.start()
         for _ in range(how_often(10, 1)):
+            await until(trial.relays.leader, "a relay leads", PATIENCE)
             leader = await trial.relays.leader()
             assert leader is not None
             await _kill(trial, leader)
@@ -43,6 +44,7 @@ async def test_a_relay_told_to_stop_under_load_repeats_nothing(start_trial: Star
         await trial.relays.start(2)
         trial.load.start()
         for _ in range(how_often(10, 2)):
+            await until(trial.relays.leader, "a relay leads", PATIENCE)
             victim = trial.relays.started[-1] if trial.times % 2 else await trial.relays.leader()
             assert victim is not None
             relay_id = await trial.id_of(victim)

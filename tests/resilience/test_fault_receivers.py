@@ -29,7 +29,8 @@ async def test_receivers_that_misbehave_beside_healthy_ones(
         urls = {name: await receivers.enter_async_context(misbehaving(act)) for name, act in MISBEHAVIOURS.items()}
         tls = wrong_certificate(tmp_path)
         urls["wrong certificate"] = await receivers.enter_async_context(misbehaving(MISBEHAVIOURS["hangs"], tls=tls))
-        await trial.relays.start(2)
+        # So that what the breaker holds back is over soon.
+        await trial.relays.start(2, WEBHOOK_BREAKER_DELAY="100")
         ill: dict[str, UUID] = {}
         # Two events each, so that a kept-alive connection is met again; after that only the healthy are owed anything.
         for name, url in urls.items():

@@ -24,7 +24,11 @@ async def _stop_and_go_on(trial: Trial, victim: RelayProcess) -> None:
     stopped = await trial.disturb(victim, signal.SIGSTOP)
     # Its leases are taken over long before they run out.
     await trial.recovers()
-    assert not await trial.db.fetchval("select exists (select from relays where id = $1)", stopped)
+
+    async def gone() -> bool:
+        return not await trial.db.fetchval("select exists (select from relays where id = $1)", stopped)
+
+    await until(gone, "the stopped relay is taken for dead", PATIENCE)
     victim.send(signal.SIGCONT)
 
     async def back() -> bool:
@@ -59,10 +63,15 @@ async def test_a_leader_stopped_past_its_leases(start_trial: StartTrial, how_oft
         await trial.relays.start(2)
         trial.load.start()
         for _ in range(how_often(5, 1)):
+            await until(trial.relays.leader, "a relay leads", PATIENCE)
             leader = await trial.relays.leader()
             assert leader is not None
             await _stop_and_go_on(trial, leader)
-            assert await trial.relays.leader() is not leader
+
+            async def another_leads(old: RelayProcess = leader) -> bool:
+                return await trial.relays.leader() not in (None, old)
+
+            await until(another_leads, "another relay leads", PATIENCE)
         await _check_fenced(trial)
 
 
