@@ -38,6 +38,7 @@ Schedule = Annotated[
     | Annotated[list[Delay], Field(min_length=1, max_length=rules.MAX_RETRIES), Tag("[delays]")],
     Discriminator(lambda value: "[delays]" if isinstance(value, list) else "[name]"),
 ]
+Rate = Annotated[int, Field(strict=True, ge=1, le=rules.MAX_RATE)]
 Description = Annotated[Text, Field(max_length=rules.MAX_DESCRIPTION_CHARS)]
 Bool = Annotated[bool, Field(strict=True)]
 
@@ -67,6 +68,15 @@ class RetryPolicy(Body):
     _not_null = field_validator("maxRetries", "retryDelay", mode="before")(_refuse_null)
 
 
+class RateLimit(Body):
+    """Requests a second, and how many may go at once after a lull; as many as a second if it is left out."""
+
+    perSecond: Rate
+    burst: Rate | None = None
+
+    _not_null = field_validator("burst", mode="before")(_refuse_null)
+
+
 class CreateWebhook(Body):
     url: Url
     events: EventTypes
@@ -75,13 +85,14 @@ class CreateWebhook(Body):
     headers: Headers | None = None
     retryPolicy: RetryPolicy | None = None
     timeout: Timeout | None = None
+    rateLimit: RateLimit | None = None
 
     _not_null = field_validator("retryPolicy", "timeout", mode="before")(_refuse_null)
 
 
 class UpdateWebhook(Body):
-    """Any subset. Filters and headers replace those before as a whole, and null is none, as for a description; a retry
-    policy's own fields may be left out."""
+    """Any subset. Filters, headers and a rate limit replace those before as a whole, and null is none, as for a description;
+    a retry policy's own fields may be left out."""
 
     url: Url | None = None
     events: EventTypes | None = None
@@ -90,6 +101,7 @@ class UpdateWebhook(Body):
     headers: Headers | None = None
     retryPolicy: RetryPolicy | None = None
     timeout: Timeout | None = None
+    rateLimit: RateLimit | None = None
     active: Bool | None = None
     pending: Literal["discard"] | None = None
     secret: Annotated[None, BeforeValidator(_refuse_secret)] = None
