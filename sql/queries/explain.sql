@@ -7,11 +7,14 @@ select e.id as event_id, e.type as event_type, e.occurred_at, e.recorded_at, e.l
        coalesce(d.lease_until > clock_timestamp() and exists (select from relays as r where r.id = d.leased_by), false)
          as sending,
        coalesce(d.position <= w.discard_through, false) as discarded,
+       lane.opened_at, lane.probe_at, coalesce(lane.probe_position = d.position, false) as goes_as_probe,
+       case when lane.paused_until > clock_timestamp() then lane.paused_until end as paused_until,
        ended.outcome, ended.attempt, ended.error, ended.recorded_at as ended_at,
        delivered.recorded_at as delivered_at
   from events as e
  cross join webhooks as w
   join users as u on u.id = w.owner_id
+  join lanes as lane on lane.webhook_id = w.id
   left join deliveries as d on d.webhook_id = w.id and d.position = e.position
   left join lateral (
     select outcome, attempt, error, recorded_at
