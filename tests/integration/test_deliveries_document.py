@@ -1,0 +1,245 @@
+"""docs/DELIVERIES.md draws what the database allows, and every step that is drawn is taken."""
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import product
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+from aiohttp import web
+
+from service.platform.ids import new_id
+from service.platform.queries import load
+from tests.integration.caller import Caller, Database
+from tests.integration.conftest import Api, SignUp
+from tests.integration.relay_log import Event, RelayLog
+from tests.integration.webhooks import make_webhook, retry
+from tests.relays import Arrival, Receiver, Relays
+
+GUIDE = (Path(__file__).parents[2] / "docs" / "DELIVERIES.md").read_text(encoding="utf-8")
+BEGIN = "[*]"
+Edge = tuple[str, str]
+
+
+def drawn(heading: str) -> set[Edge]:
+    """The edges of the diagram below a heading."""
+    diagram = GUIDE.partition(f"## {heading}\n")[2].partition("```mermaid\n")[2].partition("```")[0]
+    return set(re.findall(r"^ +(\S+) --> (\w+)", diagram, re.MULTILINE))
+
+
+def states(edges: set[Edge]) -> set[str]:
+    return {state for edge in edges for state in edge} - {BEGIN}
+
+
+DELIVERY, BREAKER = drawn("States of a delivery"), drawn("States of a breaker")
+QUEUED, ENDS = {"waiting", "retry", "leased"}, {"success", "failed", "cancelled", "expired"}
+# What a row of the queue is, by the guide's table.
+QUEUE_STATE = """
+create function state(d deliveries) returns text language sql as $$
+  select case when d.leased_by is not null and d.lease_until is not null and d.fence is not null then 'leased'
+              when d.leased_by is not null or d.lease_until is not null or d.fence is not null then 'undrawn'
+              when d.attempts = d.attempts_before then 'waiting'
+              when d.attempts > d.attempts_before then 'retry'
+              else 'undrawn' end
+$$
+"""
+# Steps as the database sees them. A delivery leaves the queue and its end is logged in one transaction.
+WATCH = (
+    QUEUE_STATE,
+    "create table step (seq int generated always as identity, webhook_id uuid, position bigint, was text, now text)",
+    """
+    create function watch_queue() returns trigger language plpgsql as $$
+    declare
+      was text;
+    begin
+      if tg_op = 'INSERT' then
+        select outcome into was from attempts
+         where webhook_id = new.webhook_id and position = new.position and retried_at is not null
+         order by retried_at desc, attempt desc limit 1;
+        insert into step (webhook_id, position, was, now) values (new.webhook_id, new.position, coalesce(was, '[*]'), state(new));
+      elsif tg_op = 'UPDATE' then
+        insert into step (webhook_id, position, was, now) values (new.webhook_id, new.position, state(old), state(new));
+      else
+        insert into step (webhook_id, position, was) values (old.webhook_id, old.position, state(old));
+      end if;
+      return null;
+    end
+    $$
+    """,
+    """
+    create function watch_ends() returns trigger language plpgsql as $$
+    begin
+      update step set now = new.outcome where webhook_id = new.webhook_id and position = new.position and now is null;
+      return null;
+    end
+    $$
+    """,
+    "create trigger watch after insert or update or delete on deliveries for each row execute function watch_queue()",
+    """
+    create constraint trigger watch after insert on attempts deferrable initially deferred for each row
+      when (new.outcome in ('success', 'failed', 'cancelled', 'expired')) execute function watch_ends()
+    """,
+)
+
+
+@asynccontextmanager
+async def unwatched(connection: Database) -> AsyncIterator[None]:
+    """What is done here is the test's own and no step."""
+    await connection.execute("set session_replication_role = replica")
+    yield
+    await connection.execute("set session_replication_role = origin")
+
+
+async def taken_by(
+    connection: Database, table: str, choices: dict[str, tuple[Any, ...]]
+) -> AsyncIterator[dict[str, Any]]:
+    """Set the one row of a table in every way that there is, and yield where its constraints let that be."""
+    assignments = ", ".join(f"{name} = ${number}" for number, name in enumerate(choices, start=1))
+    for values in product(*choices.values()):
+        try:
+            await connection.execute(f"update {table} set {assignments}", *values)
+        except asyncpg.CheckViolationError:
+            continue
+        yield dict(zip(choices, values, strict=True))
+
+
+async def named(connection: Database, constraint: str) -> set[str]:
+    """The texts that a CHECK constraint names."""
+    expression = await connection.fetchval(
+        "select pg_get_expr(conbin, conrelid) from pg_constraint where conname = $1 and conparentid = 0", constraint
+    )
+    return set(re.findall(r"'(\w+)'::text", expression))
+
+
+# Deliveries
+
+
+async def test_the_queue_can_hold_the_states_that_are_drawn_and_no_other(
+    api: Api, sign_up: SignUp, connection: Database
+) -> None:
+    """Every way in which the columns that make a state can be set."""
+    webhook = await make_webhook(Caller(api, await sign_up("worker")))
+    await RelayLog(connection).event(webhook["id"])
+    await connection.execute(QUEUE_STATE)
+    choices: dict[str, tuple[Any, ...]] = {
+        "leased_by": (None, new_id()),
+        "lease_until": (None, datetime.now(UTC)),
+        "fence": (None, 1),
+        "attempts": (-1, 0, 1),
+        "attempts_before": (-1, 0, 1),
+        "lost_leases": (-1, 0, 1),
+    }
+    taken = [
+        await connection.fetchval("select state(d) from deliveries as d")
+        async for _ in taken_by(connection, "deliveries", choices)
+    ]
+    # A lease may have been lost, and both numbers may be the same twice; the constraints refuse all else.
+    assert {state: taken.count(state) for state in taken} == {"waiting": 2 * 2, "retry": 2, "leased": 3 * 2}
+    assert set(taken) == QUEUED
+    assert states(DELIVERY) == QUEUED | ENDS
+
+
+async def test_a_delivery_can_end_in_the_ways_that_are_drawn_and_no_other(connection: Database) -> None:
+    assert await named(connection, "delivery_counts_status_check") == ENDS
+    # A retry is no end, and what was superseded is no step.
+    assert await named(connection, "attempts_outcome_check") == ENDS | {"retry", "superseded"}
+
+
+async def _place(connection: Database, webhook_id: str, event: Event, state: str) -> None:
+    """Put a delivery that waits into another state of the queue. A lease is one of a relay that is not listed: void."""
+    change = {
+        "waiting": "next_attempt_at = now()",
+        "retry": "attempts = 1",
+        "leased": "leased_by = gen_random_uuid(), lease_until = now() + interval '1 hour', fence = nextval('fences')",
+    }[state]
+    await connection.execute(
+        f"update deliveries set {change} where webhook_id = $1 and position = $2", UUID(webhook_id), event.position
+    )
+
+
+async def test_every_step_of_a_delivery_is_drawn_and_every_drawn_one_is_taken(
+    api: Api, sign_up: SignUp, relays: Relays, receiver: Receiver, connection: Database
+) -> None:
+    async def answer(arrival: Arrival) -> web.StreamResponse:
+        return web.Response(status=200 if arrival.path == "/takes" else 500)
+
+    receiver.answer = answer
+    owner, log = Caller(api, await sign_up("admin")), RelayLog(connection)
+    takes = (await make_webhook(owner, url=f"{receiver.url}/takes"))["id"]
+    for statement in WATCH:
+        await connection.execute(statement)
+
+    ended: list[Event] = []
+    for how in ("expire", "discard"):
+        placed = {state: await log.event(takes) for state in sorted(QUEUED)}
+        async with unwatched(connection):
+            for state, event in placed.items():
+                await _place(connection, takes, event, state)
+        if how == "expire":
+            later = datetime.now(UTC) + timedelta(days=31)
+            count = await load("record").expire.fetchval(connection, now=later, ttl_seconds=2_592_000, batch=10)
+        else:
+            await owner.put(f"/webhooks/{takes}", {"active": True, "pending": "discard"})
+            count = await load("record").cancel_discarded.fetchval(connection, batch=10)
+        assert count == len(placed)
+        ended += placed.values()
+    for event in ended:
+        assert (await retry(owner, takes, event)).status == 200
+
+    # From here on relays do it: what waits, what waits for its retry, and what a relay that is gone had leased.
+    async with unwatched(connection):
+        await _place(connection, takes, ended[0], "retry")
+        await _place(connection, takes, ended[1], "leased")
+    refuses = await make_webhook(owner, url=f"{receiver.url}/refuses", retryPolicy={"maxRetries": 1, "retryDelay": 100})
+    await relays.start()
+    await owner.make("/items", name="Pump")
+    await receiver.wait_for(lambda: sum(arrival.path == "/refuses" for arrival in receiver.arrivals) == 2)
+    await relays.idle()
+    outcomes = await connection.fetch(
+        "select distinct on (webhook_id) webhook_id, event_id, outcome from attempts where retried_at is null"
+        " order by webhook_id, position desc, attempt desc"
+    )
+    again = {row["outcome"]: row for row in outcomes}
+    assert set(again) == {"success", "failed"}
+    assert again["failed"]["webhook_id"] == UUID(refuses["id"])
+    for row in again.values():
+        path = f"/webhooks/{row['webhook_id']}/events/{row['event_id']}/retry"
+        assert (await owner.post(path, None)).status == 200
+    await relays.idle()
+
+    steps = await connection.fetch("select was, now from step order by seq")
+    assert {(row["was"], row["now"]) for row in steps} == DELIVERY
+
+
+# Breakers
+
+
+async def test_a_lane_can_hold_the_states_of_a_breaker_that_are_drawn_and_no_other(
+    api: Api, sign_up: SignUp, connection: Database
+) -> None:
+    """Every way in which the columns that make a state can be set: what the table takes is what the API calls it."""
+    webhook = await make_webhook(Caller(api, await sign_up("worker")))
+    relay, now = new_id(), datetime.now(UTC)
+    await connection.execute("insert into relays (id, version, host, pid) values ($1, 'x', 'here', 1)", relay)
+    choices: dict[str, tuple[Any, ...]] = {
+        "failures": (0, 12),
+        "failing_since": (None, now),
+        "opened_at": (None, now),
+        "probe_at": (None, now),
+        "failed_probes": (0, 1),
+        "probe_by": (None, relay),
+        "probe_until": (None, now + timedelta(hours=1)),
+        "probe_position": (None, 7),
+    }
+    taken: dict[tuple[bool, bool], set[str]] = {}
+    async for row in taken_by(connection, "lanes", choices):
+        shown = await load("webhooks").lanes.fetchrow(connection, ids=[UUID(webhook["id"])])
+        assert shown is not None
+        key = (row["opened_at"] is not None, row["probe_by"] is not None)
+        taken.setdefault(key, set()).add(shown["breaker"].replace("-", "_"))
+    assert taken == {(False, False): {"closed"}, (True, False): {"open"}, (True, True): {"half_open"}}
+    assert set().union(*taken.values()) == states(BREAKER)
