@@ -51,7 +51,7 @@ async def test_each_relay_says_what_it_does_and_one_leads(
     await receiver.wait_for(lambda: len(receiver.arrivals) == 1)
 
     async def told() -> bool:
-        return sum(relay["delivered"] for relay in await _listed(admin)) == 1
+        return any(relay["delivered"] for relay in await _listed(admin))
 
     await until(told, "a beat has told of the delivery")
     listed = await _listed(admin)
