@@ -68,8 +68,6 @@ async def update(
     if wanted.url is not None:
         _check_scheme(settings, wanted.url)
     async with mutation(pool, origin, "update") as change:
-        if wanted.active:
-            await _SQL.lock_lane.execute(change.connection, webhook_id=webhook_id)
         before = own(await _SQL.lock.fetchrow(change.connection, id=webhook_id), user)
         change.check_match(configuration(before))
         new_headers = wanted.headers or {}

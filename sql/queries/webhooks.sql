@@ -68,10 +68,6 @@ update webhooks
 -- name: wake_lane
 insert into lane_wakes (webhook_id) values (:webhook_id);
 
--- name: lock_lane
--- Before the webhook's own row, as a relay does that records results and disables the webhook: so neither waits for the other.
-select from lanes where webhook_id = :webhook_id for no key update;
-
 -- name: reset_lane
 -- As that of a new webhook, except for its tokens, which are its rate's, and for what is still to be told of failures.
 update lanes

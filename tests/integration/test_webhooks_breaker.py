@@ -1,6 +1,5 @@
 """A webhook's rate limit, and what the API shows and undoes of what relays know of its receiver."""
 
-import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -9,9 +8,11 @@ import orjson
 import pytest
 
 from service.platform.clock import iso
+from service.platform.db import connect
 from service.platform.ids import new_id
+from service.platform.queries import load
 from tests.integration.caller import Caller, Database
-from tests.integration.conftest import Api, SignUp, SomebodyWaits
+from tests.integration.conftest import Api, SignUp
 from tests.integration.relay_log import RelayLog
 from tests.integration.webhooks import make_webhook, retry
 
@@ -251,17 +252,23 @@ async def test_a_disabled_webhook_says_why_until_it_is_made_active(worker: Calle
 
 
 async def test_a_change_and_a_relay_that_disables_do_not_wait_for_each_other(
-    worker: Caller, connection: Database, somebody_waits: SomebodyWaits
+    worker: Caller, connection: Database, database_url: str
 ) -> None:
-    """A relay locks the lane, then the webhook. Were it the other way round here, one of the two would be ended as deadlocked."""
+    """A relay has locked the lane when it comes to the webhook, and a change the webhook when it comes to the lane."""
     webhook = await make_webhook(worker)
-    async with connection.transaction():
-        await connection.execute("select from lanes where webhook_id = $1 for no key update", UUID(webhook["id"]))
-        answer = asyncio.create_task(worker.put(f"/webhooks/{webhook['id']}", {"active": True}))
-        await somebody_waits()
-        await connection.execute("update webhooks set active = false, disabled_at = now(), disabled_reason = 'gone'")
-    assert (await answer).status == 200
-    assert await connection.fetchval("select active and disabled_at is null from webhooks")
+    path, webhook_id = f"/webhooks/{webhook['id']}", UUID(webhook["id"])
+    relay = await connect(database_url, application_name="test")
+    await relay.execute("set lock_timeout = '10s'")
+    try:
+        async with relay.transaction():
+            assert await load("lanes").lock.fetch(relay, webhook_ids=[webhook_id])
+            async with connection.transaction():
+                assert await load("webhooks").lock.fetchrow(connection, id=webhook_id)
+                assert await load("lanes").disable.fetchval(relay, webhook_id=webhook_id, reason="gone") is None
+            assert await load("lanes").disable.fetchval(relay, webhook_id=webhook_id, reason="gone") == webhook_id
+    finally:
+        await relay.close()
+    assert (await worker.get(path)).body["webhook"]["disabled"]["reason"] == "gone"
 
 
 # A manual retry
