@@ -237,16 +237,18 @@ class Dispatcher:
 
     async def _deliver(self, lease: Lease, target: Target | None, claimed_at: datetime, clock: float) -> None:
         if lease.lost_leases >= MAX_LOST_LEASES:
-            self._end(lease, "failed", f"relay crashed: {lease.lost_leases} leases ended without a result")
+            self._end(lease, target, "failed", f"relay crashed: {lease.lost_leases} leases ended without a result")
             return
         if lease.data is None or lease.occurred_at is None:
-            self._end(lease, "expired", "the event is no longer in the log")
+            self._end(lease, target, "expired", "the event is no longer in the log")
             return
         if not lease.readable:
-            self._end(lease, "cancelled", "its owner may no longer read it")
+            self._end(lease, target, "cancelled", "its owner may no longer read it")
             return
         if target is None or target.broken is not None:
-            self._end(lease, "failed", "cannot sign: " + (target.broken or "" if target else "the webhook is gone"))
+            self._end(
+                lease, target, "failed", "cannot sign: " + (target.broken or "" if target else "the webhook is gone")
+            )
             return
         started_at = claimed_at + timedelta(seconds=time.monotonic() - clock)
         sent = envelope(
@@ -256,6 +258,7 @@ class Dispatcher:
             data=lease.data.encode(),
             occurred_at=lease.occurred_at,
             attempt=lease.attempts + 1,
+            sequence=lease.sequence,
             timestamp=int(started_at.timestamp()),
             traceparent=lease.traceparent,
         )
@@ -281,11 +284,13 @@ class Dispatcher:
                 target.url,
                 shown_headers(target, sent),
                 started_at,
+                target.on_failure,
             )
         )
 
-    def _end(self, lease: Lease, outcome: Outcome, why: str) -> None:
-        self._recorder.add(Result(lease, Decision(outcome), why))
+    def _end(self, lease: Lease, target: Target | None, outcome: Outcome, why: str) -> None:
+        on_failure = target.on_failure if target else None
+        self._recorder.add(Result(lease, Decision(outcome), why, on_failure=on_failure))
 
     async def _claim_tests(self) -> None:
         """Tests are one attempt each, past the queue; the API waits for what is written here."""

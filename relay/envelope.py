@@ -29,11 +29,19 @@ def envelope(
     occurred_at: datetime,
     attempt: int,
     timestamp: int,
+    sequence: int | None = None,
     traceparent: str | None = None,
 ) -> Envelope:
     """The bytes that are sent. `timestamp`: Unix seconds of this attempt, by the database's clock. `traceparent`: of the request
     that caused the event, whose trace this attempt continues."""
-    body = envelope_body(event_id=event_id, event_type=event_type, data=data, occurred_at=occurred_at, attempt=attempt)
+    body = envelope_body(
+        event_id=event_id,
+        event_type=event_type,
+        data=data,
+        occurred_at=occurred_at,
+        attempt=attempt,
+        sequence=sequence,
+    )
     headers = {
         **target.headers,
         "Content-Type": "application/json",

@@ -99,6 +99,7 @@ class FanOut:
                     categories=[subject.category_id for subject in subjects],
                     users=[_array(subject.user_ids) for subject in subjects],
                     stocks=[subject.stock for subject in subjects],
+                    items=[subject.item_id for subject in subjects],
                 )
                 assert done is not None, "the statement always gives one row"
                 return done

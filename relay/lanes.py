@@ -2,6 +2,7 @@
 
 import asyncio
 import heapq
+import math
 import time
 from collections.abc import Callable, Iterable
 from uuid import UUID
@@ -20,6 +21,7 @@ class Lanes:
         self._hot: dict[UUID, None] = {}
         self._heap: list[tuple[float, UUID]] = []
         self._soonest: dict[UUID, float] = {}
+        self._times: dict[UUID, set[float]] = {}
 
     def __len__(self) -> int:
         return len(self._hot)
@@ -35,14 +37,25 @@ class Lanes:
             self._hot.setdefault(webhook_id)
 
     def heat_in(self, webhook_id: UUID, seconds: float) -> None:
-        """Something will be due there, in so long."""
-        self.heat_at(webhook_id, time.monotonic() + seconds)
+        """A delivery will be due there, in so long; every such time is kept, as each is about another one. It is looked at up to
+        1/64 of that later, so that a lane with very many retries has no more than a few thousand times."""
+        if seconds <= 0:
+            self.heat((webhook_id,))
+            return
+        step = 2.0 ** math.floor(math.log2(max(seconds, 0.01))) / 64
+        when = math.ceil((time.monotonic() + seconds) / step) * step
+        times = self._times.setdefault(webhook_id, set())
+        if when not in times:
+            times.add(when)
+            self._push(webhook_id, when)
 
     def heat_at(self, webhook_id: UUID, when: float) -> None:
-        """Something will be due there."""
-        if when >= self._soonest.get(webhook_id, float("inf")):
-            return
-        self._soonest[webhook_id] = when
+        """Look there again. Only the soonest time is kept: whoever looks says when to look next."""
+        if when < self._soonest.get(webhook_id, float("inf")):
+            self._soonest[webhook_id] = when
+            self._push(webhook_id, when)
+
+    def _push(self, webhook_id: UUID, when: float) -> None:
         heapq.heappush(self._heap, (when, webhook_id))
         if self._heap[0] == (when, webhook_id):
             self.changed.set()
@@ -51,10 +64,17 @@ class Lanes:
         """Heat the lanes whose time has come."""
         while self._heap and self._heap[0][0] <= now:
             when, webhook_id = heapq.heappop(self._heap)
-            # An entry that a sooner one replaced is stale: its lane was heated then.
+            due = when in self._times.get(webhook_id, ())
+            if due:
+                self._times[webhook_id].discard(when)
+                if not self._times[webhook_id]:
+                    del self._times[webhook_id]
             if self._soonest.get(webhook_id) == when:
                 del self._soonest[webhook_id]
-                self._hot.setdefault(webhook_id)
+            elif not due:
+                # A sooner time replaced it: the lane was heated then.
+                continue
+            self._hot.setdefault(webhook_id)
 
     def next_ripe(self) -> float | None:
         """When the next lane becomes hot by itself; may be early, never late."""

@@ -53,7 +53,7 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
         per_webhook=settings.relay_concurrency_per_webhook,
         poll_seconds=settings.relay_poll_interval / 1000,
     )
-    retention = Retention(pool, settings)
+    retention = Retention(pool, settings, on_due=lanes.heat_in)
 
     def given_work(webhook_ids: list[UUID]) -> None:
         dispatcher.hint(webhook_ids, tests=True)

@@ -11,6 +11,7 @@ import asyncpg
 
 from relay.breaker import Seen
 from relay.notices import OPERATIONAL
+from relay.order import Due, Order
 from relay.policy import Decision
 from relay.settle import Results, Settler
 from relay.transport import Exchange
@@ -25,6 +26,7 @@ MAX_BATCH = 500
 # So many unrecorded results are kept while the database is away; more, and nothing further is claimed.
 MAX_BUFFER = 5000
 BACKOFF_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0)
+SKIPPED = "skipped: the later events of its item follow"
 
 
 class Lease(NamedTuple):
@@ -43,6 +45,9 @@ class Lease(NamedTuple):
     data: str | None
     occurred_at: datetime | None
     traceparent: str | None
+    # Where it stands in the order of its webhook and item, if the webhook asks for one.
+    item_id: UUID | None
+    sequence: int | None
     # Whether the webhook's owner may still read what the event is about.
     readable: bool
     # Whether it goes out to find out how the receiver is, as the lane's breaker is open.
@@ -60,11 +65,28 @@ class Result:
     url: str | None = None
     request_headers: str | None = None
     started_at: datetime | None = None
+    # What its webhook wants of an item's later events once one has failed for good.
+    on_failure: str | None = None
 
     @property
     def attempt(self) -> int:
         """The number in the envelope; an end without a request keeps the count of those before it."""
         return self.lease.attempts + (1 if self.exchange is not None else 0)
+
+    @property
+    def ends_in_order(self) -> bool:
+        """Others of its item may wait for its end."""
+        return self.lease.sequence is not None and self.decision.outcome != "retry"
+
+    @property
+    def blocks(self) -> bool:
+        """The item's later events wait until somebody retries or skips this one."""
+        return self.ends_in_order and self.decision.outcome == "failed" and self.on_failure == "block"
+
+    @property
+    def skips(self) -> bool:
+        """The item's later events follow, though this one was not delivered."""
+        return self.ends_in_order and self.decision.outcome == "failed" and self.on_failure == "skip"
 
     @property
     def seen(self) -> Seen | None:
@@ -171,29 +193,35 @@ class Recorder:
                 await self._record(batch[half:])
                 return
             _log.error("a result could not be recorded", event_id=str(batch[0].lease.event_id), error=str(error))
-            await self._write(
-                [Result(batch[0].lease, Decision("failed"), "the result could not be recorded", Exchange())]
-            )
+            failed, why = Decision("failed"), "the result could not be recorded"
+            await self._write([Result(batch[0].lease, failed, why, Exchange(), on_failure=batch[0].on_failure)])
 
     async def _write(self, batch: Sequence[Result]) -> None:
-        """Where something failed, what that means for its lane is written in the same transaction. Where all is well, that is one
-        statement, and only lanes that were not well before are looked at, afterwards: what a crash in between leaves to the next
-        success is a count."""
+        """Where something failed, what that means for its lane is written in the same transaction, and so is what the end of a
+        delivery means for those that wait behind it. Where all is well, that is one statement, and only lanes that were not well
+        before are looked at, afterwards: what a crash in between leaves to the next success is a count."""
         looks: dict[UUID, float] = {}
+        due: list[Due] = []
+        ends = [result for result in batch if result.ends_in_order]
         async with self._pool.acquire() as connection:
-            if all(result.decision.outcome not in {"retry", "failed"} for result in batch):
+            if not ends and all(result.decision.outcome not in {"retry", "failed"} for result in batch):
                 superseded, unclean = await self._statement(connection, batch)
                 if unclean:
                     async with connection.transaction():
                         looks = await self._settler.settle(connection, _by_lane(batch, superseded, unclean))
             else:
                 async with connection.transaction():
+                    order = await Order.of(connection, [(end.lease.webhook_id, end.lease.item_id) for end in ends])
                     superseded, unclean = await self._statement(connection, batch)
+                    await order.block([end.lease for end in ends if end.blocks and end.lease.fence not in superseded])
+                    due = await order.promote()
                     failing = {result.lease.webhook_id for result in batch if result.decision.outcome != "success"}
                     looks = await self._settler.settle(connection, _by_lane(batch, superseded, failing.union(unclean)))
         if superseded:
             self.superseded += len(superseded)
             _log.warning("results came after their lease had been taken over", results=len(superseded))
+        for webhook_id, seconds in due:
+            self._on_retry(webhook_id, seconds)
         await self._look_again(looks)
 
     async def _look_again(self, looks: Mapping[UUID, float]) -> None:
@@ -231,7 +259,9 @@ class Recorder:
             statuses=[exchange.status for exchange in exchanges],
             response_headers=[exchange.headers for exchange in exchanges],
             response_bodies=[exchange.body for exchange in exchanges],
-            errors=[result.error for result in batch],
+            errors=[f"{result.error}; {SKIPPED}" if result.skips else result.error for result in batch],
+            item_ids=[result.lease.item_id for result in batch],
+            sequences=[result.lease.sequence for result in batch],
         )
         assert row is not None, "the statement always gives one row"
         return set(row["superseded"]), row["unclean"]
@@ -248,4 +278,5 @@ def _by_lane(batch: Iterable[Result], superseded: Container[int], wanted: Contai
         if lease.event_type not in OPERATIONAL:
             lane.silent = False
             lane.failed += result.decision.outcome == "failed"
+            lane.skipped += result.skips
     return lanes

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import asyncpg
 
+from relay.order import Order
 from service.platform.db import AWAY, CONTENDED, Pool
 from service.platform.logs import get_logger
 from service.platform.queries import Connection, load
@@ -114,6 +115,7 @@ class Replay:
                 room=room,
             )
             assert done is not None, "the job's row is locked"
+            await Order(connection, [(job["webhook_id"], item_id) for item_id in done["item_ids"]]).promote()
         if done["queued"]:
             await self._on_queued([job["webhook_id"]])
         if done["state"] == "done":

@@ -3,17 +3,21 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
+from uuid import UUID
 
 import asyncpg
 
+from relay.order import Order
 from relay.settle import announce
 from service.platform.db import AWAY, CONTENDED, Pool
 from service.platform.logs import get_logger
-from service.platform.queries import load
+from service.platform.queries import Connection, load
 from service.platform.settings import Settings
 
 _log = get_logger(__name__)
 _SQL = load("record")
+_ORDER = load("order")
 _ANSWERS = load("idempotency")
 _REPLAY = load("replay")
 _FORGET = load("retention")
@@ -26,8 +30,11 @@ LOCK_TRIES = 50
 
 
 class Retention:
-    def __init__(self, pool: Pool, settings: Settings) -> None:
+    """`on_due` hears of lanes where the next of an item has become due, and in how many seconds."""
+
+    def __init__(self, pool: Pool, settings: Settings, on_due: Callable[[UUID, float], None]) -> None:
         self._pool = pool
+        self._on_due = on_due
         self._ttl = settings.webhook_event_ttl
         self._answers_ttl = settings.jossiedb_idempotency_ttl.total_seconds()
         self._job_ttl = int(settings.jossiedb_job_ttl.total_seconds())
@@ -68,7 +75,11 @@ class Retention:
     async def once(self) -> None:
         await _patiently(self._make_partitions)
         await self.discard()
-        while await _SQL.expire.fetchval(self._pool, batch=BATCH, ttl_seconds=self._ttl, now=None) == BATCH:
+        while await self._in_order(partial(Order.expired, ttl_seconds=self._ttl), self._expire) == BATCH:
+            pass
+        while await self._in_order(partial(Order.needless, ttl_seconds=self._ttl), self._release) == BATCH:
+            pass
+        while await _ORDER.forget.execute(self._pool, batch=BATCH) == f"DELETE {BATCH}":
             pass
         await _SQL.forget_tests.execute(self._pool)
         while await _ANSWERS.forget.fetchval(self._pool, batch=BATCH, ttl_seconds=self._answers_ttl, now=None) == BATCH:
@@ -87,8 +98,43 @@ class Retention:
 
     async def discard(self) -> None:
         """In batches, so that no transaction is long."""
-        while await _SQL.cancel_discarded.fetchval(self._pool, batch=BATCH) == BATCH:
+        while await self._in_order(Order.discarded, self._cancel) == BATCH:
             pass
+
+    async def _in_order(
+        self,
+        locked: Callable[[Connection, int], Awaitable[Order]],
+        step: Callable[[Connection, Order], Awaitable[int]],
+    ) -> int:
+        """One batch. What waits behind deliveries that end, or that blocked, is let go in the same transaction."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            order = await locked(connection, BATCH)
+            count = await step(connection, order)
+            due = await order.promote()
+        for webhook_id, seconds in due:
+            self._on_due(webhook_id, seconds)
+        return count
+
+    async def _cancel(self, connection: Connection, order: Order) -> int:
+        ended: int = await _SQL.cancel_discarded.fetchval(
+            connection, batch=BATCH, webhook_ids=order.webhook_ids, item_ids=order.item_ids
+        )
+        return ended
+
+    async def _expire(self, connection: Connection, order: Order) -> int:
+        ended: int = await _SQL.expire.fetchval(
+            connection,
+            batch=BATCH,
+            ttl_seconds=self._ttl,
+            now=None,
+            webhook_ids=order.webhook_ids,
+            item_ids=order.item_ids,
+        )
+        return ended
+
+    async def _release(self, _: Connection, order: Order) -> int:
+        await order.skip("skipped: nobody can resolve it any more, or its webhook no longer asks for that")
+        return len(order)
 
     async def _make_partitions(self) -> None:
         made = await _SQL.make_partitions.fetchval(self._pool, days_ahead=DAYS_AHEAD)

@@ -12,6 +12,7 @@ _LOCATION_KEYS = ("location_id", "locationId", "fromLocation", "toLocation", "de
 _CATEGORY_KEYS = ("category_id", "categoryId")
 _USER_KEYS = ("userId", "requestedBy")
 _STOCK_KEY = "currentStock"
+_ITEM_KEY = "itemId"
 _MAX_BIGINT = 2**63 - 1
 
 _AUDIENCES = {
@@ -47,6 +48,7 @@ class Subject:
     category_id: UUID | None
     user_ids: tuple[UUID, ...]
     stock: int | None
+    item_id: UUID | None
 
 
 def subject_of(event_type: str, text: str, location_ids: Iterable[UUID] | None) -> Subject:
@@ -69,6 +71,7 @@ def subject_of(event_type: str, text: str, location_ids: Iterable[UUID] | None) 
         category_id=categories[0] if categories else None,
         user_ids=tuple(dict.fromkeys(_ids(value, _USER_KEYS))),
         stock=_stock(value),
+        item_id=_item(value),
     )
 
 
@@ -92,6 +95,12 @@ def _ids(value: dict[str, Json], keys: tuple[str, ...]) -> list[UUID]:
             raise Unroutable(f"data.{key} is not an id")
         found.append(parsed)
     return found
+
+
+def _item(value: dict[str, Json]) -> UUID | None:
+    """Orders, and neither filters nor decides who may read: an item under another kind of name stands in no order."""
+    name = value.get(_ITEM_KEY)
+    return parse_id(name) if isinstance(name, str) else None
 
 
 def _stock(value: dict[str, Json]) -> int | None:

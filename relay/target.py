@@ -28,6 +28,8 @@ class Target:
     retry_delay_ms: int
     timeout_ms: int
     schedule: tuple[int, ...] | None = None
+    # Only of a webhook that asks for order: what a delivery that failed for good does to the later ones of its item.
+    on_failure: str | None = None
     secret: str = field(default="", repr=False)
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     broken: str | None = None
@@ -84,6 +86,7 @@ class Targets:
             retry_delay_ms=row["retry_delay_ms"],
             timeout_ms=row["timeout_ms"],
             schedule=schedule_of(row["retry_ladder"], row["retry_delays_ms"]),
+            on_failure=row["on_failure"],
             secret=secret,
             headers=headers,
             broken=broken,

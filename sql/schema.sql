@@ -134,10 +134,10 @@ begin
 end
 $$;
 
-CREATE FUNCTION public.replayable(webhook uuid, after_position bigint, through_position bigint, since timestamp with time zone, until timestamp with time zone, wanted text, types text[], log_from timestamp with time zone) RETURNS TABLE(event_position bigint, event_id uuid, event_type text, event_at timestamp with time zone, occurred_at timestamp with time zone, outcome text, attempt integer, ended_at timestamp with time zone)
+CREATE FUNCTION public.replayable(webhook uuid, after_position bigint, through_position bigint, since timestamp with time zone, until timestamp with time zone, wanted text, types text[], log_from timestamp with time zone) RETURNS TABLE(event_position bigint, event_id uuid, event_type text, event_at timestamp with time zone, occurred_at timestamp with time zone, outcome text, attempt integer, ended_at timestamp with time zone, item_id uuid, sequence bigint)
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
-  select e.position, e.id, e.type, e.recorded_at, e.occurred_at, a.outcome, a.attempt, a.recorded_at
+  select e.position, e.id, e.type, e.recorded_at, e.occurred_at, a.outcome, a.attempt, a.recorded_at, a.item_id, a.sequence
     from webhooks as w
     join users as u on u.id = w.owner_id
     join attempts as a on a.webhook_id = w.id
@@ -149,7 +149,7 @@ CREATE FUNCTION public.replayable(webhook uuid, after_position bigint, through_p
      and (types is null or e.type = any (types))
      and may_read(u.role, u.id, e.audience, e.location_ids, e.user_ids)
   union all
-  select e.position, e.id, e.type, e.recorded_at, e.occurred_at, a.outcome, a.attempt, a.recorded_at
+  select e.position, e.id, e.type, e.recorded_at, e.occurred_at, a.outcome, a.attempt, a.recorded_at, a.item_id, a.sequence
     from webhooks as w
     join users as u on u.id = w.owner_id
     join attempts as a on a.webhook_id = w.id
@@ -161,7 +161,8 @@ CREATE FUNCTION public.replayable(webhook uuid, after_position bigint, through_p
      and (types is null or e.type = any (types))
      and may_read(u.role, u.id, e.audience, e.location_ids, e.user_ids)
   union all
-  select e.position, e.id, e.type, e.recorded_at, e.occurred_at, null, null, null
+  select e.position, e.id, e.type, e.recorded_at, e.occurred_at, null, null, null,
+         case when w.ordering = 'item' then e.item_id end, null
     from webhooks as w
     join users as u on u.id = w.owner_id
    cross join events as e
@@ -238,12 +239,17 @@ CREATE TABLE public.webhooks (
     rate_burst integer,
     disabled_at timestamp with time zone,
     disabled_reason text,
+    ordering text,
+    on_failure text,
     CONSTRAINT webhooks_description_check CHECK ((char_length(description) <= 500)),
     CONSTRAINT webhooks_disabled_check CHECK ((((disabled_at IS NULL) = (disabled_reason IS NULL)) AND ((disabled_at IS NULL) OR (NOT active)))),
     CONSTRAINT webhooks_disabled_reason_check CHECK ((char_length(disabled_reason) <= 500)),
     CONSTRAINT webhooks_events_check CHECK ((cardinality(events) > 0)),
     CONSTRAINT webhooks_max_retries_check CHECK (((max_retries >= 0) AND (max_retries <= 20))),
     CONSTRAINT webhooks_min_stock_threshold_check CHECK ((min_stock_threshold > 0)),
+    CONSTRAINT webhooks_on_failure_check CHECK ((on_failure = ANY (ARRAY['block'::text, 'skip'::text]))),
+    CONSTRAINT webhooks_order_check CHECK (((ordering IS NULL) = (on_failure IS NULL))),
+    CONSTRAINT webhooks_ordering_check CHECK ((ordering = 'item'::text)),
     CONSTRAINT webhooks_rate_burst_check CHECK (((rate_burst >= 1) AND (rate_burst <= 10000))),
     CONSTRAINT webhooks_rate_check CHECK (((rate_per_second IS NULL) = (rate_burst IS NULL))),
     CONSTRAINT webhooks_rate_per_second_check CHECK (((rate_per_second >= 1) AND (rate_per_second <= 10000))),
@@ -292,9 +298,12 @@ CREATE TABLE public.attempts (
     response_body bytea,
     error text,
     recorded_at timestamp with time zone DEFAULT now() NOT NULL,
+    item_id uuid,
+    sequence bigint,
     CONSTRAINT attempts_attempt_check CHECK ((attempt >= 0)),
     CONSTRAINT attempts_check CHECK (((outcome = 'retry'::text) = (next_attempt_at IS NOT NULL))),
-    CONSTRAINT attempts_outcome_check CHECK ((outcome = ANY (ARRAY['success'::text, 'retry'::text, 'failed'::text, 'superseded'::text, 'cancelled'::text, 'expired'::text])))
+    CONSTRAINT attempts_outcome_check CHECK ((outcome = ANY (ARRAY['success'::text, 'retry'::text, 'failed'::text, 'superseded'::text, 'cancelled'::text, 'expired'::text, 'skipped'::text]))),
+    CONSTRAINT attempts_sequence_check CHECK (((item_id IS NULL) = (sequence IS NULL)))
 )
 PARTITION BY RANGE (recorded_at);
 
@@ -397,7 +406,7 @@ CREATE TABLE public.deliveries (
     event_id uuid NOT NULL,
     event_type text NOT NULL,
     event_at timestamp with time zone NOT NULL,
-    next_attempt_at timestamp with time zone DEFAULT now() NOT NULL,
+    next_attempt_at timestamp with time zone DEFAULT now(),
     attempts integer DEFAULT 0 NOT NULL,
     attempts_before integer DEFAULT 0 NOT NULL,
     leased_by uuid,
@@ -406,10 +415,15 @@ CREATE TABLE public.deliveries (
     lost_leases integer DEFAULT 0 NOT NULL,
     lost_by uuid,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    item_id uuid,
+    sequence bigint,
     CONSTRAINT deliveries_attempts_check CHECK ((attempts >= 0)),
     CONSTRAINT deliveries_check CHECK (((attempts_before >= 0) AND (attempts_before <= attempts))),
     CONSTRAINT deliveries_lease_check CHECK ((((leased_by IS NULL) = (lease_until IS NULL)) AND ((leased_by IS NULL) = (fence IS NULL)))),
-    CONSTRAINT deliveries_lost_leases_check CHECK ((lost_leases >= 0))
+    CONSTRAINT deliveries_lost_leases_check CHECK ((lost_leases >= 0)),
+    CONSTRAINT deliveries_order_check CHECK (((item_id IS NULL) = (sequence IS NULL))),
+    CONSTRAINT deliveries_sequence_check CHECK ((sequence > 0)),
+    CONSTRAINT deliveries_waiting_check CHECK (((next_attempt_at IS NOT NULL) OR ((sequence IS NOT NULL) AND (leased_by IS NULL))))
 )
 WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='5000', autovacuum_vacuum_insert_scale_factor='0', autovacuum_vacuum_insert_threshold='50000', autovacuum_vacuum_cost_delay='0');
 
@@ -439,6 +453,7 @@ CREATE TABLE public.events (
     traceparent text,
     deliveries integer NOT NULL,
     recorded_at timestamp with time zone DEFAULT now() NOT NULL,
+    item_id uuid,
     CONSTRAINT events_audience_check CHECK ((audience = ANY (ARRAY['inventory'::text, 'transfer'::text, 'checkout'::text, 'user'::text, 'other'::text])))
 )
 PARTITION BY RANGE (recorded_at);
@@ -460,6 +475,20 @@ CREATE TABLE public.idempotent_answers (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT idempotent_answers_key_hash_check CHECK ((octet_length(key_hash) = 32))
 );
+
+CREATE TABLE public.item_orders (
+    webhook_id uuid NOT NULL,
+    item_id uuid NOT NULL,
+    sequence bigint NOT NULL,
+    head bigint,
+    blocked_position bigint,
+    blocked_event_at timestamp with time zone,
+    not_before timestamp with time zone,
+    CONSTRAINT item_orders_blocked_check CHECK ((((blocked_position IS NULL) = (blocked_event_at IS NULL)) AND ((blocked_position IS NULL) OR (head IS NULL)))),
+    CONSTRAINT item_orders_check CHECK ((head <= sequence)),
+    CONSTRAINT item_orders_sequence_check CHECK ((sequence >= 0))
+)
+WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_threshold='2000');
 
 CREATE TABLE public.items (
     id uuid DEFAULT uuidv7() NOT NULL,
@@ -797,6 +826,9 @@ ALTER TABLE ONLY public.events
 ALTER TABLE ONLY public.idempotent_answers
     ADD CONSTRAINT idempotent_answers_pkey PRIMARY KEY (user_id, key_hash);
 
+ALTER TABLE ONLY public.item_orders
+    ADD CONSTRAINT item_orders_pkey PRIMARY KEY (webhook_id, item_id);
+
 ALTER TABLE ONLY public.items
     ADD CONSTRAINT items_pkey PRIMARY KEY (id);
 
@@ -885,11 +917,15 @@ CREATE INDEX checkouts_status ON public.checkouts USING btree (status, id);
 
 CREATE INDEX checkouts_user_id ON public.checkouts USING btree (user_id, id);
 
-CREATE INDEX deliveries_lane ON public.deliveries USING btree (webhook_id, next_attempt_at);
+CREATE INDEX deliveries_lane ON public.deliveries USING btree (webhook_id, next_attempt_at) WHERE (next_attempt_at IS NOT NULL);
+
+CREATE UNIQUE INDEX deliveries_order ON public.deliveries USING btree (webhook_id, item_id, sequence) WHERE (sequence IS NOT NULL);
 
 CREATE INDEX events_id ON ONLY public.events USING btree (id);
 
 CREATE INDEX idempotent_answers_created_at ON public.idempotent_answers USING btree (created_at);
+
+CREATE UNIQUE INDEX item_orders_blocked ON public.item_orders USING btree (webhook_id, blocked_position) WHERE (blocked_position IS NOT NULL);
 
 CREATE INDEX items_category_id ON public.items USING btree (category_id);
 
@@ -982,6 +1018,9 @@ ALTER TABLE ONLY public.checkouts
 
 ALTER TABLE ONLY public.delivery_counts
     ADD CONSTRAINT delivery_counts_webhook_id_fkey FOREIGN KEY (webhook_id) REFERENCES public.webhooks(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.item_orders
+    ADD CONSTRAINT item_orders_webhook_id_fkey FOREIGN KEY (webhook_id) REFERENCES public.webhooks(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.items
     ADD CONSTRAINT items_category_id_fkey FOREIGN KEY (category_id) REFERENCES public.categories(id) ON DELETE RESTRICT;

@@ -232,11 +232,14 @@ async def add_webhook(
     locations: list[UUID] | None = None,
     categories: list[UUID] | None = None,
     threshold: int | None = None,
+    ordering: str | None = None,
+    on_failure: str | None = None,
 ) -> Webhook:
     webhook_id, secret, vault = new_id(), sign.new_secret(), settings.vault()
     await connection.execute(
         "insert into webhooks (id, owner_id, url, events, secret_sealed, headers_sealed, max_retries, retry_delay_ms, timeout_ms,"
-        " filter_locations, filter_categories, min_stock_threshold) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+        " filter_locations, filter_categories, min_stock_threshold, ordering, on_failure)"
+        " values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
         webhook_id,
         owner_id or await add_user(connection),
         url,
@@ -249,6 +252,8 @@ async def add_webhook(
         locations or [],
         categories or [],
         threshold,
+        ordering,
+        on_failure,
     )
     return Webhook(webhook_id, secret)
 

@@ -31,8 +31,9 @@ _HEADERS: dict[str, tuple[dict[str, Any], str]] = {
 }
 ABOUT = (
     "A delivery is a `POST` of JSON to a webhook's URL. It is repeated until it is answered with a 2xx or its retries are used "
-    "up, so the same `id` may arrive more than once: drop what you have already processed. Order is not promised. Verify one "
-    f"of the two signatures before anything else. The examples are signed with the secret `{SECRET}`."
+    "up, so the same `id` may arrive more than once: drop what you have already processed. Only a webhook with an `ordering` is "
+    "promised an order. Verify one of the two signatures before anything else. The examples are signed with the secret "
+    f"`{SECRET}`."
 )
 ANSWERS = {
     "2XX": "Received; the event is not sent again.",
@@ -70,4 +71,10 @@ def envelope(event: type[EventData]) -> dict[str, Any]:
         "timestamp": {"type": "string", "format": "date-time", "description": "When it happened."},
         "attempt": {"type": "integer", "minimum": 1, "description": "The number of this attempt."},
     }
-    return {"type": "object", "description": event.summary, "properties": properties, "required": list(properties)}
+    required = list(properties)
+    properties["sequence"] = {
+        "type": "integer",
+        "minimum": 1,
+        "description": "Only where the webhook asks for order: the number among the events of this item that it gets.",
+    }
+    return {"type": "object", "description": event.summary, "properties": properties, "required": required}

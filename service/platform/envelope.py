@@ -8,13 +8,16 @@ import orjson
 from service.platform.clock import iso
 
 
-def envelope_body(*, event_id: UUID, event_type: str, data: bytes, occurred_at: datetime, attempt: int) -> bytes:
+def envelope_body(
+    *, event_id: UUID, event_type: str, data: bytes, occurred_at: datetime, attempt: int, sequence: int | None = None
+) -> bytes:
     """The bytes that are sent, and that can be made again from the log. `data` goes in as it is: it is what
-    X-Webhook-Signature signs."""
-    return b'{"id":"%s","eventType":%s,"data":%s,"timestamp":"%s","attempt":%d}' % (
+    X-Webhook-Signature signs. `sequence` is there only where the webhook asks for order."""
+    return b'{"id":"%s","eventType":%s,"data":%s,"timestamp":"%s","attempt":%d%s}' % (
         str(event_id).encode(),
         orjson.dumps(event_type),
         data,
         iso(occurred_at).encode(),
         attempt,
+        b"" if sequence is None else b',"sequence":%d' % sequence,
     )

@@ -37,7 +37,8 @@ class Timings(TypedDict):
 
 
 class AttemptView(TypedDict):
-    """`request` is null for an end without one: cancelled, expired, or given up before anything was sent."""
+    """`request` is null for an end without one: cancelled, expired, skipped, or given up before
+    anything was sent."""
 
     attempt: int
     outcome: str
@@ -87,6 +88,7 @@ def _request(event: asyncpg.Record, row: asyncpg.Record) -> AttemptRequest:
         data=event["data"].encode(),
         occurred_at=event["occurred_at"],
         attempt=row["attempt"],
+        sequence=row["sequence"],
     )
     return {"url": row["url"], "headers": headers, "body": body.decode()}
 

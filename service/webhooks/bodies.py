@@ -39,6 +39,8 @@ Schedule = Annotated[
     Discriminator(lambda value: "[delays]" if isinstance(value, list) else "[name]"),
 ]
 Rate = Annotated[int, Field(strict=True, ge=1, le=rules.MAX_RATE)]
+Ordering = Literal["item"]
+OnFailure = Literal["block", "skip"]
 Description = Annotated[Text, Field(max_length=rules.MAX_DESCRIPTION_CHARS)]
 Bool = Annotated[bool, Field(strict=True)]
 
@@ -86,13 +88,15 @@ class CreateWebhook(Body):
     retryPolicy: RetryPolicy | None = None
     timeout: Timeout | None = None
     rateLimit: RateLimit | None = None
+    ordering: Ordering | None = None
+    onFailure: OnFailure | None = None
 
     _not_null = field_validator("retryPolicy", "timeout", mode="before")(_refuse_null)
 
 
 class UpdateWebhook(Body):
-    """Any subset. Filters, headers and a rate limit replace those before as a whole, and null is none, as for a description;
-    a retry policy's own fields may be left out."""
+    """Any subset. Filters, headers and a rate limit replace those before as a whole, and null is none, as for a description and
+    an order; a retry policy's own fields may be left out."""
 
     url: Url | None = None
     events: EventTypes | None = None
@@ -102,6 +106,8 @@ class UpdateWebhook(Body):
     retryPolicy: RetryPolicy | None = None
     timeout: Timeout | None = None
     rateLimit: RateLimit | None = None
+    ordering: Ordering | None = None
+    onFailure: OnFailure | None = None
     active: Bool | None = None
     pending: Literal["discard"] | None = None
     secret: Annotated[None, BeforeValidator(_refuse_secret)] = None

@@ -15,9 +15,19 @@ from service.platform.ids import new_id
 from service.platform.queries import Connection, Statement, load
 from service.platform.settings import Settings
 from service.platform.vault import SealBroken, Vault
+from service.webhooks import order
 from service.webhooks.bodies import CreateWebhook, Filters, RateLimit, UpdateWebhook
 from service.webhooks.bodies import RetryPolicy as WantedPolicy
-from service.webhooks.rules import MASK, RetryPolicy, UnknownMasked, check_schedule, merge_retry_policy, unmask
+from service.webhooks.rules import (
+    MASK,
+    OrderPolicy,
+    RetryPolicy,
+    UnknownMasked,
+    check_schedule,
+    merge_order,
+    merge_retry_policy,
+    unmask,
+)
 from service.webhooks.shapes import Created, Detail, audited, configuration, detail, statistics
 
 _SQL = load("webhooks")
@@ -47,6 +57,7 @@ async def create(
             **_retry_policy(settings, defaults, wanted.retryPolicy),
             timeout_ms=_given(wanted.timeout, settings.webhook_timeout),
             **_rate_limit(wanted.rateLimit),
+            **_order(OrderPolicy(), wanted),
         )
         assert row is not None
         change.audit(ENTITY, webhook_id, None, audited(row, headers))
@@ -105,11 +116,17 @@ async def update(
                 if "rateLimit" in given
                 else {name: before[name] for name in ("rate_per_second", "rate_burst")}
             ),
+            **_order(OrderPolicy(before["ordering"], before["on_failure"]), wanted),
             discard=wanted.pending == "discard",
         )
         assert row is not None
+        # A policy that waits no longer lets go of what waits, and what is dropped waits for nothing.
+        freed = (row["on_failure"] != "block" or wanted.pending == "discard") and await order.skip_all(
+            change.connection, webhook_id, "skipped: its webhook was changed and does not wait for it"
+        )
         if wanted.active:
             await _SQL.reset_lane.execute(change.connection, webhook_id=webhook_id)
+        if wanted.active or freed:
             await _SQL.wake_lane.execute(change.connection, webhook_id=webhook_id)
         change.audit(ENTITY, webhook_id, audited(before, kept), audited(row, headers))
         counted = await _SQL.statistics.fetchrow(change.connection, ids=[webhook_id])
@@ -223,6 +240,21 @@ async def _unknown(connection: Connection, known: Statement, name: str, ids: Seq
         for number, wanted in enumerate(ids)
         if wanted not in found
     ]
+
+
+def _order(before: OrderPolicy, wanted: CreateWebhook | UpdateWebhook) -> dict[str, object]:
+    """The columns that hold the order. Raises BadRequest."""
+    try:
+        after = merge_order(
+            before,
+            ordering=wanted.ordering,
+            with_ordering="ordering" in wanted.model_fields_set,
+            on_failure=wanted.onFailure,
+            with_on_failure="onFailure" in wanted.model_fields_set,
+        )
+    except ValueError as error:
+        raise _invalid([FieldError("/onFailure", str(error))]) from None
+    return {"ordering": after.ordering, "on_failure": after.on_failure}
 
 
 def _invalid(errors: Sequence[FieldError]) -> BadRequest:

@@ -8,6 +8,7 @@ from service.mutation import Origin, mutation
 from service.platform.db import Pool
 from service.platform.errors import Conflict, NotFound
 from service.platform.queries import Connection, load
+from service.webhooks import order
 from service.webhooks.attempts import DeliveryDetail, delivery_detail
 from service.webhooks.commands import ENTITY, own
 from service.webhooks.shapes import EventsReply, Retried, Stats, delivery, statistics
@@ -101,12 +102,15 @@ async def retry(
             change.connection, webhook_id=webhook_id
         ):
             raise Conflict("what was pending is still being discarded; try again in a moment")
+        item = await order.lock_delivery(change.connection, webhook_id, found["position"], found["event_at"])
         attempts = await _SQL.put_back.fetchval(
             change.connection, webhook_id=webhook_id, position=found["position"], event_at=found["event_at"]
         )
         if attempts is None:
             # A relay ended it, or took it up, since it was looked at.
             raise Conflict("this event's delivery is changing; look at it again")
+        if item is not None:
+            await order.put_back(change.connection, webhook_id, found["position"], item)
         await _SQL.probe_with.execute(change.connection, webhook_id=webhook_id, position=found["position"])
         await _SQL.wake_lane.execute(change.connection, webhook_id=webhook_id)
         change.audit(ENTITY, webhook_id, None, {"eventId": event_id})
@@ -118,6 +122,38 @@ async def retry(
         "message": "The event has been queued for delivery"
         if webhook["active"]
         else "The event has been queued and will be sent when the webhook is active",
+    }
+
+
+async def skip(
+    pool: Pool, user: Principal, origin: Origin, webhook_id: UUID, event_id: UUID, ttl_seconds: int
+) -> Retried:
+    """Lets the later events of an item follow, which wait for this one that failed. Raises NotFound, Conflict."""
+    async with mutation(pool, origin, "skip") as change:
+        own(await _SQL.lock.fetchrow(change.connection, id=webhook_id), user)
+        found = await _SQL.find_delivery.fetchrow(
+            change.connection, webhook_id=webhook_id, event_id=event_id, ttl_seconds=ttl_seconds
+        )
+        if found is None or not (found["pending"] or found["attempted"]):
+            raise NotFound(_NOT_HERE)
+        item = await order.lock_delivery(change.connection, webhook_id, found["position"], found["event_at"])
+        if item is None or not item.blocks:
+            raise Conflict("this event blocks no item: no later event waits until it is retried or skipped")
+        await order.skip(
+            change.connection, webhook_id, item, "skipped: its owner or an admin let the later events follow"
+        )
+        await _SQL.wake_lane.execute(change.connection, webhook_id=webhook_id)
+        change.audit(ENTITY, webhook_id, None, {"eventId": event_id})
+        row = await _SQL.get_delivery.fetchrow(
+            change.connection, webhook_id=webhook_id, event_id=event_id, role=user.role, user_id=user.user_id
+        )
+        assert row is not None, "what blocks an item is in the log"
+    return {
+        "id": str(event_id),
+        "eventType": found["event_type"],
+        "deliveryStatus": row["status"],
+        "deliveryAttempts": row["attempt"],
+        "message": "The event has been skipped; the later events of its item follow",
     }
 
 

@@ -15,6 +15,8 @@ ReasonName = Literal[
     "disabled",
     "breaker_open",
     "paused",
+    "behind_another",
+    "blocked",
     "failed",
     "cancelled",
     "expired",
@@ -84,6 +86,8 @@ def _of_queue(webhook: Mapping[str, Any], facts: Mapping[str, Any]) -> Reason:
         return Reason("parked", "log", "it waits until the webhook is active again", due_at, attempts)
     if not facts["owner_active"]:
         return Reason("parked", "log", "it waits, as the webhook's owner is suspended", due_at, attempts)
+    if facts["waits"]:
+        return _of_order(facts)
     if (held := _held(facts)) is not None:
         return held
     when = "is due now" if facts["due"] else f"is due at {iso(due_at)}"
@@ -117,13 +121,25 @@ def _disabled(webhook: Mapping[str, Any]) -> str:
     return f"it was disabled at {iso(webhook['disabled_at'])}, as {webhook['disabled_reason']}"
 
 
+def _of_order(facts: Mapping[str, Any]) -> Reason:
+    """Of one that waits for its turn in its item's order."""
+    attempts, blocked_by = facts["attempts"], facts["blocked_by"]
+    if blocked_by is not None:
+        why = f"its item is blocked by the failed event {blocked_by}, until that is retried with success or skipped"
+        return Reason("blocked", "log", why, None, attempts)
+    return Reason(
+        "behind_another", "log", f"it waits behind the event {facts['behind']} of the same item", None, attempts
+    )
+
+
 def _of_end(facts: Mapping[str, Any]) -> Reason:
     attempt, error, at = facts["attempt"], facts["error"], facts["ended_at"]
     match facts["outcome"]:
         case "success":
             return Reason("delivered", "log", f"delivered at {iso(at)} by attempt {attempt}", at, attempt)
         case "failed":
-            return Reason("failed", "log", error or "failed", at, attempt)
+            blocks = "; the later events of its item wait until it is retried or skipped" if facts["blocks"] else ""
+            return Reason("failed", "log", (error or "failed") + blocks, at, attempt)
         case "cancelled":
             return Reason("cancelled", "log", error or "cancelled", at, attempt)
         case "expired":

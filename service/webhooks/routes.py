@@ -4,7 +4,7 @@ from service.api.call import Call, Nothing, Reply, tagged
 from service.api.paging import cursor_link
 from service.api.routes import Route, route
 from service.platform.queries import load
-from service.webhooks import attempts, commands, deliveries, probe, shapes
+from service.webhooks import attempts, commands, deliveries, order, probe, shapes
 from service.webhooks import explain as explanations
 from service.webhooks.bodies import CreateWebhook, EventsQuery, ExplainQuery, ListQuery, UpdateWebhook
 from service.webhooks.replay_routes import ROUTES as REPLAY_ROUTES
@@ -45,7 +45,9 @@ async def get(call: Call[Nothing, Nothing]) -> Reply:
         row = commands.own(await _SQL.get.fetchrow(connection, id=webhook_id), call.user)
         counted = shapes.statistics(await _SQL.statistics.fetchrow(connection, ids=[webhook_id]))
         lane = await _SQL.lanes.fetchrow(connection, ids=[webhook_id])
-    body = {"webhook": shapes.detail(row, commands.open_headers(call.vault, row), counted, lane)}
+        blocked = await order.count_blocked(connection, webhook_id)
+    shown = shapes.detail(row, commands.open_headers(call.vault, row), counted, lane)
+    body = {"webhook": {**shown, "blockedItems": blocked}}
     return tagged(body, representation=shapes.configuration(row))
 
 
@@ -89,6 +91,13 @@ async def explain(call: Call[Nothing, ExplainQuery]) -> Reply:
 
 async def retry_event(call: Call[Nothing, Nothing]) -> Reply:
     event = await deliveries.retry(
+        call.pool, call.user, call.origin, call.path_id(), call.path_id("eventId"), call.settings.webhook_event_ttl
+    )
+    return Reply({"event": event})
+
+
+async def skip_event(call: Call[Nothing, Nothing]) -> Reply:
+    event = await deliveries.skip(
         call.pool, call.user, call.origin, call.path_id(), call.path_id("eventId"), call.settings.webhook_event_ttl
     )
     return Reply({"event": event})
@@ -143,6 +152,13 @@ ROUTES: tuple[Route, ...] = (
     ),
     route(
         "POST", "/webhooks/{id}/events/{eventId}/retry", retry_event, "Send an event again", returns=shapes.RetryReply
+    ),
+    route(
+        "POST",
+        "/webhooks/{id}/events/{eventId}/skip",
+        skip_event,
+        "Let an item's later events follow one that failed and blocks them",
+        returns=shapes.RetryReply,
     ),
     route("GET", "/webhooks/{id}/stats", stats, "Show a webhook's statistics", returns=shapes.StatsReply),
     route("POST", "/webhooks/{id}/test", test, "Send a test event now", returns=shapes.TestResult, waits=True),

@@ -215,6 +215,28 @@ def check_schedule(schedule: Sequence[int], ttl_seconds: int) -> None:
         raise ValueError(f"lasts longer than an event is kept, which is {ttl_seconds} s")
 
 
+@dataclass(frozen=True, slots=True)
+class OrderPolicy:
+    """Whether a webhook gets an item's events one after the other, and what one that failed for good does to the later ones:
+    `block` or `skip`; both None where it asks for no order."""
+
+    ordering: str | None = None
+    on_failure: str | None = None
+
+
+def merge_order(
+    before: OrderPolicy, *, ordering: str | None, with_ordering: bool, on_failure: str | None, with_on_failure: bool
+) -> OrderPolicy:
+    """The order with what was given changed. Raises ValueError where a failure is to do something to an order that is none."""
+    merged = ordering if with_ordering else before.ordering
+    if merged is None:
+        if on_failure is not None:
+            raise ValueError("goes with an ordering only, and this webhook has none")
+        return OrderPolicy()
+    kept = on_failure if with_on_failure else before.on_failure
+    return OrderPolicy(merged, kept or "block")
+
+
 def mask(headers: Mapping[str, str]) -> dict[str, str]:
     return dict.fromkeys(headers, MASK)
 

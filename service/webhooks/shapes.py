@@ -83,6 +83,14 @@ class Detail(_Webhook):
     failingSince: str | None
     pausedUntil: str | None
     disabled: Disabled | None
+    ordering: Literal["item"] | None
+    onFailure: Literal["block", "skip"] | None
+
+
+class Shown(Detail):
+    """`blockedItems`: how many items have events that wait for one that failed."""
+
+    blockedItems: int
 
 
 class Created(Detail):
@@ -95,6 +103,9 @@ class HttpResponse(TypedDict):
 
 
 class DeliveryView(TypedDict):
+    """`sequence`: its number among its item's, where the webhook asked for order when it was queued. One of those that waits for
+    its turn is pending and has no `nextRetry`."""
+
     id: str
     eventType: str
     data: object
@@ -105,6 +116,7 @@ class DeliveryView(TypedDict):
     httpResponse: HttpResponse | None
     error: str | None
     createdAt: str
+    sequence: NotRequired[int]
 
 
 class Stats(TypedDict):
@@ -144,7 +156,7 @@ class ListReply(TypedDict):
 
 
 class GetReply(TypedDict):
-    webhook: Detail
+    webhook: Shown
 
 
 class UpdateReply(TypedDict):
@@ -212,6 +224,8 @@ def detail(row: asyncpg.Record, headers: Mapping[str, str], counted: Statistics,
         "rateLimit": None
         if row["rate_per_second"] is None
         else {"perSecond": row["rate_per_second"], "burst": row["rate_burst"]},
+        "ordering": row["ordering"],
+        "onFailure": row["on_failure"],
         "breaker": _breaker(lane),
         "failingSince": iso_or_none(lane["failing_since"]) if lane else None,
         "pausedUntil": iso_or_none(lane["paused_until"]) if lane else None,
@@ -260,7 +274,7 @@ def configuration(row: asyncpg.Record) -> dict[str, object]:
 
 def delivery(row: asyncpg.Record) -> DeliveryView:
     status = row["http_status"]
-    return {
+    view: DeliveryView = {
         "id": str(row["event_id"]),
         "eventType": row["event_type"],
         # The text that was signed goes out as it is.
@@ -275,3 +289,6 @@ def delivery(row: asyncpg.Record) -> DeliveryView:
         "error": row["error"],
         "createdAt": iso(row["occurred_at"]),
     }
+    if row["sequence"] is not None:
+        view["sequence"] = row["sequence"]
+    return view

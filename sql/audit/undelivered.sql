@@ -16,6 +16,8 @@ select 'delivery' as what,
          when w.deleted_at is not null then 'webhook deleted; will be cancelled'
          when not w.active then 'webhook inactive: parked'
          when u.status <> 'active' then 'owner suspended: parked'
+         when o.blocked_position is not null then 'its item is blocked by a failed event: retry or skip that'
+         when d.next_attempt_at is null then 'waits behind another event of its item'
          when d.leased_by is not null and d.lease_until > now() then 'being sent'
          when d.next_attempt_at > now() then 'waits for its next attempt'
          else 'due: is a relay running?'
@@ -27,6 +29,7 @@ select 'delivery' as what,
   from deliveries as d
   join webhooks as w on w.id = d.webhook_id
   join users as u on u.id = w.owner_id
+  left join item_orders as o on o.webhook_id = d.webhook_id and o.item_id = d.item_id
   left join lateral (
     select a.error
       from attempts as a

@@ -80,8 +80,8 @@ claimed as (
     from picked as p cross join clock
    where d.webhook_id = p.webhook_id and d.position = p.position
   returning d.webhook_id, d.position, d.event_id, d.event_type, d.event_at, d.attempts, d.attempts_before, d.fence,
-            d.lost_leases, d.lost_by, d.next_attempt_at, p.version, p.owner_id, p.role, p.narrowed_at, coalesce(p.open, false) as probe,
-            clock.now as claimed_at
+            d.lost_leases, d.lost_by, d.next_attempt_at, d.item_id, d.sequence, p.version, p.owner_id, p.role, p.narrowed_at,
+            coalesce(p.open, false) as probe, clock.now as claimed_at
 ),
 used as (
   update lanes as s
@@ -110,7 +110,8 @@ waiting as (
      and (a.room = 0 or a.webhook_id in (select webhook_id from picked))
 )
 select coalesce(c.webhook_id, n.webhook_id) as webhook_id, c.position, c.event_id, c.event_type, c.event_at, c.attempts,
-       c.attempts_before, c.fence, c.lost_leases, c.lost_by, c.version, c.claimed_at, c.probe, e.data, e.occurred_at, e.traceparent,
+       c.attempts_before, c.fence, c.lost_leases, c.lost_by, c.item_id, c.sequence, c.version, c.claimed_at, c.probe,
+       e.data, e.occurred_at, e.traceparent,
        -- Fan-out asked already, so it is asked again only of owners whose rights have changed since they are there.
        c.narrowed_at is null or may_read(c.role, c.owner_id, e.audience, e.location_ids, e.user_ids) as readable,
        n.seconds as wait_seconds
@@ -124,7 +125,7 @@ select coalesce(c.webhook_id, n.webhook_id) as webhook_id, c.position, c.event_i
 with recursive lane as (
   (select d.webhook_id, d.next_attempt_at, 1 as number
      from deliveries as d
-    where d.webhook_id > :after::uuid
+    where d.webhook_id > :after::uuid and d.next_attempt_at is not null
     order by d.webhook_id, d.next_attempt_at
     limit 1)
   union all
@@ -133,7 +134,7 @@ with recursive lane as (
    cross join lateral (
      select d.webhook_id, d.next_attempt_at
        from deliveries as d
-      where d.webhook_id > lane.webhook_id
+      where d.webhook_id > lane.webhook_id and d.next_attempt_at is not null
       order by d.webhook_id, d.next_attempt_at
       limit 1
    ) as next
@@ -145,7 +146,7 @@ select webhook_id,
 
 -- name: targets
 select id, version, owner_id, url, secret_sealed, headers_sealed, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms,
-       timeout_ms
+       timeout_ms, on_failure
   from webhooks
  where id = any (:webhook_ids::uuid[]);
 

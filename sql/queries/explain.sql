@@ -9,6 +9,8 @@ select e.id as event_id, e.type as event_type, e.occurred_at, e.recorded_at, e.l
        coalesce(d.position <= w.discard_through, false) as discarded,
        lane.opened_at, lane.probe_at, coalesce(lane.probe_position = d.position, false) as goes_as_probe,
        case when lane.paused_until > clock_timestamp() then lane.paused_until end as paused_until,
+       d.next_attempt_at is null as waits, blocking.id as blocked_by, blocking.position = e.position as blocks,
+       ahead.event_id as behind,
        ended.outcome, ended.attempt, ended.error, ended.recorded_at as ended_at,
        delivered.recorded_at as delivered_at
   from events as e
@@ -17,12 +19,16 @@ select e.id as event_id, e.type as event_type, e.occurred_at, e.recorded_at, e.l
   join lanes as lane on lane.webhook_id = w.id
   left join deliveries as d on d.webhook_id = w.id and d.position = e.position
   left join lateral (
-    select outcome, attempt, error, recorded_at
+    select outcome, attempt, error, recorded_at, item_id
       from attempts as a
      where a.webhook_id = w.id and a.position = e.position and a.recorded_at >= e.recorded_at
        and a.outcome in ('success', 'failed', 'cancelled', 'expired') and a.retried_at is null
      limit 1
   ) as ended on true
+  -- Of an event that stands in its item's order: what the item waits for.
+  left join item_orders as o on o.webhook_id = w.id and o.item_id = coalesce(d.item_id, ended.item_id)
+  left join events as blocking on blocking.position = o.blocked_position and blocking.recorded_at = o.blocked_event_at
+  left join deliveries as ahead on ahead.webhook_id = w.id and ahead.item_id = o.item_id and ahead.sequence = o.head
   left join lateral (
     select recorded_at
       from attempts as a

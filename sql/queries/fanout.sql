@@ -16,15 +16,15 @@ select o.seq, o.id, o.type, o.data, o.location_ids, known.id is not null as know
 with routed as (
   select *
     from unnest(:seqs::bigint[], :datas::text[], :audiences::text[], :locations::text[], :categories::uuid[],
-                :users::text[], :stocks::bigint[])
-         as r (seq, data, audience, locations, category_id, users, stock)
+                :users::text[], :stocks::bigint[], :items::uuid[])
+         as r (seq, data, audience, locations, category_id, users, stock, item_id)
 ),
 moved as (
   delete from outbox as o
    using routed as r
    where o.seq = r.seq
   returning o.seq, o.id, o.type, r.data, o.occurred_at, o.traceparent, r.audience, r.locations::uuid[] as location_ids,
-            r.category_id, r.users::uuid[] as user_ids, r.stock
+            r.category_id, r.users::uuid[] as user_ids, r.stock, r.item_id
 ),
 head as (
   update log_head set position = position + (select count(*) from moved) returning position
@@ -59,7 +59,7 @@ candidate as (
    where n.category_id is null
 ),
 matched as (
-  select n.position, n.id, n.type, w.id as webhook_id
+  select n.position, n.id, n.type, w.id as webhook_id, case when w.ordering = 'item' then n.item_id end as item_id
     from candidate as c
     join numbered as n on n.position = c.position
     join webhooks as w on w.id = c.webhook_id
@@ -70,15 +70,51 @@ matched as (
 ),
 logged as (
   insert into events (position, id, seq, type, data, occurred_at, audience, location_ids, category_id, user_ids, stock,
-                      traceparent, deliveries)
+                      item_id, traceparent, deliveries)
   select n.position, n.id, n.seq, n.type, n.data, n.occurred_at, n.audience, n.location_ids, n.category_id, n.user_ids,
-         n.stock, n.traceparent, coalesce(m.deliveries, 0)
+         n.stock, n.item_id, n.traceparent, coalesce(m.deliveries, 0)
     from numbered as n
     left join (select position, count(*) as deliveries from matched group by position) as m on m.position = n.position
 ),
+in_order as (
+  select webhook_id, item_id, position, id, type,
+         row_number() over (partition by webhook_id, item_id order by position)
+         - count(*) over (partition by webhook_id, item_id) as from_newest
+    from matched
+   where item_id is not null
+),
+orders as (
+  -- What this sees of a row that is there is its newest version, not the snapshot's: whether the item has a head is decided right
+  -- even beside a relay that has just ended it.
+  insert into item_orders as o (webhook_id, item_id, sequence, head)
+  select webhook_id, item_id, count(*), 1
+    from in_order
+   group by webhook_id, item_id
+   order by webhook_id, item_id
+  on conflict (webhook_id, item_id) do update
+     set sequence = o.sequence + excluded.sequence,
+         head = case when o.blocked_position is null then coalesce(o.head, o.sequence + 1) end
+  returning webhook_id, item_id, sequence, head, not_before
+),
+placed as (
+  -- Each beside its item's row, by sorting: nobody can tell a planner how many there are, and a nested loop takes seconds.
+  select webhook_id, item_id, position, id, type, from_newest + max(newest) over same as sequence, max(head) over same as head,
+         max(not_before) over same as not_before
+    from (select webhook_id, item_id, position, id, type, from_newest, null::bigint as newest, null::bigint as head,
+                 null::timestamptz as not_before
+            from in_order
+          union all
+          select webhook_id, item_id, null, null, null, null, sequence, head, not_before from orders) as both_of_them
+  window same as (partition by webhook_id, item_id)
+),
 queued as (
-  insert into deliveries (webhook_id, position, event_id, event_type, event_at)
-  select webhook_id, position, id, type, now() from matched
+  insert into deliveries (webhook_id, position, event_id, event_type, event_at, item_id, sequence, next_attempt_at)
+  select webhook_id, position, id, type, now(), null, null, now() from matched where item_id is null
+  union all
+  select webhook_id, position, id, type, now(), item_id, sequence,
+         case when sequence = head then greatest(now(), not_before) end
+    from placed
+   where position is not null
   returning webhook_id
 )
 select (select count(*) from moved) as events,

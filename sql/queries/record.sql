@@ -7,10 +7,10 @@ with result as (
                 :event_ats::timestamptz[], :attempts::int[], :outcomes::text[], :retry_ms::bigint[], :lost_bys::uuid[],
                 :urls::text[], :request_headers::text[], :started_ats::timestamptz[], :dns_us::int[], :connect_us::int[],
                 :tls_us::int[], :first_byte_us::int[], :total_us::int[], :statuses::int[], :response_headers::bytea[],
-                :response_bodies::bytea[], :errors::text[])
+                :response_bodies::bytea[], :errors::text[], :item_ids::uuid[], :sequences::bigint[])
          as r (webhook_id, position, fence, event_id, event_type, event_at, attempt, outcome, retry_ms, lost_by,
                url, request_headers, started_at, dns_us, connect_us, tls_us, first_byte_us, total_us, status,
-               response_headers, response_body, error)
+               response_headers, response_body, error, item_id, sequence)
 ),
 ended as (
   delete from deliveries as d
@@ -36,11 +36,11 @@ taken as (
 logged as (
   insert into attempts (webhook_id, position, event_id, event_type, event_at, attempt, outcome, next_attempt_at, relay_id,
                         fence, lost_by, url, request_headers, started_at, dns_us, connect_us, tls_us, first_byte_us,
-                        total_us, status, response_headers, response_body, error)
+                        total_us, status, response_headers, response_body, error, item_id, sequence)
   select r.webhook_id, r.position, r.event_id, r.event_type, r.event_at, r.attempt,
          case when t.fence is null then 'superseded' else r.outcome end, t.next_attempt_at, :relay_id::uuid, r.fence,
          r.lost_by, r.url, r.request_headers::json, r.started_at, r.dns_us, r.connect_us, r.tls_us, r.first_byte_us,
-         r.total_us, r.status, r.response_headers, r.response_body, r.error
+         r.total_us, r.status, r.response_headers, r.response_body, r.error, r.item_id, r.sequence
     from result as r
     left join taken as t on t.webhook_id = r.webhook_id and t.position = r.position and t.fence = r.fence
   returning webhook_id, outcome, recorded_at
@@ -66,12 +66,15 @@ select array(select r.fence from result as r
               where l.webhook_id in (select webhook_id from taken) and (l.failures > 0 or l.pauses > 0)) as unclean;
 
 -- name: cancel_discarded
--- Ends, as cancelled, a batch of deliveries that a webhook no longer wants: it was deleted, or its backlog dropped.
+-- Ends, as cancelled, a batch of deliveries that a webhook no longer wants: it was deleted, or its backlog dropped. Those that
+-- stand in an item's order only where that is locked; one of them that is under way holds back the next until it has ended.
 with doomed as (
   select d.webhook_id, d.position
     from webhooks as w
     join deliveries as d on d.webhook_id = w.id and d.position <= w.discard_through
    where w.discard_through > 0
+     and (d.sequence is null
+          or (d.webhook_id, d.item_id) in (select * from unnest(:webhook_ids::uuid[], :item_ids::uuid[])))
    limit :batch
      for update of d skip locked
 ),
@@ -79,11 +82,18 @@ ended as (
   delete from deliveries as d
    using doomed
    where d.webhook_id = doomed.webhook_id and d.position = doomed.position
-  returning d.webhook_id, d.position, d.event_id, d.event_type, d.event_at, d.attempts
+  returning d.webhook_id, d.position, d.event_id, d.event_type, d.event_at, d.attempts, d.item_id, d.sequence, d.lease_until
+),
+held_back as (
+  update item_orders as o
+     set not_before = e.lease_until
+    from ended as e
+   where o.webhook_id = e.webhook_id and o.item_id = e.item_id and e.lease_until > now()
 ),
 logged as (
-  insert into attempts (webhook_id, position, event_id, event_type, event_at, attempt, outcome, error)
-  select webhook_id, position, event_id, event_type, event_at, attempts, 'cancelled', 'no longer wanted by its webhook'
+  insert into attempts (webhook_id, position, event_id, event_type, event_at, attempt, outcome, error, item_id, sequence)
+  select webhook_id, position, event_id, event_type, event_at, attempts, 'cancelled', 'no longer wanted by its webhook',
+         item_id, sequence
     from ended
   returning webhook_id, outcome, recorded_at
 ),
@@ -101,12 +111,15 @@ counted as (
 select count(*) from logged;
 
 -- name: expire
--- Ends, as expired, a batch of deliveries whose event is older than the log keeps, unless one is being sent.
+-- Ends, as expired, a batch of deliveries whose event is older than the log keeps, unless one is being sent. Those that stand in
+-- an item's order only where that is locked.
 with doomed as (
   select d.webhook_id, d.position
     from deliveries as d
    where d.event_at < coalesce(:now::timestamptz, now()) - make_interval(secs => :ttl_seconds)
      and (d.leased_by is null or d.lease_until <= coalesce(:now::timestamptz, now()))
+     and (d.sequence is null
+          or (d.webhook_id, d.item_id) in (select * from unnest(:webhook_ids::uuid[], :item_ids::uuid[])))
    limit :batch
      for update skip locked
 ),
@@ -114,11 +127,12 @@ ended as (
   delete from deliveries as d
    using doomed
    where d.webhook_id = doomed.webhook_id and d.position = doomed.position
-  returning d.webhook_id, d.position, d.event_id, d.event_type, d.event_at, d.attempts
+  returning d.webhook_id, d.position, d.event_id, d.event_type, d.event_at, d.attempts, d.item_id, d.sequence
 ),
 logged as (
-  insert into attempts (webhook_id, position, event_id, event_type, event_at, attempt, outcome, error)
-  select webhook_id, position, event_id, event_type, event_at, attempts, 'expired', 'still pending when its event expired'
+  insert into attempts (webhook_id, position, event_id, event_type, event_at, attempt, outcome, error, item_id, sequence)
+  select webhook_id, position, event_id, event_type, event_at, attempts, 'expired', 'still pending when its event expired',
+         item_id, sequence
     from ended
   returning webhook_id, outcome, recorded_at
 ),

@@ -82,21 +82,43 @@ update webhooks
 returning id;
 
 -- name: room
--- How many more rows may be due in a lane before it is so long that new events wait behind them.
+-- How many more rows may be due in a lane before it is so long that new events wait behind them. What waits for its turn counts
+-- as well, unless its item is blocked.
 select :most::bigint - count(*)
-  from (select from deliveries
-         where webhook_id = :webhook_id and next_attempt_at <= now()
-         limit :most) as due;
+  from ((select from deliveries
+          where webhook_id = :webhook_id and next_attempt_at <= now()
+          limit :most)
+        union all
+        (select from deliveries as d
+          where d.webhook_id = :webhook_id and d.sequence is not null and d.next_attempt_at is null
+            and not exists (select from item_orders as o
+                             where o.webhook_id = :webhook_id and o.item_id = d.item_id and o.blocked_position is not null)
+          limit :most)) as ahead;
 
 -- name: advance
 -- One batch of a job: what was found is queued, and the job moves past it, or nothing happens. An end becomes the delivery's past
--- and its count is taken back, as with a manual retry; what was never queued is counted at its event.
+-- and its count is taken back, as with a manual retry; what was never queued is counted at its event. Of a webhook that asks for
+-- order the first keep their numbers, the others get new ones, and all wait for their turn, which the next statement gives.
 with picked as materialized (
   select *
     from replayable(:webhook_id, :after, :window_end, :since, :until, :wanted, :types::text[],
                     greatest(:since::timestamptz - interval '1 day', now() - make_interval(secs => :ttl_seconds)))
    order by event_position
    limit :room
+),
+orders as (
+  -- Locks the items, in the order of the key, and before counts are locked: as a relay does that records.
+  insert into item_orders as o (webhook_id, item_id, sequence)
+  select :webhook_id, item_id, count(*) filter (where outcome is null)
+    from picked
+   where item_id is not null
+   group by item_id
+   order by item_id
+  on conflict (webhook_id, item_id) do update
+     set sequence = o.sequence + excluded.sequence,
+         blocked_position = case when o.blocked_position not in (select event_position from picked) then o.blocked_position end,
+         blocked_event_at = case when o.blocked_position not in (select event_position from picked) then o.blocked_event_at end
+  returning item_id, sequence
 ),
 reopened as (
   update attempts as a
@@ -105,13 +127,14 @@ reopened as (
    where a.webhook_id = :webhook_id and a.position > :after and a.position <= :window_end
      and a.position = p.event_position and a.recorded_at = p.ended_at
      and a.outcome = p.outcome and a.retried_at is null
-  returning a.position, a.event_id, a.event_type, a.event_at, a.attempt, a.outcome, a.recorded_at
+  returning a.position, a.event_id, a.event_type, a.event_at, a.attempt, a.outcome, a.recorded_at, a.item_id, a.sequence
 ),
 taken_back as (
   -- In the order of the key, as the relays that count.
   insert into delivery_counts (webhook_id, day, status, current, last_at)
   select :webhook_id, (recorded_at at time zone 'UTC')::date, outcome, -count(*), max(recorded_at)
     from reopened
+   where (select count(*) from orders) >= 0
    group by 2, 3
    order by 2, 3
   on conflict (webhook_id, day, status) do update
@@ -123,13 +146,23 @@ missed as (
     from picked as p
    where e.position > :after and e.position <= :window_end
      and e.position = p.event_position and e.recorded_at = p.event_at and p.outcome is null
-  returning e.position, e.id, e.type, e.recorded_at
+  returning e.position, e.id, e.type, e.recorded_at, p.item_id
+),
+numbered as (
+  select m.*, o.sequence - count(*) over (partition by m.item_id)
+                         + row_number() over (partition by m.item_id order by m.position) as sequence
+    from missed as m
+    left join orders as o on o.item_id = m.item_id
 ),
 queued as (
-  insert into deliveries (webhook_id, position, event_id, event_type, event_at, attempts, attempts_before)
-  select :webhook_id, position, event_id, event_type, event_at, attempt, attempt from reopened
+  insert into deliveries (webhook_id, position, event_id, event_type, event_at, attempts, attempts_before, item_id, sequence,
+                          next_attempt_at)
+  select :webhook_id, position, event_id, event_type, event_at, attempt, attempt, item_id, sequence,
+         case when item_id is null then now() end
+    from reopened
   union all
-  select :webhook_id, position, id, type, recorded_at, 0, 0 from missed
+  select :webhook_id, position, id, type, recorded_at, 0, 0, item_id, sequence, case when item_id is null then now() end
+    from numbered
   returning position
 ),
 reached as (
@@ -143,7 +176,7 @@ update replay_jobs as j
        ended_at = case when reached.position = j.through then now() end
   from reached
  where j.id = :id
-returning j.state, j.done, (select count(*) from queued) as queued;
+returning j.state, j.done, (select count(*) from queued) as queued, array(select item_id from orders) as item_ids;
 
 -- name: end_job
 update replay_jobs set state = :state, error = :error, ended_at = now() where id = :id and state in ('queued', 'running');

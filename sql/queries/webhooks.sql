@@ -1,18 +1,18 @@
 -- name: insert
 insert into webhooks (id, owner_id, url, events, filter_locations, filter_categories, min_stock_threshold, secret_sealed,
                       headers_sealed, description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms,
-                      rate_per_second, rate_burst)
+                      rate_per_second, rate_burst, ordering, on_failure)
 values (:id, :owner_id, :url, :events, :filter_locations, :filter_categories, :min_stock_threshold, :secret_sealed,
         :headers_sealed, :description, :max_retries, :retry_delay_ms, :retry_ladder, :retry_delays_ms, :timeout_ms,
-        :rate_per_second, :rate_burst)
+        :rate_per_second, :rate_burst, :ordering, :on_failure)
 returning id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
           description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
-          disabled_at, disabled_reason, discard_through, created_at, updated_at;
+          ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at;
 
 -- name: get
 select id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
        description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
-       disabled_at, disabled_reason, discard_through, created_at, updated_at
+       ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at
   from webhooks
  where id = :id and deleted_at is null;
 
@@ -20,7 +20,7 @@ select id, owner_id, url, events, active, filter_locations, filter_categories, m
 -- No key update: what is counted refers to the webhook, and a relay that records must not wait here while its counts are waited for.
 select id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
        description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
-       disabled_at, disabled_reason, discard_through, created_at, updated_at
+       ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at
   from webhooks
  where id = :id and deleted_at is null
    for no key update;
@@ -28,7 +28,7 @@ select id, owner_id, url, events, active, filter_locations, filter_categories, m
 -- name: list_all
 select id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
        description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
-       disabled_at, disabled_reason, discard_through, created_at, updated_at
+       ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at
   from webhooks
  where deleted_at is null and (:active::boolean is null or active = :active)
  order by id;
@@ -36,7 +36,7 @@ select id, owner_id, url, events, active, filter_locations, filter_categories, m
 -- name: list_own
 select id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
        description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
-       disabled_at, disabled_reason, discard_through, created_at, updated_at
+       ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at
   from webhooks
  where owner_id = :owner_id and deleted_at is null and (:active::boolean is null or active = :active)
  order by id;
@@ -47,7 +47,7 @@ update webhooks
        filter_categories = :filter_categories, min_stock_threshold = :min_stock_threshold, headers_sealed = :headers_sealed,
        description = :description, max_retries = :max_retries, retry_delay_ms = :retry_delay_ms,
        retry_ladder = :retry_ladder, retry_delays_ms = :retry_delays_ms, timeout_ms = :timeout_ms,
-       rate_per_second = :rate_per_second, rate_burst = :rate_burst,
+       rate_per_second = :rate_per_second, rate_burst = :rate_burst, ordering = :ordering, on_failure = :on_failure,
        disabled_at = case when not :active then disabled_at end,
        disabled_reason = case when not :active then disabled_reason end,
        discard_through = case when :discard::boolean
@@ -57,7 +57,7 @@ update webhooks
  where id = :id
 returning id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
           description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
-          disabled_at, disabled_reason, discard_through, created_at, updated_at;
+          ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at;
 
 -- name: delete
 -- No position is beyond the largest bigint, so whatever is still queued for it is ended by the relay.
@@ -123,13 +123,15 @@ select (select count(*) from deliveries where webhook_id = :webhook_id) as pendi
 -- end without a request, and a delivery that waits, show the request before.
 with page as (
   (select position, event_id, event_type, event_at, 'pending' as status, attempts as attempt, next_attempt_at,
-          null::timestamptz as started_at, null::integer as http_status, null::bytea as response_body, null::text as error
+          null::timestamptz as started_at, null::integer as http_status, null::bytea as response_body, null::text as error,
+          sequence
      from deliveries
     where webhook_id = :webhook_id and position < :before and :with_pending::boolean
     order by position desc
     limit :skip::bigint + :limit::bigint)
   union all
-  (select position, event_id, event_type, event_at, 'success', attempt, null, started_at, status, response_body, error
+  (select position, event_id, event_type, event_at, 'success', attempt, null, started_at, status, response_body, error,
+          sequence
      from attempts
     where webhook_id = :webhook_id and position < :before and :with_success::boolean
       and outcome = 'success' and retried_at is null
@@ -137,7 +139,8 @@ with page as (
     order by position desc
     limit :skip::bigint + :limit::bigint)
   union all
-  (select position, event_id, event_type, event_at, 'failed', attempt, null, started_at, status, response_body, error
+  (select position, event_id, event_type, event_at, 'failed', attempt, null, started_at, status, response_body, error,
+          sequence
      from attempts
     where webhook_id = :webhook_id and position < :before and :with_failed::boolean
       and outcome in ('failed', 'cancelled', 'expired') and retried_at is null
@@ -148,7 +151,7 @@ with page as (
   offset :skip::bigint
   limit :limit::bigint
 )
-select page.position, page.event_id, page.event_type, page.status, page.attempt, page.next_attempt_at, event.data,
+select page.position, page.event_id, page.event_type, page.status, page.attempt, page.next_attempt_at, page.sequence, event.data,
        coalesce(event.occurred_at, uuid_time(page.event_id)) as occurred_at,
        coalesce(page.started_at, before.started_at) as started_at,
        case when page.started_at is null then before.status else page.http_status end as http_status,
@@ -177,6 +180,7 @@ select event.position, event.recorded_at as event_at, event.id as event_id, even
        case when may_read(:role::text, :user_id::uuid, event.audience, event.location_ids, event.user_ids)
             then event.data end as data,
        event.occurred_at, queued.next_attempt_at, coalesce(queued.attempts, ended.attempt) as attempt,
+       coalesce(queued.sequence, ended.sequence) as sequence,
        case when queued.position is not null then 'pending'
             when ended.outcome = 'success' then 'success'
             else 'failed' end as status,
@@ -185,7 +189,7 @@ select event.position, event.recorded_at as event_at, event.id as event_id, even
   from events as event
   left join deliveries as queued on queued.webhook_id = :webhook_id and queued.position = event.position
   left join lateral (
-    select outcome, attempt, error
+    select outcome, attempt, error, sequence
       from attempts
      where webhook_id = :webhook_id and position = event.position and recorded_at >= event.recorded_at
        and outcome in ('success', 'failed', 'cancelled', 'expired') and retried_at is null
@@ -207,7 +211,7 @@ select event.position, event.recorded_at as event_at, event.id as event_id, even
 -- By their numbers; an end without a request has that of the attempt before it. Not by started_at, which is what
 -- one relay reckons, and another one's may differ.
 select attempt, outcome, started_at, recorded_at, url, request_headers, status, response_headers, response_body, error,
-       next_attempt_at, dns_us, connect_us, tls_us, first_byte_us, total_us
+       next_attempt_at, dns_us, connect_us, tls_us, first_byte_us, total_us, sequence
   from attempts
  where webhook_id = :webhook_id and position = :position and recorded_at >= :event_at
  order by attempt, recorded_at;
@@ -237,13 +241,14 @@ returning id;
 
 -- name: put_back
 -- The end of a delivery becomes its past, its count is taken back, and it waits again under a fresh policy. Of two that do this
--- at the same time the second waits for the first's row and then finds it retried.
+-- at the same time the second waits for the first's row and then finds it retried. One that stands in an item's order keeps its
+-- number and waits for its turn.
 with reopened as (
   update attempts
      set retried_at = now()
    where webhook_id = :webhook_id and position = :position and recorded_at >= :event_at
      and outcome in ('success', 'failed', 'cancelled', 'expired') and retried_at is null
-  returning webhook_id, position, event_id, event_type, event_at, attempt, outcome, recorded_at
+  returning webhook_id, position, event_id, event_type, event_at, attempt, outcome, recorded_at, item_id, sequence
 ),
 counted as (
   update delivery_counts as c
@@ -253,8 +258,11 @@ counted as (
      and c.day = (r.recorded_at at time zone 'UTC')::date
      and c.status = r.outcome
 )
-insert into deliveries (webhook_id, position, event_id, event_type, event_at, attempts, attempts_before)
-select webhook_id, position, event_id, event_type, event_at, attempt, attempt from reopened
+insert into deliveries (webhook_id, position, event_id, event_type, event_at, attempts, attempts_before, item_id, sequence,
+                        next_attempt_at)
+select webhook_id, position, event_id, event_type, event_at, attempt, attempt, item_id, sequence,
+       case when sequence is null then now() end
+  from reopened
 returning attempts;
 
 -- name: insert_test

@@ -32,6 +32,7 @@ QUEUED: dict[str, Any] = {
     "probe_at": None,
     "goes_as_probe": False,
     "paused_until": None,
+    "waits": False,
 }
 NEVER_QUEUED: dict[str, Any] = {
     "queued": False,

@@ -1,6 +1,7 @@
 """The relay's pure parts: addresses, lanes, decisions, the envelope."""
 
 import json
+import time
 from datetime import UTC, datetime
 from ipaddress import ip_network
 from random import Random
@@ -106,6 +107,33 @@ def test_a_lane_becomes_hot_at_its_soonest_time_and_says_so_if_it_is_the_next() 
     lanes.ripen(20.0)
     assert lanes.take(5, lambda _: 1) == [(B, 1)]
     assert lanes.next_ripe() is None
+
+
+def test_a_lane_is_hot_again_at_each_time_that_a_delivery_is_due_there() -> None:
+    lanes = Lanes()
+    for seconds in (50.0, 100.0, 30.0, 100.0):
+        lanes.heat_in(A, seconds)
+    hot = 0
+    while (ripe := lanes.next_ripe()) is not None:
+        lanes.ripen(ripe)
+        hot += len(lanes.take(1, lambda _: 1))
+    assert hot in {3, 4}
+
+
+@given(st.lists(st.floats(0, 86_400), min_size=1, max_size=50))
+def test_a_lane_is_looked_at_once_what_it_waits_for_is_due_and_little_later(waits: list[float]) -> None:
+    lanes = Lanes()
+    began = time.monotonic()
+    for seconds in waits:
+        lanes.heat_in(A, seconds)
+    ended = time.monotonic()
+    looks = [began, ended] if lanes.take(1, lambda _: 1) else []
+    while (ripe := lanes.next_ripe()) is not None:
+        looks.append(ripe)
+        lanes.ripen(ripe)
+    for seconds in waits:
+        due = [look for look in looks if began + seconds <= look <= ended + max(seconds, 0.01) * (1 + 1 / 64)]
+        assert due
 
 
 @given(st.lists(st.tuples(st.sampled_from([A, B, C]), st.floats(0, 100)), min_size=1))

@@ -1,6 +1,9 @@
 """webhooks, their events, retry, replay, explain, test | all | own | own | own | own"""
 
+from aiohttp import web
+
 from tests.contract.permissions.table import ADMIN_ONLY, SIGNED_IN, Request, Stage, row
+from tests.relays import Arrival
 
 _URL, _EVENTS = "http://127.0.0.1:1/in", ["user-updated"]
 
@@ -23,6 +26,20 @@ async def delivered(stage: Stage) -> Request:
     return Request({"id": ears.id, "eventId": event_id})
 
 
+async def _blocked(stage: Stage) -> Request:
+    """An event that failed, and that later events of its item wait for."""
+
+    async def refuse(_: Arrival) -> web.StreamResponse:
+        return web.Response(status=500)
+
+    once = {"maxRetries": 0}
+    ears = await stage.listen(stage.owner, ["item-created"], answer=refuse, retryPolicy=once, ordering="item")
+    item = await stage.admin.item()
+    event_id = (await ears.hear("item-created", itemId=item["id"])).event_id
+    await ears.ended(event_id, "failed")
+    return Request({"id": ears.id, "eventId": event_id})
+
+
 OWN = {"own": SIGNED_IN, "other": ADMIN_ONLY}
 TABLE = [
     row("POST /webhooks", _new, any=SIGNED_IN),
@@ -32,6 +49,7 @@ TABLE = [
     row("DELETE /webhooks/{id}", _webhook, **OWN),
     row("GET /webhooks/{id}/events", _webhook, **OWN),
     row("POST /webhooks/{id}/events/{eventId}/retry", delivered, **OWN),
+    row("POST /webhooks/{id}/events/{eventId}/skip", _blocked, **OWN),
     row("GET /webhooks/{id}/stats", _webhook, **OWN),
     row("POST /webhooks/{id}/test", _webhook, **OWN),
 ]

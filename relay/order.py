@@ -1,0 +1,94 @@
+"""Order by item: of an item's deliveries to a webhook one is due at a time, and the next when it has ended."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Protocol, TypeAlias
+from uuid import UUID
+
+import asyncpg
+
+from service.platform.queries import Connection, load
+
+_SQL = load("order")
+
+# A webhook and an item.
+Key: TypeAlias = tuple[UUID, UUID]
+# A lane that has been given something to send, and in how many seconds it is due.
+Due: TypeAlias = tuple[UUID, float]
+
+
+class Failed(Protocol):
+    """A delivery that failed for good."""
+
+    @property
+    def webhook_id(self) -> UUID: ...
+    @property
+    def item_id(self) -> UUID | None: ...
+    @property
+    def position(self) -> int: ...
+    @property
+    def event_at(self) -> datetime: ...
+
+
+class Order:
+    """Some items of some webhooks, locked for the rest of a transaction: nobody else queues or ends deliveries of theirs. What is
+    read of these must come in a later statement than the lock, as only that one's snapshot has what others left."""
+
+    def __init__(self, connection: Connection, keys: Sequence[Key]) -> None:
+        self._connection = connection
+        self.webhook_ids = [webhook_id for webhook_id, _ in keys]
+        self.item_ids = [item_id for _, item_id in keys]
+
+    def __len__(self) -> int:
+        return len(self.item_ids)
+
+    @classmethod
+    async def of(cls, connection: Connection, deliveries: Iterable[tuple[UUID, UUID | None]]) -> "Order":
+        """Of these webhooks and items; None is a delivery that stands in no order."""
+        order = cls(connection, list({(webhook, item) for webhook, item in deliveries if item is not None}))
+        if order.item_ids:
+            await _SQL.lock.execute(connection, webhook_ids=order.webhook_ids, item_ids=order.item_ids)
+        return order
+
+    @classmethod
+    async def discarded(cls, connection: Connection, batch: int) -> "Order":
+        """Of deliveries that their webhook no longer wants."""
+        return cls._locked(connection, await _SQL.lock_discarded.fetch(connection, batch=batch))
+
+    @classmethod
+    async def expired(cls, connection: Connection, batch: int, ttl_seconds: int) -> "Order":
+        """Of deliveries that are older than the log keeps."""
+        rows = await _SQL.lock_expired.fetch(connection, batch=batch, ttl_seconds=ttl_seconds, now=None)
+        return cls._locked(connection, rows)
+
+    @classmethod
+    async def needless(cls, connection: Connection, batch: int, ttl_seconds: int) -> "Order":
+        """Blocked by what nobody can resolve any more, or need."""
+        rows = await _SQL.lock_needless.fetch(connection, batch=batch, ttl_seconds=ttl_seconds, now=None)
+        return cls._locked(connection, rows)
+
+    @classmethod
+    def _locked(cls, connection: Connection, rows: Sequence[asyncpg.Record]) -> "Order":
+        return cls(connection, [(row["webhook_id"], row["item_id"]) for row in rows])
+
+    async def block(self, failed: Sequence[Failed]) -> None:
+        """By these, which have just been recorded as failed for good."""
+        if failed:
+            await _SQL.block.execute(
+                self._connection,
+                webhook_ids=[delivery.webhook_id for delivery in failed],
+                item_ids=[delivery.item_id for delivery in failed],
+                positions=[delivery.position for delivery in failed],
+                event_ats=[delivery.event_at for delivery in failed],
+            )
+
+    async def skip(self, why: str) -> None:
+        """What blocks them."""
+        await _SQL.skip.execute(self._connection, webhook_ids=self.webhook_ids, item_ids=self.item_ids, why=why)
+
+    async def promote(self) -> list[Due]:
+        """Make the next of each due whose head has ended, unless the item is blocked."""
+        if not self.item_ids:
+            return []
+        rows = await _SQL.promote.fetch(self._connection, webhook_ids=self.webhook_ids, item_ids=self.item_ids)
+        return [(row["webhook_id"], row["due_in"]) for row in rows]

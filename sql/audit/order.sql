@@ -1,0 +1,64 @@
+-- Whether webhooks that ask for order by item get it: no item stands still, of none are two under way, numbers have no gap, and
+-- each was sent after the one before it had ended. A row is something that went wrong.
+-- expect: no rows
+--   psql "$DATABASE_URL" -f sql/audit/order.sql
+
+with period as (
+  -- Of events from here on every attempt is still in the log.
+  select min(recorded_at) as start from attempts
+),
+pending as (
+  select d.webhook_id, d.item_id, count(*) as deliveries, count(d.next_attempt_at) as due,
+         min(d.sequence) filter (where d.next_attempt_at is not null) as due_sequence
+    from deliveries as d
+   where d.sequence is not null
+   group by d.webhook_id, d.item_id
+),
+numbered as (
+  select webhook_id, item_id, sequence, event_at from deliveries where sequence is not null
+  union
+  select webhook_id, item_id, sequence, event_at from attempts where sequence is not null
+),
+-- Numbers are given when an event is queued, so those after the first of the period were given in it, whatever they stand for.
+earliest as (
+  select n.webhook_id, n.item_id, min(n.sequence) as sequence
+    from numbered as n, period
+   where n.event_at >= period.start
+   group by n.webhook_id, n.item_id
+),
+sent as (
+  select a.webhook_id, a.item_id, a.sequence, min(a.started_at) as started_at,
+         min(a.recorded_at) filter (where a.outcome in ('success', 'failed', 'cancelled', 'expired')) as ended_at
+    from attempts as a
+   where a.sequence is not null
+   group by a.webhook_id, a.item_id, a.sequence
+)
+select 'an item stands still' as problem, p.webhook_id, p.item_id, p.deliveries || ' pending' as detail
+  from pending as p
+  left join item_orders as o on o.webhook_id = p.webhook_id and o.item_id = p.item_id
+ where o.item_id is null or (o.blocked_position is null and p.due = 0)
+union all
+select 'two of an item may be sent at once', p.webhook_id, p.item_id, p.due || ' due'
+  from pending as p
+ where p.due > 1
+union all
+select 'the head of an item is not what is due', o.webhook_id, o.item_id,
+       'head ' || coalesce(o.head::text, 'none') || ', due ' || coalesce(p.due_sequence::text, 'none')
+  from item_orders as o
+  left join pending as p on p.webhook_id = o.webhook_id and p.item_id = o.item_id
+ where o.head is distinct from p.due_sequence
+union all
+select 'numbers have a gap', o.webhook_id, o.item_id,
+       count(distinct n.sequence) || ' from ' || e.sequence || ' to ' || o.sequence
+  from earliest as e
+  join item_orders as o on o.webhook_id = e.webhook_id and o.item_id = e.item_id
+  join numbered as n on n.webhook_id = e.webhook_id and n.item_id = e.item_id and n.sequence >= e.sequence
+ group by o.webhook_id, o.item_id, e.sequence, o.sequence
+having count(distinct n.sequence) <> o.sequence - e.sequence + 1
+union all
+select 'sent before the one before it had ended', later.webhook_id, later.item_id, 'number ' || later.sequence
+  from sent as earlier
+  join sent as later on later.webhook_id = earlier.webhook_id and later.item_id = earlier.item_id
+                    and later.sequence = earlier.sequence + 1
+ where later.started_at < coalesce(earlier.ended_at, 'infinity')
+ order by 1, 2, 3;

@@ -1,0 +1,164 @@
+-- name: lock
+-- In the order of the key, so that two that lock never wait for each other.
+select o.head
+  from item_orders as o
+  join unnest(:webhook_ids::uuid[], :item_ids::uuid[]) as k (webhook_id, item_id)
+    on k.webhook_id = o.webhook_id and k.item_id = o.item_id
+ order by o.webhook_id, o.item_id
+   for no key update of o;
+
+-- name: lock_delivery
+-- The item of a delivery that has ended, and whether it blocks that. No row: it stands in no order.
+select o.item_id, o.blocked_position is not distinct from :position as blocks
+  from item_orders as o
+ where o.webhook_id = :webhook_id
+   and o.item_id = (select a.item_id
+                      from attempts as a
+                     where a.webhook_id = :webhook_id and a.position = :position and a.recorded_at >= :event_at
+                       and a.sequence is not null
+                     limit 1)
+   for no key update of o;
+
+-- name: lock_blocked
+-- All blocked items of a webhook.
+select o.webhook_id, o.item_id
+  from item_orders as o
+ where o.webhook_id = :webhook_id and o.blocked_position is not null
+ order by o.item_id
+   for no key update of o;
+
+-- name: lock_needless
+-- Items that are blocked by what nobody can resolve any more, as the history no longer reaches it, or need not, as their webhook
+-- has come to skip: a relay that had begun to send under the old policy blocks by that.
+select o.webhook_id, o.item_id
+  from item_orders as o
+  join webhooks as w on w.id = o.webhook_id
+ where o.blocked_position is not null
+   and (w.on_failure is distinct from 'block'
+        or o.blocked_event_at < coalesce(:now::timestamptz, now()) - make_interval(secs => :ttl_seconds))
+ order by o.webhook_id, o.item_id
+ limit :batch
+   for no key update of o;
+
+-- name: lock_discarded
+-- Items with a delivery that their webhook no longer wants. Asked of the items, as an unordered lane may be long and has none.
+select o.webhook_id, o.item_id
+  from webhooks as w
+  join item_orders as o on o.webhook_id = w.id
+ cross join lateral (
+   select from deliveries as d
+    where d.webhook_id = o.webhook_id and d.item_id = o.item_id and d.sequence is not null
+      and d.position <= w.discard_through
+    limit 1
+ ) as doomed
+ where w.discard_through > 0
+ order by o.webhook_id, o.item_id
+ limit :batch
+   for no key update of o;
+
+-- name: lock_expired
+-- Items with a delivery whose event is older than the log keeps.
+with old as (
+  select distinct webhook_id, item_id
+    from (select d.webhook_id, d.item_id
+            from deliveries as d
+           where d.event_at < coalesce(:now::timestamptz, now()) - make_interval(secs => :ttl_seconds)
+             and d.sequence is not null
+           limit :batch) as doomed
+)
+select o.webhook_id, o.item_id
+  from item_orders as o
+  join old on old.webhook_id = o.webhook_id and old.item_id = o.item_id
+ order by o.webhook_id, o.item_id
+   for no key update of o;
+
+-- name: block
+-- By deliveries that have just failed for good. The items are locked.
+update item_orders as o
+   set blocked_position = f.position, blocked_event_at = f.event_at, head = null
+  from unnest(:webhook_ids::uuid[], :item_ids::uuid[], :positions::bigint[], :event_ats::timestamptz[])
+       as f (webhook_id, item_id, position, event_at)
+ where o.webhook_id = f.webhook_id and o.item_id = f.item_id;
+
+-- name: unblock
+update item_orders
+   set blocked_position = null, blocked_event_at = null
+ where webhook_id = :webhook_id and blocked_position = :position;
+
+-- name: skip
+-- The later events of these items, which are locked, wait no longer for the one that failed; its log says so.
+with skipped as materialized (
+  select o.webhook_id, o.item_id, o.blocked_position, o.blocked_event_at
+    from item_orders as o
+    join unnest(:webhook_ids::uuid[], :item_ids::uuid[]) as k (webhook_id, item_id)
+      on k.webhook_id = o.webhook_id and k.item_id = o.item_id
+   where o.blocked_position is not null
+),
+freed as (
+  update item_orders as o
+     set blocked_position = null, blocked_event_at = null
+    from skipped as s
+   where o.webhook_id = s.webhook_id and o.item_id = s.item_id
+)
+insert into attempts (webhook_id, position, event_id, event_type, event_at, attempt, outcome, error, item_id, sequence)
+select s.webhook_id, s.blocked_position, ended.event_id, ended.event_type, s.blocked_event_at, ended.attempt, 'skipped', :why,
+       s.item_id, ended.sequence
+  from skipped as s
+ cross join lateral (
+   select a.event_id, a.event_type, a.attempt, a.sequence
+     from attempts as a
+    where a.webhook_id = s.webhook_id and a.position = s.blocked_position and a.recorded_at >= s.blocked_event_at
+      and a.outcome = 'failed' and a.retried_at is null
+    limit 1
+ ) as ended;
+
+-- name: promote
+-- Where the head of an item has ended, and it is not blocked, the next one that is pending becomes the head and due. The items are
+-- locked, in a statement before this one; where nothing has ended nothing changes.
+with next as materialized (
+  select o.webhook_id, o.item_id, o.not_before,
+         (select d.sequence
+            from deliveries as d
+           where d.webhook_id = o.webhook_id and d.item_id = o.item_id and d.sequence is not null
+           order by d.sequence
+           limit 1) as sequence
+    from item_orders as o
+    join unnest(:webhook_ids::uuid[], :item_ids::uuid[]) as k (webhook_id, item_id)
+      on k.webhook_id = o.webhook_id and k.item_id = o.item_id
+   where o.blocked_position is null
+     and not exists (select from deliveries as d
+                      where d.webhook_id = o.webhook_id and d.item_id = o.item_id and d.sequence = o.head)
+),
+moved as (
+  update item_orders as o
+     set head = n.sequence
+    from next as n
+   where o.webhook_id = n.webhook_id and o.item_id = n.item_id and o.head is distinct from n.sequence
+),
+due as (
+  update deliveries as d
+     set next_attempt_at = greatest(clock_timestamp(), n.not_before)
+    from next as n
+   where d.webhook_id = n.webhook_id and d.item_id = n.item_id and d.sequence = n.sequence
+  returning d.webhook_id, d.next_attempt_at
+)
+select webhook_id,
+       greatest(extract(epoch from min(next_attempt_at) - clock_timestamp()), 0)::float8 as due_in
+  from due
+ group by webhook_id;
+
+-- name: count_blocked
+select count(*) from item_orders where webhook_id = :webhook_id and blocked_position is not null;
+
+-- name: forget
+-- Of webhooks that are deleted, once nothing is owed to them.
+with gone as (
+  select o.webhook_id, o.item_id
+    from webhooks as w
+    join item_orders as o on o.webhook_id = w.id
+   where w.deleted_at is not null
+     and not exists (select from deliveries as d
+                      where d.webhook_id = o.webhook_id and d.item_id = o.item_id and d.sequence is not null)
+   limit :batch
+)
+delete from item_orders as o using gone where o.webhook_id = gone.webhook_id and o.item_id = gone.item_id;
