@@ -44,7 +44,7 @@ schema: $(DEV) ## make sql/schema.sql from the migrations
 	@mv sql/schema.sql.draft sql/schema.sql
 
 .PHONY: documents
-documents: $(DEV) ## make docs/openapi.json, asyncapi.json and REFERENCE.md from the routes and events
+documents: $(DEV) ## make docs/openapi.json, asyncapi.json, REFERENCE.md and EVENTS.md from the routes and events
 	@$(BIN)/python -m tools.make_documents
 
 .PHONY: lock

@@ -11,6 +11,7 @@ PLANNING = {
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
     "enable_bitmapscan": "off",
+    "enable_mergejoin": "off",
     "jit": "off",
 }
 

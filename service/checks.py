@@ -46,7 +46,9 @@ def check_api(url: str) -> None:
 
 async def check_relay() -> None:
     """Raises Unhealthy unless the database can be reached and a relay on this host was alive within the last seconds."""
-    from service.platform.db import connect
+    import asyncpg
+
+    from service.platform.db import AWAY, connect
     from service.platform.lifecycle import database
     from service.platform.queries import load
     from service.platform.settings import load_settings
@@ -57,6 +59,10 @@ async def check_relay() -> None:
             alive = await load("cli").relay_is_alive.fetchval(
                 connection, host=socket.gethostname(), within_seconds=_RELAY_WITHIN_SECONDS
             )
+        except asyncpg.UndefinedTableError:
+            raise Unhealthy("the database is not migrated; run: jossiedb migrate") from None
+        except (*AWAY, asyncpg.PostgresError) as error:
+            raise Unhealthy(f"PostgreSQL does not say which relays there are: {error}") from None
         finally:
             await connection.close()
     if not alive:

@@ -3,6 +3,7 @@
 import asyncpg
 from pydantic import ValidationError
 
+from service.api.problems import invalid
 from service.auth import commands
 from service.auth.commands import NewUser
 from service.auth.fields import UserView
@@ -44,11 +45,9 @@ async def create_user(
 
 def _valid(username: str, email: str, full_name: str, role: str, password: str) -> NewUser:
     try:
-        # The same rules as over HTTP.
+        # The same rules as over HTTP, in the same words.
         Register(username=username, email=email, full_name=full_name, password=password)
     except ValidationError as error:
-        problems = (
-            f"{problem['loc'][0]}: {problem['msg'].removeprefix('Value error, ')}" for problem in error.errors()
-        )
+        problems = (f"{problem.pointer.removeprefix('/')}: {problem.detail}" for problem in invalid(error).errors)
         raise StartupError("; ".join(problems)) from None
     return NewUser(username, email, full_name, password, role)

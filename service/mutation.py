@@ -66,6 +66,11 @@ class Mutation:
         if self.origin.if_match is not None and not self.origin.if_match.match(tag_of(representation)):
             raise PreconditionFailed("it has been changed since it was read: its ETag is none of those in If-Match")
 
+    def check_match_untagged(self) -> None:
+        """The same for an object that is shown without a tag, so that no tag can name it and only `*` matches."""
+        if self.origin.if_match is not None and not self.origin.if_match.any:
+            raise PreconditionFailed("it has no ETag, so none of those in If-Match is its own")
+
     def audit(
         self, entity: str, entity_id: UUID, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None
     ) -> None:

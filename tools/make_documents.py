@@ -1,11 +1,11 @@
-"""Writes docs/openapi.json, docs/asyncapi.json and docs/REFERENCE.md. `make documents` runs it."""
+"""Writes docs/openapi.json, docs/asyncapi.json, docs/REFERENCE.md and docs/EVENTS.md. `make documents` runs it."""
 
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from service.api import asyncapi, openapi, reference
+from service.api import asyncapi, event_examples, openapi, reference
 from service.app import ROUTES
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -17,6 +17,7 @@ def documents() -> dict[str, str]:
         "openapi.json": _json(openapi.document(ROUTES)),
         "asyncapi.json": _json(asyncapi.document()),
         "REFERENCE.md": reference.document(ROUTES),
+        "EVENTS.md": event_examples.document(),
     }
 
 

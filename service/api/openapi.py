@@ -10,6 +10,7 @@ from service.api import receivers
 from service.api.call import Nothing
 from service.api.examples import EXAMPLES
 from service.api.paging import Page
+from service.api.request_examples import REQUESTS
 from service.api.routes import PREFIX, Route
 from service.api.schemas import Schema, Schemas
 from service.events import CATALOGUE
@@ -98,18 +99,24 @@ class Undocumented(Exception):
 
 
 def check(routes: Iterable[Route]) -> None:
-    """Raises Undocumented, naming every route that lacks its summary or its answer."""
+    """Raises Undocumented, naming every route that lacks its summary, its answer or an example of its body."""
     wanting = []
     for route in routes:
-        where = f"{route.method} {route.path}"
+        where = _where(route)
         if not route.summary.strip():
             wanting.append(f"{where} has no summary")
         if route.returns is None and route.status != HTTPStatus.NO_CONTENT:
             wanting.append(f"{where} answers {route.status} and does not say with what: give it `returns`")
         if route.returns is not None and route.status == HTTPStatus.NO_CONTENT:
             wanting.append(f"{where} answers 204, which has no body, and has `returns`")
+        if route.body is not Nothing and where not in REQUESTS:
+            wanting.append(f"{where} takes a body of which service/api/request_examples.py has no example")
     if wanting:
         raise Undocumented("; ".join(wanting))
+
+
+def _where(route: Route) -> str:
+    return f"{route.method} {route.path}"
 
 
 def document(routes: Sequence[Route]) -> dict[str, Any]:
@@ -193,7 +200,7 @@ def _operation(route: Route, schemas: Schemas, problems: dict[int, type[Problem]
         operation["requestBody"] = {
             # A POST of nothing is an empty object, which is enough for a body whose fields are all optional.
             "required": _demands_something(schema, schemas),
-            "content": {"application/json": {"schema": schema}},
+            "content": {"application/json": {"schema": schema, "example": REQUESTS[_where(route)]}},
         }
     answers = {
         str(status): _answer(route, status, returns, schemas)
@@ -261,7 +268,9 @@ def _refusals(route: Route) -> set[int]:
 
 def _is_conditional(route: Route) -> bool:
     """Whether a route changes one resource, so that it may be told which state of it is meant."""
-    steps = route.method == "POST" and route.path.startswith(("/transfers/{id}/", "/checkouts/{id}/"))
+    steps = route.method == "POST" and route.path.startswith(
+        ("/transfers/{id}/", "/checkouts/{id}/", "/locations/{id}/")
+    )
     return bool(_PARAMETER.search(route.path)) and (route.method in {"PUT", "DELETE"} or steps)
 
 

@@ -22,7 +22,10 @@ async def revoke(pool: Pool, origin: Origin, owner_id: UUID, session_id: UUID, *
         owner = await _SQL.owner.fetchrow(change.connection, session_id=session_id)
         if owner is not None and owner["id"] != owner_id:
             raise of_other
-        if owner is None or not owner["open"] or not await commands.end_session(change, session_id, owner, "revoked"):
+        if owner is None or not owner["open"]:
+            raise NotFound("no open session has this id")
+        change.check_match_untagged()
+        if not await commands.end_session(change, session_id, owner, "revoked"):
             raise NotFound("no open session has this id")
 
 

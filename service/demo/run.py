@@ -29,7 +29,7 @@ from service.platform.settings import Settings
 HOST = "127.0.0.1"
 RELAYS = 2
 FAILED, INTERRUPTED = 1, 130
-_RECEIVER = Path(__file__).resolve().parents[2] / "examples" / "receiver.py"
+_RECEIVER = Path(__file__).resolve().parents[2] / "examples" / "receivers" / "python_stdlib.py"
 _FAIL_ONE_IN = "8"
 _START_SECONDS = 60.0
 _DRAIN_SECONDS = 30.0

@@ -34,7 +34,7 @@ class Received:
     latencies_ms: list[float] = field(default_factory=list)  # of first attempts
 
     def add(self, line: dict[str, Any]) -> None:
-        """One request, as examples/receiver.py prints it."""
+        """One request, as examples/receivers/python_stdlib.py prints it."""
         pair = (line["webhook"], line["event"])
         self.requests += 1
         if line["attempt"] == 1:

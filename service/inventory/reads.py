@@ -1,5 +1,6 @@
 """What a user may see of items, locations and categories. No read holds a transaction."""
 
+import re
 from uuid import UUID
 
 from service.api.call import Principal
@@ -14,6 +15,8 @@ from service.platform.errors import NotFound
 from service.platform.queries import load
 from service.stock import Item, from_row
 
+# Three letters or digits in a row: what the indexes of a search are made of.
+_HAS_TRIGRAM = re.compile(r"[^\W_]{3}")
 _ITEMS = load("items")
 _LOCATIONS = load("locations")
 _CATEGORIES = load("categories")
@@ -29,7 +32,8 @@ async def list_items(pool: Pool, user: Principal, query: ItemQuery) -> tuple[lis
     }
     async with pool.acquire() as connection:
         if query.search:
-            [found] = await _ITEMS.search.fetch(
+            search = _ITEMS.search if _HAS_TRIGRAM.search(query.search) else _ITEMS.search_without_trigram
+            [found] = await search.fetch(
                 connection,
                 pattern=containing(query.search),
                 after=query.after,

@@ -5,8 +5,11 @@ import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from service.platform.db import connect
+import asyncpg
+
+from service.platform.db import AWAY, address, connect
 from service.platform.embedded import EmbeddedServer
+from service.platform.errors import StartupError
 from service.platform.logs import configure, get_logger
 from service.platform.migrate import check_migrated
 from service.platform.settings import Settings, load_settings, unknown_names
@@ -40,6 +43,8 @@ async def require_migrated(url: str) -> None:
     connection = await connect(url, application_name="jossiedb start")
     try:
         await check_migrated(connection)
+    except (*AWAY, asyncpg.PostgresError) as error:
+        raise StartupError(f"PostgreSQL at {address(url)} does not say whether it is migrated: {error}") from None
     finally:
         await connection.close()
 

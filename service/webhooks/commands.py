@@ -131,7 +131,8 @@ async def update(
         change.audit(ENTITY, webhook_id, audited(before, kept), audited(row, headers))
         counted = await _SQL.statistics.fetchrow(change.connection, ids=[webhook_id])
         lane = await _SQL.lanes.fetchrow(change.connection, ids=[webhook_id])
-    return detail(row, headers, statistics(counted), lane), configuration(row)
+        blocked = await order.count_blocked(change.connection, webhook_id)
+    return detail(row, headers, statistics(counted), lane, blocked), configuration(row)
 
 
 async def delete(pool: Pool, user: Principal, origin: Origin, webhook_id: UUID) -> None:

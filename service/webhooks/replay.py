@@ -140,6 +140,7 @@ async def cancel(pool: Pool, user: Principal, origin: Origin, webhook_id: UUID, 
     """Nothing more is queued; what has been is sent. A job that was cancelled before stays so; Conflict if it ended otherwise."""
     async with mutation(pool, origin, "cancel-replay") as change:
         own(await _WEBHOOKS.get.fetchrow(change.connection, id=webhook_id), user)
+        change.check_match_untagged()
         row = await _SQL.cancel.fetchrow(change.connection, id=job_id, webhook_id=webhook_id)
         if row is None:
             job = _found(await _SQL.get.fetchrow(change.connection, id=job_id, webhook_id=webhook_id))

@@ -46,8 +46,7 @@ async def get(call: Call[Nothing, Nothing]) -> Reply:
         counted = shapes.statistics(await _SQL.statistics.fetchrow(connection, ids=[webhook_id]))
         lane = await _SQL.lanes.fetchrow(connection, ids=[webhook_id])
         blocked = await order.count_blocked(connection, webhook_id)
-    shown = shapes.detail(row, commands.open_headers(call.vault, row), counted, lane)
-    body = {"webhook": {**shown, "blockedItems": blocked}}
+    body = {"webhook": shapes.detail(row, commands.open_headers(call.vault, row), counted, lane, blocked)}
     return tagged(body, representation=shapes.configuration(row))
 
 

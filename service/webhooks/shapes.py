@@ -74,6 +74,8 @@ class Summary(_Webhook):
 
 
 class Detail(_Webhook):
+    """`blockedItems`: how many items have events that wait for one that failed."""
+
     description: str | None
     headers: dict[str, str]
     retryPolicy: RetryPolicyView
@@ -85,11 +87,6 @@ class Detail(_Webhook):
     disabled: Disabled | None
     ordering: Literal["item"] | None
     onFailure: Literal["block", "skip"] | None
-
-
-class Shown(Detail):
-    """`blockedItems`: how many items have events that wait for one that failed."""
-
     blockedItems: int
 
 
@@ -156,7 +153,7 @@ class ListReply(TypedDict):
 
 
 class GetReply(TypedDict):
-    webhook: Shown
+    webhook: Detail
 
 
 class UpdateReply(TypedDict):
@@ -213,7 +210,13 @@ def _webhook(row: asyncpg.Record, counted: Statistics) -> _Webhook:
     }
 
 
-def detail(row: asyncpg.Record, headers: Mapping[str, str], counted: Statistics, lane: asyncpg.Record | None) -> Detail:
+def detail(
+    row: asyncpg.Record,
+    headers: Mapping[str, str],
+    counted: Statistics,
+    lane: asyncpg.Record | None,
+    blocked_items: int = 0,
+) -> Detail:
     """`lane`: a row of webhooks.lanes. None: nothing is known of its receiver."""
     return {
         **_webhook(row, counted),
@@ -226,6 +229,7 @@ def detail(row: asyncpg.Record, headers: Mapping[str, str], counted: Statistics,
         else {"perSecond": row["rate_per_second"], "burst": row["rate_burst"]},
         "ordering": row["ordering"],
         "onFailure": row["on_failure"],
+        "blockedItems": blocked_items,
         "breaker": _breaker(lane),
         "failingSince": iso_or_none(lane["failing_since"]) if lane else None,
         "pausedUntil": iso_or_none(lane["paused_until"]) if lane else None,
@@ -255,7 +259,7 @@ def _retry_policy(row: asyncpg.Record) -> RetryPolicyView:
 
 
 # What changes with the deliveries and not by what its owner gives.
-_VOLATILE = frozenset({"statistics", "breaker", "failingSince", "pausedUntil"})
+_VOLATILE = frozenset({"statistics", "blockedItems", "breaker", "failingSince", "pausedUntil"})
 
 
 def audited(row: asyncpg.Record, headers: Mapping[str, str] | None) -> dict[str, object]:

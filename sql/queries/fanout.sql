@@ -30,43 +30,59 @@ head as (
   update log_head set position = position + (select count(*) from moved) returning position
 ),
 numbered as (
-  select moved.*, head.position - count(*) over () + row_number() over (order by moved.seq) as position
-    from moved cross join head
+  select moved.*,
+         (select position from head) - count(*) over () + row_number() over (order by moved.seq) as position
+    from moved
+),
+event as (
+  select position, id, type, audience, location_ids, category_id, user_ids, stock, item_id from numbered
 ),
 candidate as (
-  select n.position, s.webhook_id
-    from numbered as n
-    join subscriptions as s on s.event_type = n.type and s.kind = 'any'
-  union
-  select n.position, s.webhook_id
-    from numbered as n
-   cross join lateral unnest(n.location_ids) as place (id)
-    join subscriptions as s on s.event_type = n.type and s.kind = 'location' and s.key = place.id
-  union
-  select n.position, s.webhook_id
-    from numbered as n
-    join subscriptions as s on s.event_type = n.type and s.kind = 'category' and s.key = n.category_id
-  union
+  -- Each event looks up the webhooks that want its type, by the filter that they are listed under. `offset 0` keeps it a look-up:
+  -- joined the other way round, every event would meet all webhooks of its type.
+  select e.*, s.webhook_id
+    from event as e
+   cross join lateral (
+     select webhook_id from subscriptions
+      where event_type = e.type and kind = 'any' and key = '00000000-0000-0000-0000-000000000000' offset 0) as s
+  union all
+  select distinct on (e.position, s.webhook_id) e.*, s.webhook_id
+    from event as e
+   cross join lateral unnest(e.location_ids) as place (id)
+   cross join lateral (
+     select webhook_id from subscriptions where event_type = e.type and kind = 'location' and key = place.id offset 0) as s
+  union all
+  select e.*, s.webhook_id
+    from event as e
+   cross join lateral (
+     select webhook_id from subscriptions where event_type = e.type and kind = 'category' and key = e.category_id offset 0) as s
+  union all
   -- A filter speaks only of events that carry what it filters on.
-  select n.position, s.webhook_id
-    from numbered as n
-    join subscriptions as s on s.event_type = n.type and s.kind = 'location'
-   where n.location_ids = '{}'
-  union
-  select n.position, s.webhook_id
-    from numbered as n
-    join subscriptions as s on s.event_type = n.type and s.kind = 'category'
-   where n.category_id is null
+  select e.*, s.webhook_id
+    from event as e
+   cross join lateral (
+     select distinct webhook_id from subscriptions where event_type = e.type and kind = 'location') as s
+   where e.location_ids = '{}'
+  union all
+  select e.*, s.webhook_id
+    from event as e
+   cross join lateral (
+     select distinct webhook_id from subscriptions where event_type = e.type and kind = 'category') as s
+   where e.category_id is null
 ),
 matched as (
-  select n.position, n.id, n.type, w.id as webhook_id, case when w.ordering = 'item' then n.item_id end as item_id
+  select c.position, c.id, c.type, c.webhook_id, case when w.ordering = 'item' then c.item_id end as item_id
     from candidate as c
-    join numbered as n on n.position = c.position
-    join webhooks as w on w.id = c.webhook_id
-    join users as u on u.id = w.owner_id
-   where w.active
-     and w.deleted_at is null
-     and webhook_wants(w, u.role, n.type, n.audience, n.location_ids, n.category_id, n.user_ids, n.stock)
+   cross join lateral (
+     select w.ordering
+       from webhooks as w
+       join users as u on u.id = w.owner_id
+      where w.id = c.webhook_id
+        and w.active
+        and w.deleted_at is null
+        and webhook_wants(w, u.role, c.type, c.audience, c.location_ids, c.category_id, c.user_ids, c.stock)
+     offset 0
+   ) as w
 ),
 logged as (
   insert into events (position, id, seq, type, data, occurred_at, audience, location_ids, category_id, user_ids, stock,
@@ -115,11 +131,11 @@ queued as (
          case when sequence = head then greatest(now(), not_before) end
     from placed
    where position is not null
-  returning webhook_id
+  returning webhook_id, next_attempt_at
 )
 select (select count(*) from moved) as events,
        (select count(*) from queued) as deliveries,
-       array(select distinct webhook_id from queued) as lanes;
+       array(select distinct webhook_id from queued where next_attempt_at is not null) as lanes;
 
 -- name: set_aside
 -- A row that cannot be fanned out leaves the queue as it is, with the reason.

@@ -45,6 +45,27 @@ visible as materialized (
 select (select count(*) from visible) as total,
        array(select id from visible where id > :after order by id offset :skip limit :limit) as ids;
 
+-- name: search_without_trigram
+-- The same for a text in which no three letters or digits follow one another: the indexes have nothing to find it by, and would be
+-- read whole, ten times as long as the table takes. The expressions are not theirs.
+with found as materialized (
+  select id, category_id, location_id, status
+    from items
+   where lower(name) || '' like lower(:pattern::text) or lower(sku) || '' like lower(:pattern)
+),
+visible as materialized (
+  select id
+    from found
+   where (:category_id::uuid is null or category_id = :category_id)
+     and (:location_id::uuid is null or location_id = :location_id)
+     and (:status::text is null or status = :status)
+     and (:foreman_id::uuid is null or location_id is null
+          or exists (select from location_foremen as assigned
+                      where assigned.location_id = found.location_id and assigned.user_id = :foreman_id))
+)
+select (select count(*) from visible) as total,
+       array(select id from visible where id > :after order by id offset :skip limit :limit) as ids;
+
 -- name: by_ids
 select id, name, sku, serial_number, description, quantity, reserved_quantity, min_quantity, condition, status, purchase_date,
        category_id, location_id, attributes, created_at, updated_at

@@ -57,12 +57,13 @@ select o.webhook_id, o.item_id
    for no key update of o;
 
 -- name: lock_expired
--- Items with a delivery whose event is older than the log keeps.
+-- Items with a delivery whose event is older than the log keeps, and that is not being sent.
 with old as (
   select distinct webhook_id, item_id
     from (select d.webhook_id, d.item_id
             from deliveries as d
            where d.event_at < coalesce(:now::timestamptz, now()) - make_interval(secs => :ttl_seconds)
+             and (d.leased_by is null or d.lease_until <= coalesce(:now::timestamptz, now()))
              and d.sequence is not null
            limit :batch) as doomed
 )

@@ -15,6 +15,7 @@ from relay.envelope import envelope
 from relay.target import Target
 from service.api import asyncapi, examples, openapi
 from service.api.call import Nothing
+from service.api.request_examples import REQUESTS
 from service.app import ROUTES
 from service.event_data import EventData
 from service.events import CATALOGUE
@@ -25,7 +26,7 @@ ASYNCAPI_SCHEMA = Path(__file__).parent / "vendor" / "asyncapi-specs-6.11.1" / "
 EVENTS = pytest.mark.parametrize("event", CATALOGUE.values(), ids=lambda event: event.type)
 
 
-@pytest.mark.parametrize("name", ["openapi.json", "asyncapi.json", "REFERENCE.md"])
+@pytest.mark.parametrize("name", ["openapi.json", "asyncapi.json", "REFERENCE.md", "EVENTS.md"])
 def test_the_committed_document_is_that_of_the_routes_and_events(name: str) -> None:
     assert (DOCS / name).read_text(encoding="utf-8") == documents()[name], "run `make documents`"
 
@@ -111,14 +112,30 @@ def test_an_example_fits_the_schema_of_its_delivery(event: type[EventData]) -> N
         assert [error.message for error in validator.iter_errors(instance)] == []
 
 
+def test_each_body_has_an_example_that_is_valid() -> None:
+    document = openapi.document(ROUTES)
+    takes_a_body = {f"{route.method} {route.path}": route for route in ROUTES if route.body is not Nothing}
+    assert set(REQUESTS) == set(takes_a_body)
+    for name, route in takes_a_body.items():
+        shown = document["paths"][route.path][route.method.lower()]["requestBody"]["content"]["application/json"]
+        assert shown["example"] == REQUESTS[name]
+        assert route.body.model_validate(REQUESTS[name]).model_fields_set
+        schema = {**shown["schema"], "components": document["components"]}
+        validator = jsonschema_rs.Draft202012Validator(schema, validate_formats=True)
+        assert [error.message for error in validator.iter_errors(REQUESTS[name])] == []
+
+
 def test_routes_that_say_too_little_are_named() -> None:
     mute = dataclasses.replace(ROUTES[0], method="POST", path="/mute", summary=" ", returns=None, status=200)
     torn = dataclasses.replace(ROUTES[0], method="POST", path="/torn", status=204)
+    bare = next(route for route in ROUTES if route.body is not Nothing)
+    bare = dataclasses.replace(bare, path="/bare")
     with pytest.raises(openapi.Undocumented) as refusal:
-        openapi.document([*ROUTES, mute, torn])
+        openapi.document([*ROUTES, mute, torn, bare])
     assert str(refusal.value) == (
         "POST /mute has no summary; POST /mute answers 200 and does not say with what: give it `returns`; "
-        "POST /torn answers 204, which has no body, and has `returns`"
+        "POST /torn answers 204, which has no body, and has `returns`; "
+        "POST /bare takes a body of which service/api/request_examples.py has no example"
     )
 
 

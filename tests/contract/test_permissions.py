@@ -3,13 +3,15 @@
 import importlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from service.api import openapi
 from service.app import ROUTES
 from tests.contract.conftest import Listen
 from tests.contract.permissions.table import Row, Stage
-from tests.contract.world import ROLES, Client, System
+from tests.contract.world import ROLES, Client, System, unique
 
 _FILES = sorted((Path(__file__).parent / "permissions").glob("*.py"))
 TABLE: list[Row] = [
@@ -18,6 +20,18 @@ TABLE: list[Row] = [
     if file.stem != "table"
     for row in importlib.import_module(f"tests.contract.permissions.{file.stem}").TABLE
 ]
+
+
+def _taking(header: str) -> list[Row]:
+    """The rows of the routes whose document names the header."""
+    paths = openapi.document(ROUTES)["paths"]
+    named = {
+        f"{method.upper()} {path}"
+        for path, operations in paths.items()
+        for method, operation in operations.items()
+        if {"$ref": f"#/components/parameters/{header}"} in operation.get("parameters", [])
+    }
+    return [row for row in TABLE if row.route in named]
 
 
 def test_no_route_is_missing() -> None:
@@ -63,3 +77,46 @@ async def test_each_role_may_do_what_the_matrix_says(
         allowed = answer.status < 300 or (row.may_conflict and answer.status == 409)
         found[case, caller] = "ok" if allowed else str(answer.status)
     assert found == row.expected()
+
+
+async def _as_admin(
+    row: Row, clients: dict[str, Client], others: dict[str, Client], listen: Listen
+) -> tuple[str, str, Any]:
+    """What an admin may ask of the route: method, path and body."""
+    case = next(case for (case, caller), outcome in row.expected().items() if (caller, outcome) == ("admin", "ok"))
+    request = await row.prepare(Stage("admin", case, clients, others, listen))
+    method, _, path = row.route.partition(" ")
+    return method, path.format(**request.path), request.body
+
+
+@pytest.mark.parametrize("row", _taking("If-Match"), ids=lambda row: row.route)
+async def test_a_route_that_takes_if_match_honours_it(
+    row: Row, clients: dict[str, Client], others: dict[str, Client], listen: Listen
+) -> None:
+    """`If-Match` honoured (412)"""
+    method, path, body = await _as_admin(row, clients, others, listen)
+    (await clients["admin"].ask(method, path, body, If_Match='"not-its-tag"')).problem(412)
+
+
+def test_every_post_but_those_of_auth_takes_an_idempotency_key() -> None:
+    """`Idempotency-Key` on every POST but /auth"""
+    posts = {f"{route.method} {route.path}" for route in ROUTES if route.method == "POST"}
+    auth = {route for route in posts if route.startswith("POST /auth/")}
+    assert {row.route for row in _taking("Idempotency-Key")} == posts - auth
+
+
+@pytest.mark.parametrize("row", _taking("Idempotency-Key"), ids=lambda row: row.route)
+async def test_a_post_with_a_key_is_done_once(
+    row: Row, clients: dict[str, Client], others: dict[str, Client], listen: Listen
+) -> None:
+    """same key and body replays the answer, other body 422"""
+    admin = clients["admin"]
+    method, path, body = await _as_admin(row, clients, others, listen)
+    key = unique("key")
+    first = await admin.ask(method, path, body, Idempotency_Key=key)
+    again = await admin.ask(method, path, body, Idempotency_Key=key)
+    assert first.status < 300
+    assert "Idempotency-Replayed" not in first.headers
+    assert (again.status, again.body) == (first.status, first.body)
+    assert again.headers["Idempotency-Replayed"] == "true"
+    (await admin.ask(method, path, {**(body or {}), "other": 1}, Idempotency_Key=key)).problem(422)

@@ -170,7 +170,7 @@ async def test_a_killed_demo_leaves_nothing_running_and_the_next_one_starts_clea
 
 
 @pytest.mark.parametrize(
-    ("command", "name"), [("relay", r"relay-\d"), ("serve", "api"), ("examples/receiver.py", "receiver")]
+    ("command", "name"), [("relay", r"relay-\d"), ("serve", "api"), ("examples/receivers/python_stdlib.py", "receiver")]
 )
 async def test_a_process_that_dies_ends_it_with_the_end_of_its_log(settings: Settings, command: str, name: str) -> None:
     async with demo() as running:

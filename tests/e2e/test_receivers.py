@@ -55,7 +55,7 @@ async def mutate(api: Api) -> int:
 async def test_the_node_receiver_accepts_every_delivery(api: Api, relays: Relays, node: str) -> None:
     # The address comes last: the receiver starts with the secret.
     webhook = await api.webhook("http://127.0.0.1:9/", EVENTS)
-    async with line_printer(node, "examples/receiver.js", PORT="0", WEBHOOK_SECRET=webhook["secret"]) as (
+    async with line_printer(node, "examples/receivers/node_http.js", PORT="0", WEBHOOK_SECRET=webhook["secret"]) as (
         receiver,
         first,
     ):
@@ -72,7 +72,7 @@ async def test_the_node_receiver_accepts_every_delivery(api: Api, relays: Relays
 async def test_the_node_receiver_refuses_another_webhooks_secret(api: Api, relays: Relays, node: str) -> None:
     webhook = await api.webhook("http://127.0.0.1:9/", EVENTS, retryPolicy={"maxRetries": 0})
     another = await api.webhook("http://127.0.0.1:9/", ["item-checkin"])
-    async with line_printer(node, "examples/receiver.js", PORT="0", WEBHOOK_SECRET=another["secret"]) as (
+    async with line_printer(node, "examples/receivers/node_http.js", PORT="0", WEBHOOK_SECRET=another["secret"]) as (
         receiver,
         first,
     ):
@@ -86,8 +86,10 @@ async def test_the_python_receivers_accept_every_delivery(api: Api, relays: Rela
     own = await api.webhook("http://127.0.0.1:9/", EVENTS)
     library = await api.webhook("http://127.0.0.1:9/", EVENTS)
     started = (
-        line_printer(sys.executable, "examples/receiver.py", PORT="0", WEBHOOK_SECRET=own["secret"]),
-        line_printer(sys.executable, "examples/receiver_standard.py", PORT="0", WEBHOOK_SECRET=library["secret"]),
+        line_printer(sys.executable, "examples/receivers/python_stdlib.py", PORT="0", WEBHOOK_SECRET=own["secret"]),
+        line_printer(
+            sys.executable, "examples/receivers/python_standardwebhooks.py", PORT="0", WEBHOOK_SECRET=library["secret"]
+        ),
     )
     async with started[0] as (first, at), started[1] as (second, at_second):
         await api.call("PUT", f"/webhooks/{own['id']}", {"url": at["listening"]})
@@ -100,10 +102,27 @@ async def test_the_python_receivers_accept_every_delivery(api: Api, relays: Rela
     assert len(accepted) == expected
 
 
+async def test_the_aiohttp_receiver_accepts_every_delivery_and_no_other(api: Api, relays: Relays) -> None:
+    webhook = await api.webhook("http://127.0.0.1:9/", EVENTS)
+    another = await api.webhook("http://127.0.0.1:9/", ["item-created"], retryPolicy={"maxRetries": 0})
+    program = "examples/receivers/python_aiohttp.py"
+    async with line_printer(sys.executable, program, PORT="0", WEBHOOK_SECRET=webhook["secret"]) as (receiver, first):
+        await api.call("PUT", f"/webhooks/{webhook['id']}", {"url": first["listening"]})
+        await api.call("PUT", f"/webhooks/{another['id']}", {"url": first["listening"]})
+        expected = await mutate(api)
+        events = await read(receiver, expected)
+        refused = await api.call("POST", f"/webhooks/{another['id']}/test")
+    assert len({event["id"] for event in events}) == expected
+    assert not any(event["duplicate"] for event in events)
+    created = [event["data"]["name"] for event in events if event["eventType"] == "item-created"]
+    assert sorted(created) == sorted(NAMES)
+    assert refused["statusCode"] == 401
+
+
 async def test_the_example_receiver_fails_first_attempts_on_request(api: Api, relays: Relays) -> None:
     webhook = await api.webhook("http://127.0.0.1:9/", EVENTS, retryPolicy={"maxRetries": 2, "retryDelay": 100})
     environment = {"PORT": "0", "WEBHOOK_SECRET": webhook["secret"], "FAIL_ONE_IN": "3"}
-    async with line_printer(sys.executable, "examples/receiver.py", **environment) as (receiver, first):
+    async with line_printer(sys.executable, "examples/receivers/python_stdlib.py", **environment) as (receiver, first):
         await api.call("PUT", f"/webhooks/{webhook['id']}", {"url": first["listening"]})
         for number in range(9):
             await api.call("POST", "/items", {"name": f"Pump {number}", "quantity": 9})

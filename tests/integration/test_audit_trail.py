@@ -106,6 +106,9 @@ async def test_search_finds_items_by_index_whatever_was_asked_before(connection:
         shown = await plan(connection, load("items").search, mode, **values)
         assert "items_name_search" in shown, shown
         assert "items_sku_search" in shown, shown
+        # What has no trigram would make them read all that they hold, and then all the items.
+        shown = await plan(connection, load("items").search_without_trigram, mode, **values | {"pattern": "'%3f%'"})
+        assert "_search" not in shown, shown
     for name, index, value in (("locations_of_sku", "items_sku", "sku"), ("locations_of_name", "items_name", "name")):
         statement = getattr(load("items"), name)
         shown = await plan(connection, statement, "force_generic_plan", **{value: "'S-7'"})

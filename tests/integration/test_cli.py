@@ -6,6 +6,8 @@ import pty
 import re
 import signal
 import subprocess
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
 
 import pytest
 
@@ -20,6 +22,8 @@ async def test_migrate_says_what_it_applied_and_then_that_there_is_nothing(
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", empty_database_url)
     assert "not migrated" in await refusal("serve", "--port", "0")
+    unhealthy = "jossiedb: the database is not migrated; run: jossiedb migrate\n"
+    assert await run("healthcheck", "--relay") == (1, "", unhealthy)
     code, output, errors = await run("migrate")
     assert (code, errors) == (0, "")
     assert output.splitlines()[0] == "applied 0001_create_functions"
@@ -42,6 +46,7 @@ async def test_a_user_is_created_with_the_event_and_can_sign_in(settings: Settin
 async def test_a_user_with_bad_fields_is_refused_with_all_of_them(settings: Settings) -> None:
     line = await refusal(*BOSS[:3], "b", *BOSS[4:5], "nowhere", *BOSS[6:], given="short\n")
     assert all(f"{field}: " in line for field in ("username", "email", "password"))
+    assert "password: must have at least 8 characters" in line
     assert "short" not in line
 
 
@@ -87,6 +92,23 @@ async def test_a_database_that_does_not_exist_is_named(
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", re.sub(r"/test_\w+", "/nothing_here", database_url))
     assert '"nothing_here" does not exist; create it first' in await refusal("migrate")
+
+
+async def test_a_login_that_may_read_nothing_is_refused_in_a_line(
+    settings: Settings, connection: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    role = f"reads_nothing_{uuid4().hex}"
+    await connection.execute(f"create role {role} login password 'x'")
+    try:
+        parts = urlsplit(os.environ["DATABASE_URL"])
+        address = parts.netloc.rpartition("@")[2]
+        monkeypatch.setenv("DATABASE_URL", urlunsplit(parts._replace(netloc=f"{role}:x@{address}")))
+        assert "permission denied" in await refusal("serve", "--port", "0")
+        code, output, errors = await run("healthcheck", "--relay")
+        assert (code, output) == (1, "")
+        assert re.fullmatch("jossiedb: .*permission denied.*\n", errors)
+    finally:
+        await connection.execute(f"drop role {role}")
 
 
 async def test_what_the_command_line_does_not_know_is_refused_in_a_line(environment: None) -> None:

@@ -96,6 +96,19 @@ async def test_a_move_and_a_change_of_foremen_honour_it_too(admin: Caller, sign_
     assert (await admin.sending(If_Match=added.headers["ETag"]).delete(f"{location}/foremen/{foreman}")).status == 204
 
 
+async def test_of_what_is_shown_without_a_tag_no_tag_is_right(admin: Caller, sign_up: SignUp) -> None:
+    worker = await sign_up("worker")
+    webhook, _ = await _make(admin, "/webhooks")
+    job = (await admin.post(f"{webhook}/replay", {"since": "2026-01-01T00:00:00Z"})).body["job"]
+    others = f"/users/{worker.user_id}/sessions/{worker.session_id}"
+    for one in (f"/auth/sessions/{admin.token.session_id}", others, f"{webhook}/replays/{job['id']}"):
+        refused = await admin.sending(If_Match='"x"').delete(one)
+        assert (refused.status, refused.body["type"]) == (412, "/problems/precondition-failed")
+    assert (await admin.get(f"{webhook}/replays/{job['id']}")).body["job"]["status"] == "queued"
+    assert (await admin.sending(If_Match="*").delete(others)).status == 204
+    assert (await admin.sending(If_Match="*").delete(f"{webhook}/replays/{job['id']}")).status == 200
+
+
 @pytest.mark.parametrize("header", ["x", '"x', "", '*, "x"'])
 async def test_a_header_that_holds_no_tags_is_refused(admin: Caller, header: str) -> None:
     one, _ = await _make(admin, "/items")

@@ -56,6 +56,10 @@ async def test_a_list_is_filtered_by_what_it_is_asked_for(admin: Caller) -> None
         ("\\", ["back\\slash"]),
         ("'", []),
         ("x-PUMP-9", ["other"]),
+        ("g", ["Big PUMP"]),
+        ("-P", ["other"]),
+        ("P-9", ["other"]),
+        ("字 ", ["漢字 100%"]),
     ],
 )
 async def test_search_looks_into_name_and_sku_and_takes_each_character_for_itself(

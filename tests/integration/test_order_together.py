@@ -6,7 +6,7 @@ import random
 from tests.integration.caller import Caller
 from tests.integration.conftest import Api, SignUp
 from tests.integration.replays import ask_replay
-from tests.ordered import EVENT, Watch, change_all, items
+from tests.ordered import EVENT, Watch, change_all, check_order, items
 from tests.relays import Arrival, Connection, Receiver, Relays
 
 
@@ -16,6 +16,7 @@ async def test_retries_skips_and_replays_beside_the_relays_leave_no_item_stuck(
     receiver: Receiver,
     api: Api,
     sign_up: SignUp,
+    database_url: str,
 ) -> None:
     rng = random.Random(7)
     share = 0.3
@@ -74,5 +75,6 @@ async def test_retries_skips_and_replays_beside_the_relays_leave_no_item_stuck(
     assert watch.overlaps == []
     assert all(relay.exit_code is None for relay in relays.started)
     assert await connection.fetchval("select count(*) from item_orders where head is not null") == 0
+    await check_order(database_url)
     assert await connection.fetchval("select max(sequence) from item_orders") == 15
     assert not [line for relay in relays.started for line in relay.log() if line["level"] in {"error", "critical"}]

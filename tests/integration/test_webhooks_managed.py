@@ -79,6 +79,7 @@ async def test_a_webhook_is_read_as_it_was_created_without_its_secret(worker: Ca
         ("GET", "/events"),
         ("GET", "/events/0198c0de-7a11-7c3e-9f00-5b7d3c2a1e10"),
         ("POST", "/events/0198c0de-7a11-7c3e-9f00-5b7d3c2a1e10/retry"),
+        ("POST", "/events/0198c0de-7a11-7c3e-9f00-5b7d3c2a1e10/skip"),
         ("GET", "/stats"),
         ("POST", "/test"),
     ],
@@ -278,6 +279,8 @@ async def test_the_audit_trail_has_each_change_without_secrets(worker: Caller, c
         "timeout": 30000,
         "rateLimit": None,
         "disabled": None,
+        "ordering": None,
+        "onFailure": None,
     }
     assert after == {**before, "timeout": 5000, "headers": {"X-Key": "[set]", "X-More": "[set]"}}
     assert {**last, "headers": after["headers"]} == after

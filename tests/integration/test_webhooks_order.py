@@ -269,6 +269,7 @@ async def test_a_replay_keeps_numbers_gives_new_ones_and_resolves_what_blocked(
     watch: Watch,
     failing: Failing,
     connection: Database,
+    database_url: str,
 ) -> None:
     blocked_item, other = items(2)
     await relays.start()
@@ -299,5 +300,6 @@ async def test_a_replay_keeps_numbers_gives_new_ones_and_resolves_what_blocked(
     for item in (blocked_item, other):
         again = [a.envelope["sequence"] for a in receiver.arrivals if a.envelope["data"]["itemId"] == str(item)]
         assert again == [1, 2, 3]
+    await check_order(database_url)
     assert watch.overlaps == []
     assert await connection.fetchval("select count(*) from item_orders where head is not null") == 0

@@ -1,6 +1,6 @@
 // An example receiver for Node.js, with nothing but its http module:
 //
-//     WEBHOOK_SECRET=whsec_... PORT=8080 node examples/receiver.js
+//     WEBHOOK_SECRET=whsec_... PORT=8080 node examples/receivers/node_http.js
 //
 // The first line printed is its address; then one JSON line comes for each request. PORT=0, the default, takes a free one.
 'use strict';

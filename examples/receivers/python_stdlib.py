@@ -2,7 +2,7 @@
 
 Python's standard library is all that it needs:
 
-    WEBHOOK_SECRET=whsec_... PORT=8080 python examples/receiver.py
+    WEBHOOK_SECRET=whsec_... PORT=8080 python examples/receivers/python_stdlib.py
 
 Then create a webhook whose url is http://127.0.0.1:8080/ and start the relay with WEBHOOK_ALLOWED_NETWORKS=127.0.0.0/8: it sends to
 private addresses only where it is told to. The answer to creating the webhook holds the secret.

@@ -1,7 +1,7 @@
 """An example receiver that leaves verification to the Standard Webhooks library.
 
     pip install standardwebhooks
-    WEBHOOK_SECRET=whsec_... PORT=8080 python examples/receiver_standard.py
+    WEBHOOK_SECRET=whsec_... PORT=8080 python examples/receivers/python_standardwebhooks.py
 
 The first line printed is its address; then one JSON line comes for each request. PORT=0, the default, takes a free one.
 """

@@ -1,0 +1,22 @@
+"""Every event's payload in docs/EVENTS.md."""
+
+import json
+
+from service.api.examples import EXAMPLES
+from service.events import CATALOGUE
+
+_HEADER = """# Payloads
+
+Made from the catalogue of events by `make documents`: the whole body of a delivery for each type, keys in the order in which they
+are sent. On the wire the body is compact; here it has line breaks. When each type is written, and how to verify it, is in the
+[guide](WEBHOOKS_GUIDE.md#events).
+"""
+
+
+def document() -> str:
+    """The Markdown. Raises LookupError for a field without an example."""
+    parts = [_HEADER, "\n".join(f"- [`{name}`](#{name})" for name in CATALOGUE) + "\n"]
+    for name, event in CATALOGUE.items():
+        body = json.dumps(EXAMPLES[name].payload, indent=2, ensure_ascii=False)
+        parts.append(f"## `{name}`\n\n{event.summary}\n\n```json\n{body}\n```\n")
+    return "\n".join(parts)

@@ -1,0 +1,42 @@
+"""What a block of the documents is executed with."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import SkipUnless
+from tests.contract.conftest import Listen
+from tests.contract.test_receiver import answering
+from tests.contract.world import Client, Ears, System
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a block is executed with."""
+
+    admin: Client
+    system: System
+    listen: Listen
+    skip_unless: SkipUnless
+    directory: Path
+
+    async def failed(self) -> tuple[Ears, str]:
+        """A webhook whose receiver failed, and the event that it failed on."""
+        ears = await self.listen(self.admin, ["item-created"], answer=answering(500), retryPolicy={"maxRetries": 0})
+        item = await self.admin.item()
+        event_id = (await ears.hear("item-created", itemId=item["id"])).event_id
+        await ears.ended(event_id, "failed")
+        return ears, event_id
+
+    async def delivery(self) -> dict[str, Any]:
+        """A delivery, and one that was forged."""
+        ears = await self.listen(self.admin, ["item-created"])
+        item = await self.admin.item(name='Hydraulic “Pump” ½ 漢字 \u2028 "quoted" \\ </script>')
+        arrival = await ears.hear("item-created", itemId=item["id"])
+        body = arrival.body.decode()
+        return {
+            "body": body,
+            "forged": body.replace("Pump", "Bump"),
+            "headers": {name.lower(): value for name, value in arrival.headers.items()},
+            "secret": ears.secret,
+        }
