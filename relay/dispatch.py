@@ -33,6 +33,8 @@ BACKOFF_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0)
 # While there is a backlog, slots that become free are filled together, half of them at once or as many as there are after so
 # long: a claim costs the database about as much for one row as for twenty.
 PACE_SECONDS = 0.003
+# A lane with a backlog is looked at from where the last claim ended, and from its beginning again after so long.
+FLOOR_SECONDS = 0.25
 _lease_values = itemgetter(*Lease._fields)
 
 
@@ -67,6 +69,8 @@ class Dispatcher:
         self._next_sweep = time.monotonic()
         self._tests_wanted = True
         self._pace: asyncio.TimerHandle | None = None
+        self._floors: dict[UUID, datetime] = {}
+        self._floors_from = time.monotonic()
         self._stopping = False
         self.delivered = 0
         self.attempted = 0
@@ -84,6 +88,7 @@ class Dispatcher:
         """Look at every lane: hints may have been missed, or a relay's leases have become void."""
         self._sweep_from = NIL
         self._tests_wanted = True
+        self._floors.clear()
         self._wake.set()
 
     def stop_claiming(self) -> None:
@@ -177,6 +182,7 @@ class Dispatcher:
             return False
         share = max(LEAST_SHARE, -(-free // len(lanes)))
         shares = [min(share, room) for _, room in lanes]
+        floors = self._take_floors([webhook_id for webhook_id, _ in lanes])
         try:
             async with self._pool.acquire() as connection:
                 rows = await _SQL.claim.fetch(
@@ -184,6 +190,7 @@ class Dispatcher:
                     relay_id=self._recorder.relay_id,
                     webhook_ids=[webhook_id for webhook_id, _ in lanes],
                     shares=shares,
+                    floors=floors,
                     most=free,
                     now=None,
                 )
@@ -198,17 +205,29 @@ class Dispatcher:
             raise
         taken = Counter(row["webhook_id"] for row in rows)
         full = sum(taken.values()) >= free
-        self._lanes.keep(
-            webhook_id
-            for (webhook_id, _), asked in zip(lanes, shares, strict=True)
-            if (taken[webhook_id] >= asked or full) and webhook_id not in waits
-        )
+        self._floors.update((row["webhook_id"], row["due_at"]) for row in rows)
+        for (webhook_id, _), asked, floor in zip(lanes, shares, floors, strict=True):
+            if webhook_id in waits:
+                self._floors.pop(webhook_id, None)
+            elif taken[webhook_id] >= asked or full:
+                self._lanes.keep((webhook_id,))
+            else:
+                self._floors.pop(webhook_id, None)
+                if floor is not None:
+                    # That was its end, not yet all of it.
+                    self._lanes.heat((webhook_id,))
         for webhook_id, seconds in waits.items():
             self._lanes.heat_at(webhook_id, claimed_at + seconds)
         for row in rows:
             lease = Lease(*_lease_values(row))
             self._start(lease, targets.get(lease.webhook_id), row["claimed_at"], claimed_at)
         return bool(rows) or full
+
+    def _take_floors(self, webhook_ids: Iterable[UUID]) -> list[datetime | None]:
+        if (now := time.monotonic()) - self._floors_from > FLOOR_SECONDS:
+            self._floors.clear()
+            self._floors_from = now
+        return [self._floors.get(webhook_id) for webhook_id in webhook_ids]
 
     def _start(self, lease: Lease, target: Target | None, claimed_at: datetime, clock: float) -> None:
         self._per_lane[lease.webhook_id] += 1

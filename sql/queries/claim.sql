@@ -3,14 +3,16 @@
 -- its relay is no longer listed. Every claim draws new fences, so that a result of an older lease can never be taken for this one's.
 -- A lane whose breaker is open gives one row, as a probe, when that is due; one that is paused none; one that was paused one; one
 -- with a rate as many as it has tokens. Where that held a lane back, wait_seconds says when to look again: also in a row without
--- a delivery.
+-- a delivery. `floors`: where to begin to look in a lane; what was due before it is gone, and while some old snapshot is open its
+-- index entries are not.
 with clock as (
   select coalesce(:now::timestamptz, clock_timestamp()) as now
 ),
 lane as (
-  select l.webhook_id, l.share, l.number, w.timeout_ms, w.version, w.owner_id, w.discard_through, w.rate_per_second,
+  select l.webhook_id, l.share, l.floor, l.number, w.timeout_ms, w.version, w.owner_id, w.discard_through, w.rate_per_second,
          w.rate_burst, u.role, u.narrowed_at, s.opened_at is not null or s.pauses > 0 or w.rate_per_second is not null as limited
-    from unnest(:webhook_ids::uuid[], :shares::int[]) with ordinality as l (webhook_id, share, number)
+    from unnest(:webhook_ids::uuid[], :shares::int[], :floors::timestamptz[]) with ordinality
+         as l (webhook_id, share, floor, number)
     join webhooks as w on w.id = l.webhook_id
     join users as u on u.id = w.owner_id
     join lanes as s on s.webhook_id = l.webhook_id
@@ -59,6 +61,7 @@ picked as (
        from deliveries as d
       where d.webhook_id = a.webhook_id
         and d.next_attempt_at <= clock.now
+        and d.next_attempt_at >= coalesce(a.floor, '-infinity')
         and d.position > a.discard_through
         and (a.probe_position is null or d.position = a.probe_position)
         and (d.leased_by is null or d.lease_until <= clock.now
@@ -111,6 +114,7 @@ waiting as (
 )
 select coalesce(c.webhook_id, n.webhook_id) as webhook_id, c.position, c.event_id, c.event_type, c.event_at, c.attempts,
        c.attempts_before, c.fence, c.lost_leases, c.lost_by, c.item_id, c.sequence, c.version, c.claimed_at, c.probe,
+       c.next_attempt_at as due_at,
        e.data, e.occurred_at, e.traceparent,
        -- Fan-out asked already, so it is asked again only of owners whose rights have changed since they are there.
        c.narrowed_at is null or may_read(c.role, c.owner_id, e.audience, e.location_ids, e.user_ids) as readable,
