@@ -5,7 +5,8 @@ import sys
 import uvloop
 
 import relay.main
-from relay.transport import AiohttpTransport, Exchange, Transport
+from relay.transport import Exchange, Transport
+from relay.transport.with_aiohttp import AiohttpTransport
 from service.platform.lifecycle import cancelled_by_signals, database, require_migrated, start
 from service.platform.settings import Settings
 
