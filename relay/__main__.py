@@ -1,5 +1,6 @@
 """`python -m relay`: one relay, with settings from the environment."""
 
+import resource
 import sys
 
 import uvloop
@@ -8,14 +9,25 @@ from relay.main import relay
 from service.platform.errors import StartupError
 from service.platform.lifecycle import start
 
+MAX_OPEN_FILES = 65_536
+
 
 def main() -> int:
+    _allow_many_connections()
     try:
         uvloop.run(relay(start()))
     except StartupError as error:
         print(f"jossiedb relay: {error}", file=sys.stderr)  # noqa: T201
         return 2
     return 0
+
+
+def _allow_many_connections() -> None:
+    """Commonly 1,024 open files are what a process gets, and far more what it may ask for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from relay.replay import Replay
 from relay.retention import Retention
 from relay.settle import Settler
 from relay.target import Targets
-from relay.transport import AiohttpTransport, Transport
+from relay.transport import HttpTransport, Transport
 from service.platform.db import AWAY
 from service.platform.lifecycle import cancelled_by_signals, database, require_migrated
 from service.platform.logs import get_logger
@@ -29,7 +29,7 @@ async def relay(settings: Settings) -> None:
     with cancelled_by_signals():
         async with database(settings) as url:
             await require_migrated(url)
-            await run(settings, url, AiohttpTransport(settings.webhook_allowed_networks))
+            await run(settings, url, HttpTransport(settings.webhook_allowed_networks))
 
 
 async def run(settings: Settings, url: str, transport: Transport) -> None:

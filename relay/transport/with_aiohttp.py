@@ -1,4 +1,4 @@
-"""Sending: one POST, one deadline over the whole exchange, and nothing followed, kept or unpacked on the way."""
+"""aiohttp's client as the transport: what the benchmarks hold the relay's own against."""
 
 import asyncio
 import socket
@@ -7,40 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
 
 from relay.address import AddressRefused, check_address
+from relay.transport.exchange import MAX_BODY_KEPT, MAX_HEADERS_KEPT, Exchange, late, microseconds, one_line
 
-MAX_BODY_KEPT = 8 * 1024
-MAX_HEADERS_KEPT = 16 * 1024
 KEEPALIVE_SECONDS = 30
-
-
-@dataclass(slots=True)
-class Exchange:
-    """What happened. `status` is None if no answer came; `error` then says why. Times in microseconds, None where a phase was
-    not reached or, on a connection that was kept alive, not needed."""
-
-    status: int | None = None
-    headers: bytes | None = None
-    body: bytes | None = None
-    error: str | None = None
-    dns_us: int | None = None
-    connect_us: int | None = None
-    tls_us: int | None = None
-    first_byte_us: int | None = None
-    total_us: int = 0
-
-
-class Transport(Protocol):
-    async def post(self, url: str, headers: dict[str, str], body: bytes, timeout_ms: int) -> Exchange:
-        """Send, and never raise for what the other side does."""
-        ...
-
-    async def close(self) -> None: ...
 
 
 @dataclass(slots=True)
@@ -109,13 +84,13 @@ class AiohttpTransport:
                         raise
                     await self._exchange(self._fresh, url, headers, body, trace, exchange)
         except TimeoutError:
-            exchange.error = f"no complete answer within {timeout_ms} ms"
+            exchange.error = late(timeout_ms)
             exchange.status = None
         except (aiohttp.ClientError, AddressRefused, OSError, ValueError, UnicodeError) as error:
             exchange.error = describe(error)
             exchange.status = None
         exchange.dns_us, exchange.connect_us = trace.dns_us, trace.connect_us
-        exchange.total_us = _us(time.monotonic() - started)
+        exchange.total_us = microseconds(time.monotonic() - started)
         return exchange
 
     async def _exchange(
@@ -130,7 +105,7 @@ class AiohttpTransport:
         async with session.post(
             url, data=body, headers=headers, allow_redirects=False, trace_request_ctx=trace, timeout=_NO_TIMEOUT
         ) as response:
-            exchange.first_byte_us = _us(time.monotonic() - trace.started)
+            exchange.first_byte_us = microseconds(time.monotonic() - trace.started)
             exchange.status = response.status
             exchange.headers = _raw_headers(response.raw_headers)
             kept = b""
@@ -169,15 +144,11 @@ def describe(error: BaseException) -> str:
         text = "the answer broke off"
     else:
         text = str(error) or type(error).__name__
-    return " ".join(text.replace("\x00", "").split())[:500]
+    return one_line(text)
 
 
 def _raw_headers(raw: Sequence[tuple[bytes, bytes]]) -> bytes:
     return b"\r\n".join(name + b": " + value for name, value in raw)[:MAX_HEADERS_KEPT]
-
-
-def _us(seconds: float) -> int:
-    return min(int(seconds * 1_000_000), 2**31 - 1)
 
 
 def _trace_config() -> aiohttp.TraceConfig:
@@ -191,11 +162,11 @@ def _trace_config() -> aiohttp.TraceConfig:
         of(context).mark = time.monotonic()
 
     async def resolved(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
-        of(context).dns_us = _us(time.monotonic() - of(context).mark)
+        of(context).dns_us = microseconds(time.monotonic() - of(context).mark)
         of(context).mark = time.monotonic()
 
     async def connected(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
-        of(context).connect_us = _us(time.monotonic() - of(context).mark)
+        of(context).connect_us = microseconds(time.monotonic() - of(context).mark)
 
     async def reused(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
         of(context).reused = True

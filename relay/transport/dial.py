@@ -1,0 +1,128 @@
+"""Opening a connection: resolve, check, connect to what was checked, and TLS."""
+
+import asyncio
+import os
+import socket
+import ssl
+import time
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_address
+
+from relay.address import AddressRefused, check_address
+from relay.transport.connection import Connection, Keeper, Post
+from relay.transport.endpoint import Origin
+from relay.transport.exchange import Exchange, microseconds
+from relay.transport.resolver import Resolver
+
+# An address that does not answer gets company after so long.
+HEAD_START_SECONDS = 0.25
+
+
+class CannotConnect(OSError):
+    """No connection came about; the message says at which phase and why."""
+
+
+class Dialer:
+    def __init__(
+        self, allowed: Sequence[IPv4Network | IPv6Network], resolver: Resolver, tls: ssl.SSLContext, keeper: Keeper
+    ) -> None:
+        self._allowed = allowed
+        self._resolver = resolver
+        self._tls = tls
+        self._keeper = keeper
+        self._loop = asyncio.get_running_loop()
+
+    async def dial(self, origin: Origin, post: Post) -> Connection:
+        """A new connection, on which `post` is sent. Its exchange gets the times of the phases. Raises OSError, whose text is
+        what to tell the subscriber."""
+        exchange = post.exchange
+        addresses = await self._addresses(origin.host, exchange)
+        started = time.monotonic()
+        opened = await self._connect(addresses, origin.port)
+        connected = time.monotonic()
+        exchange.connect_us = microseconds(connected - started)
+
+        def factory() -> Connection:
+            return Connection(origin, self._keeper, self._loop, post)
+
+        if origin.scheme == "http":
+            _, connection = await self._loop.create_connection(factory, sock=opened)
+            return connection
+        try:
+            _, connection = await self._loop.create_connection(
+                factory, sock=opened, ssl=self._tls, server_hostname=origin.host.rstrip(".")
+            )
+        except ssl.SSLCertVerificationError as error:
+            raise CannotConnect(f"the certificate is not valid: {error.verify_message}") from error
+        except ssl.SSLError as error:
+            raise CannotConnect(f"TLS failed: {(error.reason or str(error)).replace('_', ' ').lower()}") from error
+        except OSError as error:
+            raise CannotConnect("TLS failed: the connection was closed during the handshake") from error
+        exchange.tls_us = microseconds(time.monotonic() - connected)
+        return connection
+
+    async def _addresses(self, host: str, exchange: Exchange) -> Sequence[str]:
+        try:
+            return (str(ip_address(host)),)
+        except ValueError:
+            pass
+        started = time.monotonic()
+        try:
+            return await self._resolver.resolve(host)
+        finally:
+            exchange.dns_us = microseconds(time.monotonic() - started)
+
+    async def _connect(self, addresses: Sequence[str], port: int) -> socket.socket:
+        """To the first address that answers; each is tried when the one before has failed or had its head start."""
+        waiting = list(addresses)
+        trying: set[asyncio.Task[socket.socket]] = set()
+        error: OSError = CannotConnect("the host has no address")
+        try:
+            while waiting or trying:
+                if waiting:
+                    trying.add(asyncio.create_task(self._connect_to(waiting.pop(0), port)))
+                done, trying = await asyncio.wait(
+                    trying, timeout=HEAD_START_SECONDS if waiting else None, return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in done:
+                    if (failed := task.exception()) is None:
+                        done.discard(task)
+                        trying |= done
+                        return task.result()
+                    if not isinstance(failed, OSError):
+                        raise failed
+                    # A refused address says more than one that did not answer.
+                    if not isinstance(error, AddressRefused):
+                        error = failed
+        finally:
+            for task in trying:
+                task.add_done_callback(_close)
+                task.cancel()
+        raise error
+
+    async def _connect_to(self, address: str, port: int) -> socket.socket:
+        # Here, and nowhere earlier: the address that is checked is the one that is connected to, so rebinding has no window.
+        check_address(address, self._allowed)
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        opened = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            opened.setblocking(False)
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await self._loop.sock_connect(opened, (address, port))
+        except OSError as error:
+            opened.close()
+            raise CannotConnect(f"cannot connect to {address}: {_reason(error)}") from error
+        except BaseException:
+            opened.close()
+            raise
+        return opened
+
+
+def _close(task: "asyncio.Task[socket.socket]") -> None:
+    """What a task that lost the race connected all the same."""
+    if not task.cancelled() and task.exception() is None:
+        task.result().close()
+
+
+def _reason(error: OSError) -> str:
+    return os.strerror(error.errno).lower() if error.errno is not None and error.errno > 0 else str(error)

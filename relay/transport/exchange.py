@@ -1,0 +1,45 @@
+"""What a transport is asked for, and what it gives back."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+MAX_BODY_KEPT = 8 * 1024
+MAX_HEADERS_KEPT = 16 * 1024
+
+
+@dataclass(slots=True)
+class Exchange:
+    """What happened. `status` is None if no answer came; `error` then says why. `headers` are lines as they came, without the
+    status line. Times in microseconds, None where a phase was not reached or, on a connection that was kept alive, not needed.
+    `first_byte_us` and `total_us` count from the start, the others are the length of their phase."""
+
+    status: int | None = None
+    headers: bytes | None = None
+    body: bytes | None = None
+    error: str | None = None
+    dns_us: int | None = None
+    connect_us: int | None = None
+    tls_us: int | None = None
+    first_byte_us: int | None = None
+    total_us: int = 0
+
+
+class Transport(Protocol):
+    async def post(self, url: str, headers: dict[str, str], body: bytes, timeout_ms: int) -> Exchange:
+        """Send, and never raise for what the other side does."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+def one_line(text: str) -> str:
+    """As the log and the API show it: without NUL, not too long."""
+    return " ".join(text.replace("\x00", "").split())[:500]
+
+
+def late(timeout_ms: int) -> str:
+    return f"no complete answer within {timeout_ms} ms"
+
+
+def microseconds(seconds: float) -> int:
+    return min(int(seconds * 1_000_000), 2**31 - 1)

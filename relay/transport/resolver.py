@@ -1,0 +1,113 @@
+"""Names to addresses: no name that hangs holds up another, and an answer is kept for a short while only."""
+
+import asyncio
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import aiodns
+
+# c-ares asks again after so long, and gives up after so many times; a query as a whole ends after QUERY_SECONDS.
+TRY_SECONDS = 2.0
+TRIES = 3
+QUERY_SECONDS = 10.0
+# An answer is kept for its TTL and at most so long, so that a change in the DNS takes effect; a failure, for a moment.
+MAX_TTL_SECONDS = 20.0
+FAILURE_SECONDS = 3.0
+MAX_QUERIES = 512
+MAX_KEPT = 10_000
+
+
+class Unresolvable(OSError):
+    """A name has no address, or none was to be had in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    expires: float
+    addresses: tuple[str, ...]
+    error: str = ""
+
+
+class Resolver:
+    """c-ares: /etc/hosts, then the DNS. `nameservers` (`address:port`) instead of those of /etc/resolv.conf."""
+
+    def __init__(
+        self,
+        nameservers: Sequence[str] | None = None,
+        *,
+        query_seconds: float = QUERY_SECONDS,
+        max_ttl_seconds: float = MAX_TTL_SECONDS,
+        failure_seconds: float = FAILURE_SECONDS,
+    ) -> None:
+        self._ares = aiodns.DNSResolver(
+            nameservers, asyncio.get_running_loop(), timeout=min(TRY_SECONDS, query_seconds), tries=TRIES
+        )
+        self._forgot = time.monotonic()
+        self._query_seconds = query_seconds
+        self._max_ttl = max_ttl_seconds
+        self._failure_seconds = failure_seconds
+        self._slots = asyncio.Semaphore(MAX_QUERIES)
+        self._kept: dict[str, _Answer] = {}
+        self._queries: dict[str, asyncio.Task[_Answer]] = {}
+
+    async def resolve(self, host: str) -> tuple[str, ...]:
+        """The addresses in the order in which to try them. Raises Unresolvable."""
+        answer = self._kept.get(host)
+        if answer is None or answer.expires <= time.monotonic():
+            query = self._queries.get(host)
+            if query is None:
+                query = self._queries[host] = asyncio.create_task(self._query(host))
+            # One who waits may give up; the others go on waiting.
+            answer = await asyncio.shield(query)
+        if answer.error:
+            raise Unresolvable(f"cannot resolve the host: {answer.error}")
+        return answer.addresses
+
+    async def close(self) -> None:
+        for query in list(self._queries.values()):
+            query.cancel()
+        await asyncio.gather(*self._queries.values(), return_exceptions=True)
+        await self._ares.close()
+
+    async def _query(self, host: str) -> _Answer:
+        try:
+            async with self._slots:
+                answer = await self._ask(host)
+        finally:
+            del self._queries[host]
+        self._kept.pop(host, None)
+        if answer.expires > time.monotonic():
+            self._kept[host] = answer
+            if len(self._kept) > MAX_KEPT:
+                del self._kept[next(iter(self._kept))]
+        return answer
+
+    async def _ask(self, host: str) -> _Answer:
+        error = "no answer in time"
+        self._forget()
+        try:
+            async with asyncio.timeout(self._query_seconds):
+                result = await self._ares.getaddrinfo(host, socket.AF_UNSPEC, type=socket.SOCK_STREAM)
+        except TimeoutError:
+            pass
+        except (aiodns.error.DNSError, UnicodeError) as failed:
+            error = str(failed.args[1]) if len(failed.args) == 2 else str(failed)
+        else:
+            if nodes := result.nodes:
+                ttl = min(self._max_ttl, *(node.ttl for node in nodes))
+                return _Answer(time.monotonic() + ttl, tuple(_text(node.addr[0]) for node in nodes))
+            error = "it has no address"
+        return _Answer(time.monotonic() + self._failure_seconds, (), error)
+
+    def _forget(self) -> None:
+        """c-ares has a cache of its own, for as long as the TTL says, be it a day. Nothing in aiodns empties it."""
+        now = time.monotonic()
+        if now - self._forgot >= self._failure_seconds:
+            self._forgot = now
+            self._ares._channel.reinit()
+
+
+def _text(address: bytes | str) -> str:
+    return address.decode() if isinstance(address, bytes) else address

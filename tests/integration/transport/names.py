@@ -1,0 +1,79 @@
+"""A DNS server on 127.0.0.1 that is scripted by name."""
+
+import asyncio
+import socket
+import struct
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+A, AAAA = 1, 28
+NXDOMAIN, SERVFAIL = 3, 2
+
+
+@dataclass
+class Names:
+    """`known`: addresses by name, or the code of a failure; what is `silent` is never answered. All else does not exist."""
+
+    known: dict[str, list[str] | int] = field(default_factory=dict)
+    silent: set[str] = field(default_factory=set)
+    ttl: int = 60
+    # Names of which only A is answered.
+    silent_about_ipv6: set[str] = field(default_factory=set)
+    # Questions for A by name; each comes with one for AAAA.
+    asked: Counter[str] = field(default_factory=Counter)
+    address: str = ""
+
+    def answer(self, query: bytes) -> bytes | None:
+        number = query[:2]
+        labels, at = [], 12
+        while size := query[at]:
+            labels.append(query[at + 1 : at + 1 + size].decode())
+            at += 1 + size
+        name = ".".join(labels).lower()
+        (kind,) = struct.unpack_from("!H", query, at + 1)
+        question = query[12 : at + 5]
+        self.asked[name] += kind == A
+        if name in self.silent or (kind == AAAA and name in self.silent_about_ipv6):
+            return None
+        found = self.known.get(name, NXDOMAIN)
+        if isinstance(found, int):
+            return number + struct.pack("!HHHHH", 0x8180 | found, 1, 0, 0, 0) + question
+        records = [
+            socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
+            for address in found
+            if (":" in address) == (kind == AAAA)
+        ]
+        return (
+            number
+            + struct.pack("!HHHHH", 0x8180, 1, len(records), 0, 0)
+            + question
+            + b"".join(struct.pack("!HHHIH", 0xC00C, kind, 1, self.ttl, len(packed)) + packed for packed in records)
+        )
+
+
+class _Protocol(asyncio.DatagramProtocol):
+    def __init__(self, names: Names) -> None:
+        self._names = names
+        self._transport: asyncio.DatagramTransport | None = None
+
+    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]  # it is one
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        if self._transport is not None and (answer := self._names.answer(data)) is not None:
+            self._transport.sendto(answer, addr)
+
+
+@asynccontextmanager
+async def names(known: dict[str, list[str] | int] | None = None) -> AsyncIterator[Names]:
+    served = Names(known or {})
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(lambda: _Protocol(served), local_addr=("127.0.0.1", 0))
+    try:
+        host, port = transport.get_extra_info("sockname")[:2]
+        served.address = f"{host}:{port}"
+        yield served
+    finally:
+        transport.close()

@@ -1,0 +1,40 @@
+"""A connection without a network: for what a socket cannot be made to do at a given moment."""
+
+import asyncio
+from typing import Any
+
+from relay.transport.connection import Connection
+
+
+class Wire(asyncio.Transport):
+    """Takes what is written, and knows whether it was closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closed = False
+
+    def write(self, data: Any) -> None:
+        pass
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def abort(self) -> None:
+        self.closed = True
+
+
+class Keeper:
+    def __init__(self) -> None:
+        self.kept = 0
+
+    def opened(self, connection: Connection) -> None:
+        pass
+
+    def give(self, connection: Connection) -> None:
+        self.kept += 1
+
+    def lost(self, connection: Connection) -> None:
+        pass
