@@ -29,6 +29,10 @@ demo: $(RUNTIME) ## run everything with an embedded PostgreSQL and watch deliver
 test: $(DEV) ## run the tests; ARGS chooses: make test ARGS="tests/unit -k canonical"
 	@exec $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
+.PHONY: chaos
+chaos: $(DEV) ## try every fault under load, some of them 50 times, and print the account; takes half an hour
+	@JOSSIEDB_TEST_FAULTS=full exec $(BIN)/python -m pytest -n 0 -q tests/resilience -k fault -m "chaos or not chaos" $(ARGS)
+
 .PHONY: check
 check: $(DEV) ## lint, formatting, types, direction of imports, the compose file
 	$(BIN)/ruff check .

@@ -3,19 +3,22 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from operator import itemgetter
 from random import Random
 from uuid import UUID
 
-from relay.breaker import Seen
+from relay.alone import Alone
 from relay.envelope import envelope, shown_headers
-from relay.lanes import NIL, Lanes
+from relay.lanes import NIL, Floors, Lanes
+from relay.leases import Leases
+from relay.outage import Outage
 from relay.policy import MAX_LOST_LEASES, Decision, Outcome, decide, failure, is_success
 from relay.record import Lease, Recorder, Result
 from relay.retry_after import retry_after_ms
 from relay.target import Target, Targets
+from relay.tester import Tester
 from relay.transport import Transport
 from service.platform.db import AWAY, CONTENDED, Pool
 from service.platform.logs import get_logger
@@ -29,12 +32,11 @@ MAX_LANES = 200
 # A claim takes at least this many of a lane, so that few lanes still make a batch.
 LEAST_SHARE = 4
 MAX_TESTS = 20
-BACKOFF_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0)
+# How soon one that may not claim looks whether it may again. It asks nobody for it.
+LOOK_SECONDS = 0.05
 # While there is a backlog, slots that become free are filled together, half of them at once or as many as there are after so
 # long: a claim costs the database about as much for one row as for twenty.
 PACE_SECONDS = 0.003
-# A lane with a backlog is looked at from where the last claim ended, and from its beginning again after so long.
-FLOOR_SECONDS = 0.25
 _lease_values = itemgetter(*Lease._fields)
 
 
@@ -44,6 +46,7 @@ class Dispatcher:
     def __init__(
         self,
         pool: Pool,
+        outage: Outage,
         recorder: Recorder,
         lanes: Lanes,
         targets: Targets,
@@ -54,6 +57,17 @@ class Dispatcher:
         poll_seconds: float,
     ) -> None:
         self._pool = pool
+        self._outage = outage
+        self._in_flight: dict[asyncio.Task[None], UUID] = {}
+        self._leases = Leases(pool, recorder)
+        self._tester = Tester(pool, recorder, targets, transport)
+        self._alone = Alone(
+            pool,
+            recorder,
+            in_flight=self._in_flight,
+            take=lambda lanes: self._take([(lane, 1) for lane in lanes], 1, suspects=True),
+            stopping=lambda: self._stopping,
+        )
         self._recorder = recorder
         self._targets = targets
         self._transport = transport
@@ -63,14 +77,12 @@ class Dispatcher:
         self._rng = Random()
         self._lanes = lanes
         self._wake = lanes.changed
-        self._in_flight: dict[asyncio.Task[None], UUID] = {}
         self._per_lane: Counter[UUID] = Counter()
         self._sweep_from: UUID | None = NIL
         self._next_sweep = time.monotonic()
         self._tests_wanted = True
         self._pace: asyncio.TimerHandle | None = None
-        self._floors: dict[UUID, datetime] = {}
-        self._floors_from = time.monotonic()
+        self._floors = Floors()
         self._stopping = False
         self.delivered = 0
         self.attempted = 0
@@ -87,6 +99,7 @@ class Dispatcher:
     def sweep_now(self) -> None:
         """Look at every lane: hints may have been missed, or a relay's leases have become void."""
         self._sweep_from = NIL
+        self._alone.look_again()
         self._tests_wanted = True
         self._floors.clear()
         self._wake.set()
@@ -96,42 +109,54 @@ class Dispatcher:
         self._wake.set()
 
     async def finish(self, grace_seconds: float) -> None:
-        """Wait for what is in flight, at most so long; what is not done then is left to its lease."""
+        """Wait for what is in flight, at most so long; what is not done then is cut off."""
         if self._in_flight:
             await asyncio.wait(self._in_flight, timeout=grace_seconds)
         for task in list(self._in_flight):
             task.cancel()
         await asyncio.gather(*self._in_flight, return_exceptions=True)
 
+    async def give_back(self) -> None:
+        """What was cut off when the grace was over is the others' at once, and does not count as lost: it is not to blame."""
+        await self._leases.give_back_cut_off()
+
     async def run(self) -> None:
         """Claim and send until told to stop. While the database is away it waits and goes on by itself."""
-        failures = 0
         while not self._stopping:
             # Cleared before the look, never after: what comes during it is looked at next.
             self._wake.clear()
             try:
                 busy = await self._step()
             except (*AWAY, *CONTENDED) as error:
-                if failures == 0:
-                    _log.warning("cannot claim", error=str(error) or type(error).__name__)
-                await asyncio.sleep(BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)])
-                failures += 1
+                failed_at = time.monotonic()
+                await self._outage.wait("dispatcher", error)
+                if not isinstance(error, CONTENDED):
+                    await self._until_writable(failed_at)
                 self.sweep_now()
                 continue
-            if failures:
-                _log.info("claiming again")
-                failures = 0
-            if not busy:
+            self._outage.over("dispatcher")
+            if self._outage.unwritable:
+                await self._until_writable(time.monotonic())
+            elif not busy:
                 await self._sleep()
+
+    async def _until_writable(self, moment: float) -> None:
+        """Claims that are cut off, where commits hang say, leave leases that nobody knows of: rather none than one more a try."""
+        while not self._stopping and not self._outage.writable_since(moment):  # noqa: ASYNC110 - either ends it
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _step(self) -> bool:
         """One look. True if there may be more to do at once."""
+        await self._leases.give_back_unknown()
         now = time.monotonic()
         self._lanes.ripen(now)
         if now >= self._next_sweep and self._sweep_from is None:
             self._sweep_from = NIL
+            self._alone.look_again()
         if self._sweep_from is not None:
             await self._sweep()
+        if (alone := self._alone.next_look) is not None and alone <= now:
+            await self._alone.send()
         if self._tests_wanted:
             self._tests_wanted = False
             await self._claim_tests()
@@ -140,8 +165,9 @@ class Dispatcher:
 
     async def _sleep(self) -> None:
         until = self._next_sweep
-        if (ripe := self._lanes.next_ripe()) is not None:
-            until = min(until, ripe)
+        for sooner in (self._lanes.next_ripe(), self._alone.next_look):
+            if sooner is not None:
+                until = min(until, sooner)
         try:
             async with asyncio.timeout(max(0.0, until - time.monotonic())):
                 await self._wake.wait()
@@ -181,17 +207,24 @@ class Dispatcher:
         if not lanes:
             return False
         share = max(LEAST_SHARE, -(-free // len(lanes)))
-        shares = [min(share, room) for _, room in lanes]
-        floors = self._take_floors([webhook_id for webhook_id, _ in lanes])
+        return await self._take([(webhook_id, min(share, room)) for webhook_id, room in lanes], free)
+
+    async def _take(self, lanes: Sequence[tuple[UUID, int]], free: int, *, suspects: bool = False) -> bool:
+        """Claim at most so many of each lane, and `free` in all, and start to send them."""
+        if suspects:
+            # They are older than what a lane's floor has come to.
+            self._floors.clear()
+        floors = self._floors.of(webhook_id for webhook_id, _ in lanes)
         try:
             async with self._pool.acquire() as connection:
                 rows = await _SQL.claim.fetch(
                     connection,
                     relay_id=self._recorder.relay_id,
                     webhook_ids=[webhook_id for webhook_id, _ in lanes],
-                    shares=shares,
+                    shares=[share for _, share in lanes],
                     floors=floors,
                     most=free,
+                    suspects=suspects,
                     now=None,
                 )
                 # The database's clock, as of its answer: a little late, and so never ahead of what it writes itself.
@@ -202,17 +235,19 @@ class Dispatcher:
                 targets = await self._targets.load(connection, versions.items())
         except BaseException:
             self._lanes.heat(webhook_id for webhook_id, _ in lanes)
+            self._leases.unsure_of(webhook_id for webhook_id, _ in lanes)
             raise
+        self._leases.told_of(row["fence"] for row in rows)
         taken = Counter(row["webhook_id"] for row in rows)
         full = sum(taken.values()) >= free
-        self._floors.update((row["webhook_id"], row["due_at"]) for row in rows)
-        for (webhook_id, _), asked, floor in zip(lanes, shares, floors, strict=True):
+        self._floors.rise((row["webhook_id"], row["due_at"]) for row in rows)
+        for (webhook_id, asked), floor in zip(lanes, floors, strict=True):
             if webhook_id in waits:
-                self._floors.pop(webhook_id, None)
+                self._floors.drop(webhook_id)
             elif taken[webhook_id] >= asked or full:
                 self._lanes.keep((webhook_id,))
             else:
-                self._floors.pop(webhook_id, None)
+                self._floors.drop(webhook_id)
                 if floor is not None:
                     # That was its end, not yet all of it.
                     self._lanes.heat((webhook_id,))
@@ -222,12 +257,6 @@ class Dispatcher:
             lease = Lease(*_lease_values(row))
             self._start(lease, targets.get(lease.webhook_id), row["claimed_at"], claimed_at)
         return bool(rows) or full
-
-    def _take_floors(self, webhook_ids: Iterable[UUID]) -> list[datetime | None]:
-        if (now := time.monotonic()) - self._floors_from > FLOOR_SECONDS:
-            self._floors.clear()
-            self._floors_from = now
-        return [self._floors.get(webhook_id) for webhook_id in webhook_ids]
 
     def _start(self, lease: Lease, target: Target | None, claimed_at: datetime, clock: float) -> None:
         self._per_lane[lease.webhook_id] += 1
@@ -255,6 +284,13 @@ class Dispatcher:
         self._wake.set()
 
     async def _deliver(self, lease: Lease, target: Target | None, claimed_at: datetime, clock: float) -> None:
+        try:
+            await self._send(lease, target, claimed_at, clock)
+        except asyncio.CancelledError:
+            self._leases.cut_off(lease)
+            raise
+
+    async def _send(self, lease: Lease, target: Target | None, claimed_at: datetime, clock: float) -> None:
         if lease.lost_leases >= MAX_LOST_LEASES:
             self._end(lease, target, "failed", f"relay crashed: {lease.lost_leases} leases ended without a result")
             return
@@ -315,37 +351,10 @@ class Dispatcher:
         """Tests are one attempt each, past the queue; the API waits for what is written here."""
         rows = await _SQL.claim_tests.fetch(self._pool, relay_id=self._recorder.relay_id, most=MAX_TESTS)
         for row in rows:
-            task = asyncio.create_task(self._test(row["id"], row["webhook_id"], row["claimed_at"]))
+            task = asyncio.create_task(self._tester.send(row["id"], row["webhook_id"], row["claimed_at"]))
             self._in_flight[task] = row["webhook_id"]
             self._per_lane[row["webhook_id"]] += 1
             task.add_done_callback(self._ended)
         if len(rows) == MAX_TESTS:
             self._tests_wanted = True
             self._wake.set()
-
-    async def _test(self, test_id: UUID, webhook_id: UUID, now: datetime) -> None:
-        async with self._pool.acquire() as connection:
-            target = await self._targets.load_fresh(connection, webhook_id)
-        status: int | None = None
-        error: str | None = "the webhook is gone"
-        if target is not None and target.broken is not None:
-            error = "cannot sign: " + target.broken
-        elif target is not None:
-            data = b'{"message":"This is a test of your webhook","webhookId":"%s"}' % str(webhook_id).encode()
-            sent = envelope(
-                target,
-                event_id=test_id,
-                event_type="test",
-                data=data,
-                occurred_at=now,
-                attempt=1,
-                timestamp=int(now.timestamp()),
-            )
-            exchange = await self._transport.post(target.url, sent.headers, sent.body, target.timeout_ms)
-            status, error = exchange.status, failure(exchange.status, exchange.error)
-        await _SQL.finish_test.execute(
-            self._pool, id=test_id, relay_id=self._recorder.relay_id, status=status, error=error
-        )
-        if is_success(status):
-            # It passes the breaker, and closes it: the receiver is well.
-            await self._recorder.observe(webhook_id, Seen(0, success=True))

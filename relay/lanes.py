@@ -5,9 +5,11 @@ import heapq
 import math
 import time
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from uuid import UUID
 
 NIL = UUID(int=0)
+FLOOR_SECONDS = 0.25
 
 
 class Lanes:
@@ -91,3 +93,26 @@ class Lanes:
                 taken.append((webhook_id, room))
                 del self._hot[webhook_id]
         return taken
+
+
+class Floors:
+    """Where to begin to look in a lane with a backlog: where the last claim ended, and at its beginning again after a moment."""
+
+    def __init__(self) -> None:
+        self._floors: dict[UUID, datetime] = {}
+        self._since = time.monotonic()
+
+    def of(self, webhook_ids: Iterable[UUID]) -> list[datetime | None]:
+        if (now := time.monotonic()) - self._since > FLOOR_SECONDS:
+            self._floors.clear()
+            self._since = now
+        return [self._floors.get(webhook_id) for webhook_id in webhook_ids]
+
+    def rise(self, due: Iterable[tuple[UUID, datetime]]) -> None:
+        self._floors.update(due)
+
+    def drop(self, webhook_id: UUID) -> None:
+        self._floors.pop(webhook_id, None)
+
+    def clear(self) -> None:
+        self._floors.clear()

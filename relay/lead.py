@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,8 +12,8 @@ import asyncpg
 
 from relay import doorbell
 from relay.fanout import FanOut
+from relay.outage import Outage
 from service.platform.db import AWAY, CONTENDED, Pool
-from service.platform.errors import StartupError
 from service.platform.logs import get_logger
 from service.platform.queries import load
 
@@ -24,7 +25,7 @@ ELECTION_SECONDS = 1.0
 # How long a silent connection is trusted before it is asked whether it is still one, and how long it has to answer.
 PROBE_SECONDS = 5.0
 PROBE_TIMEOUT = 5.0
-BACKOFF_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
+CONNECT_TIMEOUT = 10.0
 # A NOTIFY's payload is at most 8,000 bytes; more lanes than this are said as "look at all".
 MAX_HINTED = 200
 ALL = "*"
@@ -49,6 +50,7 @@ class Lead:
         self,
         url: str,
         pool: Pool,
+        outage: Outage,
         *,
         poll_seconds: float,
         on_queued: Callable[[Sequence[UUID]], None],
@@ -58,6 +60,7 @@ class Lead:
     ) -> None:
         self._url = url
         self._pool = pool
+        self._outage = outage
         self._fanout = FanOut(pool)
         self._poll = poll_seconds
         self._on_queued = on_queued
@@ -74,27 +77,25 @@ class Lead:
 
     async def run(self) -> None:
         """Keep a LISTEN connection, for ever; reconnect with back-off, and sweep then, as anything may have been missed."""
-        failures = 0
         while True:
-            connection: asyncpg.Connection[asyncpg.Record] | None = None
             try:
-                connection = await self._connect()
-                if failures:
-                    _log.info("listening again")
-                failures = 0
-                self._on_missed()
-                await self._serve(connection)
-            except (*AWAY, *CONTENDED, StartupError, asyncpg.PostgresError) as error:
-                if failures == 0:
-                    _log.warning("the LISTEN connection is lost", error=str(error) or type(error).__name__)
-                await asyncio.sleep(BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)])
-                failures += 1
-            finally:
-                self.leader.clear()
-                self.listen_pid = self.listen_start = None
-                if connection is not None:
-                    # Its locks go with it. Never waited for: it may be half-open.
-                    connection.terminate()
+                async with self._connection() as connection:
+                    self._on_missed()
+                    await self._serve(connection)
+            except (*AWAY, *CONTENDED, asyncpg.PostgresError) as error:
+                await self._outage.wait("listen", error)
+
+    @asynccontextmanager
+    async def _connection(self) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
+        connection = await asyncpg.connect(self._url, timeout=CONNECT_TIMEOUT, server_settings=SERVER_SETTINGS)
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                await self._listen(connection)
+            yield connection
+        finally:
+            self.leader.clear()
+            # Its locks go with it. Never waited for: it may be half-open.
+            connection.terminate()
 
     async def tell_peers(self, webhook_ids: Sequence[UUID] | None) -> None:
         """Wake the other relays, in a transaction of its own: one that writes nothing has nothing to flush. None: look at all."""
@@ -103,16 +104,17 @@ class Lead:
         lanes = ALL if webhook_ids is None or len(webhook_ids) > MAX_HINTED else ",".join(map(str, webhook_ids))
         await _SQL.notify_work.execute(self._pool, payload=f"{self.relay_id} {lanes}")
 
-    async def _connect(self) -> "asyncpg.Connection[asyncpg.Record]":
-        connection = await asyncpg.connect(self._url, timeout=10, server_settings=SERVER_SETTINGS)
+    async def _listen(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         self._lost.clear()
         connection.add_termination_listener(self._on_lost)
         await connection.add_listener(doorbell.WAKE_CHANNEL, self._on_wake)
         await connection.add_listener(doorbell.WORK_CHANNEL, self._on_work)
+        if self.listen_pid is not None:
+            # The one before may have been cut off without the server's knowing, and hold the leader's locks still.
+            await _PRESENCE.end_backend.execute(connection, pid=self.listen_pid, start=self.listen_start)
         own = await _PRESENCE.own_backend.fetchrow(connection)
         assert own is not None, "a backend sees itself"
         self.listen_pid, self.listen_start = own["pid"], own["backend_start"]
-        return connection
 
     async def _serve(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         while not self._lost.is_set():
@@ -122,6 +124,7 @@ class Lead:
                 self.leader.set()
                 _log.info("leading", relay_id=str(self.relay_id))
                 await self._lead(connection)
+            self._outage.over("listen")
             await _wait(self._lost, ELECTION_SECONDS)
         raise asyncpg.InterfaceError("the server closed the LISTEN connection")
 
@@ -130,6 +133,7 @@ class Lead:
             # Cleared before the look, never after.
             self._wake.clear()
             await self._look()
+            self._outage.over("listen")
             async with asyncio.timeout(PROBE_TIMEOUT):
                 asleep = await doorbell.try_lock(connection, doorbell.LOCK_DOORBELL)
             if not asleep:

@@ -9,6 +9,7 @@ from relay.database import open_queues
 from relay.dispatch import Dispatcher
 from relay.lanes import Lanes
 from relay.lead import Lead
+from relay.outage import Outage
 from relay.presence import Presence, State
 from relay.record import Recorder
 from relay.replay import Replay
@@ -41,10 +42,12 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
         dispatcher.hint(webhook_ids)
         await lead.tell_peers(webhook_ids)
 
+    outage = Outage()
     settler = Settler(Policy(settings.webhook_breaker_delay, settings.webhook_disable_after))
-    recorder = Recorder(pool, settler, on_retry=lanes.heat_in, on_freed=given_way, on_room=lanes.changed.set)
+    recorder = Recorder(pool, outage, settler, on_retry=lanes.heat_in, on_freed=given_way, on_room=lanes.changed.set)
     dispatcher = Dispatcher(
         pool,
+        outage,
         recorder,
         lanes,
         Targets(settings.vault()),
@@ -53,7 +56,7 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
         per_webhook=settings.relay_concurrency_per_webhook,
         poll_seconds=settings.relay_poll_interval / 1000,
     )
-    retention = Retention(pool, settings, on_due=lanes.heat_in)
+    retention = Retention(pool, outage, settings, on_due=lanes.heat_in)
 
     def given_work(webhook_ids: list[UUID]) -> None:
         dispatcher.hint(webhook_ids, tests=True)
@@ -66,6 +69,7 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
     lead = Lead(
         url,
         pool,
+        outage,
         poll_seconds=settings.relay_poll_interval / 1000,
         on_queued=dispatcher.hint,
         on_given_work=given_work,
@@ -74,6 +78,7 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
     )
     presence = Presence(
         pool,
+        outage,
         state=lambda: State(
             leader=lead.leader.is_set(),
             listen_pid=lead.listen_pid,
@@ -88,6 +93,7 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
     )
     replay = Replay(
         pool,
+        outage,
         ttl_seconds=settings.webhook_event_ttl,
         poll_seconds=settings.relay_poll_interval / 1000,
         on_queued=given_way,
@@ -141,6 +147,7 @@ async def _stop(
     await dispatcher.finish(grace_seconds)
     if not tasks["recorder"].done():
         await recorder.drained()
+    await dispatcher.give_back()
     for name in ("retention", "replay", "lead"):
         tasks[name].cancel()
     await asyncio.wait([tasks["lead"], tasks["retention"], tasks["replay"]])

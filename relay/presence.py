@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from relay.outage import PRESENCE, Outage
 from relay.rates import Rate
 from service import __version__
 from service.platform.db import AWAY, CONTENDED, Pool
@@ -40,9 +41,15 @@ class Presence:
     """`on_new_id` is told the relay's id, at the start and when it had been taken for dead; `on_reaped` that leases became void."""
 
     def __init__(
-        self, pool: Pool, state: Callable[[], State], on_new_id: Callable[[UUID], None], on_reaped: Callable[[], None]
+        self,
+        pool: Pool,
+        outage: Outage,
+        state: Callable[[], State],
+        on_new_id: Callable[[UUID], None],
+        on_reaped: Callable[[], None],
     ) -> None:
         self._pool = pool
+        self._outage = outage
         self._state = state
         self._on_new_id = on_new_id
         self._on_reaped = on_reaped
@@ -61,15 +68,17 @@ class Presence:
         self._on_new_id(self.relay_id)
 
     async def run(self) -> None:
-        away = False
         while True:
+            began = time.monotonic()
             try:
-                await self._beat()
-                away = False
+                # One that takes longer comes too late for the peers; it is also how a server that no longer commits is noticed.
+                async with asyncio.timeout(STALE_SECONDS):
+                    await self._beat()
             except (*AWAY, *CONTENDED) as error:
-                if not away:
-                    _log.warning("cannot say that this relay is alive", error=str(error) or type(error).__name__)
-                away = True
+                await self._outage.wait(PRESENCE, error)
+            else:
+                self._outage.over(PRESENCE)
+                self._outage.alive(began)
             await asyncio.sleep(BEAT_SECONDS)
 
     async def leave(self) -> None:

@@ -12,6 +12,7 @@ import asyncpg
 from relay.breaker import Seen
 from relay.notices import OPERATIONAL
 from relay.order import Due, Order
+from relay.outage import Outage
 from relay.policy import Decision
 from relay.settle import Results, Settler
 from relay.transport import Exchange
@@ -25,7 +26,6 @@ _SQL = load("record")
 MAX_BATCH = 500
 # So many unrecorded results are kept while the database is away; more, and nothing further is claimed.
 MAX_BUFFER = 5000
-BACKOFF_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0)
 SKIPPED = "skipped: the later events of its item follow"
 
 
@@ -113,6 +113,7 @@ class Recorder:
     def __init__(
         self,
         pool: Pool,
+        outage: Outage,
         settler: Settler,
         *,
         on_retry: Callable[[UUID, float], None],
@@ -120,6 +121,7 @@ class Recorder:
         on_room: Callable[[], None],
     ) -> None:
         self._pool = pool
+        self._outage = outage
         self._settler = settler
         self._on_retry = on_retry
         self._on_freed = on_freed
@@ -146,7 +148,6 @@ class Recorder:
 
     async def run(self) -> None:
         """Record what is added, for ever. While the database is away it waits, says so once, and goes on."""
-        failures = 0
         while True:
             await self._arrived.wait()
             self._arrived.clear()
@@ -154,17 +155,10 @@ class Recorder:
                 batch = self._buffer[:MAX_BATCH]
                 try:
                     await self._record(batch)
-                except AWAY as error:
-                    if failures == 0:
-                        _log.warning(
-                            "the database is away; results are kept", results=len(self._buffer), error=str(error)
-                        )
-                    await asyncio.sleep(BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)])
-                    failures += 1
+                except (*AWAY, *CONTENDED) as error:
+                    await self._outage.wait("recorder", error, results_kept=len(self._buffer))
                     continue
-                if failures:
-                    _log.info("the database is back; results are recorded")
-                    failures = 0
+                self._outage.over("recorder")
                 was_full = self.full
                 del self._buffer[: len(batch)]
                 if was_full:

@@ -9,6 +9,7 @@ from uuid import UUID
 import asyncpg
 
 from relay.order import Order
+from relay.outage import Outage
 from service.platform.db import AWAY, CONTENDED, Pool
 from service.platform.logs import get_logger
 from service.platform.queries import Connection, load
@@ -37,12 +38,14 @@ class Replay:
     def __init__(
         self,
         pool: Pool,
+        outage: Outage,
         *,
         ttl_seconds: int,
         poll_seconds: float,
         on_queued: Callable[[Sequence[UUID]], Awaitable[None]],
     ) -> None:
         self._pool = pool
+        self._outage = outage
         self._ttl = ttl_seconds
         self._poll = poll_seconds
         self._on_queued = on_queued
@@ -61,9 +64,13 @@ class Replay:
             began = time.monotonic()
             try:
                 steps = await self.look()
-            except (*AWAY, *CONTENDED, asyncpg.PostgresError) as error:
-                _log.warning("replays wait", error=str(error) or type(error).__name__)
+            except (*AWAY, *CONTENDED) as error:
+                await self._outage.wait("replays", error)
+                continue
+            except asyncpg.PostgresError as error:
+                _log.warning("replays wait", error=str(error))
                 steps = {"waits"}
+            self._outage.over("replays")
             if "advanced" in steps:
                 # At most half of the time, so that fan-out and recording have the database to themselves for the other half.
                 pause = FIRST_PAUSE

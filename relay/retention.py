@@ -9,6 +9,7 @@ from uuid import UUID
 import asyncpg
 
 from relay.order import Order
+from relay.outage import Outage
 from relay.settle import announce
 from service.platform.db import AWAY, CONTENDED, Pool
 from service.platform.logs import get_logger
@@ -32,8 +33,9 @@ LOCK_TRIES = 50
 class Retention:
     """`on_due` hears of lanes where the next of an item has become due, and in how many seconds."""
 
-    def __init__(self, pool: Pool, settings: Settings, on_due: Callable[[UUID, float], None]) -> None:
+    def __init__(self, pool: Pool, outage: Outage, settings: Settings, on_due: Callable[[UUID, float], None]) -> None:
         self._pool = pool
+        self._outage = outage
         self._on_due = on_due
         self._ttl = settings.webhook_event_ttl
         self._answers_ttl = settings.jossiedb_idempotency_ttl.total_seconds()
@@ -63,9 +65,9 @@ class Retention:
                     await self.discard()
                     await self.announce()
             except (*AWAY, *CONTENDED) as error:
-                _log.warning("housekeeping waits", error=str(error) or type(error).__name__)
-                await asyncio.sleep(1)
+                await self._outage.wait("housekeeping", error)
                 continue
+            self._outage.over("housekeeping")
             try:
                 async with asyncio.timeout(max(0.0, min(next_round - time.monotonic(), ANNOUNCE_SECONDS))):
                     await self._discard.wait()
@@ -142,9 +144,9 @@ class Retention:
             _log.info("made partitions", made=made)
 
     async def _drop_partitions(self) -> None:
-        dropped = await _SQL.drop_partitions.fetch(self._pool, ttl_seconds=self._ttl, now=None)
-        if dropped:
-            _log.info("dropped partitions", dropped=[row[0] for row in dropped])
+        # Each in a transaction of its own: its lock is held while it is dropped, and not while the next is looked for.
+        while (dropped := await _SQL.drop_partition.fetchval(self._pool, ttl_seconds=self._ttl, now=None)) is not None:
+            _log.info("dropped a partition", dropped=dropped)
 
 
 async def _patiently(step: Callable[[], Awaitable[None]]) -> None:

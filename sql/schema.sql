@@ -31,7 +31,7 @@ begin
 end
 $$;
 
-CREATE FUNCTION public.drop_partitions(ended_before timestamp with time zone) RETURNS SETOF text
+CREATE FUNCTION public.drop_partition(ended_before timestamp with time zone) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     SET lock_timeout TO '100ms'
@@ -39,24 +39,26 @@ CREATE FUNCTION public.drop_partitions(ended_before timestamp with time zone) RE
     AS $$
 declare
   child  record;
+  day    timestamptz;
 begin
   for child in
-    select part.relname as name, parent.relname as parent,
-           to_date(right(part.relname, 8), 'YYYYMMDD')::timestamptz as day
+    select part.relname as name, parent.relname as parent
       from pg_inherits
       join pg_class part on part.oid = inhrelid
       join pg_class parent on parent.oid = inhparent
      where inhparent in ('public.attempts'::regclass, 'public.events'::regclass)
      order by parent.relname, part.relname
   loop
-    if child.day + interval '1 day' <= ended_before then
-      continue when child.parent = 'events' and (
-        exists (select from public.deliveries where event_at < child.day + interval '1 day')
-        or exists (select from public.attempts where event_at < child.day + interval '1 day'));
-      execute format('drop table public.%I', child.name);
-      return next child.name;
-    end if;
+    -- Here and not in the statement, which may read names of other relations first.
+    day := to_date(right(child.name, 8), 'YYYYMMDD');
+    continue when day + interval '1 day' > ended_before;
+    continue when child.parent = 'events' and (
+      exists (select from public.deliveries where event_at < day + interval '1 day')
+      or exists (select from public.attempts where event_at < day + interval '1 day'));
+    execute format('drop table public.%I', child.name);
+    return child.name;
   end loop;
+  return null;
 end
 $$;
 
@@ -920,6 +922,8 @@ CREATE INDEX checkouts_user_id ON public.checkouts USING btree (user_id, id);
 CREATE INDEX deliveries_lane ON public.deliveries USING btree (webhook_id, next_attempt_at) WHERE (next_attempt_at IS NOT NULL);
 
 CREATE UNIQUE INDEX deliveries_order ON public.deliveries USING btree (webhook_id, item_id, sequence) WHERE (sequence IS NOT NULL);
+
+CREATE INDEX deliveries_suspects ON public.deliveries USING btree (webhook_id) WHERE (lost_leases >= 4);
 
 CREATE INDEX events_id ON ONLY public.events USING btree (id);
 

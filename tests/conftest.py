@@ -12,6 +12,7 @@ import pytest
 from service.platform.settings import Settings, load_settings
 from tests.janitor import Janitor
 from tests.relays import Receiver, Relays, receiving
+from tests.resilience.account import table
 from tests.server import RUN_DIR, TEMPLATE, SharedServer, with_database
 
 JWT_SECRET = "a-fixed-secret-for-tests-of-enough-length"
@@ -31,6 +32,22 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if janitor := config.stash.get(_janitor, None):
         janitor.finish()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the trials of tests/resilience have counted, as one table."""
+    accounts = [
+        value
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if getattr(report, "when", None) == "call"
+        for name, value in report.user_properties
+        if name == "fault"
+    ]
+    if accounts:
+        terminalreporter.section("faults")
+        for line in table(accounts):
+            terminalreporter.line(line)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -5,11 +5,11 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 from uuid import UUID
 
 import asyncpg
@@ -21,7 +21,20 @@ from service.platform.settings import Settings
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 PATIENCE = 60.0
+RELAY = (sys.executable, "-m", "relay")
 _TICK = 0.01
+
+
+class Queries(Protocol):
+    """What tests ask the database through: a connection, or something that outlives the server's absence."""
+
+    async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]: ...
+
+    async def fetchrow(self, query: str, *args: Any) -> asyncpg.Record | None: ...
+
+    async def fetchval(self, query: str, *args: Any) -> Any: ...
+
+    async def execute(self, query: str, *args: Any) -> str: ...
 
 
 async def until(condition: Callable[[], Awaitable[object]], what: str, patience: float = PATIENCE) -> None:
@@ -35,17 +48,18 @@ async def until(condition: Callable[[], Awaitable[object]], what: str, patience:
 
 
 class RelayProcess:
-    """`python -m relay` with the settings of the environment."""
+    """`python -m relay` with the settings of the environment; `command` is what starts it otherwise."""
 
-    def __init__(self, log: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, log: Path, environment: Mapping[str, str], command: Sequence[str] = RELAY) -> None:
         self._log = log
         self._environment = environment
+        self._command = command
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "relay", stdout=log, stderr=log, env={**os.environ, **self._environment}
+                *self._command, stdout=log, stderr=log, env={**os.environ, **self._environment}
             )
 
     @property
@@ -76,14 +90,14 @@ class Relays:
     """The relays of one test; all are ended with it."""
 
     directory: Path
-    connection: Connection
+    connection: Queries
     started: list[RelayProcess] = field(default_factory=list)
 
-    async def start(self, count: int = 1, **environment: str) -> list[RelayProcess]:
+    async def start(self, count: int = 1, *, command: Sequence[str] = RELAY, **environment: str) -> list[RelayProcess]:
         """Start some, and wait until each is present and one of all leads."""
         new = []
         for _ in range(count):
-            relay = RelayProcess(self.directory / f"relay{len(self.started)}.log", environment)
+            relay = RelayProcess(self.directory / f"relay{len(self.started)}.log", environment, command)
             await relay.start()
             self.started.append(relay)
             new.append(relay)
@@ -205,7 +219,7 @@ class Webhook:
     secret: str
 
 
-async def add_user(connection: Connection, role: str = "admin", status: str = "active") -> UUID:
+async def add_user(connection: Queries, role: str = "admin", status: str = "active") -> UUID:
     user_id = new_id()
     await connection.execute(
         "insert into users (id, username, email, full_name, role, status, password_hash) values ($1, $2, $3, 'A Person', $4, $5, '!')",
@@ -219,7 +233,7 @@ async def add_user(connection: Connection, role: str = "admin", status: str = "a
 
 
 async def add_webhook(
-    connection: Connection,
+    connection: Queries,
     settings: Settings,
     url: str,
     events: list[str],
@@ -258,7 +272,7 @@ async def add_webhook(
     return Webhook(webhook_id, secret)
 
 
-async def write_event(connection: Connection, event_type: str = "item-created", data: str = '{"name":"x"}') -> UUID:
+async def write_event(connection: Queries, event_type: str = "item-created", data: str = '{"name":"x"}') -> UUID:
     """What psql would do."""
     event_id: UUID = await connection.fetchval(
         "insert into outbox (type, data) values ($1, $2) returning id", event_type, data

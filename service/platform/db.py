@@ -17,11 +17,14 @@ AWAY = (
     OSError,
     asyncio.TimeoutError,
     asyncpg.InterfaceError,
+    # The pool resets a connection that the server has just ended, in the midst of something.
+    asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
+    # Shutting down, crashed, starting up, a statement cancelled or timed out.
+    asyncpg.OperatorInterventionError,
+    # No connection left, no memory, no disk.
+    asyncpg.InsufficientResourcesError,
+    asyncpg.PostgresSystemError,
     asyncpg.ReadOnlySQLTransactionError,
 )
 # Two transactions in each other's way: the statement may simply be tried again.

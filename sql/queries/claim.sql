@@ -4,7 +4,8 @@
 -- A lane whose breaker is open gives one row, as a probe, when that is due; one that is paused none; one that was paused one; one
 -- with a rate as many as it has tokens. Where that held a lane back, wait_seconds says when to look again: also in a row without
 -- a delivery. `floors`: where to begin to look in a lane; what was due before it is gone, and while some old snapshot is open its
--- index entries are not.
+-- index entries are not. What has lost five leases is suspected of killing
+-- relays: it is leased only where a claim asks for suspects.
 with clock as (
   select coalesce(:now::timestamptz, clock_timestamp()) as now
 ),
@@ -66,6 +67,7 @@ picked as (
         and (a.probe_position is null or d.position = a.probe_position)
         and (d.leased_by is null or d.lease_until <= clock.now
              or not exists (select from relays as r where r.id = d.leased_by))
+        and (d.lost_leases + (d.leased_by is not null)::int >= 5) = :suspects
       order by d.next_attempt_at
       limit a.room
         for update skip locked
@@ -123,6 +125,19 @@ select coalesce(c.webhook_id, n.webhook_id) as webhook_id, c.position, c.event_i
   full join waiting as n on n.webhook_id = c.webhook_id
   left join events as e on e.position = c.position and e.recorded_at = c.event_at
  order by c.next_attempt_at, c.position;
+
+-- name: suspects
+-- Lanes with a due delivery that has lost five leases, counting the one that has become void.
+select distinct webhook_id
+  from (select d.webhook_id
+          from deliveries as d
+         cross join (select coalesce(:now::timestamptz, clock_timestamp()) as now) as clock
+         where d.lost_leases >= 4
+           and d.lost_leases + (d.leased_by is not null)::int >= 5
+           and d.next_attempt_at <= clock.now
+           and (d.leased_by is null or d.lease_until <= clock.now
+                or not exists (select from relays as r where r.id = d.leased_by))
+         limit 100) as due;
 
 -- name: sweep
 -- The next lanes after a webhook, in id order, each with the time of its soonest delivery: one index entry a lane.

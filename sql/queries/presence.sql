@@ -29,5 +29,8 @@ select gone.id, gone.leader, coalesce(ended.terminated, false) as terminated
 -- name: leave
 delete from relays where id = :id;
 
+-- name: end_backend
+select pg_terminate_backend(pid) from pg_stat_activity where pid = :pid and backend_start = :start;
+
 -- name: own_backend
 select pid, backend_start from pg_stat_activity where pid = pg_backend_pid();

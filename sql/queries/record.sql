@@ -152,8 +152,8 @@ select count(*) from logged;
 -- name: make_partitions
 select make_partitions(:days_ahead);
 
--- name: drop_partitions
-select drop_partitions(coalesce(:now::timestamptz, now()) - make_interval(secs => :ttl_seconds));
+-- name: drop_partition
+select drop_partition(coalesce(:now::timestamptz, now()) - make_interval(secs => :ttl_seconds));
 
 -- name: forget_tests
 delete from webhook_tests where requested_at < now() - interval '1 day';

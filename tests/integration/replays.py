@@ -10,6 +10,7 @@ import asyncpg
 import orjson
 
 from relay.fanout import FanOut
+from relay.outage import Outage
 from relay.replay import Replay
 from service.platform.db import open_pool
 from tests.audit import run_audit
@@ -30,7 +31,7 @@ class Leader:
 
     def __post_init__(self) -> None:
         self.log = RelayLog(self.connection)
-        self.replay = Replay(self.pool, ttl_seconds=30 * 86_400, poll_seconds=3600, on_queued=self._tell)
+        self.replay = Replay(self.pool, Outage(), ttl_seconds=30 * 86_400, poll_seconds=3600, on_queued=self._tell)
 
     async def _tell(self, webhook_ids: Sequence[UUID]) -> None:
         self.told += webhook_ids

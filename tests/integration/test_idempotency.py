@@ -8,6 +8,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from pydantic import SecretStr
 
+from relay.outage import Outage
 from relay.retention import BATCH, Retention
 from service.api.idempotency import OneConnection
 from service.app import make_app
@@ -192,7 +193,7 @@ async def test_an_answer_is_given_again_as_long_as_it_is_kept(
     )
     pool = await open_pool(database_url, application_name="test", size=1)
     try:
-        await Retention(pool, settings, on_due=lambda *_: None).once()
+        await Retention(pool, Outage(), settings, on_due=lambda *_: None).once()
     finally:
         await pool.close()
     assert await connection.fetchval("select count(*) from idempotent_answers") == 1

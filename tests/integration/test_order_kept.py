@@ -8,6 +8,7 @@ import pytest
 
 from relay.database import open_queues
 from relay.fanout import FanOut
+from relay.outage import Outage
 from relay.retention import Retention
 from service.platform.db import Pool, open_pool
 from service.platform.queries import Statement, load
@@ -38,7 +39,7 @@ def due() -> list[UUID]:
 
 @pytest.fixture
 def retention(pool: Pool, settings: Settings, due: list[UUID]) -> Retention:
-    return Retention(pool, settings, on_due=lambda webhook_id, _: due.append(webhook_id))
+    return Retention(pool, Outage(), settings, on_due=lambda webhook_id, _: due.append(webhook_id))
 
 
 async def _queued(connection: Connection, pool: Pool, item_id: UUID, count: int) -> None:

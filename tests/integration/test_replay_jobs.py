@@ -7,6 +7,7 @@ from uuid import UUID
 import orjson
 import pytest
 
+from relay.outage import Outage
 from relay.retention import Retention
 from service.platform.ids import new_id
 from service.platform.settings import Settings
@@ -69,7 +70,7 @@ async def test_replays_are_forgotten_a_while_after_they_ended(
         "update replay_jobs set ended_at = now() - interval '31 days' where id = $1", jobs[0]["id"]
     )
     open_job = await ask_replay(owner, webhook_id)
-    await Retention(leader.pool, settings, on_due=lambda *_: None).once()
+    await Retention(leader.pool, Outage(), settings, on_due=lambda *_: None).once()
     listed = (await owner.get(f"/webhooks/{webhook_id}/replays")).body["jobs"]
     assert [job["id"] for job in listed] == [open_job["id"], jobs[1]["id"]]
     assert (await owner.get(f"/webhooks/{webhook_id}/replays/{jobs[0]['id']}")).status == 404

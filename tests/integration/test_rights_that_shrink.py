@@ -4,6 +4,7 @@ import json
 from uuid import UUID
 
 from relay.fanout import FanOut
+from relay.outage import Outage
 from relay.retention import Retention
 from service.platform.db import open_pool
 from service.platform.ids import new_id
@@ -132,7 +133,7 @@ async def test_sessions_failed_logins_and_the_audit_trail_are_forgotten_in_time(
     )
     pool = await open_pool(database_url, application_name="test", size=1)
     try:
-        await Retention(pool, settings, on_due=lambda *_: None).once()
+        await Retention(pool, Outage(), settings, on_due=lambda *_: None).once()
     finally:
         await pool.close()
     left = await connection.fetchrow(

@@ -1,0 +1,66 @@
+"""Deliveries that may be what kills relays: each is sent while nothing else is in flight, so that it takes nothing along, and what
+was only taken along so far is cleared of the suspicion."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any
+from uuid import UUID
+
+from relay.record import Recorder
+from service.platform.db import Pool
+from service.platform.queries import load
+
+_SQL = load("claim")
+_STOP_SECONDS = 0.1
+
+
+class Alone:
+    """`in_flight` is looked at, and `take` claims one suspect of the lanes and starts it."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        recorder: Recorder,
+        *,
+        in_flight: Collection["asyncio.Task[Any]"],
+        take: Callable[[Sequence[UUID]], Awaitable[object]],
+        stopping: Callable[[], bool],
+    ) -> None:
+        self._pool = pool
+        self._recorder = recorder
+        self._in_flight = in_flight
+        self._take = take
+        self._stopping = stopping
+        self._wanted = True
+        self._not_before = 0.0
+
+    def look_again(self) -> None:
+        self._wanted = True
+
+    @property
+    def next_look(self) -> float | None:
+        """In monotonic seconds; None while there is nothing to look for."""
+        return self._not_before if self._wanted else None
+
+    async def send(self) -> None:
+        """One of them, if there is one. They get at most half of the relay's time, so that the others are not held up for long."""
+        lanes = [row["webhook_id"] for row in await _SQL.suspects.fetch(self._pool, now=None)]
+        if not lanes:
+            self._wanted = False
+            return
+        began = time.monotonic()
+        await self._nothing_in_flight()
+        if self._stopping():
+            return
+        await self._take(lanes)
+        await self._nothing_in_flight()
+        ended = time.monotonic()
+        self._not_before = ended + (ended - began)
+
+    async def _nothing_in_flight(self) -> None:
+        while self._in_flight and not self._stopping():
+            await asyncio.wait(self._in_flight, timeout=_STOP_SECONDS)
+        if not self._stopping():
+            # What was delivered is recorded, too, before it can be lost.
+            await self._recorder.drained()

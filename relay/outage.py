@@ -1,0 +1,64 @@
+"""The database's absence: whichever part of a relay meets it, it is said once, waited for with back-off, and its end said once."""
+
+import asyncio
+import time
+
+from service.platform.db import CONTENDED
+from service.platform.logs import get_logger
+
+_log = get_logger(__name__)
+
+BACKOFF_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0)
+PRESENCE = "presence"
+
+
+class Outage:
+    """Shared by the parts of one relay. It ends when every part that failed has done its work again, and presence, which writes
+    each second, has written since: only then is the server known to be there, and to take writes."""
+
+    def __init__(self) -> None:
+        self._failures: dict[str, int] = {}
+        self._said = False
+        self._failed_at = 0.0
+        # When the last beat that succeeded had begun.
+        self._alive_at = 0.0
+
+    async def wait(self, part: str, error: BaseException, **known: object) -> None:
+        """A part could not do its work; returns when it may try again. What is `known` is said if this is the first to notice."""
+        if isinstance(error, CONTENDED):
+            # Two transactions in each other's way, and nothing away.
+            await asyncio.sleep(BACKOFF_SECONDS[0])
+            return
+        self._failed_at = time.monotonic()
+        failures = self._failures.get(part, 0)
+        self._failures[part] = failures + 1
+        if not self._said:
+            self._said = True
+            _log.warning("the database is away", part=part, error=str(error) or type(error).__name__, **known)
+        await asyncio.sleep(BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)])
+
+    def over(self, part: str) -> None:
+        """A part has done its work."""
+        if self._said:
+            self._failures.pop(part, None)
+            self._end()
+
+    def alive(self, began: float) -> None:
+        """The database took a write that began then, in monotonic seconds."""
+        self._alive_at = began
+        if self._said:
+            self._end()
+
+    def writable_since(self, moment: float) -> bool:
+        """Whether the database has taken a write that began later."""
+        return self._alive_at > moment
+
+    @property
+    def unwritable(self) -> bool:
+        """Whether the last that was to be written was not, as far as presence knows."""
+        return PRESENCE in self._failures
+
+    def _end(self) -> None:
+        if not self._failures and self._alive_at > self._failed_at:
+            self._said = False
+            _log.info("the database is back")

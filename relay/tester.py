@@ -1,0 +1,61 @@
+"""Tests of webhooks: one attempt, past the queue, the breaker and the statistics, which the API waits for."""
+
+from datetime import datetime
+from uuid import UUID
+
+from relay.breaker import Seen
+from relay.envelope import envelope
+from relay.policy import failure, is_success
+from relay.record import Recorder
+from relay.target import Targets
+from relay.transport import Transport
+from service.platform.db import AWAY, Pool
+from service.platform.logs import get_logger
+from service.platform.queries import load
+
+_log = get_logger(__name__)
+_SQL = load("claim")
+
+
+class Tester:
+    def __init__(self, pool: Pool, recorder: Recorder, targets: Targets, transport: Transport) -> None:
+        self._pool = pool
+        self._recorder = recorder
+        self._targets = targets
+        self._transport = transport
+
+    async def send(self, test_id: UUID, webhook_id: UUID, now: datetime) -> None:
+        try:
+            await self._send(test_id, webhook_id, now)
+        except AWAY as error:
+            # Whoever asked is answered that nobody did it in time, and may ask again.
+            _log.warning(
+                "a test was not finished", webhook_id=str(webhook_id), error=str(error) or type(error).__name__
+            )
+
+    async def _send(self, test_id: UUID, webhook_id: UUID, now: datetime) -> None:
+        async with self._pool.acquire() as connection:
+            target = await self._targets.load_fresh(connection, webhook_id)
+        status: int | None = None
+        error: str | None = "the webhook is gone"
+        if target is not None and target.broken is not None:
+            error = "cannot sign: " + target.broken
+        elif target is not None:
+            data = b'{"message":"This is a test of your webhook","webhookId":"%s"}' % str(webhook_id).encode()
+            sent = envelope(
+                target,
+                event_id=test_id,
+                event_type="test",
+                data=data,
+                occurred_at=now,
+                attempt=1,
+                timestamp=int(now.timestamp()),
+            )
+            exchange = await self._transport.post(target.url, sent.headers, sent.body, target.timeout_ms)
+            status, error = exchange.status, failure(exchange.status, exchange.error)
+        await _SQL.finish_test.execute(
+            self._pool, id=test_id, relay_id=self._recorder.relay_id, status=status, error=error
+        )
+        if is_success(status):
+            # It passes the breaker, and closes it: the receiver is well.
+            await self._recorder.observe(webhook_id, Seen(0, success=True))

@@ -1,0 +1,26 @@
+-- name: give_back
+-- Leases that were cut off. What was sent under them may arrive again, so it is said whose they were.
+update deliveries as d
+   set leased_by = null, lease_until = null, fence = null, lost_by = d.leased_by
+  from unnest(:webhook_ids::uuid[], :positions::bigint[], :fences::bigint[]) as l (webhook_id, position, fence)
+ where d.webhook_id = l.webhook_id and d.position = l.position and d.fence = l.fence;
+
+-- name: give_back_unknown
+-- Leases that a relay was granted and not told of. Nothing was sent under them.
+with unknown as (
+  select d.webhook_id, d.position, d.fence
+    from unnest(:webhook_ids::uuid[]) as lane (webhook_id)
+   cross join lateral (
+     select webhook_id, position, leased_by, fence
+       from deliveries
+      where deliveries.webhook_id = lane.webhook_id and next_attempt_at is not null
+      order by next_attempt_at
+      limit :most
+   ) as d
+   where d.leased_by = :relay_id and d.fence > :told
+)
+update deliveries as d
+   set leased_by = null, lease_until = null, fence = null
+  from unknown as u
+ where d.webhook_id = u.webhook_id and d.position = u.position and d.fence = u.fence
+returning d.position;

@@ -1,0 +1,217 @@
+"""The relay's statements keep to their indexes while statistics are stale: what they touch does not grow with the tables."""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from relay.database import open_queues
+from service.platform.queries import Connection, Statement, load
+from service.platform.settings import Settings
+from tests.relays import add_user, add_webhook
+
+CLAIM, RECORD, LEASES = load("claim"), load("record"), load("leases")
+LANES = 100
+ROWS = 200
+SMALL, LARGE = 20_000, 200_000
+Values: TypeAlias = Callable[[], Awaitable[dict[str, Any]]]
+QUEUES = {"deliveries", "events", "attempts"}
+
+
+@pytest.fixture
+async def relay_connection(database_url: str, settings: Settings) -> AsyncIterator[Connection]:
+    """A connection as relays have it. The tables have been analysed while they were empty, and are not again."""
+    pool = await open_queues(database_url)
+    async with pool.acquire() as connection:
+        for table in ("deliveries", "lanes", "webhooks", "relays"):
+            await connection.execute(f"alter table {table} set (autovacuum_enabled = off)")
+        for row in await connection.fetch(
+            "select inhrelid::regclass::text as name from pg_inherits join pg_class on oid = inhrelid"
+            " where relkind = 'r'"
+        ):
+            await connection.execute(f"alter table {row['name']} set (autovacuum_enabled = off)")
+        yield connection
+    await pool.close()
+
+
+@pytest.fixture
+async def lanes(relay_connection: Connection, settings: Settings) -> list[UUID]:
+    owner = await add_user(relay_connection)
+    return [
+        (await add_webhook(relay_connection, settings, "http://127.0.0.1:9", ["item-created"], owner_id=owner)).id
+        for _ in range(LANES)
+    ]
+
+
+async def _grow(connection: Connection, lanes: Sequence[UUID], rows: int) -> None:
+    """So many events, each owed to one of the lanes, which had an attempt; one relay is alive and one is gone."""
+    await connection.execute(
+        """with event as (
+             insert into events (position, id, seq, type, data, occurred_at, audience, location_ids, user_ids, deliveries)
+             select position + n, uuidv7(), position + n, 'item-created', '{"name":"x"}', now(), 'inventory', '{}', '{}', 1
+               from log_head, generate_series(1, $2::int) as n
+             returning position, id, recorded_at
+           ), head as (
+             update log_head set position = position + $2
+           ), attempt as (
+             insert into attempts (webhook_id, position, event_id, event_type, event_at, attempt, outcome, next_attempt_at)
+             select ($1::uuid[])[1 + position % $3], position, id, 'item-created', recorded_at, 1, 'retry', now() from event
+           )
+           insert into deliveries (webhook_id, position, event_id, event_type, event_at, next_attempt_at)
+           select ($1::uuid[])[1 + position % $3], position, id, 'item-created', recorded_at, now() - interval '1 minute'
+             from event""",
+        list(lanes),
+        rows,
+        len(lanes),
+    )
+
+
+def _literal(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool | int | float):
+        return str(value)
+    if isinstance(value, list):
+        inner = ",".join("null" if each is None else json.dumps(str(each)) for each in value)
+        return f"'{{{inner}}}'"
+    return f"'{value}'"
+
+
+class Plan:
+    def __init__(self, root: dict[str, Any]) -> None:
+        self.root = root
+        self.buffers = root["Shared Hit Blocks"] + root["Shared Read Blocks"]
+
+    def scanned_whole(self) -> set[str]:
+        """Tables of the queue and the logs that are read from end to end, or by a bitmap."""
+        found: set[str] = set()
+        nodes = [self.root]
+        while nodes:
+            node = nodes.pop()
+            nodes += node.get("Plans", [])
+            if node["Node Type"] in ("Seq Scan", "Bitmap Heap Scan"):
+                # A partition of a log is named after it.
+                found.add(node["Relation Name"].partition("_2")[0])
+        return found & QUEUES
+
+
+async def _explain(connection: Connection, statement: Statement, prepare: Values) -> Plan:
+    """As the relay would run it, prepared; it is undone, with what made it ready."""
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        arguments = ", ".join(_literal(value) for value in statement.arguments(await prepare()))
+        await connection.execute(f"prepare explained as {statement.sql}")
+        text = await connection.fetchval(f"explain (analyze, buffers, format json) execute explained({arguments})")
+    finally:
+        await transaction.rollback()
+        await connection.execute("deallocate explained")
+    return Plan(json.loads(text)[0]["Plan"])
+
+
+async def _claim(
+    connection: Connection, lanes: list[UUID], relay_id: UUID, *, suspects: bool = False
+) -> list[asyncpg.Record]:
+    return await CLAIM.claim.fetch(connection, **_claim_values(lanes, relay_id, suspects=suspects))
+
+
+def _claim_values(lanes: list[UUID], relay_id: UUID, *, suspects: bool = False) -> dict[str, Any]:
+    return {
+        "relay_id": relay_id,
+        "webhook_ids": lanes,
+        "shares": [ROWS // LANES] * len(lanes),
+        "floors": [None] * len(lanes),
+        "most": ROWS,
+        "suspects": suspects,
+        "now": None,
+    }
+
+
+async def _register(connection: Connection) -> UUID:
+    relay_id: UUID = await connection.fetchval(
+        "insert into relays (id, version, host, pid) values (gen_random_uuid(), '0', 'here', 1) returning id"
+    )
+    return relay_id
+
+
+def _results(rows: list[asyncpg.Record], outcome: str, relay_id: UUID) -> dict[str, Any]:
+    """What the recorder would give; columns that do not matter here are null."""
+    count = len(rows)
+    values: dict[str, Any] = {name: [None] * count for name in RECORD.record.parameters}
+    values |= {
+        "relay_id": relay_id,
+        "webhook_ids": [row["webhook_id"] for row in rows],
+        "positions": [row["position"] for row in rows],
+        "fences": [row["fence"] for row in rows],
+        "event_ids": [row["event_id"] for row in rows],
+        "event_types": [row["event_type"] for row in rows],
+        "event_ats": [row["event_at"] for row in rows],
+        "attempts": [1] * count,
+        "outcomes": [outcome] * count,
+        "retry_ms": [1000 if outcome == "retry" else None] * count,
+        "started_ats": [datetime.now(UTC)] * count,
+        "total_us": [1000] * count,
+        "statuses": [200] * count,
+    }
+    return values
+
+
+async def test_no_statement_touches_more_in_a_large_queue(relay_connection: Connection, lanes: list[UUID]) -> None:
+    connection = relay_connection
+    relay_id = await _register(connection)
+
+    async def to_claim() -> dict[str, Any]:
+        return _claim_values(lanes, relay_id)
+
+    async def to_rescue() -> dict[str, Any]:
+        gone = await _register(connection)
+        assert len(await _claim(connection, lanes, gone)) == ROWS
+        await connection.execute("delete from relays where id = $1", gone)
+        return _claim_values(lanes, relay_id)
+
+    async def to_complete() -> dict[str, Any]:
+        return _results(await _claim(connection, lanes, relay_id), "success", relay_id)
+
+    async def to_retry() -> dict[str, Any]:
+        return _results(await _claim(connection, lanes, relay_id), "retry", relay_id)
+
+    async def to_give_back() -> dict[str, Any]:
+        assert await _claim(connection, lanes, relay_id)
+        return {"relay_id": relay_id, "webhook_ids": lanes, "told": 0, "most": 50}
+
+    async def to_find_suspects() -> dict[str, Any]:
+        await connection.execute(
+            "update deliveries set lost_leases = 5"
+            " where (webhook_id, position) in (select webhook_id, position from deliveries limit 20)"
+        )
+        return {"now": None}
+
+    async def to_sweep() -> dict[str, Any]:
+        return {"after": UUID(int=0), "most": 200, "now": None}
+
+    cases: dict[str, tuple[Statement, Values]] = {
+        "claim": (CLAIM.claim, to_claim),
+        "rescue": (CLAIM.claim, to_rescue),
+        "completion": (RECORD.record, to_complete),
+        "retry": (RECORD.record, to_retry),
+        "give back": (LEASES.give_back_unknown, to_give_back),
+        "suspects": (CLAIM.suspects, to_find_suspects),
+        "sweep": (CLAIM.sweep, to_sweep),
+    }
+    await _grow(connection, lanes, SMALL)
+    small = {name: await _explain(connection, *case) for name, case in cases.items()}
+    await _grow(connection, lanes, LARGE - SMALL)
+    large = {name: await _explain(connection, *case) for name, case in cases.items()}
+
+    assert {name: plan.scanned_whole() for name, plan in large.items() if plan.scanned_whole()} == {}
+    # An index may have become a level deeper.
+    grown = {
+        name: (small[name].buffers, plan.buffers)
+        for name, plan in large.items()
+        if plan.buffers > small[name].buffers * 1.5 + 100
+    }
+    assert grown == {}

@@ -1,0 +1,68 @@
+"""A proxy before PostgreSQL that can swallow what passes over a connection, in both directions, and keep it open: half-open."""
+
+import asyncio
+from contextlib import suppress
+from typing import Self
+
+LISTEN = b"jossiedb relay listen\x00"
+
+
+class SwallowingProxy:
+    """On a free port of 127.0.0.1, before the server's socket. Which connections LISTEN is read from how they introduce themselves."""
+
+    def __init__(self, socket: str) -> None:
+        self._socket = socket
+        self._listening: list[asyncio.Event] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.port = 0
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def swallow_listeners(self) -> None:
+        """From now on nothing passes over the LISTEN connections that there are. New ones are not concerned."""
+        for swallowing in self._listening:
+            swallowing.set()
+        self._listening.clear()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        swallowing = asyncio.Event()
+        upstream_reader, upstream_writer = await asyncio.open_unix_connection(self._socket)
+        try:
+            introduction = await reader.read(65536)
+            if LISTEN in introduction:
+                self._listening.append(swallowing)
+            upstream_writer.write(introduction)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_pump(reader, upstream_writer, swallowing))
+                group.create_task(_pump(upstream_reader, writer, swallowing))
+        except* (OSError, asyncio.CancelledError):
+            pass
+        finally:
+            self._tasks.discard(task)
+            for each in (writer, upstream_writer):
+                each.close()
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, swallowing: asyncio.Event) -> None:
+    while data := await reader.read(65536):
+        if swallowing.is_set():
+            continue
+        writer.write(data)
+        await writer.drain()
+    if swallowing.is_set():
+        # Neither side hears of the other's end.
+        await asyncio.Event().wait()
+    with suppress(OSError):
+        writer.write_eof()

@@ -1,0 +1,55 @@
+"""kill -9 and SIGTERM of relays under load."""
+
+import asyncio
+import random
+import signal
+
+from tests.relays import RelayProcess
+from tests.resilience.conftest import HowOften, StartTrial
+from tests.resilience.trial import Trial
+
+
+async def _kill(trial: Trial, victim: RelayProcess) -> None:
+    """At a random moment of its work; another takes its place at once."""
+    await trial.at_work(await trial.id_of(victim))
+    await asyncio.sleep(random.random() * 0.3)
+    await trial.disturb(victim, signal.SIGKILL)
+    await victim.ended()
+    await asyncio.gather(trial.relays.start(), trial.recovers())
+
+
+async def test_a_relay_killed_at_random_points(start_trial: StartTrial, how_often: HowOften) -> None:
+    async with start_trial("kill -9 of a relay") as trial:
+        await trial.relays.start(3)
+        trial.load.start()
+        for _ in range(how_often(50, 2)):
+            alive = [relay for relay in trial.relays.started if relay.exit_code is None]
+            await _kill(trial, random.choice(alive))
+
+
+async def test_a_leader_killed(start_trial: StartTrial, how_often: HowOften) -> None:
+    async with start_trial("kill -9 of the leader") as trial:
+        await trial.relays.start(2)
+        trial.load.start()
+        for _ in range(how_often(10, 1)):
+            leader = await trial.relays.leader()
+            assert leader is not None
+            await _kill(trial, leader)
+
+
+async def test_a_relay_told_to_stop_under_load_repeats_nothing(start_trial: StartTrial, how_often: HowOften) -> None:
+    async with start_trial("SIGTERM of a relay") as trial:
+        trial.may_repeat = False
+        await trial.relays.start(2)
+        trial.load.start()
+        for _ in range(how_often(10, 2)):
+            victim = trial.relays.started[-1] if trial.times % 2 else await trial.relays.leader()
+            assert victim is not None
+            relay_id = await trial.id_of(victim)
+            await trial.at_work(relay_id)
+            victim.send(signal.SIGTERM)
+            trial.times += 1
+            assert await victim.ended() == 0
+            # Given up in order: no lease is left that somebody would have to take over.
+            assert not await trial.db.fetchval("select count(*) from deliveries where leased_by = $1", relay_id)
+            await asyncio.gather(trial.relays.start(), trial.recovers())

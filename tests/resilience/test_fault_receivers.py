@@ -1,0 +1,89 @@
+"""Receivers that misbehave, beside healthy ones: they harm nobody, and what is owed to them ends as failed."""
+
+from contextlib import AsyncExitStack
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from service.platform.settings import Settings
+from tests.relays import add_webhook, until
+from tests.resilience.conftest import HowOften, StartTrial
+from tests.resilience.ill_receivers import MISBEHAVIOURS, closing_kept_alive, misbehaving, wrong_certificate
+from tests.resilience.trial import PATIENCE, Trial
+
+
+async def _memory_kb(trial: Trial) -> int:
+    peaks = []
+    for relay in trial.relays.started:
+        status = Path(f"/proc/{relay.pid}/status").read_text()
+        peaks.append(next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")))
+    return max(peaks)
+
+
+async def test_receivers_that_misbehave_beside_healthy_ones(
+    start_trial: StartTrial, how_often: HowOften, settings: Settings, tmp_path: Path
+) -> None:
+    async with start_trial("receivers that misbehave") as trial, AsyncExitStack() as receivers:
+        trial.may_repeat = False
+        urls = {name: await receivers.enter_async_context(misbehaving(act)) for name, act in MISBEHAVIOURS.items()}
+        tls = wrong_certificate(tmp_path)
+        urls["wrong certificate"] = await receivers.enter_async_context(misbehaving(MISBEHAVIOURS["hangs"], tls=tls))
+        await trial.relays.start(2)
+        ill: dict[str, UUID] = {}
+        # Two events each, so that a kept-alive connection is met again; after that only the healthy are owed anything.
+        for name, url in urls.items():
+            webhook = await add_webhook(
+                trial.db, settings, url, ["item-deleted"], max_retries=how_often(3, 0), retry_delay_ms=100
+            )
+            ill[name] = webhook.id
+        trial.load.start()
+        for _ in range(how_often(5, 2)):
+            await trial.db.execute("""insert into outbox (type, data) values ('item-deleted', '{"name":"x"}')""")
+            await trial.recovers()
+        trial.times = len(ill)
+
+        async def over() -> bool:
+            waiting = await trial.db.fetchval(
+                "select count(*) from deliveries where webhook_id = any ($1)", list(ill.values())
+            )
+            return waiting == 0 and not await trial.db.fetchval(
+                "select exists (select from outbox where type = 'item-deleted')"
+            )
+
+        await until(over, "nothing is owed to the receivers that misbehave any more", PATIENCE)
+        ends = await trial.db.fetch(
+            "select webhook_id, outcome from attempts where webhook_id = any ($1) and outcome <> 'retry'",
+            list(ill.values()),
+        )
+        by_name = {name: {row["outcome"] for row in ends if row["webhook_id"] == id} for name, id in ill.items()}
+        assert by_name == {name: {"failed"} for name in ill}
+        # Whatever they send, little of it is kept.
+        assert await _memory_kb(trial) < 400_000
+
+
+@pytest.mark.chaos
+async def test_a_receiver_that_closes_kept_alive_connections_at_the_worst_moment(
+    start_trial: StartTrial, settings: Settings
+) -> None:
+    async with start_trial("keep-alive closed at the worst moment") as trial:
+        trial.may_repeat = False
+        async with closing_kept_alive(0.0) as (at_once, _), closing_kept_alive(0.02) as (soon, _):
+            webhooks = [(await add_webhook(trial.db, settings, url, ["item-created"])).id for url in (at_once, soon)]
+            await trial.relays.start(2)
+            trial.load.start()
+            await trial.recovers()
+
+            async def enough() -> bool:
+                return len(trial.load.committed) > 300
+
+            await until(enough, "some hundred events are written", PATIENCE)
+            trial.times = 2
+            await trial.load.stop()
+            await trial.relays.idle()
+            rows = await trial.db.fetch(
+                "select outcome, count(*) from attempts where webhook_id = any ($1) group by 1", webhooks
+            )
+        outcomes = {row["outcome"]: row["count"] for row in rows}
+        assert outcomes["success"] == 2 * len(trial.load.committed)
+        assert set(outcomes) <= {"success", "retry"}

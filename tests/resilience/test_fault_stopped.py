@@ -1,0 +1,124 @@
+"""Relays that stand still, or hear nothing, or have another clock."""
+
+import signal
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import SkipUnless
+from tests.relays import RelayProcess, until
+from tests.resilience.conftest import HowOften, StartTrial
+from tests.resilience.swallowing_proxy import SwallowingProxy
+from tests.resilience.throwaway import Throwaway
+from tests.resilience.trial import PATIENCE, Trial
+
+# A writer never waits for a relay that does not move.
+SLOW_COMMIT = 5.0
+
+
+async def _stop_and_go_on(trial: Trial, victim: RelayProcess) -> None:
+    """SIGSTOP it for longer than its leases last, then SIGCONT; what it comes back with is fenced off."""
+    await trial.at_work(await trial.id_of(victim))
+    stopped = await trial.disturb(victim, signal.SIGSTOP)
+    # Its leases are taken over long before they run out.
+    await trial.recovers()
+    assert not await trial.db.fetchval("select exists (select from relays where id = $1)", stopped)
+    victim.send(signal.SIGCONT)
+
+    async def back() -> bool:
+        return bool(await trial.db.fetchval("select exists (select from relays where pid = $1)", victim.pid))
+
+    await until(back, "the stopped relay goes on under a new id", PATIENCE)
+
+
+async def _check_fenced(trial: Trial) -> None:
+    """Every result that a stopped relay brought too late is logged, and changed nothing."""
+
+    async def late() -> bool:
+        return bool(await trial.db.fetchval("select exists (select from attempts where outcome = 'superseded')"))
+
+    await until(late, "what was under way when a relay was stopped is logged as superseded", PATIENCE)
+    assert trial.load.slowest < SLOW_COMMIT
+
+
+@pytest.mark.chaos
+async def test_a_relay_stopped_past_its_leases(start_trial: StartTrial, how_often: HowOften) -> None:
+    async with start_trial("SIGSTOP of a relay, then SIGCONT", delay_ms=200) as trial:
+        await trial.relays.start(2)
+        trial.load.start()
+        for _ in range(how_often(5, 1)):
+            await _stop_and_go_on(trial, await trial.relays.follower())
+        await _check_fenced(trial)
+
+
+@pytest.mark.chaos
+async def test_a_leader_stopped_past_its_leases(start_trial: StartTrial, how_often: HowOften) -> None:
+    async with start_trial("SIGSTOP of the leader, then SIGCONT", delay_ms=200) as trial:
+        await trial.relays.start(2)
+        trial.load.start()
+        for _ in range(how_often(5, 1)):
+            leader = await trial.relays.leader()
+            assert leader is not None
+            await _stop_and_go_on(trial, leader)
+            assert await trial.relays.leader() is not leader
+        await _check_fenced(trial)
+
+
+@pytest.mark.chaos
+async def test_a_listen_connection_that_is_half_open(
+    start_own_trial: StartTrial, throwaway: Throwaway, how_often: HowOften
+) -> None:
+    async with SwallowingProxy(throwaway.socket) as proxy, start_own_trial("LISTEN half-open") as trial:
+        trial.may_repeat = False
+        await trial.relays.start(
+            2, DATABASE_URL=f"postgresql://postgres@127.0.0.1:{proxy.port}/jossiedb?sslmode=disable"
+        )
+        trial.load.start()
+        for _ in range(how_often(5, 1)):
+            held = await trial.db.fetchval("select listen_pid from relays where leader")
+            trial.times += 1
+            proxy.swallow_listeners()
+            await trial.recovers()
+
+            async def leads_again(held: int = held) -> bool:
+                # The old backend does not know that it was left; it must not keep the leader's locks.
+                return bool(
+                    await trial.db.fetchval(
+                        "select exists (select from relays where leader and listen_pid <> $1)"
+                        " and not exists (select from pg_stat_activity where pid = $1)",
+                        held,
+                    )
+                )
+
+            await until(leads_again, "a relay leads on a new connection, and the old backend is gone", PATIENCE)
+        assert trial.load.slowest < SLOW_COMMIT
+
+
+@pytest.mark.chaos
+async def test_relays_whose_clocks_are_an_hour_off(start_trial: StartTrial, skip_unless: SkipUnless) -> None:
+    skip_unless("faketime")
+    # The library itself: the program of that name would be the parent of the relay, and signals meet it instead.
+    library = str(next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")))
+    async with start_trial("the clock of one relay an hour off") as trial:
+        trial.may_repeat = False
+        await trial.relays.start(1)
+        for offset in ("+1h", "-1h"):
+            (relay,) = await trial.relays.start(LD_PRELOAD=library, FAKETIME_DONT_FAKE_MONOTONIC="1", FAKETIME=offset)
+            said = datetime.fromisoformat(relay.log()[0]["timestamp"])
+            off = abs(said.timestamp() - time.time())
+            assert timedelta(minutes=50).total_seconds() < off < timedelta(minutes=70).total_seconds()
+        trial.load.start()
+        trial.times = 2
+
+        async def all_have_delivered() -> bool:
+            rows = await trial.db.fetch("select delivered from relays")
+            return len(rows) == 3 and all(row["delivered"] > 20 for row in rows)
+
+        await until(all_have_delivered, "all three relays deliver", PATIENCE)
+        await trial.recovers()
+        odd = await trial.db.fetchval(
+            "select count(*) from attempts where abs(extract(epoch from recorded_at - started_at)) > 60"
+        )
+        assert odd == 0
