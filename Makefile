@@ -42,6 +42,10 @@ check: $(DEV) ## lint, formatting, types, direction of imports, the compose file
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	bash -n .ci/run
 
+.PHONY: bench
+bench: $(RUNTIME) ## measure how fast it is, as ratios; ARGS="--quick", "--only drain,latency", "--json FILE", "--markdown"
+	@exec $(BIN)/python -m bench $(ARGS)
+
 .PHONY: schema
 schema: $(DEV) ## make sql/schema.sql from the migrations
 	@$(BIN)/python -m tools.make_schema > sql/schema.sql.draft || { rm -f sql/schema.sql.draft; exit 1; }

@@ -10,6 +10,7 @@ from datetime import datetime
 from uuid import UUID
 
 from relay.outage import PRESENCE, Outage
+from relay.rates import Rate
 from service import __version__
 from service.platform.db import AWAY, CONTENDED, Pool
 from service.platform.ids import new_id
@@ -57,6 +58,7 @@ class Presence:
         # Peers are only judged by one that has itself been able to beat for as long as it takes to be judged.
         self._steady_since = time.monotonic()
         self._last_beat = time.monotonic()
+        self._delivered, self._attempted = Rate(self._last_beat), Rate(self._last_beat)
 
     async def register(self) -> None:
         self.relay_id = new_id()
@@ -97,6 +99,8 @@ class Presence:
             delivered=state.delivered,
             attempted=state.attempted,
             poll_wakes=state.poll_wakes,
+            deliver_rate=self._delivered.update(state.delivered, now),
+            attempt_rate=self._attempted.update(state.attempted, now),
         )
         self._last_beat = time.monotonic()
         if relays is None:

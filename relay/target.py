@@ -34,9 +34,13 @@ class Target:
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     broken: str | None = None
     signer: Signer = field(init=False, repr=False, compare=False)
+    # The subscriber's headers as the log shows them: the beginning of a JSON object.
+    masked_headers: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "signer", Signer(self.secret))
+        masked = "".join(f'{orjson.dumps(name).decode()}:"[set]",' for name in self.headers)
+        object.__setattr__(self, "masked_headers", masked)
 
 
 class Targets:

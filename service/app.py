@@ -26,6 +26,7 @@ from service.platform.queries import load
 from service.platform.settings import Settings
 from service.transfers.routes import ROUTES as TRANSFER_ROUTES
 from service.webhooks import stream
+from service.webhooks.relays import ROUTES as RELAY_ROUTES
 from service.webhooks.routes import ROUTES as WEBHOOK_ROUTES
 
 MAX_BODY_BYTES = 256 * 1024
@@ -59,6 +60,7 @@ ROUTES = (
     *TRANSFER_ROUTES,
     *CHECKOUT_ROUTES,
     *WEBHOOK_ROUTES,
+    *RELAY_ROUTES,
     *DOCUMENT_ROUTES,
     route("GET", "/health", health, "Whether the API and its database answer", returns=Health, public=True),
 )

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from service.events import Changes
+from service.event_data import Changes
 
 _UNTOLD = frozenset({"created_at", "updated_at"})
 

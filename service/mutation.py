@@ -9,7 +9,7 @@ from uuid import UUID
 
 import orjson
 
-from service.events import EventData
+from service.event_data import EventData
 from service.platform.canonical import MAX_DATA_BYTES, NotReproducible
 from service.platform.clock import iso
 from service.platform.db import Pool

@@ -17,7 +17,8 @@ import orjson
 from typing_extensions import TypedDict
 
 from service.changes import diff
-from service.events import EventData, ItemCreated, ItemDeleted, ItemUpdated, LowStockAlert
+from service.event_data import EventData
+from service.events import ItemCreated, ItemDeleted, ItemUpdated, LowStockAlert
 from service.mutation import Mutation
 from service.platform.clock import iso
 from service.platform.errors import BadRequest, Conflict, NotFound, Problem, Unprocessable

@@ -626,7 +626,11 @@ CREATE TABLE public.relays (
     in_flight integer DEFAULT 0 NOT NULL,
     delivered bigint DEFAULT 0 NOT NULL,
     attempted bigint DEFAULT 0 NOT NULL,
-    poll_wakes bigint DEFAULT 0 NOT NULL
+    poll_wakes bigint DEFAULT 0 NOT NULL,
+    deliver_rate double precision DEFAULT 0 NOT NULL,
+    attempt_rate double precision DEFAULT 0 NOT NULL,
+    CONSTRAINT relays_attempt_rate_check CHECK ((attempt_rate >= (0)::double precision)),
+    CONSTRAINT relays_deliver_rate_check CHECK ((deliver_rate >= (0)::double precision))
 )
 WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='500');
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import orjson
 
-from service.events import CATALOGUE, EventData
+from service.event_data import EventData
+from service.events import CATALOGUE
 from service.platform import canonical
 from service.platform.canonical import Json
 from service.platform.sign import sign_data, sign_message
@@ -53,6 +54,16 @@ _FIELDS: Mapping[str, Json] = {
     "ipAddress": "203.0.113.7",
     "deviceInfo": None,
     "timestamp": OCCURRED_AT,
+    "webhookId": WEBHOOK_ID,
+    "url": "https://your-app.com/webhooks/inventory",
+    "failingSince": "2026-02-13T09:29:58.004Z",
+    "openedAt": "2026-02-13T09:30:41.250Z",
+    "failures": 312,
+    "count": 3,
+    "skipped": 0,
+    "lastEventId": "0198c0de-7a0f-7c3e-9f00-5b7d3c2a1e10",
+    "lastEventType": "low-stock-alert",
+    "lastError": "the receiver answered 500",
 }
 _BY_TYPE: Mapping[str, Mapping[str, Json]] = {
     "item-updated": {"changes": {"quantity": {"from": 12, "to": 4}}},
@@ -74,6 +85,10 @@ _BY_TYPE: Mapping[str, Mapping[str, Json]] = {
     "category-created": {"name": "Pumps"},
     "category-updated": {"name": "Pumps", "changes": {"name": {"from": "Pump", "to": "Pumps"}}},
     "category-deleted": {"name": "Pumps"},
+    "webhook-disabled": {
+        "reason": "failing",
+        "detail": "every attempt has failed since 2026-02-13T09:29:58.004Z",
+    },
     "user-updated": {"role": "foreman", "changes": {"role": {"from": "worker", "to": "foreman"}}},
 }
 

@@ -3,7 +3,8 @@
 from typing import Any
 
 from service.api.examples import EVENT_ID, SECRET, SENT_AT, WEBHOOK_ID
-from service.events import CATALOGUE, EventData
+from service.event_data import EventData
+from service.events import CATALOGUE
 
 _HEADERS: dict[str, tuple[dict[str, Any], str]] = {
     "X-Webhook-Signature": (

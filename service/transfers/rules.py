@@ -8,8 +8,8 @@ from uuid import UUID
 
 from typing_extensions import TypedDict
 
+from service.event_data import EventData
 from service.events import (
-    EventData,
     TransferApprovalNeeded,
     TransferApproved,
     TransferCancelled,

@@ -38,6 +38,7 @@ Schedule = Annotated[
     | Annotated[list[Delay], Field(min_length=1, max_length=rules.MAX_RETRIES), Tag("[delays]")],
     Discriminator(lambda value: "[delays]" if isinstance(value, list) else "[name]"),
 ]
+Rate = Annotated[int, Field(strict=True, ge=1, le=rules.MAX_RATE)]
 Ordering = Literal["item"]
 OnFailure = Literal["block", "skip"]
 Description = Annotated[Text, Field(max_length=rules.MAX_DESCRIPTION_CHARS)]
@@ -69,6 +70,15 @@ class RetryPolicy(Body):
     _not_null = field_validator("maxRetries", "retryDelay", mode="before")(_refuse_null)
 
 
+class RateLimit(Body):
+    """Requests a second, and how many may go at once after a lull; as many as a second if it is left out."""
+
+    perSecond: Rate
+    burst: Rate | None = None
+
+    _not_null = field_validator("burst", mode="before")(_refuse_null)
+
+
 class CreateWebhook(Body):
     url: Url
     events: EventTypes
@@ -77,6 +87,7 @@ class CreateWebhook(Body):
     headers: Headers | None = None
     retryPolicy: RetryPolicy | None = None
     timeout: Timeout | None = None
+    rateLimit: RateLimit | None = None
     ordering: Ordering | None = None
     onFailure: OnFailure | None = None
 
@@ -84,8 +95,8 @@ class CreateWebhook(Body):
 
 
 class UpdateWebhook(Body):
-    """Any subset. Filters and headers replace those before as a whole, and null is none, as for a description and an order; a
-    retry policy's own fields may be left out."""
+    """Any subset. Filters, headers and a rate limit replace those before as a whole, and null is none, as for a description and
+    an order; a retry policy's own fields may be left out."""
 
     url: Url | None = None
     events: EventTypes | None = None
@@ -94,6 +105,7 @@ class UpdateWebhook(Body):
     headers: Headers | None = None
     retryPolicy: RetryPolicy | None = None
     timeout: Timeout | None = None
+    rateLimit: RateLimit | None = None
     ordering: Ordering | None = None
     onFailure: OnFailure | None = None
     active: Bool | None = None

@@ -16,7 +16,7 @@ from service.platform.queries import Connection, Statement, load
 from service.platform.settings import Settings
 from service.platform.vault import SealBroken, Vault
 from service.webhooks import order
-from service.webhooks.bodies import CreateWebhook, Filters, UpdateWebhook
+from service.webhooks.bodies import CreateWebhook, Filters, RateLimit, UpdateWebhook
 from service.webhooks.bodies import RetryPolicy as WantedPolicy
 from service.webhooks.rules import (
     MASK,
@@ -56,11 +56,12 @@ async def create(
             headers_sealed=_seal_headers(vault, webhook_id, headers),
             **_retry_policy(settings, defaults, wanted.retryPolicy),
             timeout_ms=_given(wanted.timeout, settings.webhook_timeout),
+            **_rate_limit(wanted.rateLimit),
             **_order(OrderPolicy(), wanted),
         )
         assert row is not None
         change.audit(ENTITY, webhook_id, None, audited(row, headers))
-    return {**detail(row, headers, statistics(None)), "secret": secret}, configuration(row)
+    return {**detail(row, headers, statistics(None), None), "secret": secret}, configuration(row)
 
 
 async def update(
@@ -72,7 +73,8 @@ async def update(
     webhook_id: UUID,
     wanted: UpdateWebhook,
 ) -> tuple[Detail, dict[str, object]]:
-    """The webhook with what was given changed, and what its ETag stands for. Made active, it is looked at at once by a relay."""
+    """The webhook with what was given changed, and what its ETag stands for. Made active, even if it is, it begins anew: what
+    was known of its receiver is forgotten, and a relay looks at it at once."""
     given = wanted.model_fields_set
     if wanted.url is not None:
         _check_scheme(settings, wanted.url)
@@ -109,6 +111,11 @@ async def update(
             else before["headers_sealed"],
             **_retry_policy(settings, policy, wanted.retryPolicy),
             timeout_ms=_given(wanted.timeout, before["timeout_ms"]),
+            **(
+                _rate_limit(wanted.rateLimit)
+                if "rateLimit" in given
+                else {name: before[name] for name in ("rate_per_second", "rate_burst")}
+            ),
             **_order(OrderPolicy(before["ordering"], before["on_failure"]), wanted),
             discard=wanted.pending == "discard",
         )
@@ -117,12 +124,15 @@ async def update(
         freed = (row["on_failure"] != "block" or wanted.pending == "discard") and await order.skip_all(
             change.connection, webhook_id, "skipped: its webhook was changed and does not wait for it"
         )
+        if wanted.active:
+            await _SQL.reset_lane.execute(change.connection, webhook_id=webhook_id)
         if wanted.active or freed:
             await _SQL.wake_lane.execute(change.connection, webhook_id=webhook_id)
         change.audit(ENTITY, webhook_id, audited(before, kept), audited(row, headers))
         counted = await _SQL.statistics.fetchrow(change.connection, ids=[webhook_id])
+        lane = await _SQL.lanes.fetchrow(change.connection, ids=[webhook_id])
         blocked = await order.count_blocked(change.connection, webhook_id)
-    return detail(row, headers, statistics(counted), blocked), configuration(row)
+    return detail(row, headers, statistics(counted), lane, blocked), configuration(row)
 
 
 async def delete(pool: Pool, user: Principal, origin: Origin, webhook_id: UUID) -> None:
@@ -196,6 +206,13 @@ def _retry_policy(settings: Settings, before: RetryPolicy, wanted: WantedPolicy 
         "retry_ladder": after.ladder,
         "retry_delays_ms": after.delays_ms,
     }
+
+
+def _rate_limit(wanted: RateLimit | None) -> dict[str, int | None]:
+    """The columns of a rate limit."""
+    if wanted is None:
+        return {"rate_per_second": None, "rate_burst": None}
+    return {"rate_per_second": wanted.perSecond, "rate_burst": wanted.burst or wanted.perSecond}
 
 
 async def _filters(connection: Connection, wanted: Filters | None) -> dict[str, object]:

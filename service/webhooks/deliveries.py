@@ -85,7 +85,8 @@ async def stats(pool: Pool, user: Principal, webhook_id: UUID, ttl_seconds: int)
 async def retry(
     pool: Pool, user: Principal, origin: Origin, webhook_id: UUID, event_id: UUID, ttl_seconds: int
 ) -> Retried:
-    """Puts a delivery that ended back into the queue, with a fresh retry policy. Raises NotFound, Conflict."""
+    """Puts a delivery that ended back into the queue, with a fresh retry policy; past an open breaker, as its probe. Raises
+    NotFound, Conflict."""
     async with mutation(pool, origin, "retry") as change:
         webhook = own(await _SQL.lock.fetchrow(change.connection, id=webhook_id), user)
         found = await _SQL.find_delivery.fetchrow(
@@ -110,6 +111,7 @@ async def retry(
             raise Conflict("this event's delivery is changing; look at it again")
         if item is not None:
             await order.put_back(change.connection, webhook_id, found["position"], item)
+        await _SQL.probe_with.execute(change.connection, webhook_id=webhook_id, position=found["position"])
         await _SQL.wake_lane.execute(change.connection, webhook_id=webhook_id)
         change.audit(ENTITY, webhook_id, None, {"eventId": event_id})
     return {

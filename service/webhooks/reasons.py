@@ -12,6 +12,9 @@ ReasonName = Literal[
     "pending",
     "sending",
     "parked",
+    "disabled",
+    "breaker_open",
+    "paused",
     "behind_another",
     "blocked",
     "failed",
@@ -75,14 +78,47 @@ def _of_queue(webhook: Mapping[str, Any], facts: Mapping[str, Any]) -> Reason:
         return Reason(
             "cancelled", "log", "no longer wanted by its webhook; it is about to leave the queue", None, attempts
         )
+    if webhook["disabled_at"] is not None:
+        return Reason(
+            "disabled", "log", f"it waits until the webhook is active again: {_disabled(webhook)}", due_at, attempts
+        )
     if not webhook["active"]:
         return Reason("parked", "log", "it waits until the webhook is active again", due_at, attempts)
     if not facts["owner_active"]:
         return Reason("parked", "log", "it waits, as the webhook's owner is suspended", due_at, attempts)
     if facts["waits"]:
         return _of_order(facts)
+    if (held := _held(facts)) is not None:
+        return held
     when = "is due now" if facts["due"] else f"is due at {iso(due_at)}"
     return Reason("pending", "log", f"attempt {attempts + 1} {when}", due_at, attempts)
+
+
+def _held(facts: Mapping[str, Any]) -> Reason | None:
+    """What the receiver's own state holds a delivery back for. A manual retry goes past the breaker, not past a pause; what is due
+    only after the pause is not held by it."""
+    attempts, due_at = facts["attempts"], facts["next_attempt_at"]
+    if facts["opened_at"] is not None:
+        if facts["goes_as_probe"]:
+            return None
+        probe_at, since = facts["probe_at"], iso(facts["opened_at"])
+        return Reason(
+            "breaker_open",
+            "log",
+            f"the receiver kept failing, and the breaker has been open since {since}: but for one delivery as a probe, nothing"
+            f" is sent before {iso(probe_at)}",
+            probe_at,
+            attempts,
+        )
+    until = facts["paused_until"]
+    if until is not None and until > due_at:
+        detail = f"the receiver asked to be sent less, and nothing is sent before {iso(until)}"
+        return Reason("paused", "log", detail, until, attempts)
+    return None
+
+
+def _disabled(webhook: Mapping[str, Any]) -> str:
+    return f"it was disabled at {iso(webhook['disabled_at'])}, as {webhook['disabled_reason']}"
 
 
 def _of_order(facts: Mapping[str, Any]) -> Reason:
@@ -123,6 +159,13 @@ def _of_configuration(webhook: Mapping[str, Any], facts: Mapping[str, Any]) -> R
     since = f"; the webhook was changed at {iso(changed)}, after the event was routed" if changed > routed else ""
     if facts["event_type"] not in webhook["events"]:
         return Reason("not_subscribed", "configuration", f"the webhook does not name {facts['event_type']}{since}")
+    if webhook["disabled_at"] is not None:
+        return Reason(
+            "disabled",
+            "configuration",
+            f"the webhook is not active: {_disabled(webhook)}{since}",
+            webhook["disabled_at"],
+        )
     if not webhook["active"]:
         return Reason("webhook_inactive", "configuration", f"the webhook is not active{since}")
     if (held_back := _filter(webhook, facts)) is not None:

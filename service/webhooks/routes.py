@@ -27,10 +27,16 @@ async def list_webhooks(call: Call[Nothing, ListQuery]) -> Reply:
             rows = await _SQL.list_all.fetch(connection, active=active)
         else:
             rows = await _SQL.list_own.fetch(connection, owner_id=call.user.user_id, active=active)
-        counted = {
-            row["webhook_id"]: row for row in await _SQL.statistics.fetch(connection, ids=[row["id"] for row in rows])
+        ids = [row["id"] for row in rows]
+        counted = {row["webhook_id"]: row for row in await _SQL.statistics.fetch(connection, ids=ids)}
+        lanes = {row["webhook_id"]: row for row in await _SQL.lanes.fetch(connection, ids=ids)}
+    return Reply(
+        {
+            "webhooks": [
+                shapes.summary(row, shapes.statistics(counted.get(row["id"])), lanes.get(row["id"])) for row in rows
+            ]
         }
-    return Reply({"webhooks": [shapes.summary(row, shapes.statistics(counted.get(row["id"]))) for row in rows]})
+    )
 
 
 async def get(call: Call[Nothing, Nothing]) -> Reply:
@@ -38,8 +44,9 @@ async def get(call: Call[Nothing, Nothing]) -> Reply:
     async with call.pool.acquire() as connection:
         row = commands.own(await _SQL.get.fetchrow(connection, id=webhook_id), call.user)
         counted = shapes.statistics(await _SQL.statistics.fetchrow(connection, ids=[webhook_id]))
+        lane = await _SQL.lanes.fetchrow(connection, ids=[webhook_id])
         blocked = await order.count_blocked(connection, webhook_id)
-    body = {"webhook": shapes.detail(row, commands.open_headers(call.vault, row), counted, blocked)}
+    body = {"webhook": shapes.detail(row, commands.open_headers(call.vault, row), counted, lane, blocked)}
     return tagged(body, representation=shapes.configuration(row))
 
 

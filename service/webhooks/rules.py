@@ -21,6 +21,8 @@ MAX_HEADERS_CHARS = 8192
 MAX_DESCRIPTION_CHARS = 500
 MAX_RETRIES = 20
 MIN_DELAY_MS = 100
+# Requests a second, and at once.
+MAX_RATE = 10_000
 # What stands for a header's value wherever a webhook is shown.
 MASK = "[set]"
 

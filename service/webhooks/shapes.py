@@ -23,6 +23,30 @@ class RetryPolicyView(TypedDict):
     schedule: NotRequired[Literal["standard"] | list[int]]
 
 
+class RateLimitView(TypedDict):
+    perSecond: int
+    burst: int
+
+
+class BreakerState(TypedDict):
+    state: Literal["closed", "open", "half-open"]
+
+
+class Breaker(BreakerState):
+    """`nextProbe` may be past: the probe goes when there is something to send."""
+
+    consecutiveFailures: int
+    openedAt: str | None
+    nextProbe: str | None
+
+
+class Disabled(TypedDict):
+    """A relay made the webhook inactive."""
+
+    at: str
+    reason: str
+
+
 class Statistics(TypedDict):
     """Of all deliveries that ever ended."""
 
@@ -34,7 +58,7 @@ class Statistics(TypedDict):
     lastFailure: str | None
 
 
-class Summary(TypedDict):
+class _Webhook(TypedDict):
     id: str
     url: str
     events: list[str]
@@ -45,13 +69,22 @@ class Summary(TypedDict):
     updatedAt: str
 
 
-class Detail(Summary):
+class Summary(_Webhook):
+    breaker: BreakerState
+
+
+class Detail(_Webhook):
     """`blockedItems`: how many items have events that wait for one that failed."""
 
     description: str | None
     headers: dict[str, str]
     retryPolicy: RetryPolicyView
     timeout: int
+    rateLimit: RateLimitView | None
+    breaker: Breaker
+    failingSince: str | None
+    pausedUntil: str | None
+    disabled: Disabled | None
     ordering: Literal["item"] | None
     onFailure: Literal["block", "skip"] | None
     blockedItems: int
@@ -156,7 +189,11 @@ def statistics(row: asyncpg.Record | None) -> Statistics:
     }
 
 
-def summary(row: asyncpg.Record, counted: Statistics) -> Summary:
+def summary(row: asyncpg.Record, counted: Statistics, lane: asyncpg.Record | None) -> Summary:
+    return {**_webhook(row, counted), "breaker": {"state": _breaker(lane)["state"]}}
+
+
+def _webhook(row: asyncpg.Record, counted: Statistics) -> _Webhook:
     return {
         "id": str(row["id"]),
         "url": row["url"],
@@ -173,16 +210,43 @@ def summary(row: asyncpg.Record, counted: Statistics) -> Summary:
     }
 
 
-def detail(row: asyncpg.Record, headers: Mapping[str, str], counted: Statistics, blocked_items: int = 0) -> Detail:
+def detail(
+    row: asyncpg.Record,
+    headers: Mapping[str, str],
+    counted: Statistics,
+    lane: asyncpg.Record | None,
+    blocked_items: int = 0,
+) -> Detail:
+    """`lane`: a row of webhooks.lanes. None: nothing is known of its receiver."""
     return {
-        **summary(row, counted),
+        **_webhook(row, counted),
         "description": row["description"],
         "headers": mask(headers),
         "retryPolicy": _retry_policy(row),
         "timeout": row["timeout_ms"],
+        "rateLimit": None
+        if row["rate_per_second"] is None
+        else {"perSecond": row["rate_per_second"], "burst": row["rate_burst"]},
         "ordering": row["ordering"],
         "onFailure": row["on_failure"],
         "blockedItems": blocked_items,
+        "breaker": _breaker(lane),
+        "failingSince": iso_or_none(lane["failing_since"]) if lane else None,
+        "pausedUntil": iso_or_none(lane["paused_until"]) if lane else None,
+        "disabled": None
+        if row["disabled_at"] is None
+        else {"at": iso(row["disabled_at"]), "reason": row["disabled_reason"]},
+    }
+
+
+def _breaker(lane: asyncpg.Record | None) -> Breaker:
+    if lane is None:
+        return {"state": "closed", "consecutiveFailures": 0, "openedAt": None, "nextProbe": None}
+    return {
+        "state": lane["breaker"],
+        "consecutiveFailures": lane["failures"],
+        "openedAt": iso_or_none(lane["opened_at"]),
+        "nextProbe": iso_or_none(lane["probe_at"]),
     }
 
 
@@ -194,10 +258,15 @@ def _retry_policy(row: asyncpg.Record) -> RetryPolicyView:
     return policy
 
 
+# What changes with the deliveries and not by what its owner gives.
+_VOLATILE = frozenset({"statistics", "blockedItems", "breaker", "failingSince", "pausedUntil"})
+
+
 def audited(row: asyncpg.Record, headers: Mapping[str, str] | None) -> dict[str, object]:
-    """What the audit trail keeps: all but the secret, the headers' values and what is counted. None: nobody looked at them."""
-    shown = detail(row, headers or {}, statistics(None))
-    left_out = {"statistics", "blockedItems", "updatedAt"} | ({"headers"} if headers is None else set())
+    """What the audit trail keeps: all but the secret, the headers' values, what is counted, and what is known of the receiver.
+    None: nobody looked at them."""
+    shown = detail(row, headers or {}, statistics(None), None)
+    left_out = _VOLATILE | {"updatedAt"} | ({"headers"} if headers is None else set())
     return {name: value for name, value in shown.items() if name not in left_out}
 
 

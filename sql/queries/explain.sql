@@ -7,6 +7,8 @@ select e.id as event_id, e.type as event_type, e.occurred_at, e.recorded_at, e.l
        coalesce(d.lease_until > clock_timestamp() and exists (select from relays as r where r.id = d.leased_by), false)
          as sending,
        coalesce(d.position <= w.discard_through, false) as discarded,
+       lane.opened_at, lane.probe_at, coalesce(lane.probe_position = d.position, false) as goes_as_probe,
+       case when lane.paused_until > clock_timestamp() then lane.paused_until end as paused_until,
        d.next_attempt_at is null as waits, blocking.id as blocked_by, blocking.position = e.position as blocks,
        ahead.event_id as behind,
        ended.outcome, ended.attempt, ended.error, ended.recorded_at as ended_at,
@@ -14,6 +16,7 @@ select e.id as event_id, e.type as event_type, e.occurred_at, e.recorded_at, e.l
   from events as e
  cross join webhooks as w
   join users as u on u.id = w.owner_id
+  join lanes as lane on lane.webhook_id = w.id
   left join deliveries as d on d.webhook_id = w.id and d.position = e.position
   left join lateral (
     select outcome, attempt, error, recorded_at, item_id

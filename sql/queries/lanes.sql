@@ -24,9 +24,13 @@ update lanes as l
 
 -- name: disable
 -- What is pending stays, parked, as when its owner makes it inactive. The lane keeps its state: made active again, it begins anew.
+-- The lane is locked here, and whoever changes a webhook locks the webhook first: so this waits for nobody, and while somebody
+-- changes it nothing is done, until the next failure.
 update webhooks
    set active = false, disabled_at = now(), disabled_reason = :reason, version = version + 1, updated_at = now()
- where id = :webhook_id and active and deleted_at is null
+ where id = (select w.id from webhooks as w
+              where w.id = :webhook_id and w.active and w.deleted_at is null
+                for no key update skip locked)
 returning id;
 
 -- name: take_announcements

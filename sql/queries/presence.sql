@@ -4,7 +4,8 @@ insert into relays (id, version, host, pid) values (:id, :version, :host, :pid);
 -- name: beat
 update relays
    set seen_at = clock_timestamp(), leader = :leader, listen_pid = :listen_pid, listen_start = :listen_start,
-       in_flight = :in_flight, delivered = :delivered, attempted = :attempted, poll_wakes = :poll_wakes
+       in_flight = :in_flight, delivered = :delivered, attempted = :attempted, poll_wakes = :poll_wakes,
+       deliver_rate = :deliver_rate, attempt_rate = :attempt_rate
  where id = :id
 returning (select count(*) from relays)::int as relays;
 

@@ -1,42 +1,42 @@
 -- name: insert
 insert into webhooks (id, owner_id, url, events, filter_locations, filter_categories, min_stock_threshold, secret_sealed,
                       headers_sealed, description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms,
-                      ordering, on_failure)
+                      rate_per_second, rate_burst, ordering, on_failure)
 values (:id, :owner_id, :url, :events, :filter_locations, :filter_categories, :min_stock_threshold, :secret_sealed,
         :headers_sealed, :description, :max_retries, :retry_delay_ms, :retry_ladder, :retry_delays_ms, :timeout_ms,
-        :ordering, :on_failure)
+        :rate_per_second, :rate_burst, :ordering, :on_failure)
 returning id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
-          description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, ordering, on_failure,
-          discard_through, created_at, updated_at;
+          description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
+          ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at;
 
 -- name: get
 select id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
-       description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, ordering, on_failure,
-       discard_through, created_at, updated_at
+       description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
+       ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at
   from webhooks
  where id = :id and deleted_at is null;
 
 -- name: lock
 -- No key update: what is counted refers to the webhook, and a relay that records must not wait here while its counts are waited for.
 select id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
-       description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, ordering, on_failure,
-       discard_through, created_at, updated_at
+       description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
+       ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at
   from webhooks
  where id = :id and deleted_at is null
    for no key update;
 
 -- name: list_all
 select id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
-       description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, ordering, on_failure,
-       discard_through, created_at, updated_at
+       description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
+       ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at
   from webhooks
  where deleted_at is null and (:active::boolean is null or active = :active)
  order by id;
 
 -- name: list_own
 select id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
-       description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, ordering, on_failure,
-       discard_through, created_at, updated_at
+       description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
+       ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at
   from webhooks
  where owner_id = :owner_id and deleted_at is null and (:active::boolean is null or active = :active)
  order by id;
@@ -47,15 +47,17 @@ update webhooks
        filter_categories = :filter_categories, min_stock_threshold = :min_stock_threshold, headers_sealed = :headers_sealed,
        description = :description, max_retries = :max_retries, retry_delay_ms = :retry_delay_ms,
        retry_ladder = :retry_ladder, retry_delays_ms = :retry_delays_ms, timeout_ms = :timeout_ms,
-       ordering = :ordering, on_failure = :on_failure,
+       rate_per_second = :rate_per_second, rate_burst = :rate_burst, ordering = :ordering, on_failure = :on_failure,
+       disabled_at = case when not :active then disabled_at end,
+       disabled_reason = case when not :active then disabled_reason end,
        discard_through = case when :discard::boolean
                               then greatest(discard_through, (select position from log_head))
                               else discard_through end,
        version = version + 1, updated_at = now()
  where id = :id
 returning id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
-          description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, ordering, on_failure,
-          discard_through, created_at, updated_at;
+          description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
+          ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at;
 
 -- name: delete
 -- No position is beyond the largest bigint, so whatever is still queued for it is ended by the relay.
@@ -65,6 +67,29 @@ update webhooks
 
 -- name: wake_lane
 insert into lane_wakes (webhook_id) values (:webhook_id);
+
+-- name: reset_lane
+-- As that of a new webhook, except for its tokens, which are its rate's, and for what is still to be told of failures.
+update lanes
+   set failures = 0, failing_since = null, failed_events = '{}', opened_at = null, probe_at = null, failed_probes = 0,
+       probe_by = null, probe_until = null, probe_position = null, pauses = 0, paused_until = null
+ where webhook_id = :webhook_id;
+
+-- name: probe_with
+-- While the breaker is open this delivery goes at once, as the probe.
+update lanes
+   set probe_position = :position
+ where webhook_id = :webhook_id and opened_at is not null;
+
+-- name: lanes
+-- What is known of the receivers. Half-open: a probe is out, which is a lease of a relay that is listed.
+select l.webhook_id, l.failures, l.failing_since, l.opened_at, l.probe_at,
+       case when l.opened_at is null then 'closed'
+            when l.probe_until > clock_timestamp() and exists (select from relays as r where r.id = l.probe_by) then 'half-open'
+            else 'open' end as breaker,
+       case when l.paused_until > clock_timestamp() then l.paused_until end as paused_until
+  from lanes as l
+ where l.webhook_id = any (:ids::uuid[]);
 
 -- name: known_locations
 select id from locations where id = any (:ids::uuid[]);

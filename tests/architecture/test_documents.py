@@ -17,7 +17,8 @@ from service.api import asyncapi, examples, openapi
 from service.api.call import Nothing
 from service.api.request_examples import REQUESTS
 from service.app import ROUTES
-from service.events import CATALOGUE, EventData
+from service.event_data import EventData
+from service.events import CATALOGUE
 from service.platform import canonical
 from tools.make_documents import DOCS, documents
 

@@ -35,6 +35,9 @@ ALL_TYPES = [
     "user-updated",
     "password-changed",
     "session-refreshed",
+    "webhook-disabled",
+    "webhook-recovered",
+    "delivery-failed",
 ]
 RESERVED = [
     "X-Webhook-Signature",
@@ -58,6 +61,7 @@ async def test_the_defaults(owner: Client) -> None:
     assert webhook["headers"] == {}
     assert {"maxRetries": 3, "retryDelay": 5000}.items() <= webhook["retryPolicy"].items()
     assert webhook["timeout"] == 30000
+    assert webhook["rateLimit"] is None
     assert webhook["active"] is True
 
 

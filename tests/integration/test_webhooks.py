@@ -83,10 +83,15 @@ async def test_a_created_webhook_has_the_defaults_and_its_secret(worker: Caller)
         "description": None,
         "retryPolicy": {"maxRetries": 3, "retryDelay": 5000},
         "timeout": 30000,
+        "rateLimit": None,
         "ordering": None,
         "onFailure": None,
         "blockedItems": 0,
         "statistics": NO_STATISTICS,
+        "breaker": {"state": "closed", "consecutiveFailures": 0, "openedAt": None, "nextProbe": None},
+        "failingSince": None,
+        "pausedUntil": None,
+        "disabled": None,
     }
 
 

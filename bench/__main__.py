@@ -1,0 +1,112 @@
+"""`python -m bench`: the table of docs/PERFORMANCE.md."""
+
+import argparse
+import asyncio
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import uvloop
+
+from bench.api import scenario_api, scenario_receiver
+from bench.commits import scenario_commits, scenario_doorbell
+from bench.drain import scenario_drain, scenario_relays
+from bench.faults import scenario_idle, scenario_recovery
+from bench.history import scenario_history, scenario_open_transaction
+from bench.isolation import scenario_isolation
+from bench.latency import scenario_latency
+from bench.measure import Row, say
+from bench.profile import profile
+from bench.report import markdown, table
+from bench.webhooks import scenario_fanout, scenario_wide
+from bench.world import Options, World, world
+from tests.janitor import Janitor
+
+Scenario = Callable[[World], Awaitable[list[Row]]]
+SCENARIOS: dict[str, Scenario] = {
+    "receiver": scenario_receiver,
+    "commits": scenario_commits,
+    "doorbell": scenario_doorbell,
+    "drain": scenario_drain,
+    "latency": scenario_latency,
+    "fanout": scenario_fanout,
+    "wide": scenario_wide,
+    "isolation": scenario_isolation,
+    "history": scenario_history,
+    "open-transaction": scenario_open_transaction,
+    "api": scenario_api,
+    "relays": scenario_relays,
+    "idle": scenario_idle,
+    "recovery": scenario_recovery,
+}
+# However it goes, one scenario ends after so many seconds, and the next begins.
+LIMIT_SECONDS = 1500
+QUICK_PAIRS = 1
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--only", help=f"scenarios, comma separated, of: {', '.join(SCENARIOS)}")
+    parser.add_argument("--pairs", type=int, default=5, help="rounds of interleaved runs, 5 unless given")
+    parser.add_argument("--quick", action="store_true", help="small counts and one round: shows that it works, no more")
+    parser.add_argument("--json", type=Path, help="a file for the raw figures")
+    parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
+    parser.add_argument(
+        "--profile", type=Path, help="instead: profile the leader in a drain, and PostgreSQL, into a directory"
+    )
+    parser.add_argument(
+        "--transport", choices=("own", "aiohttp", "instant"), default="own", help="of the relays to profile"
+    )
+    return parser.parse_args()
+
+
+async def measure(options: Options, names: list[str], directory: Path) -> list[Row]:
+    rows: list[Row] = []
+    async with world(options, directory) as everything:
+        for name in names:
+            say(f"{name}")
+            started = time.monotonic()
+            try:
+                async with asyncio.timeout(LIMIT_SECONDS):
+                    rows += await SCENARIOS[name](everything)
+            except Exception as error:  # noqa: BLE001  # the other scenarios are worth having
+                reason = " ".join(str(error).split())[:300] or type(error).__name__
+                rows.append(Row(name, failed=reason))
+                say(f"  failed: {reason}")
+            say(f"  {name} took {time.monotonic() - started:.0f} s")
+    return rows
+
+
+def main() -> int:
+    arguments = _arguments()
+    names = arguments.only.split(",") if arguments.only else list(SCENARIOS)
+    if unknown := [name for name in names if name not in SCENARIOS]:
+        say(f"no such scenario: {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
+        return 2
+    options = Options(pairs=QUICK_PAIRS if arguments.quick else arguments.pairs, quick=arguments.quick)
+    # Ends the server and removes its data even where this process is killed.
+    janitor = Janitor()
+    try:
+        if arguments.profile is not None:
+            arguments.profile.mkdir(parents=True, exist_ok=True)
+            uvloop.run(profile(options, janitor.run_dir, arguments.profile, arguments.transport))
+            return 0
+        rows = uvloop.run(measure(options, names, janitor.run_dir))
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        janitor.finish()
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps([dataclasses.asdict(row) for row in rows], indent=1))
+    if arguments.markdown:
+        print(markdown(rows, options))
+    else:
+        table(rows, options)
+    return 1 if any(row.failed for row in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

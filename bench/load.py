@@ -1,0 +1,74 @@
+"""`python -m bench.load PORT CONNECTIONS SECONDS [FILE]`: as many requests as are answered, one at a time on each connection.
+
+FILE is JSON with `items`, ids, and `tokens`: their items are changed. Without it, deliveries are sent to the receiver.
+Prints how many were answered after the first second, in how many seconds, and the median latency in ms.
+"""
+
+import asyncio
+import json
+import random
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import uvloop
+
+from bench.client import Client, post
+from bench.measure import percentile
+
+_WARM_UP_SECONDS = 1.0
+
+
+def updates(file: Path) -> Callable[[int], bytes]:
+    """The next request of a connection: another quantity for some item."""
+    known = json.loads(file.read_text())
+
+    def make(connection: int) -> bytes:
+        token = known["tokens"][connection % len(known["tokens"])]
+        body = b'{"quantity":%d}' % random.randint(1, 1_000_000)
+        return (
+            f"PUT /api/v1/items/{random.choice(known['items'])} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        ).encode() + body
+
+    return make
+
+
+def deliveries() -> Callable[[int], bytes]:
+    """What a receiver gets."""
+    body = (
+        b'{"id":"01a20e7a-0000-7000-8000-000000000000","eventType":"item-updated","data":{"a":"' + b"x" * 300 + b'"}}'
+    )
+    request = post("/0", body, "Content-Type: application/json\r\nwebhook-id: 01a20e7a-0000-7000-8000-000000000000\r\n")
+    return lambda _connection: request
+
+
+async def run(port: int, connections: int, seconds: float, make: Callable[[int], bytes]) -> None:
+    begin = time.monotonic() + _WARM_UP_SECONDS
+    end = begin + seconds
+    times: list[float] = []
+
+    async def ask(number: int) -> None:
+        client = await Client.connect("127.0.0.1", port)
+        while (sent := time.monotonic()) < end:
+            status, body = await client.request(make(number))
+            answered = time.monotonic()
+            if status != 200:
+                raise RuntimeError(f"{status}: {body[:300]!r}")
+            if begin <= answered < end:
+                times.append(answered - sent)
+        client.close()
+
+    await asyncio.gather(*(ask(number) for number in range(connections)))
+    print(json.dumps({"requests": len(times), "seconds": seconds, "p50": percentile(times, 0.5) * 1000}), flush=True)
+
+
+def main() -> None:
+    port, connections, seconds, *file = sys.argv[1:]
+    make = updates(Path(file[0])) if file else deliveries()
+    uvloop.run(run(int(port), int(connections), float(seconds), make))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""An open loop: events at a fixed rate, whatever becomes of them, and how long each took from its commit to the receiver."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from uuid import UUID
+
+import asyncpg
+
+from bench.measure import Figure, percentile
+from bench.world import EVENT_TYPE, Connection, World
+from service.platform.ids import new_id
+from service.platform.queries import Statement
+
+_CONNECTIONS = 16
+_WARM_UP_SECONDS = 1.0
+# How long what was written last may still take to arrive.
+_TAIL_SECONDS = 20.0
+
+
+def event_data(number: int, location_id: UUID | None) -> str:
+    location = f'"{location_id}"' if location_id else "null"
+    return (
+        f'{{"itemId":"01a20e7a-0000-7000-8000-{number:012}","name":"Hydraulic “Pump” {number}","sku":"HP-{number}",'
+        f'"quantity":{number},"location_id":{location},"category_id":null,'
+        f'"changes":{{"quantity":{{"from":{number + 1},"to":{number}}}}}}}'
+    )
+
+
+async def write_at(
+    url: str, statement: Statement, rate: float, seconds: float, locations: Sequence[UUID] = ()
+) -> dict[UUID, float]:
+    """Insert at that rate; when each commit was known to its writer, in monotonic seconds, without those of the warm-up."""
+    pool: asyncio.Queue[Connection] = asyncio.Queue()
+    connections = await asyncio.gather(*(asyncpg.connect(url) for _ in range(_CONNECTIONS)))
+    for connection in connections:
+        pool.put_nowait(connection)
+    committed: dict[UUID, float] = {}
+
+    async def write(number: int, *, counts: bool) -> None:
+        connection = await pool.get()
+        event_id = new_id()
+        data = event_data(number, locations[number % len(locations)] if locations else None)
+        await statement.execute(connection, id=event_id, event_type=EVENT_TYPE, data=data)
+        if counts:
+            committed[event_id] = time.monotonic()
+        pool.put_nowait(connection)
+
+    try:
+        started, number, tasks = time.monotonic(), 0, set[asyncio.Task[None]]()
+        while (due := number / rate) < seconds + _WARM_UP_SECONDS:
+            await asyncio.sleep(max(0.0, started + due - time.monotonic()))
+            task = asyncio.create_task(write(number, counts=due >= _WARM_UP_SECONDS))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+            number += 1
+        await asyncio.gather(*tasks)
+    finally:
+        for connection in connections:
+            connection.terminate()
+    return committed
+
+
+async def latencies(world: World, committed: dict[UUID, float]) -> list[float]:
+    """In milliseconds, once all have arrived. One that has not arrived in the end is an error, not a figure."""
+    end = time.monotonic() + _TAIL_SECONDS
+    while missing := committed.keys() - (arrivals := await world.receiver.arrivals()).keys():
+        if time.monotonic() > end:
+            raise TimeoutError(f"{len(missing)} of {len(committed)} events did not arrive")
+        await asyncio.sleep(0.2)
+    # An event may arrive before its writer has heard of the commit.
+    return [max(0.0, arrivals[event_id] - at) * 1000 for event_id, at in committed.items()]
+
+
+def latency_figure(values: Sequence[float], **more: float) -> Figure:
+    """The median, with the other percentiles."""
+    p50, p95, p99 = (percentile(values, share) for share in (0.5, 0.95, 0.99))
+    return Figure(p50, "ms", more={"p50": p50, "p95": p95, "p99": p99, "count": float(len(values)), **more})
