@@ -28,7 +28,11 @@ async def _stop_and_go_on(trial: Trial, victim: RelayProcess) -> None:
     async def gone() -> bool:
         return not await trial.db.fetchval("select exists (select from relays where id = $1)", stopped)
 
+    async def another_leads() -> bool:
+        return await trial.relays.leader() not in (None, victim)
+
     await until(gone, "the stopped relay is taken for dead", PATIENCE)
+    await until(another_leads, "another relay leads", PATIENCE)
     victim.send(signal.SIGCONT)
 
     async def back() -> bool:
@@ -67,11 +71,6 @@ async def test_a_leader_stopped_past_its_leases(start_trial: StartTrial, how_oft
             leader = await trial.relays.leader()
             assert leader is not None
             await _stop_and_go_on(trial, leader)
-
-            async def another_leads(old: RelayProcess = leader) -> bool:
-                return await trial.relays.leader() not in (None, old)
-
-            await until(another_leads, "another relay leads", PATIENCE)
         await _check_fenced(trial)
 
 
