@@ -33,7 +33,9 @@ class Sender:
             on_failure = target.on_failure if target else None
             self._recorder.add(Result(lease, Decision(end[0]), end[1], on_failure=on_failure))
             return
-        assert target is not None and lease.data is not None and lease.occurred_at is not None, "that would be an end"
+        assert target is not None, "that would be an end"
+        assert lease.data is not None, "and so would this"
+        assert lease.occurred_at is not None, "and this"
         waited = time.monotonic() - clock
         if waited > SPARE_SECONDS:
             # This process was stopped for a while. Others take the delivery over, if they have not done so already.
