@@ -4,19 +4,16 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from operator import itemgetter
-from random import Random
 from uuid import UUID
 
 from relay.alone import Alone
-from relay.envelope import envelope, shown_headers
 from relay.lanes import NIL, Floors, Lanes
 from relay.leases import Leases
 from relay.outage import Outage
-from relay.policy import MAX_LOST_LEASES, Decision, Outcome, decide, failure, is_success
-from relay.record import Lease, Recorder, Result
-from relay.retry_after import retry_after_ms
+from relay.record import Lease, Recorder
+from relay.send import Sender
 from relay.target import Target, Targets
 from relay.tester import Tester
 from relay.transport import Transport
@@ -68,11 +65,10 @@ class Dispatcher:
         )
         self._recorder = recorder
         self._targets = targets
-        self._transport = transport
+        self._sender = Sender(recorder, transport)
         self._concurrency = concurrency
         self._per_webhook = per_webhook
         self._poll = poll_seconds
-        self._rng = Random()
         self._lanes = lanes
         self._wake = lanes.changed
         self._per_lane: Counter[UUID] = Counter()
@@ -82,12 +78,18 @@ class Dispatcher:
         self._pace: asyncio.TimerHandle | None = None
         self._floors = Floors()
         self._stopping = False
-        self.delivered = 0
-        self.attempted = 0
 
     @property
     def in_flight(self) -> int:
         return len(self._in_flight)
+
+    @property
+    def delivered(self) -> int:
+        return self._sender.delivered
+
+    @property
+    def attempted(self) -> int:
+        return self._sender.attempted
 
     def hint(self, webhook_ids: Iterable[UUID], *, tests: bool = False) -> None:
         """Something may be due for these."""
@@ -275,67 +277,10 @@ class Dispatcher:
 
     async def _deliver(self, lease: Lease, target: Target | None, claimed_at: datetime, clock: float) -> None:
         try:
-            await self._send(lease, target, claimed_at, clock)
+            await self._sender.send(lease, target, claimed_at, clock)
         except asyncio.CancelledError:
             self.leases.cut_off(lease)
             raise
-
-    async def _send(self, lease: Lease, target: Target | None, claimed_at: datetime, clock: float) -> None:
-        if lease.lost_leases >= MAX_LOST_LEASES:
-            self._end(lease, target, "failed", f"relay crashed: {lease.lost_leases} leases ended without a result")
-            return
-        if lease.data is None or lease.occurred_at is None:
-            self._end(lease, target, "expired", "the event is no longer in the log")
-            return
-        if not lease.readable:
-            self._end(lease, target, "cancelled", "its owner may no longer read it")
-            return
-        if target is None or target.broken is not None:
-            self._end(
-                lease, target, "failed", "cannot sign: " + (target.broken or "" if target else "the webhook is gone")
-            )
-            return
-        started_at = claimed_at + timedelta(seconds=time.monotonic() - clock)
-        sent = envelope(
-            target,
-            event_id=lease.event_id,
-            event_type=lease.event_type,
-            data=lease.data.encode(),
-            occurred_at=lease.occurred_at,
-            attempt=lease.attempts + 1,
-            sequence=lease.sequence,
-            timestamp=int(started_at.timestamp()),
-            traceparent=lease.traceparent,
-        )
-        exchange = await self._transport.post(target.url, sent.headers, sent.body, target.timeout_ms)
-        headers = exchange.headers if not is_success(exchange.status) else None
-        decision = decide(
-            exchange.status,
-            attempt=lease.attempts + 1 - lease.attempts_before,
-            max_retries=target.max_retries,
-            first_delay_ms=target.retry_delay_ms,
-            schedule=target.schedule,
-            rng=self._rng,
-            retry_after_ms=retry_after_ms(headers, started_at),
-        )
-        self.attempted += 1
-        self.delivered += decision.outcome == "success"
-        self._recorder.add(
-            Result(
-                lease,
-                decision,
-                failure(exchange.status, exchange.error),
-                exchange,
-                target.url,
-                shown_headers(target, sent),
-                started_at,
-                target.on_failure,
-            )
-        )
-
-    def _end(self, lease: Lease, target: Target | None, outcome: Outcome, why: str) -> None:
-        on_failure = target.on_failure if target else None
-        self._recorder.add(Result(lease, Decision(outcome), why, on_failure=on_failure))
 
     async def _claim_tests(self) -> None:
         """Tests are one attempt each, past the queue; the API waits for what is written here."""

@@ -223,7 +223,11 @@ class Recorder:
             if seconds > 0:
                 self._on_retry(webhook_id, seconds)
         if freed := [webhook_id for webhook_id, seconds in looks.items() if seconds <= 0]:
-            await self._on_freed(freed)
+            try:
+                await self._on_freed(freed)
+            except AWAY as error:
+                # The results are recorded, and must not be once more; other relays find these lanes by their sweeps.
+                _log.info("other relays were not told of freed lanes", error=str(error) or type(error).__name__)
 
     async def _statement(self, connection: Connection, batch: Sequence[Result]) -> tuple[set[int], list[UUID]]:
         """The fences of results that came too late, and the lanes of the others that were not well."""

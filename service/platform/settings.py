@@ -70,7 +70,7 @@ class Settings(BaseSettings):
 
     relay_poll_interval: int = Field(30_000, ge=100, le=86_400_000)  # ms
     relay_concurrency: int = Field(256, ge=1, le=10_000)
-    relay_concurrency_per_webhook: int = Field(32, ge=1, le=10_000)
+    relay_concurrency_per_webhook: int = Field(64, ge=1, le=10_000)
     relay_grace: int = Field(20_000, ge=0, le=600_000)  # ms
 
     @field_validator("webhook_allowed_networks", mode="before")

@@ -1,0 +1,92 @@
+"""Sending what was claimed: sign, post, decide what follows, and hand the result to the recorder."""
+
+import time
+from datetime import datetime, timedelta
+from random import Random
+
+from relay.envelope import envelope, shown_headers
+from relay.policy import MAX_LOST_LEASES, Decision, Outcome, decide, failure, is_success
+from relay.record import Lease, Recorder, Result
+from relay.retry_after import retry_after_ms
+from relay.target import Target
+from relay.transport import Transport
+from service.platform.logs import get_logger
+
+_log = get_logger(__name__)
+
+# A lease lasts for the webhook's timeout and so much more (sql/queries/claim.sql has the same number). Who begins later than that
+# may still be at it when the delivery is another's.
+SPARE_SECONDS = 10.0
+
+
+class Sender:
+    def __init__(self, recorder: Recorder, transport: Transport) -> None:
+        self._recorder = recorder
+        self._transport = transport
+        self._rng = Random()
+        self.delivered = 0
+        self.attempted = 0
+
+    async def send(self, lease: Lease, target: Target | None, claimed_at: datetime, clock: float) -> None:
+        """`claimed_at`: by the database's clock, at `clock` in monotonic seconds."""
+        if (end := _end_without_request(lease, target)) is not None:
+            on_failure = target.on_failure if target else None
+            self._recorder.add(Result(lease, Decision(end[0]), end[1], on_failure=on_failure))
+            return
+        assert target is not None, "that would be an end"
+        assert lease.data is not None, "and so would this"
+        assert lease.occurred_at is not None, "and this"
+        waited = time.monotonic() - clock
+        if waited > SPARE_SECONDS:
+            # This process was stopped for a while. Others take the delivery over, if they have not done so already.
+            _log.warning("a lease is too old to be used", event_id=str(lease.event_id), seconds=round(waited, 1))
+            return
+        started_at = claimed_at + timedelta(seconds=waited)
+        sent = envelope(
+            target,
+            event_id=lease.event_id,
+            event_type=lease.event_type,
+            data=lease.data.encode(),
+            occurred_at=lease.occurred_at,
+            attempt=lease.attempts + 1,
+            sequence=lease.sequence,
+            timestamp=int(started_at.timestamp()),
+            traceparent=lease.traceparent,
+        )
+        exchange = await self._transport.post(target.url, sent.headers, sent.body, target.timeout_ms)
+        headers = exchange.headers if not is_success(exchange.status) else None
+        decision = decide(
+            exchange.status,
+            attempt=lease.attempts + 1 - lease.attempts_before,
+            max_retries=target.max_retries,
+            first_delay_ms=target.retry_delay_ms,
+            schedule=target.schedule,
+            rng=self._rng,
+            retry_after_ms=retry_after_ms(headers, started_at),
+        )
+        self.attempted += 1
+        self.delivered += decision.outcome == "success"
+        self._recorder.add(
+            Result(
+                lease,
+                decision,
+                failure(exchange.status, exchange.error),
+                exchange,
+                target.url,
+                shown_headers(target, sent),
+                started_at,
+                target.on_failure,
+            )
+        )
+
+
+def _end_without_request(lease: Lease, target: Target | None) -> tuple[Outcome, str] | None:
+    if lease.lost_leases >= MAX_LOST_LEASES:
+        return "failed", f"relay crashed: {lease.lost_leases} leases ended without a result"
+    if lease.data is None or lease.occurred_at is None:
+        return "expired", "the event is no longer in the log"
+    if not lease.readable:
+        return "cancelled", "its owner may no longer read it"
+    if target is None or target.broken is not None:
+        return "failed", "cannot sign: " + ((target.broken or "") if target else "the webhook is gone")
+    return None
