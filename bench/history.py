@@ -70,7 +70,7 @@ async def _sustained(world: World, seconds: int, *, hold: bool) -> Figure:
 
 
 async def scenario_open_transaction(world: World) -> list[Row]:
-    seconds, reference_seconds = world.options.pick(60, 5), world.options.pick(20, 5)
+    seconds, reference_seconds = world.options.pick(60, 3), world.options.pick(20, 3)
     figures = await interleave(
         world.options.pairs,
         {

@@ -51,7 +51,7 @@ async def _stream(world: World, database: Database, locations: list[UUID]) -> Fi
         await world.receiver.reset()
         meter = Meter(world, relays)
         meter.start()
-        committed = await write_at(database.url, SQL.write_event, RATE, world.options.pick(10, 3), locations)
+        committed = await write_at(database.url, SQL.write_event, RATE, world.options.pick(10, 2), locations)
         values = await latencies(world, committed)
         used = meter.stop()
     return dataclasses.replace(latency_figure(values), receiver_share=used.receiver_share)

@@ -19,7 +19,7 @@ async def _relay(world: World, rate: int) -> Figure:
             await world.receiver.reset()
             meter = Meter(world, relays)
             meter.start()
-            committed = await write_at(database.url, SQL.write_event, rate, world.options.pick(8, 2))
+            committed = await write_at(database.url, SQL.write_event, rate, world.options.pick(8, 1))
             values = await latencies(world, committed)
             used = meter.stop()
             seen = await world.receiver.count()
@@ -44,7 +44,7 @@ async def _bare(world: World, rate: int) -> Figure:
             if not await asyncio.wait_for(child.process.stdout.readline(), 30):
                 raise RuntimeError(f"the bare script ended: {child.log.read_text()[-2000:]}")
             await world.receiver.reset()
-            committed = await write_at(database.url, SQL.bare_write, rate, world.options.pick(8, 2))
+            committed = await write_at(database.url, SQL.bare_write, rate, world.options.pick(8, 1))
             values = await latencies(world, committed)
         finally:
             await world.children.end(child)

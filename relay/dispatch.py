@@ -199,7 +199,9 @@ class Dispatcher:
         if not lanes:
             return False
         share = max(LEAST_SHARE, -(-free // len(lanes)))
-        return await self._take([(webhook_id, min(share, room)) for webhook_id, room in lanes], free)
+        found = await self._take([(webhook_id, min(share, room)) for webhook_id, room in lanes], free)
+        # So many, and there may be lanes behind them that nothing else would make this relay look at before the poll.
+        return found or len(lanes) == MAX_LANES
 
     async def _take(self, lanes: Sequence[tuple[UUID, int]], free: int, *, suspects: bool = False) -> bool:
         """Claim at most so many of each lane, and `free` in all, and start to send them."""
