@@ -17,8 +17,9 @@ LOCK_DOORBELL = 2  # D
 
 WAKE_CHANNEL = "jossiedb_wake"
 WORK_CHANNEL = "jossiedb_work"
-# How long to leave writers that are in flight alone before trying D again.
-BUSY_SECONDS = 0.003
+# How long to leave writers that are in flight alone before trying D again: most are done by the first time, and one that stays
+# open must not keep the leader busy.
+BUSY_SECONDS = (0.0007, 0.001, 0.0015, 0.002, 0.003, 0.005)
 
 
 async def try_lock(connection: "asyncpg.Connection[asyncpg.Record]", object_id: int) -> bool:

@@ -129,17 +129,21 @@ class Lead:
         raise asyncpg.InterfaceError("the server closed the LISTEN connection")
 
     async def _lead(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        refused = 0
         while not self._lost.is_set():
             # Cleared before the look, never after.
             self._wake.clear()
-            await self._look()
+            if await self._look():
+                refused = 0
             self._outage.over("listen")
             async with asyncio.timeout(PROBE_TIMEOUT):
                 asleep = await doorbell.try_lock(connection, doorbell.LOCK_DOORBELL)
             if not asleep:
                 # Writers are in flight. They do not ring, as we are awake; look again when they may be done.
-                await _wait(self._lost, doorbell.BUSY_SECONDS)
+                await _wait(self._lost, doorbell.BUSY_SECONDS[min(refused, len(doorbell.BUSY_SECONDS) - 1)])
+                refused += 1
                 continue
+            refused = 0
             if not await self._look_once():
                 polled = await self._sleep(connection)
             else:
@@ -163,10 +167,12 @@ class Lead:
                     await doorbell.probe(connection)
         return False
 
-    async def _look(self) -> None:
-        """Until there is nothing left to fan out."""
+    async def _look(self) -> bool:
+        """Until there is nothing left to fan out. True if anything was found."""
+        found = False
         while await self._look_once():
-            pass
+            found = True
+        return found
 
     async def _look_once(self) -> bool:
         """True if anything was found."""

@@ -22,6 +22,8 @@ _SQL = load("presence")
 
 BEAT_SECONDS = 1.0
 STALE_SECONDS = 5.0
+# Silent for so long, and its LISTEN backend gone: then it has been killed.
+SILENT_SECONDS = 2.5
 
 
 @dataclass(slots=True)
@@ -89,7 +91,7 @@ class Presence:
         if now - self._last_beat > STALE_SECONDS / 2:
             self._steady_since = now
         state = self._state()
-        relays = await _SQL.beat.fetchval(
+        row = await _SQL.beat.fetchrow(
             self._pool,
             id=self.relay_id,
             leader=state.leader,
@@ -101,18 +103,21 @@ class Presence:
             poll_wakes=state.poll_wakes,
             deliver_rate=self._delivered.update(state.delivered, now),
             attempt_rate=self._attempted.update(state.attempted, now),
+            silent_seconds=SILENT_SECONDS,
         )
         self._last_beat = time.monotonic()
-        if relays is None:
+        if row is None:
             _log.warning("this relay was taken for dead; it goes on under a new id", relay_id=str(self.relay_id))
             await self.register()
             return
-        self.relays = relays
-        if relays > 1 and now - self._steady_since > STALE_SECONDS:
+        self.relays = row["relays"]
+        if row["silent"] and now - self._steady_since > STALE_SECONDS:
             await self._reap()
 
     async def _reap(self) -> None:
-        gone = await _SQL.reap.fetch(self._pool, id=self.relay_id, older_than_seconds=STALE_SECONDS)
+        gone = await _SQL.reap.fetch(
+            self._pool, id=self.relay_id, stale_seconds=STALE_SECONDS, silent_seconds=SILENT_SECONDS
+        )
         for row in gone:
             _log.warning(
                 "a relay is gone; its leases are void",

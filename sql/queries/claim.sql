@@ -6,8 +6,10 @@
 -- a delivery. `floors`: where to begin to look in a lane; what was due before it is gone, and while some old snapshot is open its
 -- index entries are not. What has lost five leases is suspected of killing
 -- relays: it is leased only where a claim asks for suspects.
+-- Its commit is not waited for: a claim that a crash of the server undoes is made again, and what came of the first is superseded.
+-- Whatever is recorded later is flushed together with all that was committed before it.
 with clock as (
-  select coalesce(:now::timestamptz, clock_timestamp()) as now
+  select coalesce(:now::timestamptz, clock_timestamp()) as now, set_config('synchronous_commit', 'off', true) as unhurried
 ),
 lane as (
   select l.webhook_id, l.share, l.floor, l.number, w.timeout_ms, w.version, w.owner_id, w.discard_through, w.rate_per_second,

@@ -7,14 +7,21 @@ update relays
        in_flight = :in_flight, delivered = :delivered, attempted = :attempted, poll_wakes = :poll_wakes,
        deliver_rate = :deliver_rate, attempt_rate = :attempt_rate
  where id = :id
-returning (select count(*) from relays)::int as relays;
+returning (select count(*) from relays)::int as relays,
+          (select count(*) from relays as peer
+            where peer.id <> :id and peer.seen_at < clock_timestamp() - make_interval(secs => :silent_seconds))::int as silent;
 
 -- name: reap
 -- Relays that have not been seen lately. Their rows go, and with them their leases. A leader that is stopped but still connected
--- would keep its locks, so the backend that holds them is ended.
+-- would keep its locks, so the backend that holds them is ended. One that was killed is known sooner: it is silent, and the
+-- backend that it listened on has ended. (One that only lost that connection is not silent.)
 with gone as (
   delete from relays
-   where id <> :id and seen_at < clock_timestamp() - make_interval(secs => :older_than_seconds)
+   where id <> :id
+     and (seen_at < clock_timestamp() - make_interval(secs => :stale_seconds)
+          or (seen_at < clock_timestamp() - make_interval(secs => :silent_seconds)
+              and listen_pid is not null
+              and not exists (select from pg_stat_activity as a where a.pid = listen_pid and a.backend_start = listen_start)))
   returning id, leader, listen_pid, listen_start
 ),
 ended as (
