@@ -25,7 +25,7 @@ OPEN: dict[str, Any] = {
     "failing_since": NOW - timedelta(hours=1),
     "failed_events": [1, 2, 3],
     "opened_at": NOW - timedelta(minutes=50),
-    "probe_at": NOW + timedelta(minutes=5),
+    "probe_at": NOW + timedelta(hours=5),
     "failed_probes": 2,
 }
 
@@ -178,7 +178,7 @@ async def test_a_breaker_is_half_open_while_a_relay_that_lives_has_a_probe_out(
 
 
 async def test_a_pause_is_shown_while_it_lasts(worker: Caller, connection: Database) -> None:
-    webhook, until = await make_webhook(worker), NOW + timedelta(minutes=5)
+    webhook, until = await make_webhook(worker), NOW + timedelta(hours=5)
     await _lane(connection, webhook["id"], pauses=1, paused_until=until)
     assert (await _show(worker, webhook["id"]))["pausedUntil"] == iso(until)
     await _lane(connection, webhook["id"], pauses=1, paused_until=NOW - timedelta(seconds=1))
