@@ -45,30 +45,35 @@ def recanonicalise(text: str) -> tuple[str, dict[str, Json]]:
 
 
 def check(value: Json, at: str = "data", depth: int = 0) -> None:
-    """Raises NotReproducible if JavaScript would write `value` differently, or if it holds U+0000 or a lone surrogate."""
+    """Raises NotReproducible if JavaScript would write `value` differently, or if it holds U+0000 or a lone surrogate.
+
+    Every event passes through here, in the API and in fan-out: what most values are comes first, and a place is named only once
+    something is wrong there.
+    """
     if depth > _MAX_DEPTH:
         raise NotReproducible(f"{at} is nested more than {_MAX_DEPTH} deep")
-    match value:
-        case None | bool():
-            return
-        case str():
-            check_text(value, at)
-        case int():
-            if abs(value) > MAX_INTEGER:
-                raise NotReproducible(f"{at} is an integer beyond ±2^53")
-        case dict():
-            for key, inner in value.items():
+    if isinstance(value, str):
+        check_text(value, at)
+    elif value is None or isinstance(value, bool):
+        return
+    elif isinstance(value, int):
+        if abs(value) > MAX_INTEGER:
+            raise NotReproducible(f"{at} is an integer beyond ±2^53")
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            if not key.isascii() or "\x00" in key:
                 check_text(key, f"a key of {at}")
-                if key == "__proto__" or (_INDEX.fullmatch(key) and int(key) < 2**32 - 1):
-                    raise NotReproducible(f"{at} has the key {key!r}, which JavaScript moves or drops")
+            if key == "__proto__" or (key[:1].isdigit() and _INDEX.fullmatch(key) and int(key) < 2**32 - 1):
+                raise NotReproducible(f"{at} has the key {key!r}, which JavaScript moves or drops")
+            if inner is not None and not (isinstance(inner, str) and inner.isascii() and "\x00" not in inner):
                 check(inner, f"{at}.{key}", depth + 1)
-        case list():
-            for number, inner in enumerate(value):
-                check(inner, f"{at}[{number}]", depth + 1)
-        case float():
-            raise NotReproducible(f"{at} is a number that is not an integer; decimals travel as strings")
-        case _:
-            raise NotReproducible(f"{at} is of a type that JSON does not have")
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            check(inner, f"{at}[{number}]", depth + 1)
+    elif isinstance(value, float):
+        raise NotReproducible(f"{at} is a number that is not an integer; decimals travel as strings")
+    else:
+        raise NotReproducible(f"{at} is of a type that JSON does not have")
 
 
 def check_text(value: str, at: str) -> None:
