@@ -4,8 +4,7 @@
 -- A lane whose breaker is open gives one row, as a probe, when that is due; one that is paused none; one that was paused one; one
 -- with a rate as many as it has tokens. Where that held a lane back, wait_seconds says when to look again: also in a row without
 -- a delivery. `floors`: where to begin to look in a lane; what was due before it is gone, and while some old snapshot is open its
--- index entries are not. What has lost five leases is suspected of killing
--- relays: it is leased only where a claim asks for suspects.
+-- index entries are not. What has lost five leases is suspected of killing relays: it is leased only where a claim asks for suspects.
 -- Its commit is not waited for: a claim that a crash of the server undoes is made again, and what came of the first is superseded.
 -- Whatever is recorded later is flushed together with all that was committed before it.
 with clock as (
