@@ -3,37 +3,39 @@ was only taken along so far is cleared of the suspicion."""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
 from relay.record import Recorder
+from relay.slots import Slots
 from service.platform.db import Pool
 from service.platform.queries import load
 
 _SQL = load("claim")
 _STOP_SECONDS = 0.1
+_OFFER_SECONDS = 0.002
 
 
 class Alone:
-    """`in_flight` is looked at, and `take` claims one suspect of the lanes and starts it."""
+    """`take` claims one suspect of the lanes and starts it. `sending`: nothing else is to be leased."""
 
     def __init__(
         self,
         pool: Pool,
         recorder: Recorder,
+        slots: Slots,
         *,
-        in_flight: Collection["asyncio.Task[Any]"],
         take: Callable[[Sequence[UUID]], Awaitable[object]],
         stopping: Callable[[], bool],
     ) -> None:
         self._pool = pool
         self._recorder = recorder
-        self._in_flight = in_flight
+        self._slots = slots
         self._take = take
         self._stopping = stopping
         self._wanted = True
         self._not_before = 0.0
+        self.sending = False
 
     def look_again(self) -> None:
         self._wanted = True
@@ -50,17 +52,25 @@ class Alone:
             self._wanted = False
             return
         began = time.monotonic()
-        await self._nothing_in_flight()
-        if self._stopping():
-            return
-        await self._take(lanes)
-        await self._nothing_in_flight()
+        self.sending = True
+        try:
+            await self._nothing_in_flight()
+            if self._stopping():
+                return
+            await self._take(lanes)
+            await self._nothing_in_flight()
+        finally:
+            self.sending = False
         ended = time.monotonic()
         self._not_before = ended + (ended - began)
 
     async def _nothing_in_flight(self) -> None:
-        while self._in_flight and not self._stopping():
-            await asyncio.wait(self._in_flight, timeout=_STOP_SECONDS)
+        while self._slots.in_use and not self._stopping():
+            if tasks := list(self._slots.tasks):
+                await asyncio.wait(tasks, timeout=_STOP_SECONDS)
+            else:
+                # Fan-out is at it, with slots that it was offered before.
+                await asyncio.sleep(_OFFER_SECONDS)
         if not self._stopping():
             # What was delivered is recorded, too, before it can be lost.
             await self._recorder.drained()

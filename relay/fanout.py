@@ -1,15 +1,21 @@
 """Fan-out: events leave the outbox for the log, and a delivery is queued for each webhook that matches."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
 
+from relay.doorbell import LOCK_CLASS, LOCK_DOORBELL
+from relay.result import Lease, Moment
+from relay.slots import NOTHING, Offer
 from relay.subject import Subject, Unroutable, subject_of
-from service.platform.db import CONTENDED, Pool
+from service.platform.db import CONTENDED
 from service.platform.logs import get_logger
-from service.platform.queries import Connection, load
+from service.platform.queries import Executor, load
 
 _log = get_logger(__name__)
 _SQL = load("fanout")
@@ -22,77 +28,104 @@ TARGET_DELIVERIES = 5000
 # is kept, and tried again.
 _ROW_ERRORS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
 _NO_PARTITION = "no partition of relation"
+NEVER = Moment(datetime.fromtimestamp(0, UTC), 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one batch did. `taken` counts outbox rows that are gone, those set aside included."""
+    """What one batch did. `taken` counts outbox rows that are gone, those set aside included; `lanes` have something due that
+    nobody was given; `leases` were given to who offered slots, at `moment`, for webhooks of these `versions`."""
 
     taken: int = 0
     events: int = 0
     deliveries: int = 0
     lanes: tuple[UUID, ...] = ()
+    leases: tuple[Lease, ...] = ()
+    versions: tuple[tuple[UUID, int], ...] = ()
+    moment: Moment = NEVER
+    # Whether there may be more, and whether somebody else gave lanes something to do.
+    full: bool = False
+    wakes: bool = False
+
+
+class _Row(NamedTuple):
+    """A row of the outbox, with what its event is about."""
+
+    seq: int
+    id: UUID
+    type: str
+    occurred_at: datetime
+    traceparent: str | None
+    subject: Subject
 
 
 class FanOut:
     """Used by the leader only, one batch at a time."""
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    def __init__(self, connection: Executor) -> None:
+        self.connection = connection
         self._limit = MAX_EVENTS
 
-    async def batch(self) -> Batch:
-        """Fan out the oldest rows. A row that cannot be is set aside with its reason, and stops nothing."""
-        async with self._pool.acquire() as connection:
-            rows = await _SQL.read_outbox.fetch(connection, batch=self._limit)
-            if not rows:
-                return Batch()
-            good: list[tuple[int, Subject]] = []
-            for row in rows:
-                try:
-                    if row["known"]:
-                        raise Unroutable(f"an event with the id {row['id']} is in the log already")
-                    good.append((row["seq"], subject_of(row["type"], row["data"], row["location_ids"])))
-                except Unroutable as error:
-                    await self._set_aside(connection, row["seq"], str(error))
-            batch = await self._move(connection, good)
-            self._adapt(len(rows), batch.deliveries)
-            return Batch(len(rows), batch.events, batch.deliveries, batch.lanes)
+    async def batch(self, offer: Callable[[], Offer] = lambda: NOTHING, *, asleep: bool = False) -> Batch:
+        """Fan out the oldest rows. A row that cannot be is set aside with its reason, and stops nothing. `offer` is asked when
+        there are rows, for slots that are then leased to; `asleep`: the doorbell's lock is held, and to be let go of."""
+        found = await _SQL.read_outbox.fetch(
+            self.connection, batch=self._limit, asleep=asleep, class_id=LOCK_CLASS, object_id=LOCK_DOORBELL
+        )
+        wakes: bool = found[0]["wakes"]
+        if found[0]["seq"] is None:
+            return Batch(wakes=wakes)
+        good: list[_Row] = []
+        for row in found:
+            try:
+                if row["known"]:
+                    raise Unroutable(f"an event with the id {row['id']} is in the log already")
+                subject = subject_of(row["type"], row["data"], row["location_ids"])
+            except Unroutable as error:
+                await self._set_aside(row["seq"], str(error))
+            else:
+                good.append(_Row(row["seq"], row["id"], row["type"], row["occurred_at"], row["traceparent"], subject))
+        limit = self._limit
+        batch = await self._move(good, offer() if good else NOTHING)
+        self._adapt(len(found), batch.deliveries)
+        return replace(batch, taken=len(found), full=len(found) == limit, wakes=wakes)
 
     async def lane_wakes(self) -> list[UUID]:
         """Webhooks that somebody else gave something to do: a manual retry, a test, a resumed lane."""
-        async with self._pool.acquire() as connection:
-            return [row["webhook_id"] for row in await _SQL.take_lane_wakes.fetch(connection)]
+        return [row["webhook_id"] for row in await _SQL.take_lane_wakes.fetch(self.connection)]
 
-    async def _move(self, connection: Connection, rows: Sequence[tuple[int, Subject]]) -> Batch:
+    async def anything(self) -> bool:
+        """Whether there is anything to look at."""
+        return bool(await _SQL.anything.fetchval(self.connection))
+
+    async def _move(self, rows: Sequence[_Row], offer: Offer) -> Batch:
         if not rows:
             return Batch()
         try:
-            done = await self._statement(connection, rows)
+            return await self._statement(rows, offer)
         except _ROW_ERRORS as error:
             if _NO_PARTITION in str(error):
                 raise
             if len(rows) == 1:
-                await self._set_aside(connection, rows[0][0], f"{type(error).__name__}: {error}")
+                await self._set_aside(rows[0].seq, f"{type(error).__name__}: {error}")
                 return Batch()
             half = len(rows) // 2
-            first = await self._move(connection, rows[:half])
-            second = await self._move(connection, rows[half:])
+            first = await self._move(rows[:half], NOTHING)
+            second = await self._move(rows[half:], NOTHING)
             return Batch(
-                0,
-                first.events + second.events,
-                first.deliveries + second.deliveries,
-                tuple(dict.fromkeys(first.lanes + second.lanes)),
+                events=first.events + second.events,
+                deliveries=first.deliveries + second.deliveries,
+                lanes=tuple(dict.fromkeys(first.lanes + second.lanes)),
             )
-        return Batch(0, done["events"], done["deliveries"], tuple(done["lanes"]))
 
-    async def _statement(self, connection: Connection, rows: Sequence[tuple[int, Subject]]) -> asyncpg.Record:
-        subjects = [subject for _, subject in rows]
+    async def _statement(self, rows: Sequence[_Row], offer: Offer) -> Batch:
+        subjects = [row.subject for row in rows]
         for last_try in (False, True):
+            asked = time.monotonic()
             try:
                 done = await _SQL.fan_out.fetchrow(
-                    connection,
-                    seqs=[seq for seq, _ in rows],
+                    self.connection,
+                    seqs=[row.seq for row in rows],
                     datas=[subject.data for subject in subjects],
                     audiences=[subject.audience for subject in subjects],
                     locations=[_array(subject.location_ids) for subject in subjects],
@@ -100,16 +133,21 @@ class FanOut:
                     users=[_array(subject.user_ids) for subject in subjects],
                     stocks=[subject.stock for subject in subjects],
                     items=[subject.item_id for subject in subjects],
+                    relay_id=offer.relay_id,
+                    most=offer.most,
+                    per_webhook=offer.per_webhook,
+                    crowded=offer.crowded,
                 )
-                assert done is not None, "the statement always gives one row"
-                return done
             except CONTENDED:
                 if last_try:
                     raise
+            else:
+                assert done is not None, "the statement always gives one row"
+                return _batch(rows, done, asked)
         raise AssertionError("unreachable")
 
-    async def _set_aside(self, connection: Connection, seq: int, reason: str) -> None:
-        await _SQL.set_aside.execute(connection, seq=seq, reason=reason)
+    async def _set_aside(self, seq: int, reason: str) -> None:
+        await _SQL.set_aside.execute(self.connection, seq=seq, reason=reason)
         _log.error("an event cannot be fanned out and was set aside", seq=seq, reason=reason)
 
     def _adapt(self, rows: int, deliveries: int) -> None:
@@ -121,3 +159,44 @@ class FanOut:
 
 def _array(ids: Sequence[UUID]) -> str:
     return "{" + ",".join(map(str, ids)) + "}"
+
+
+def _batch(rows: Sequence[_Row], done: asyncpg.Record, asked: float) -> Batch:
+    moment = Moment(done["claimed_at"], time.monotonic(), asked)
+    leases: list[Lease] = []
+    versions: tuple[tuple[UUID, int], ...] = ()
+    if done["fences"] is not None:
+        versions = tuple(zip(done["target_ids"], done["versions"], strict=True))
+        by_id = {row.id: row for row in rows}
+        given = zip(done["webhook_ids"], done["positions"], done["event_ids"], done["fences"], strict=True)
+        for webhook_id, position, event_id, fence in given:
+            row = by_id[event_id]
+            leases.append(
+                Lease(
+                    webhook_id=webhook_id,
+                    position=position,
+                    fence=fence,
+                    event_id=event_id,
+                    event_type=row.type,
+                    event_at=done["event_at"],
+                    attempts=0,
+                    attempts_before=0,
+                    lost_leases=0,
+                    lost_by=None,
+                    data=row.subject.data,
+                    occurred_at=row.occurred_at,
+                    traceparent=row.traceparent,
+                    item_id=None,
+                    sequence=None,
+                    readable=True,
+                    probe=False,
+                )
+            )
+    return Batch(
+        events=done["events"],
+        deliveries=done["deliveries"],
+        lanes=tuple(done["lanes"]),
+        leases=tuple(leases),
+        versions=versions,
+        moment=moment,
+    )

@@ -4,7 +4,7 @@ import asyncio
 import heapq
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from uuid import UUID
 
@@ -27,6 +27,10 @@ class Lanes:
 
     def __len__(self) -> int:
         return len(self._hot)
+
+    def __iter__(self) -> Iterator[UUID]:
+        """Those that are hot."""
+        return iter(self._hot)
 
     def heat(self, webhook_ids: Iterable[UUID]) -> None:
         """Something may be due there. A lane that is hot keeps its turn."""

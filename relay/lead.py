@@ -5,17 +5,19 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 import asyncpg
 
 from relay import doorbell
-from relay.fanout import FanOut
+from relay.database import PLANNING
+from relay.fanout import Batch, FanOut
 from relay.outage import Outage
+from relay.slots import Offer
 from service.platform.db import AWAY, CONTENDED, Pool
 from service.platform.logs import get_logger
-from service.platform.queries import load
+from service.platform.queries import Executor, load
 
 _log = get_logger(__name__)
 _SQL = load("fanout")
@@ -26,6 +28,9 @@ ELECTION_SECONDS = 1.0
 PROBE_SECONDS = 5.0
 PROBE_TIMEOUT = 5.0
 CONNECT_TIMEOUT = 10.0
+COMMAND_TIMEOUT = 60.0
+# A ring is on its way for so long; what the poll finds and nobody rings for in that time, nobody had rung for.
+RING_SECONDS = 0.5
 # A NOTIFY's payload is at most 8,000 bytes; more lanes than this are said as "look at all".
 MAX_HINTED = 200
 ALL = "*"
@@ -39,12 +44,28 @@ SERVER_SETTINGS = {
     "tcp_keepalives_interval": "2",
     "tcp_keepalives_count": "3",
     "tcp_user_timeout": "10000",
+    **PLANNING,
 }
 
 
+class Sending(Protocol):
+    """What a leader asks of its own sending side, so that what it fans out need not be claimed by it."""
+
+    def offer(self) -> Offer:
+        """Slots for what is about to be queued; they are kept until one of the others is called."""
+
+    async def take(self, connection: Executor, batch: Batch) -> None:
+        """Send what was leased."""
+
+    def unanswered(self) -> None:
+        """What was leased, if anything, is not known."""
+
+
 class Lead:
-    """`on_queued` hears of lanes that fan-out queued for, `on_given_work` of lanes that somebody else gave something to do,
-    `on_missed` that anything may have been missed. `leader` is set while this relay leads."""
+    """`sending` takes what it can of what is fanned out; `on_queued` hears of lanes that have more, `on_given_work` of lanes that
+    somebody else gave something to do, `on_missed` that anything may have been missed. `leader` is set while this relay leads.
+
+    Fan-out runs on the LISTEN connection itself, which holds the leader's locks: a leader that has lost them cannot fan out."""
 
     def __init__(
         self,
@@ -53,6 +74,7 @@ class Lead:
         outage: Outage,
         *,
         poll_seconds: float,
+        sending: Sending,
         on_queued: Callable[[Sequence[UUID]], None],
         on_given_work: Callable[[list[UUID]], None],
         on_missed: Callable[[], None],
@@ -61,8 +83,8 @@ class Lead:
         self._url = url
         self._pool = pool
         self._outage = outage
-        self._fanout = FanOut(pool)
         self._poll = poll_seconds
+        self._sending = sending
         self._on_queued = on_queued
         self._on_given_work = on_given_work
         self._on_missed = on_missed
@@ -87,7 +109,9 @@ class Lead:
 
     @asynccontextmanager
     async def _connection(self) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
-        connection = await asyncpg.connect(self._url, timeout=CONNECT_TIMEOUT, server_settings=SERVER_SETTINGS)
+        connection = await asyncpg.connect(
+            self._url, timeout=CONNECT_TIMEOUT, command_timeout=COMMAND_TIMEOUT, server_settings=SERVER_SETTINGS
+        )
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 await self._listen(connection)
@@ -107,7 +131,6 @@ class Lead:
     async def _listen(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         self._lost.clear()
         connection.add_termination_listener(self._on_lost)
-        await connection.add_listener(doorbell.WAKE_CHANNEL, self._on_wake)
         await connection.add_listener(doorbell.WORK_CHANNEL, self._on_work)
         if self.listen_pid is not None:
             # The one before may have been cut off without the server's knowing, and hold the leader's locks still.
@@ -129,31 +152,30 @@ class Lead:
         raise asyncpg.InterfaceError("the server closed the LISTEN connection")
 
     async def _lead(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        # Only the leader looks at what is rung for.
+        await connection.add_listener(doorbell.WAKE_CHANNEL, self._on_wake)
+        fanout = FanOut(connection)
         refused = 0
         while not self._lost.is_set():
             # Cleared before the look, never after.
             self._wake.clear()
-            if await self._look():
-                refused = 0
-            self._outage.over("listen")
             async with asyncio.timeout(PROBE_TIMEOUT):
-                asleep = await doorbell.try_lock(connection, doorbell.LOCK_DOORBELL)
-            if not asleep:
+                state = await doorbell.fall_asleep(connection)
+            self._outage.over("listen")
+            if state == "busy":
                 # Writers are in flight. They do not ring, as we are awake; look again when they may be done.
                 await _wait(self._lost, doorbell.BUSY_SECONDS[min(refused, len(doorbell.BUSY_SECONDS) - 1)])
                 refused += 1
                 continue
             refused = 0
-            if not await self._look_once():
+            if state == "asleep":
                 polled = await self._sleep(connection)
-            else:
-                polled = False
-            if not self._lost.is_set():
-                async with asyncio.timeout(PROBE_TIMEOUT):
-                    await doorbell.unlock(connection, doorbell.LOCK_DOORBELL)
-            if polled and not self._wake.is_set() and await self._look_once():
-                self.poll_wakes += 1
-                _log.warning("the poll found what nobody had rung for")
+                if self._lost.is_set():
+                    return
+                if polled and await fanout.anything() and not await _wait(self._wake, RING_SECONDS):
+                    self.poll_wakes += 1
+                    _log.warning("the poll found what nobody had rung for")
+            await self._look(fanout, asleep=state == "asleep")
 
     async def _sleep(self, connection: "asyncpg.Connection[asyncpg.Record]") -> bool:
         """Until somebody rings, the poll, or the connection is lost. True if it was the poll."""
@@ -167,24 +189,25 @@ class Lead:
                     await doorbell.probe(connection)
         return False
 
-    async def _look(self) -> bool:
-        """Until there is nothing left to fan out. True if anything was found."""
-        found = False
-        while await self._look_once():
-            found = True
-        return found
-
-    async def _look_once(self) -> bool:
-        """True if anything was found."""
-        batch = await self._fanout.batch()
-        if batch.lanes:
-            self._on_queued(batch.lanes)
-            await self.tell_peers(batch.lanes)
-        woken = await self._fanout.lane_wakes() if batch.taken == 0 else []
-        if woken:
-            self._on_given_work(woken)
-            await self.tell_peers(woken)
-        return batch.taken > 0 or bool(woken)
+    async def _look(self, fanout: FanOut, *, asleep: bool) -> None:
+        """Fan out what is there, and whatever comes meanwhile if it is much."""
+        more = True
+        while more and not self._lost.is_set():
+            try:
+                batch = await fanout.batch(self._sending.offer, asleep=asleep)
+            except BaseException:
+                self._sending.unanswered()
+                raise
+            asleep = False
+            await self._sending.take(fanout.connection, batch)
+            if batch.lanes:
+                self._on_queued(batch.lanes)
+                await self.tell_peers(batch.lanes)
+            if batch.wakes:
+                woken = await fanout.lane_wakes()
+                self._on_given_work(woken)
+                await self.tell_peers(woken)
+            more = batch.full
 
     def _on_wake(self, *_: Any) -> None:
         self._wake.set()

@@ -1,10 +1,11 @@
 """Leases that end otherwise than by a result: given back, so that nobody waits until they run out, and nothing is held against
 the delivery."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from uuid import UUID
 
-from relay.record import Lease, Recorder
+from relay.record import Recorder
+from relay.result import Lease
 from service.platform.db import Pool
 from service.platform.logs import get_logger
 from service.platform.queries import load
@@ -17,35 +18,61 @@ LOOK = 500
 
 
 class Leases:
-    def __init__(self, pool: Pool, recorder: Recorder) -> None:
+    """`sending` gives the fences of what is being sent. Whatever this relay holds and neither sends nor is about to record, it was
+    granted and not told of: a statement that leases was not answered, and may have been done all the same."""
+
+    def __init__(self, pool: Pool, recorder: Recorder, sending: Callable[[], list[int]]) -> None:
         self._pool = pool
         self._recorder = recorder
-        self._told = 0
+        self._sending = sending
         self._unsure: set[UUID] = set()
+        # Whether such a statement may have leased in any lane: all are looked at in the next sweep that begins at the first.
+        self._unsure_of_all = False
+        self._sweeping_all = False
         self._cut_off: list[Lease] = []
-
-    def told_of(self, fences: Iterable[int]) -> None:
-        """A claim has been answered with these. Fences rise, and a relay has one claim under way: whatever it holds with a higher
-        one, it was not told of."""
-        self._told = max(self._told, *fences, 0)
+        self.looking = False
 
     def unsure_of(self, webhook_ids: Iterable[UUID]) -> None:
-        """A claim in these lanes was not answered. It may have been done all the same."""
+        """A claim in these lanes was not answered."""
         self._unsure.update(webhook_ids)
+
+    def unsure_of_all(self) -> None:
+        """A fan-out was not answered."""
+        self._unsure_of_all = True
+
+    def swept(self, webhook_ids: Iterable[UUID], *, first: bool, last: bool) -> None:
+        """A sweep has come past these lanes, which have something due."""
+        if first and self._unsure_of_all:
+            self._unsure_of_all, self._sweeping_all = False, True
+        if self._sweeping_all:
+            self._unsure.update(webhook_ids)
+            self._sweeping_all = not last
 
     def cut_off(self, lease: Lease) -> None:
         """It was being sent, and was not finished."""
         self._cut_off.append(lease)
 
+    @property
+    def unsure(self) -> bool:
+        return bool(self._unsure)
+
     async def give_back_unknown(self) -> None:
-        if not self._unsure:
-            return
-        rows = await _SQL.give_back_unknown.fetch(
-            self._pool, relay_id=self._recorder.relay_id, webhook_ids=list(self._unsure), told=self._told, most=LOOK
-        )
-        self._unsure.clear()
+        """While nothing leases: what is leased meanwhile would be taken for unknown."""
+        lanes = list(self._unsure)
+        self.looking = True
+        try:
+            rows = await _SQL.give_back_unknown.fetch(
+                self._pool,
+                relay_id=self._recorder.relay_id,
+                webhook_ids=lanes,
+                held=self._sending() + self._recorder.fences(),
+                most=LOOK,
+            )
+        finally:
+            self.looking = False
+        self._unsure.difference_update(lanes)
         if rows:
-            _log.info("gave back leases of a claim that was not answered", leases=len(rows))
+            _log.info("gave back leases that this relay was not told of", leases=len(rows))
 
     async def give_back_cut_off(self) -> None:
         if self._cut_off:

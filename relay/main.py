@@ -71,6 +71,7 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
         pool,
         outage,
         poll_seconds=settings.relay_poll_interval / 1000,
+        sending=dispatcher,
         on_queued=dispatcher.hint,
         on_given_work=given_work,
         on_missed=dispatcher.sweep_now,

@@ -2,9 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -14,6 +11,7 @@ from relay.notices import OPERATIONAL
 from relay.order import Due, Order
 from relay.outage import Outage
 from relay.policy import Decision
+from relay.result import Result
 from relay.settle import Results, Settler
 from relay.transport import Exchange
 from service.platform.db import AWAY, CONTENDED, Pool
@@ -24,82 +22,12 @@ _log = get_logger(__name__)
 _SQL = load("record")
 
 MAX_BATCH = 500
+# A few successes wait so long for more: a flush costs about as much for one as for twenty, and nobody waits for them.
+FEW = 50
+GATHER_SECONDS = 0.003
 # So many unrecorded results are kept while the database is away; more, and nothing further is claimed.
 MAX_BUFFER = 5000
 SKIPPED = "skipped: the later events of its item follow"
-
-
-class Lease(NamedTuple):
-    """A delivery that this relay may send, until the lease runs out."""
-
-    webhook_id: UUID
-    position: int
-    fence: int
-    event_id: UUID
-    event_type: str
-    event_at: datetime
-    attempts: int
-    attempts_before: int
-    lost_leases: int
-    lost_by: UUID | None
-    data: str | None
-    occurred_at: datetime | None
-    traceparent: str | None
-    # Where it stands in the order of its webhook and item, if the webhook asks for one.
-    item_id: UUID | None
-    sequence: int | None
-    # Whether the webhook's owner may still read what the event is about.
-    readable: bool
-    # Whether it goes out to find out how the receiver is, as the lane's breaker is open.
-    probe: bool
-
-
-@dataclass(slots=True)
-class Result:
-    """What came of a lease. `exchange` is None if nothing was sent; `error` is why it failed, None for a success."""
-
-    lease: Lease
-    decision: Decision
-    error: str | None
-    exchange: Exchange | None = None
-    url: str | None = None
-    request_headers: str | None = None
-    started_at: datetime | None = None
-    # What its webhook wants of an item's later events once one has failed for good.
-    on_failure: str | None = None
-
-    @property
-    def attempt(self) -> int:
-        """The number in the envelope; an end without a request keeps the count of those before it."""
-        return self.lease.attempts + (1 if self.exchange is not None else 0)
-
-    @property
-    def ends_in_order(self) -> bool:
-        """Others of its item may wait for its end."""
-        return self.lease.sequence is not None and self.decision.outcome != "retry"
-
-    @property
-    def blocks(self) -> bool:
-        """The item's later events wait until somebody retries or skips this one."""
-        return self.ends_in_order and self.decision.outcome == "failed" and self.on_failure == "block"
-
-    @property
-    def skips(self) -> bool:
-        """The item's later events follow, though this one was not delivered."""
-        return self.ends_in_order and self.decision.outcome == "failed" and self.on_failure == "skip"
-
-    @property
-    def seen(self) -> Seen | None:
-        """What it says of the receiver; None if nothing was sent."""
-        if self.exchange is None:
-            return None
-        return Seen(
-            self.lease.position,
-            success=self.decision.outcome == "success",
-            probe=self.lease.probe,
-            pause_ms=self.decision.pause_ms,
-            gone=self.decision.gone,
-        )
 
 
 class Recorder:
@@ -131,6 +59,7 @@ class Recorder:
         self._arrived = asyncio.Event()
         self._flushed = asyncio.Event()
         self._flushed.set()
+        self._awaited = False
         self.superseded = 0
 
     @property
@@ -144,13 +73,20 @@ class Recorder:
 
     async def drained(self) -> None:
         """Wait until everything added so far is recorded."""
+        self._awaited = True
         await self._flushed.wait()
+
+    def fences(self) -> list[int]:
+        """Of the results that are not recorded yet."""
+        return [result.lease.fence for result in self._buffer]
 
     async def run(self) -> None:
         """Record what is added, for ever. While the database is away it waits, says so once, and goes on."""
         while True:
             await self._arrived.wait()
             self._arrived.clear()
+            if self._may_gather():
+                await asyncio.sleep(GATHER_SECONDS)
             while self._buffer:
                 batch = self._buffer[:MAX_BATCH]
                 try:
@@ -166,7 +102,16 @@ class Recorder:
                 for result in batch:
                     if result.decision.delay_ms is not None:
                         self._on_retry(result.lease.webhook_id, result.decision.delay_ms / 1000)
+            self._awaited = False
             self._flushed.set()
+
+    def _may_gather(self) -> bool:
+        """Not where others wait: for a retry's time to be known, for the end of what they stand behind, or for the last result."""
+        return (
+            not self._awaited
+            and len(self._buffer) < FEW
+            and all(result.decision.outcome == "success" and not result.ends_in_order for result in self._buffer)
+        )
 
     async def observe(self, webhook_id: UUID, seen: Seen) -> None:
         """Something was learnt of a receiver outside the queue: by a test of its webhook."""

@@ -1,12 +1,13 @@
 """Sending what was claimed: sign, post, decide what follows, and hand the result to the recorder."""
 
 import time
-from datetime import datetime, timedelta
+from datetime import timedelta
 from random import Random
 
 from relay.envelope import envelope, shown_headers
 from relay.policy import MAX_LOST_LEASES, Decision, Outcome, decide, failure, is_success
-from relay.record import Lease, Recorder, Result
+from relay.record import Recorder
+from relay.result import Lease, Moment, Result
 from relay.retry_after import retry_after_ms
 from relay.target import Target
 from relay.transport import Transport
@@ -27,8 +28,7 @@ class Sender:
         self.delivered = 0
         self.attempted = 0
 
-    async def send(self, lease: Lease, target: Target | None, claimed_at: datetime, clock: float) -> None:
-        """`claimed_at`: by the database's clock, at `clock` in monotonic seconds."""
+    async def send(self, lease: Lease, target: Target | None, moment: Moment) -> None:
         if (end := _end_without_request(lease, target)) is not None:
             on_failure = target.on_failure if target else None
             self._recorder.add(Result(lease, Decision(end[0]), end[1], on_failure=on_failure))
@@ -36,12 +36,12 @@ class Sender:
         assert target is not None, "that would be an end"
         assert lease.data is not None, "and so would this"
         assert lease.occurred_at is not None, "and this"
-        waited = time.monotonic() - clock
-        if waited > SPARE_SECONDS:
+        clock = time.monotonic()
+        if (age := clock - moment.asked) > SPARE_SECONDS:
             # This process was stopped for a while. Others take the delivery over, if they have not done so already.
-            _log.warning("a lease is too old to be used", event_id=str(lease.event_id), seconds=round(waited, 1))
+            _log.warning("a lease is too old to be used", event_id=str(lease.event_id), seconds=round(age, 1))
             return
-        started_at = claimed_at + timedelta(seconds=waited)
+        started_at = moment.now + timedelta(seconds=clock - moment.clock)
         sent = envelope(
             target,
             event_id=lease.event_id,

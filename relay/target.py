@@ -9,7 +9,7 @@ import asyncpg
 import orjson
 
 from service.platform.backoff import schedule_of
-from service.platform.queries import Connection, load
+from service.platform.queries import Executor, load
 from service.platform.sign import Signer
 from service.platform.vault import SealBroken, Vault
 
@@ -48,7 +48,7 @@ class Targets:
         self._vault = vault
         self._cache: OrderedDict[UUID, Target] = OrderedDict()
 
-    async def load(self, connection: Connection, wanted: Iterable[tuple[UUID, int]]) -> dict[UUID, Target]:
+    async def load(self, connection: Executor, wanted: Iterable[tuple[UUID, int]]) -> dict[UUID, Target]:
         """The targets of (webhook id, version at the claim). One that was just removed is missing."""
         versions = dict(wanted)
         stale = [
@@ -68,7 +68,7 @@ class Targets:
             self._cache.popitem(last=False)
         return found
 
-    async def load_fresh(self, connection: Connection, webhook_id: UUID) -> Target | None:
+    async def load_fresh(self, connection: Executor, webhook_id: UUID) -> Target | None:
         """A target as it is now, whatever is cached; None if there is no such webhook."""
         self._cache.pop(webhook_id, None)
         return (await self.load(connection, [(webhook_id, 1)])).get(webhook_id)

@@ -1,8 +1,15 @@
 -- name: read_outbox
 -- The oldest rows, and whether the log has an event of the same id already. An id's time bounds where it can be in the log, and
 -- each is looked up by itself: a list of ids is held against whole partitions where the planner takes them to be small.
-select o.seq, o.id, o.type, o.data, o.location_ids, known.id is not null as known
-  from (select seq, id, type, data, location_ids from outbox order by seq limit :batch) as o
+-- A leader that was asleep lets go of the doorbell's lock by it. At least one row comes: whether lanes are to be woken, too.
+with woken as materialized (
+  select case when :asleep::boolean then pg_advisory_unlock(:class_id::int, :object_id::int) end as let_go,
+         exists (select from lane_wakes) as wakes
+)
+select woken.let_go, woken.wakes, o.seq, o.id, o.type, o.data, o.location_ids, o.occurred_at, o.traceparent,
+       known.id is not null as known
+  from woken
+  left join (select seq, id, type, data, location_ids, occurred_at, traceparent from outbox order by seq limit :batch) as o on true
   left join lateral (
     select e.id
       from events as e
@@ -12,8 +19,13 @@ select o.seq, o.id, o.type, o.data, o.location_ids, known.id is not null as know
  order by o.seq;
 
 -- name: fan_out
--- Moves events from the outbox into the log, in order, and queues a delivery for each webhook that matches.
-with routed as (
+-- Moves events from the outbox into the log, in order, and queues a delivery for each webhook that matches. As many as the leader
+-- has slots for are leased to it at once, at most `per_webhook` of a lane and `most` in all: not in lanes where its own slots are
+-- `crowded`, nor where a claim would have to look at a breaker, a pause, a rate or an order, nor those of an owner who is parked.
+with clock as materialized (
+  select clock_timestamp() as now
+),
+routed as (
   select *
     from unnest(:seqs::bigint[], :datas::text[], :audiences::text[], :locations::text[], :categories::uuid[],
                 :users::text[], :stocks::bigint[], :items::uuid[])
@@ -71,10 +83,14 @@ candidate as (
    where e.category_id is null
 ),
 matched as (
-  select c.position, c.id, c.type, c.webhook_id, case when w.ordering = 'item' then c.item_id end as item_id
+  select c.position, c.id, c.type, c.webhook_id, case when w.ordering = 'item' then c.item_id end as item_id, w.timeout_ms,
+         w.version, w.leasable
     from candidate as c
    cross join lateral (
-     select w.ordering
+     select w.ordering, w.timeout_ms, w.version,
+            :most::int > 0 and w.ordering is null and w.rate_per_second is null and u.status = 'active'
+            and w.id <> all (:crowded::uuid[])
+            and exists (select from lanes as s where s.webhook_id = w.id and s.opened_at is null and s.pauses = 0) as leasable
        from webhooks as w
        join users as u on u.id = w.owner_id
       where w.id = c.webhook_id
@@ -123,19 +139,45 @@ placed as (
           select webhook_id, item_id, null, null, null, null, sequence, head, not_before from orders) as both_of_them
   window same as (partition by webhook_id, item_id)
 ),
+shared as (
+  select webhook_id, position, id, type, timeout_ms, version,
+         leasable and row_number() over (partition by webhook_id order by position) <= :per_webhook::int as fits
+    from matched
+   where item_id is null
+),
+offered as (
+  select webhook_id, position, id, type, timeout_ms, version,
+         fits and count(*) filter (where fits) over (order by position, webhook_id rows unbounded preceding) <= :most as leased
+    from shared
+),
 queued as (
-  insert into deliveries (webhook_id, position, event_id, event_type, event_at, item_id, sequence, next_attempt_at)
-  select webhook_id, position, id, type, now(), null, null, now() from matched where item_id is null
+  insert into deliveries (webhook_id, position, event_id, event_type, event_at, item_id, sequence, next_attempt_at,
+                          leased_by, lease_until, fence)
+  select o.webhook_id, o.position, o.id, o.type, now(), null, null, now(),
+         case when o.leased then :relay_id::uuid end,
+         case when o.leased then clock.now + make_interval(secs => o.timeout_ms / 1000.0 + 10) end,
+         case when o.leased then nextval('fences') end
+    from offered as o
+   cross join clock
   union all
   select webhook_id, position, id, type, now(), item_id, sequence,
-         case when sequence = head then greatest(now(), not_before) end
+         case when sequence = head then greatest(now(), not_before) end, null, null, null
     from placed
    where position is not null
-  returning webhook_id, next_attempt_at
+  returning webhook_id, position, event_id, event_type, next_attempt_at, fence
 )
 select (select count(*) from moved) as events,
        (select count(*) from queued) as deliveries,
-       array(select distinct webhook_id from queued where next_attempt_at is not null) as lanes;
+       array(select distinct webhook_id from queued where next_attempt_at is not null and fence is null) as lanes,
+       now() as event_at,
+       (select now from clock) as claimed_at,
+       leased.webhook_ids, leased.positions, leased.event_ids, leased.fences, target.target_ids, target.versions
+  from (select array_agg(webhook_id) as webhook_ids, array_agg(position) as positions, array_agg(event_id) as event_ids,
+               array_agg(fence) as fences
+          from queued
+         where fence is not null) as leased
+ cross join (select array_agg(webhook_id) as target_ids, array_agg(version) as versions
+               from (select distinct webhook_id, version from offered where leased) as each_once) as target;
 
 -- name: set_aside
 -- A row that cannot be fanned out leaves the queue as it is, with the reason.
@@ -157,8 +199,11 @@ select pg_notify('jossiedb_work', :payload::text);
 -- name: try_lock
 select pg_try_advisory_lock(:class_id::int, :object_id::int);
 
--- name: unlock
-select pg_advisory_unlock(:class_id::int, :object_id::int);
+-- name: fall_asleep
+select fall_asleep(:class_id::int, :object_id::int);
+
+-- name: anything
+select exists (select from outbox) or exists (select from lane_wakes);
 
 -- name: probe
 select 1;

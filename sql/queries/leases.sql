@@ -6,7 +6,7 @@ update deliveries as d
  where d.webhook_id = l.webhook_id and d.position = l.position and d.fence = l.fence;
 
 -- name: give_back_unknown
--- Leases that a relay was granted and not told of. Nothing was sent under them.
+-- Leases that a relay was granted and not told of: all but those that it holds. Nothing was sent under them.
 with unknown as (
   select d.webhook_id, d.position, d.fence
     from unnest(:webhook_ids::uuid[]) as lane (webhook_id)
@@ -17,7 +17,7 @@ with unknown as (
       order by next_attempt_at
       limit :most
    ) as d
-   where d.leased_by = :relay_id and d.fence > :told
+   where d.leased_by = :relay_id and d.fence <> all (:held::bigint[])
 )
 update deliveries as d
    set leased_by = null, lease_until = null, fence = null

@@ -1,0 +1,141 @@
+"""A relay's slots: how many requests it may have under way at once, in all and for one webhook."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from relay.lanes import NIL
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Slots of the leader's for what fan-out queues: so many in all and for each webhook, but none for those that are crowded."""
+
+    relay_id: UUID = NIL
+    most: int = 0
+    per_webhook: int = 0
+    crowded: tuple[UUID, ...] = ()
+
+
+NOTHING = Offer()
+
+
+class Slots:
+    """`on_free` hears that a request to a webhook has ended, `on_crash` also of a defect of ours in it."""
+
+    def __init__(
+        self,
+        concurrency: int,
+        per_webhook: int,
+        *,
+        on_free: Callable[[UUID], None],
+        on_crash: Callable[[UUID, BaseException], None],
+    ) -> None:
+        self._concurrency = concurrency
+        self._per_webhook = per_webhook
+        # What fan-out may take of a lane: the rest is for claims that run beside it.
+        self._share = max(1, per_webhook // 2)
+        self._on_free = on_free
+        self._on_crash = on_crash
+        self._under_way: dict[asyncio.Task[None], tuple[UUID, int | None]] = {}
+        self._per_lane: Counter[UUID] = Counter()
+        self._offer = NOTHING
+        self._closed = asyncio.Event()
+        self._closed.set()
+        # What a claim that is under way may fill, and of which lanes.
+        self._claiming = 0
+        self._claimed: frozenset[UUID] = frozenset()
+
+    @property
+    def tasks(self) -> Iterable["asyncio.Task[None]"]:
+        return self._under_way.keys()
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._under_way)
+
+    @property
+    def in_use(self) -> int:
+        """Those in flight, and those that fan-out may be filling right now."""
+        return len(self._under_way) + self._offer.most
+
+    @property
+    def offered(self) -> bool:
+        return self._offer is not NOTHING
+
+    @property
+    def free(self) -> int:
+        return self._concurrency - self.in_use - self._claiming
+
+    def room(self, webhook_id: UUID) -> int:
+        """How many more requests the webhook may be sent."""
+        kept = self._offer.per_webhook if webhook_id not in self._offer.crowded else 0
+        return self._per_webhook - self._per_lane[webhook_id] - kept
+
+    def roomy(self, webhook_id: UUID | None = None) -> bool:
+        """Whether half of the slots are free, so that what waits need not wait for more; `webhook_id`: of this lane's, too."""
+        if self.free < self._concurrency / 2:
+            return False
+        return webhook_id is None or self._per_lane[webhook_id] <= self._per_webhook / 2
+
+    def offer(self, relay_id: UUID, backlogged: Iterable[UUID]) -> Offer:
+        """Slots are kept free until `close`. Lanes with a backlog get none: what is new would overtake it."""
+        if (free := self.free) <= 0:
+            return NOTHING
+        self._closed.clear()
+        full = self._per_webhook - self._share
+        crowded = {webhook_id for webhook_id, busy in self._per_lane.items() if busy > full}
+        self._offer = Offer(relay_id, free, self._share, tuple(crowded.union(backlogged, self._claimed)))
+        return self._offer
+
+    def close(self) -> None:
+        """What was offered and not filled is free again."""
+        self._offer = NOTHING
+        self._closed.set()
+
+    @contextmanager
+    def claiming(self, lanes: Sequence[tuple[UUID, int]], most: int) -> Iterator[None]:
+        """What a claim may fill of these lanes, and in all, is not free meanwhile. One claim at a time."""
+        self._claiming = min(most, sum(share for _, share in lanes))
+        self._claimed = frozenset(webhook_id for webhook_id, _ in lanes)
+        try:
+            yield
+        finally:
+            self._claiming, self._claimed = 0, frozenset()
+
+    def start(self, webhook_id: UUID, fence: int | None, sending: Coroutine[Any, Any, None]) -> None:
+        self._per_lane[webhook_id] += 1
+        task = asyncio.create_task(sending)
+        self._under_way[task] = webhook_id, fence
+        task.add_done_callback(self._ended)
+
+    def fences(self) -> list[int]:
+        """Of the leases that are being sent."""
+        return [fence for _, fence in self._under_way.values() if fence is not None]
+
+    async def finish(self, grace_seconds: float) -> None:
+        """Wait for what is in flight, at most so long; what is not done then is cut off. Nothing is offered any more; what was
+        before may still come."""
+        try:
+            async with asyncio.timeout(grace_seconds):
+                await self._closed.wait()
+                if self._under_way:
+                    await asyncio.wait(self._under_way)
+        except TimeoutError:
+            pass
+        for task in list(self._under_way):
+            task.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        webhook_id, _ = self._under_way.pop(task)
+        self._per_lane[webhook_id] -= 1
+        if not self._per_lane[webhook_id]:
+            del self._per_lane[webhook_id]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._on_crash(webhook_id, error)
+        self._on_free(webhook_id)

@@ -1,0 +1,53 @@
+"""The sweep: every lane is looked at once in a while, for what no hint told of."""
+
+import time
+from uuid import UUID
+
+from relay.lanes import NIL, Lanes
+from relay.leases import Leases
+from service.platform.db import Pool
+from service.platform.queries import load
+
+_SQL = load("claim")
+
+# So many lanes are looked at in one step.
+LANES_A_STEP = 200
+
+
+class Sweep:
+    """Retries that other relays recorded, leases that became void, and leases that this relay was not told of."""
+
+    def __init__(self, pool: Pool, lanes: Lanes, leases: Leases, poll_seconds: float) -> None:
+        self._pool = pool
+        self._lanes = lanes
+        self._leases = leases
+        self._poll = poll_seconds
+        self._after: UUID | None = NIL
+        self.next = time.monotonic()
+
+    @property
+    def under_way(self) -> bool:
+        return self._after is not None
+
+    def begin(self) -> None:
+        """From the first lane on, whether or not one is under way."""
+        self._after = NIL
+
+    async def step(self) -> None:
+        """Over the next lanes in id order."""
+        assert self._after is not None, "one is under way"
+        first = self._after == NIL
+        rows = await _SQL.sweep.fetch(self._pool, after=self._after, most=LANES_A_STEP, now=None)
+        now = time.monotonic()
+        for row in rows:
+            if row["due_in"] <= 0:
+                self._lanes.heat((row["webhook_id"],))
+            elif row["due_in"] <= self._poll:
+                self._lanes.heat_at(row["webhook_id"], now + row["due_in"])
+        last = len(rows) < LANES_A_STEP
+        self._leases.swept((row["webhook_id"] for row in rows), first=first, last=last)
+        if last:
+            self._after = None
+            self.next = now + self._poll
+        else:
+            self._after = rows[-1]["webhook_id"]
