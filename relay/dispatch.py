@@ -163,7 +163,7 @@ class Dispatcher:
     async def _step(self) -> bool:
         """One look. True if there may be more to do at once."""
         if self.leases.unsure and not self._slots.offered:
-            await self.leases.give_back_unknown()
+            self._lanes.keep(await self.leases.give_back_unknown())
         now = time.monotonic()
         self._lanes.ripen(now)
         if now >= self._sweep.next and not self._sweep.under_way:

@@ -56,8 +56,8 @@ class Leases:
     def unsure(self) -> bool:
         return bool(self._unsure)
 
-    async def give_back_unknown(self) -> None:
-        """While nothing leases: what is leased meanwhile would be taken for unknown."""
+    async def give_back_unknown(self) -> set[UUID]:
+        """The lanes that got something back. While nothing leases: what is leased meanwhile would be taken for unknown."""
         lanes = list(self._unsure)
         self.looking = True
         try:
@@ -73,6 +73,7 @@ class Leases:
         self._unsure.difference_update(lanes)
         if rows:
             _log.info("gave back leases that this relay was not told of", leases=len(rows))
+        return {row["webhook_id"] for row in rows}
 
     async def give_back_cut_off(self) -> None:
         if self._cut_off:

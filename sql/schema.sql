@@ -62,6 +62,22 @@ begin
 end
 $$;
 
+CREATE FUNCTION public.fall_asleep(class_id integer, object_id integer) RETURNS text
+    LANGUAGE plpgsql
+    AS $$
+declare
+  granted constant boolean := pg_try_advisory_lock(class_id, object_id);
+begin
+  if exists (select from outbox) or exists (select from lane_wakes) then
+    if granted then
+      perform pg_advisory_unlock(class_id, object_id);
+    end if;
+    return 'work';
+  end if;
+  return case when granted then 'asleep' else 'busy' end;
+end
+$$;
+
 CREATE FUNCTION public.make_partitions(days_ahead integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'

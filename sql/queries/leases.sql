@@ -23,4 +23,4 @@ update deliveries as d
    set leased_by = null, lease_until = null, fence = null
   from unknown as u
  where d.webhook_id = u.webhook_id and d.position = u.position and d.fence = u.fence
-returning d.position;
+returning d.webhook_id;

@@ -1,0 +1,274 @@
+"""What fan-out leases to the leader at once: as much as it has slots for, and only where a claim would have nothing to look at."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+from uuid import UUID
+
+import pytest
+from aiohttp import web
+
+from relay.breaker import Policy
+from relay.dispatch import Dispatcher
+from relay.fanout import Batch, FanOut
+from relay.lanes import Lanes
+from relay.outage import Outage
+from relay.record import Recorder
+from relay.settle import Settler
+from relay.slots import NOTHING, Offer
+from relay.target import Targets
+from relay.transport import HttpTransport
+from service.platform.db import Pool, open_pool
+from service.platform.ids import new_id
+from service.platform.queries import load
+from service.platform.settings import Settings
+from tests.relays import Arrival, Connection, Receiver, Relays, accept, add_user, add_webhook, until, write_event
+
+NOWHERE = "http://127.0.0.1:9/"
+CLAIM = load("claim")
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[Pool]:
+    pool = await open_pool(database_url, application_name="test", size=3)
+    yield pool
+    await pool.close()
+
+
+async def register(connection: Connection) -> UUID:
+    relay_id = new_id()
+    await connection.execute("insert into relays (id, version, host, pid) values ($1, '0', 'here', 1)", relay_id)
+    return relay_id
+
+
+async def fan_out(
+    pool: Pool, relay_id: UUID, *, most: int = 100, per_webhook: int = 100, crowded: Sequence[UUID] = ()
+) -> Batch:
+    return await FanOut(pool).batch(lambda: Offer(relay_id, most, per_webhook, tuple(crowded)))
+
+
+def lanes_of(batch: Batch) -> Counter[UUID]:
+    return Counter(lease.webhook_id for lease in batch.leases)
+
+
+async def test_no_more_is_leased_than_was_offered_in_all_and_for_each_webhook(
+    connection: Connection, settings: Settings, pool: Pool
+) -> None:
+    relay_id = await register(connection)
+    one, two = [await add_webhook(connection, settings, NOWHERE, ["item-created"]) for _ in range(2)]
+    events = [await write_event(connection) for _ in range(6)]
+    batch = await fan_out(pool, relay_id, most=7, per_webhook=4)
+    assert (batch.events, batch.deliveries, len(batch.leases)) == (6, 12, 7)
+    assert max(lanes_of(batch).values()) == 4
+    # The oldest events first, for both.
+    assert {lease.event_id for lease in batch.leases} == set(events[:4])
+    assert set(batch.lanes) == {one.id, two.id}, "both have more that is due"
+    assert {webhook_id for webhook_id, _ in batch.versions} == {one.id, two.id}
+
+    rows = await connection.fetch(
+        "select webhook_id, position, fence, lost_leases from deliveries"
+        " where leased_by = $1 and lease_until between now() + interval '10 seconds' and now() + interval '16 seconds'",
+        relay_id,
+    )
+    assert {tuple(row) for row in rows} == {(each.webhook_id, each.position, each.fence, 0) for each in batch.leases}
+    assert len({lease.fence for lease in batch.leases}) == 7
+    assert await connection.fetchval("select count(*) from deliveries where leased_by is null") == 5
+
+
+async def test_nothing_is_leased_where_nothing_is_offered(
+    connection: Connection, settings: Settings, pool: Pool
+) -> None:
+    webhook = await add_webhook(connection, settings, NOWHERE, ["item-created"])
+    await write_event(connection)
+    batch = await FanOut(pool).batch(lambda: NOTHING)
+    assert (batch.deliveries, batch.leases, batch.lanes) == (1, (), (webhook.id,))
+    assert await connection.fetchval("select count(*) from deliveries where leased_by is null") == 1
+
+
+HINDRANCES = {
+    "its breaker is open": "update lanes set failures = 10, failing_since = now(), opened_at = now(), probe_at = now() where webhook_id = $1",
+    "it is paused": "update lanes set pauses = 1, paused_until = now() where webhook_id = $1",
+    "it has a rate": "update webhooks set rate_per_second = 100, rate_burst = 100 where id = $1",
+    "it asks for order": "update webhooks set ordering = 'item', on_failure = 'block' where id = $1",
+    "its owner is suspended": "update users set status = 'suspended' where id = (select owner_id from webhooks where id = $1)",
+}
+
+
+@pytest.mark.parametrize("why", HINDRANCES)
+async def test_a_lane_that_a_claim_must_look_at_is_left_to_claims(
+    why: str, connection: Connection, settings: Settings, pool: Pool
+) -> None:
+    relay_id = await register(connection)
+    plain, hindered = [
+        await add_webhook(connection, settings, NOWHERE, ["item-created"], owner_id=await add_user(connection))
+        for _ in range(2)
+    ]
+    await connection.execute(HINDRANCES[why], hindered.id)
+    await write_event(connection, data='{"itemId":"018f0000-0000-7000-8000-000000000001"}')
+    batch = await fan_out(pool, relay_id)
+    assert lanes_of(batch) == {plain.id: 1}
+    assert batch.lanes == (hindered.id,)
+
+
+async def test_a_crowded_lane_is_left_to_claims(connection: Connection, settings: Settings, pool: Pool) -> None:
+    relay_id = await register(connection)
+    plain, crowded = [await add_webhook(connection, settings, NOWHERE, ["item-created"]) for _ in range(2)]
+    await write_event(connection)
+    batch = await fan_out(pool, relay_id, crowded=[crowded.id])
+    assert (lanes_of(batch), batch.lanes) == ({plain.id: 1}, (crowded.id,))
+
+
+async def test_a_lease_from_fan_out_says_what_one_from_a_claim_does(
+    connection: Connection, settings: Settings, pool: Pool
+) -> None:
+    gone, relay_id = await register(connection), await register(connection)
+    webhook = await add_webhook(connection, settings, NOWHERE, ["item-created"])
+    await connection.execute(
+        'insert into outbox (type, data, traceparent) values (\'item-created\', \'{"itemId":"x","name":"Säge"}\', $1)',
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    )
+    (given,) = (await fan_out(pool, gone)).leases
+    await connection.execute("delete from relays where id = $1", gone)
+    (row,) = await CLAIM.claim.fetch(
+        pool, relay_id=relay_id, webhook_ids=[webhook.id], shares=[1], floors=[None], most=1, suspects=False, now=None
+    )
+    claimed = {name: row[name] for name in given._fields}
+    assert claimed.pop("fence") > given.fence
+    # The claim found a lease that was void.
+    assert (claimed.pop("lost_leases"), claimed.pop("lost_by")) == (1, gone)
+    assert claimed == {name: value for name, value in given._asdict().items() if name in claimed}
+
+
+async def test_a_batch_that_a_row_spoils_leases_nothing_and_loses_nothing(
+    connection: Connection, settings: Settings, pool: Pool
+) -> None:
+    relay_id = await register(connection)
+    webhook = await add_webhook(connection, settings, NOWHERE, ["item-created"])
+    await write_event(connection)
+    # Nothing in the outbox forbids it, and the log refuses it.
+    await connection.execute("alter table events add check (type <> 'item-spoilt')")
+    await write_event(connection, "item-spoilt")
+    batch = await fan_out(pool, relay_id)
+    assert (batch.taken, batch.events, batch.leases, batch.lanes) == (2, 1, (), (webhook.id,))
+    assert await connection.fetchval("select count(*) from set_aside") == 1
+
+
+class Sending:
+    """A relay's sending side in this process, with what it needs."""
+
+    def __init__(self, pool: Pool, settings: Settings, relay_id: UUID, transport: HttpTransport, **limits: int) -> None:
+        outage, lanes = Outage(), Lanes()
+
+        async def freed(_: Sequence[UUID]) -> None:
+            pass
+
+        self.recorder = Recorder(
+            pool,
+            outage,
+            Settler(Policy(settings.webhook_breaker_delay, settings.webhook_disable_after)),
+            on_retry=lanes.heat_in,
+            on_freed=freed,
+            on_room=lanes.changed.set,
+        )
+        self.recorder.relay_id = relay_id
+        self.dispatcher = Dispatcher(
+            pool,
+            outage,
+            self.recorder,
+            lanes,
+            Targets(settings.vault()),
+            transport,
+            **{"concurrency": 8, "per_webhook": 8, "poll_seconds": 3600, **limits},
+        )
+        self.tasks = [asyncio.create_task(self.recorder.run()), asyncio.create_task(self.dispatcher.run())]
+
+    async def stop(self) -> None:
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+
+@pytest.fixture
+async def sending(connection: Connection, pool: Pool, settings: Settings) -> AsyncIterator[Sending]:
+    transport = HttpTransport(settings.webhook_allowed_networks)
+    sending = Sending(pool, settings, await register(connection), transport)
+    yield sending
+    await sending.stop()
+    await transport.close()
+
+
+async def empty(connection: Connection) -> Any:
+    return await connection.fetchval("select not exists (select from outbox) and not exists (select from deliveries)")
+
+
+async def test_leases_of_a_fan_out_that_was_not_answered_are_given_back(
+    connection: Connection, settings: Settings, pool: Pool, receiver: Receiver, sending: Sending
+) -> None:
+    for number in range(3):
+        await add_webhook(connection, settings, f"{receiver.url}/{number}", ["item-created"])
+    event_id = await write_event(connection)
+    batch = await FanOut(pool).batch(sending.dispatcher.offer)
+    assert (len(batch.leases), batch.lanes) == (3, ())
+    # The answer is lost on the way; without a look, they would wait until their leases run out.
+    sending.dispatcher.unanswered()
+    await until(lambda: empty(connection), "all are delivered")
+    assert [arrival.event_id for arrival in receiver.arrivals] == [str(event_id)] * 3
+    assert await connection.fetchval("select count(*) from attempts where lost_by is not null") == 0
+
+
+async def test_what_is_sent_or_about_to_be_recorded_is_not_taken_for_unknown(
+    connection: Connection, settings: Settings, pool: Pool, receiver: Receiver, sending: Sending
+) -> None:
+    may_answer = asyncio.Event()
+
+    async def late(arrival: Arrival) -> web.StreamResponse:
+        await may_answer.wait()
+        return await accept(arrival)
+
+    receiver.answer = late
+    await add_webhook(connection, settings, receiver.url, ["item-created"])
+    for _ in range(2):
+        await write_event(connection)
+        batch = await FanOut(pool).batch(sending.dispatcher.offer)
+        if receiver.arrivals:
+            sending.dispatcher.unanswered()
+        else:
+            await sending.dispatcher.take(pool, batch)
+            await receiver.wait_for(lambda: len(receiver.arrivals) == 1)
+    await receiver.wait_for(lambda: len(receiver.arrivals) == 2)
+    may_answer.set()
+    await until(lambda: empty(connection), "both are delivered")
+    assert len(receiver.arrivals) == 2
+    assert await connection.fetchval("select count(*) from attempts where outcome <> 'success'") == 0
+
+
+async def test_the_leader_sends_what_it_has_slots_for_and_its_peers_the_rest(
+    connection: Connection, settings: Settings, receiver: Receiver, relays: Relays
+) -> None:
+    for number in range(4):
+        await add_webhook(connection, settings, f"{receiver.url}/{number}", ["item-created"])
+    await relays.start(2, RELAY_CONCURRENCY="4", RELAY_POLL_INTERVAL="86400000")
+    leader, follower = await relays.leader(), await relays.follower()
+    assert leader is not None
+    ids = [(row := await relays.row(relay)) and row["id"] for relay in (leader, follower)]
+    senders = "select relay_id, count(*) from attempts group by 1"
+    await write_event(connection)
+    await until(lambda: empty(connection), "the first is delivered")
+    assert {row[0]: row[1] for row in await connection.fetch(senders)} == {ids[0]: 4}
+
+    together = asyncio.Event()
+
+    async def hold(arrival: Arrival) -> web.StreamResponse:
+        # Only both relays' slots together are eight.
+        if len(receiver.arrivals) == 4 + 8:
+            together.set()
+        await together.wait()
+        return await accept(arrival)
+
+    receiver.answer = hold
+    for _ in range(2):
+        await write_event(connection)
+    await until(lambda: empty(connection), "all are delivered")
+    assert {row[0]: row[1] for row in await connection.fetch(senders)} == {ids[0]: 8, ids[1]: 4}
+    assert await relays.poll_wakes() == 0
