@@ -8,6 +8,7 @@ from aiohttp import web
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from service.api.call import DATABASE
 from service.platform.db import AWAY, CONTENDED
 from service.platform.errors import BadRequest, Conflict, FieldError, PayloadTooLarge, Problem, Unavailable
 from service.platform.logs import get_logger
@@ -64,7 +65,7 @@ async def problems_middleware(request: web.Request, handler: Handler) -> web.Str
     except CONTENDED:
         return respond(Conflict("somebody else made a change in the way of this one at the same moment; try again"))
     except AWAY as error:
-        _log.warning("the database is away", error=str(error) or type(error).__name__, path=request.path)
+        request.app[DATABASE].missed(error, path=request.path)
         return respond(Unavailable("the database is away; try again", retry_after=RETRY_AFTER_SECONDS))
     except Exception:  # noqa: BLE001 - the last resort: logged with its traceback, and answered
         _log.exception("a request failed", method=request.method, path=request.path)
