@@ -19,7 +19,8 @@ RETRY_AFTER_SECONDS = 5
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def respond(problem: Problem) -> web.Response:
+def shown(problem: Problem) -> dict[str, object]:
+    """The body of a problem's answer."""
     body: dict[str, object] = {
         "type": f"/problems/{problem.slug}",
         "title": problem.title,
@@ -30,12 +31,16 @@ def respond(problem: Problem) -> web.Response:
     }
     if problem.errors:
         body["errors"] = [{"pointer": error.pointer, "detail": error.detail} for error in problem.errors]
+    return body
+
+
+def respond(problem: Problem) -> web.Response:
     headers = {}
     if problem.retry_after is not None:
         headers["Retry-After"] = str(problem.retry_after)
     if problem.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
-    return _json_problem(problem.status, body, headers)
+    return _json_problem(problem.status, shown(problem), headers)
 
 
 def invalid(error: ValidationError, *, query: bool = False) -> BadRequest:
