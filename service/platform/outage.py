@@ -7,7 +7,7 @@ from itertools import chain, repeat
 
 import asyncpg
 
-from service.platform.db import AWAY, CONTENDED, Pool
+from service.platform.db import AWAY, Pool
 from service.platform.logs import get_logger
 from service.platform.queries import load
 
@@ -85,7 +85,7 @@ class Watch:
     async def _takes_writes(self, pool: Pool) -> bool:
         try:
             writable: bool = await _SQL.takes_writes.fetchval(pool)
-        except (*AWAY, *CONTENDED, asyncpg.PostgresError) as error:
+        except (*AWAY, asyncpg.PostgresError) as error:
             self._absence.begins(error)
             return False
         return writable
