@@ -5,11 +5,8 @@ import time
 from collections.abc import Callable
 
 from service.platform.db import CONTENDED
-from service.platform.logs import get_logger
+from service.platform.outage import BACKOFF_SECONDS, Absence
 
-_log = get_logger(__name__)
-
-BACKOFF_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0)
 PRESENCE = "presence"
 _LOOK_SECONDS = 0.05
 
@@ -20,7 +17,7 @@ class Outage:
 
     def __init__(self) -> None:
         self._failures: dict[str, int] = {}
-        self._said = False
+        self._absence = Absence()
         self._failed_at = 0.0
         # When the last beat that succeeded had begun.
         self._alive_at = 0.0
@@ -34,21 +31,19 @@ class Outage:
         self._failed_at = time.monotonic()
         failures = self._failures.get(part, 0)
         self._failures[part] = failures + 1
-        if not self._said:
-            self._said = True
-            _log.warning("the database is away", part=part, error=str(error) or type(error).__name__, **known)
+        self._absence.begins(error, part=part, **known)
         await asyncio.sleep(BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)])
 
     def over(self, part: str) -> None:
         """A part has done its work."""
-        if self._said:
+        if self._absence.said:
             self._failures.pop(part, None)
             self._end()
 
     def alive(self, began: float) -> None:
         """The database took a write that began then, in monotonic seconds."""
         self._alive_at = began
-        if self._said:
+        if self._absence.said:
             self._end()
 
     async def until_writable(self, moment: float, stopping: Callable[[], bool]) -> None:
@@ -63,5 +58,4 @@ class Outage:
 
     def _end(self) -> None:
         if not self._failures and self._alive_at > self._failed_at:
-            self._said = False
-            _log.info("the database is back")
+            self._absence.ends()

@@ -8,7 +8,7 @@ from aiohttp import web
 from pydantic import BaseModel
 from structlog.contextvars import bound_contextvars
 
-from service.api.call import POOL, SETTINGS, VAULT, Call, Nothing, Reply
+from service.api.call import DATABASE, POOL, SETTINGS, VAULT, Call, Nothing, Reply
 from service.api.documents import ROUTES as DOCUMENT_ROUTES
 from service.api.documents import add_docs
 from service.api.problems import Handler, problems_middleware
@@ -22,6 +22,7 @@ from service.checkouts.routes import ROUTES as CHECKOUT_ROUTES
 from service.inventory.routes import ROUTES as INVENTORY_ROUTES
 from service.platform.db import open_pool
 from service.platform.ids import new_id
+from service.platform.outage import Watch
 from service.platform.queries import load
 from service.platform.settings import Settings
 from service.transfers.routes import ROUTES as TRANSFER_ROUTES
@@ -70,15 +71,23 @@ def make_app(settings: Settings, database_url: str) -> web.Application:
     """The application. It opens its pool when it starts and closes it when it ends."""
     app = web.Application(middlewares=[request_id_middleware, problems_middleware], client_max_size=MAX_BODY_BYTES)
     app[SETTINGS] = settings
+    app[DATABASE] = Watch()
     app[VAULT] = settings.vault()
     app[TOKENS] = Tokens.of(settings)
     app[PASSWORDS] = Passwords()
     app[LAST_USED] = LastUsed()
 
     async def pool(app: web.Application) -> AsyncIterator[None]:
-        app[POOL] = await open_pool(database_url, application_name="jossiedb service", size=settings.jossiedb_pool_size)
+        app[POOL] = await open_pool(
+            database_url,
+            application_name="jossiedb service",
+            size=settings.jossiedb_pool_size,
+            on_ended=app[DATABASE].look,
+        )
+        app[DATABASE].begin(app[POOL])
         yield
         await app[LAST_USED].written()
+        await app[DATABASE].end()
         await app[POOL].close()
 
     app.cleanup_ctx.append(pool)

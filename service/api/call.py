@@ -13,11 +13,13 @@ from service.platform.db import Pool
 from service.platform.errors import Forbidden, NotFound
 from service.platform.etag import tag_of
 from service.platform.ids import parse_id
+from service.platform.outage import Watch
 from service.platform.settings import Settings
 from service.platform.vault import Vault
 
 SETTINGS = web.AppKey("settings", Settings)
 POOL: web.AppKey[Pool] = web.AppKey("pool", Any)  # type: ignore[arg-type]  # asyncpg.Pool is generic only for type checkers
+DATABASE = web.AppKey("database", Watch)
 VAULT = web.AppKey("vault", Vault)
 
 ADMIN = "admin"

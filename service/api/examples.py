@@ -20,7 +20,7 @@ WEBHOOK_ID = "0198c0c0-55ee-7b2c-8d4e-6f5a4b3c2d1e"
 OCCURRED_AT = "2026-02-18T09:30:00.123Z"
 SENT_AT = 1771407000
 
-_FIELDS: Mapping[str, Json] = {
+FIELDS: Mapping[str, Json] = {
     "itemId": "0198c0d0-11aa-7b2c-8d4e-6f5a4b3c2d1e",
     "locationId": "0198c0d0-22bb-7b2c-8d4e-6f5a4b3c2d1e",
     "location_id": "0198c0d0-22bb-7b2c-8d4e-6f5a4b3c2d1e",
@@ -103,7 +103,7 @@ class Example:
 
 def data(event: type[EventData]) -> dict[str, Json]:
     """What an event of this type may carry. Raises LookupError for a field without an example."""
-    values = {**_FIELDS, **_BY_TYPE.get(event.type, {})}
+    values = {**FIELDS, **_BY_TYPE.get(event.type, {})}
     missing = [name for name in event.model_fields if name not in values]
     if missing:
         raise LookupError(f"{__file__} has no example of {', '.join(missing)} of {event.type}")

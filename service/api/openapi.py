@@ -7,9 +7,12 @@ from typing import Any
 
 from service import __version__
 from service.api import receivers
+from service.api.answers import answer_example
 from service.api.call import Nothing
 from service.api.examples import EXAMPLES
 from service.api.paging import Page
+from service.api.problem_examples import PROBLEMS
+from service.api.problems import shown
 from service.api.request_examples import REQUESTS
 from service.api.routes import PREFIX, Route
 from service.api.schemas import Schema, Schemas
@@ -71,6 +74,7 @@ _HEADERS: dict[str, Schema] = {
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}},
     "WWW-Authenticate": {"description": "How to sign in.", "schema": {"type": "string"}},
 }
+_PROBLEM_EXAMPLES = {type(problem): shown(problem) for problem in PROBLEMS}
 _OWN_HEADERS = {
     HTTPStatus.UNAUTHORIZED: ["WWW-Authenticate"],
     HTTPStatus.TOO_MANY_REQUESTS: ["Retry-After"],
@@ -236,7 +240,12 @@ def _answer(route: Route, status: int, returns: Any, schemas: Schemas) -> Schema
         names.append("Idempotency-Replayed")
     answer: Schema = {"description": HTTPStatus(status).phrase, "headers": _headers(names)}
     if returns is not None:
-        answer["content"] = {"application/json": {"schema": schemas.answer(returns)}}
+        schema = schemas.answer(returns)
+        # What is answered besides is of a type of its own: nothing in it is the route's alone.
+        where = _where(route) if status == route.status else ""
+        answer["content"] = {
+            "application/json": {"schema": schema, "example": answer_example(schema, schemas.components, where)}
+        }
     return answer
 
 
@@ -287,19 +296,8 @@ def _problem_response(kind: type[Problem]) -> Schema:
         "description": kind.title,
         "headers": _headers(["X-Request-ID", *_OWN_HEADERS.get(HTTPStatus(kind.status), [])]),
         "content": {
-            PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "example": _problem_example(kind)}
+            PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "example": _PROBLEM_EXAMPLES[kind]}
         },
-    }
-
-
-def _problem_example(kind: type[Problem]) -> Schema:
-    detail = f"{kind.title}; here stands a sentence that says what and why."
-    return {
-        "type": f"/problems/{kind.slug}",
-        "title": kind.title,
-        "status": kind.status,
-        "detail": detail,
-        "error": detail,
     }
 
 

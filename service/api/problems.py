@@ -8,6 +8,7 @@ from aiohttp import web
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from service.api.call import DATABASE
 from service.platform.db import AWAY, CONTENDED
 from service.platform.errors import BadRequest, Conflict, FieldError, PayloadTooLarge, Problem, Unavailable
 from service.platform.logs import get_logger
@@ -18,7 +19,8 @@ RETRY_AFTER_SECONDS = 5
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def respond(problem: Problem) -> web.Response:
+def shown(problem: Problem) -> dict[str, object]:
+    """The body of a problem's answer."""
     body: dict[str, object] = {
         "type": f"/problems/{problem.slug}",
         "title": problem.title,
@@ -29,12 +31,16 @@ def respond(problem: Problem) -> web.Response:
     }
     if problem.errors:
         body["errors"] = [{"pointer": error.pointer, "detail": error.detail} for error in problem.errors]
+    return body
+
+
+def respond(problem: Problem) -> web.Response:
     headers = {}
     if problem.retry_after is not None:
         headers["Retry-After"] = str(problem.retry_after)
     if problem.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
-    return _json_problem(problem.status, body, headers)
+    return _json_problem(problem.status, shown(problem), headers)
 
 
 def invalid(error: ValidationError, *, query: bool = False) -> BadRequest:
@@ -64,7 +70,7 @@ async def problems_middleware(request: web.Request, handler: Handler) -> web.Str
     except CONTENDED:
         return respond(Conflict("somebody else made a change in the way of this one at the same moment; try again"))
     except AWAY as error:
-        _log.warning("the database is away", error=str(error) or type(error).__name__, path=request.path)
+        request.app[DATABASE].missed(error, path=request.path)
         return respond(Unavailable("the database is away; try again", retry_after=RETRY_AFTER_SECONDS))
     except Exception:  # noqa: BLE001 - the last resort: logged with its traceback, and answered
         _log.exception("a request failed", method=request.method, path=request.path)

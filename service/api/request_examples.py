@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-_ITEM_ID = "0198c0d0-11aa-7b2c-8d4e-6f5a4b3c2d1e"
-_HERE = "0198c0d0-22bb-7b2c-8d4e-6f5a4b3c2d1e"
-_THERE = "0198c0d0-22cc-7b2c-8d4e-6f5a4b3c2d1e"
-_CATEGORY_ID = "0198c0d0-44dd-7b2c-8d4e-6f5a4b3c2d1e"
-_USER_ID = "0198c0d0-33dd-7b2c-8d4e-6f5a4b3c2d1e"
+from service.api.examples import FIELDS
+
+_ITEM_ID, _CATEGORY_ID = FIELDS["itemId"], FIELDS["categoryId"]
+_HERE, _THERE = FIELDS["fromLocation"], FIELDS["toLocation"]
+_USER_ID = FIELDS["approvedBy"]
 _PASSWORD = "correct horse battery staple"  # noqa: S105 - nobody's
 
 REQUESTS: Mapping[str, dict[str, Any]] = {

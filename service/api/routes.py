@@ -84,7 +84,11 @@ def route(
 
 def add_routes(app: web.Application, routes: Iterable[Route], authenticate: Authenticate) -> None:
     for entry in routes:
-        app.router.add_route(entry.method, PREFIX + entry.path, _serve(entry, authenticate))
+        serve = _serve(entry, authenticate)
+        app.router.add_route(entry.method, PREFIX + entry.path, serve)
+        if entry.method == "GET":
+            # The same in all but the body, which aiohttp leaves out; Content-Length stays that of the GET.
+            app.router.add_route("HEAD", PREFIX + entry.path, serve)
 
 
 def _serve(entry: Route, authenticate: Authenticate) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
@@ -141,7 +145,7 @@ def _tags(request: web.Request, name: str) -> Tags | None:
 def _is_known(request: web.Request, answer: Answer) -> bool:
     """Whether the client has this very representation already."""
     tag = answer.headers.get("ETag")
-    if tag is None or request.method != "GET":
+    if tag is None or request.method not in {"GET", "HEAD"}:
         return False
     known = _tags(request, "If-None-Match")
     return known is not None and known.match_weakly(tag)

@@ -12,7 +12,7 @@ from service.events import CATALOGUE
 
 Schema = dict[str, Any]
 Mode = Literal["validation", "serialization"]
-_PREFIX = "#/components/schemas/"
+PREFIX = "#/components/schemas/"
 
 
 class _Generator(GenerateJsonSchema):
@@ -39,13 +39,13 @@ class Schemas:
         inputs += [(event, "serialization", TypeAdapter(event)) for event in CATALOGUE.values()]
         self._found, definitions = TypeAdapter.json_schemas(
             list({(key, mode): (key, mode, adapter) for key, mode, adapter in inputs}.values()),
-            ref_template=_PREFIX + "{model}",
+            ref_template=PREFIX + "{model}",
             schema_generator=_Generator,
         )
         self.components: dict[str, Schema] = dict(sorted(definitions.get("$defs", {}).items()))
         # What a query takes is written out, parameter by parameter.
         self._queries = {
-            query: self.components.pop(self._found[query, "validation"]["$ref"].removeprefix(_PREFIX))
+            query: self.components.pop(self._found[query, "validation"]["$ref"].removeprefix(PREFIX))
             for query in {route.query for route in routes} - {Nothing}
         }
 

@@ -1,7 +1,7 @@
 """Connections to PostgreSQL."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
@@ -59,16 +59,20 @@ async def open_pool(
     size: int,
     server_settings: Mapping[str, str] | None = None,
     keep_state: bool = False,
+    on_ended: Callable[[], None] | None = None,
 ) -> Pool:
     """A pool of at most `size` connections. Raises StartupError.
 
     `server_settings`: for each session, besides ours. `keep_state`: for a user that leaves nothing behind in a session; its
-    statements stay prepared, and a connection that is given back is not reset, which would take a round trip."""
+    statements stay prepared, and a connection that is given back is not reset, which would take a round trip. `on_ended` is called
+    when a connection has ended, whoever ended it."""
     # A first plain connection gives the clear errors; the pool's own are less so.
     await (await connect(url, application_name=application_name)).close()
     return await asyncpg.create_pool(
         url,
-        min_size=1,
+        # No floor: the pool would try to restore it by itself, with a traceback in the log each time that it cannot.
+        min_size=0,
+        init_size=1,
         max_size=size,
         timeout=10,
         command_timeout=60,
@@ -78,8 +82,18 @@ async def open_pool(
             "statement_timeout": "60s",
             **(server_settings or {}),
         },
+        init=None if on_ended is None else _telling(on_ended),
         **(_KEEP_STATE if keep_state else {}),
     )
+
+
+def _telling(
+    on_ended: Callable[[], None],
+) -> Callable[["asyncpg.Connection[asyncpg.Record]"], Coroutine[Any, Any, None]]:
+    async def init(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        connection.add_termination_listener(lambda _: on_ended())
+
+    return init
 
 
 async def _leave_as_it_is(_: "asyncpg.Connection[asyncpg.Record]") -> None:

@@ -15,6 +15,7 @@ ReasonName = Literal[
     "disabled",
     "breaker_open",
     "paused",
+    "rate_limited",
     "behind_another",
     "blocked",
     "failed",
@@ -95,8 +96,8 @@ def _of_queue(webhook: Mapping[str, Any], facts: Mapping[str, Any]) -> Reason:
 
 
 def _held(facts: Mapping[str, Any]) -> Reason | None:
-    """What the receiver's own state holds a delivery back for. A manual retry goes past the breaker, not past a pause; what is due
-    only after the pause is not held by it."""
+    """What holds a delivery back that could go by itself: the receiver's state, and the webhook's rate. A manual retry goes past
+    the breaker, not past a pause; what is due only after the pause is not held by it, and so with a token of the rate."""
     attempts, due_at = facts["attempts"], facts["next_attempt_at"]
     if facts["opened_at"] is not None:
         if facts["goes_as_probe"]:
@@ -114,6 +115,10 @@ def _held(facts: Mapping[str, Any]) -> Reason | None:
     if until is not None and until > due_at:
         detail = f"the receiver asked to be sent less, and nothing is sent before {iso(until)}"
         return Reason("paused", "log", detail, until, attempts)
+    token_at = facts["token_at"]
+    if token_at is not None and token_at > due_at:
+        detail = f"the webhook's rateLimit is used up, and the next request goes no sooner than {iso(token_at)}"
+        return Reason("rate_limited", "log", detail, token_at, attempts)
     return None
 
 

@@ -4,22 +4,26 @@ import dataclasses
 import json
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import jsonschema_rs
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from typing_extensions import TypedDict
 
 from relay.envelope import envelope
 from relay.target import Target
 from service.api import asyncapi, examples, openapi
 from service.api.call import Nothing
 from service.api.request_examples import REQUESTS
+from service.api.route_examples import BY_ROUTE
+from service.api.type_examples import BY_TYPE
 from service.app import ROUTES
 from service.event_data import EventData
 from service.events import CATALOGUE
 from service.platform import canonical
+from service.platform.errors import Problem
 from tools.make_documents import DOCS, documents
 
 ASYNCAPI_SCHEMA = Path(__file__).parent / "vendor" / "asyncapi-specs-6.11.1" / "3.0.0-without-$id.json"
@@ -120,9 +124,57 @@ def test_each_body_has_an_example_that_is_valid() -> None:
         shown = document["paths"][route.path][route.method.lower()]["requestBody"]["content"]["application/json"]
         assert shown["example"] == REQUESTS[name]
         assert route.body.model_validate(REQUESTS[name]).model_fields_set
-        schema = {**shown["schema"], "components": document["components"]}
-        validator = jsonschema_rs.Draft202012Validator(schema, validate_formats=True)
-        assert [error.message for error in validator.iter_errors(REQUESTS[name])] == []
+        assert _mistakes(REQUESTS[name], shown["schema"], document) == []
+
+
+def test_each_answer_has_an_example_that_is_valid() -> None:
+    document = openapi.document(ROUTES)
+    answers = {
+        (route, status)
+        for route in ROUTES
+        for status, returns in ((route.status, route.returns), *route.also)
+        if returns is not None
+    }
+    assert len(answers) > 50
+    for route, status in answers:
+        answer = document["paths"][route.path][route.method.lower()]["responses"][str(status)]
+        (content,) = answer["content"].values()
+        assert _mistakes(content["example"], content["schema"], document) == [], f"{route.method} {route.path} {status}"
+
+
+def test_each_problem_has_an_example_that_is_valid() -> None:
+    document = openapi.document(ROUTES)
+    answers = document["components"]["responses"]
+    assert set(answers) == {kind.__name__ for kind in Problem.__subclasses__()}
+    for kind in Problem.__subclasses__():
+        (content,) = answers[kind.__name__]["content"].values()
+        assert _mistakes(content["example"], content["schema"], document) == []
+        assert content["example"]["status"] == kind.status
+        assert content["example"]["type"] == f"/problems/{kind.slug}"
+
+
+def test_what_an_example_lacks_or_has_too_much_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Novel(TypedDict):
+        nothingLikeIt: str
+
+    made_up = dataclasses.replace(ROUTES[0], method="GET", path="/made-up", returns=Novel)
+    with pytest.raises(LookupError, match="no example of nothingLikeIt of Novel"):
+        openapi.document([made_up])
+    monkeypatch.setitem(cast(dict[str, Any], BY_ROUTE), "GET /made-up", {"nothingLikeIt": "x", "odd": 1})
+    with pytest.raises(LookupError, match="the example of Novel in GET /made-up has odd"):
+        openapi.document([made_up])
+
+
+def test_no_example_is_of_a_type_or_a_route_that_is_gone() -> None:
+    components = openapi.document(ROUTES)["components"]["schemas"]
+    assert set(BY_TYPE) <= set(components)
+    assert set(BY_ROUTE) <= {f"{route.method} {route.path}" for route in ROUTES if route.returns is not None}
+
+
+def _mistakes(example: Any, schema: dict[str, Any], document: dict[str, Any]) -> list[str]:
+    whole = {**schema, "components": document["components"]}
+    validator = jsonschema_rs.Draft202012Validator(whole, validate_formats=True)
+    return [error.message for error in validator.iter_errors(example)]
 
 
 def test_routes_that_say_too_little_are_named() -> None:

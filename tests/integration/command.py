@@ -48,10 +48,21 @@ async def refusal(*arguments: str, given: str = "") -> str:
 
 
 class Server:
-    """`jossiedb serve`, ready: its address, its process, and its log when it has ended."""
+    """`jossiedb serve`, ready: its address, its process, and its log as far as it has been read: all of it once it has ended."""
 
     def __init__(self, process: asyncio.subprocess.Process, address: str, lines: list[str]) -> None:
         self.process, self.address, self._lines = process, address, lines
+
+    async def says(self, event: str) -> dict[str, Any]:
+        """The next line of this event."""
+        assert self.process.stderr is not None
+        async with asyncio.timeout(TIMEOUT):
+            while line := await self.process.stderr.readline():
+                self._lines.append(line.decode())
+                record: dict[str, Any] = orjson.loads(line)
+                if record["event"] == event:
+                    return record
+        raise AssertionError(f"it ended without {event!r}: {self._lines}")
 
     async def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         assert self.process.stderr is not None

@@ -2,8 +2,11 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from service.platform.clock import iso
+from service.platform.ids import new_id
+from service.platform.queries import load
 from tests.integration.caller import Caller, Database
 from tests.integration.conftest import Api, SignUp
 from tests.integration.relay_log import Event, RelayLog
@@ -57,3 +60,39 @@ async def test_what_waits_for_a_disabled_webhook_and_what_it_missed_are_told_apa
     for told in (parked, never):
         assert why in told["detail"]
         assert iso(at) in told["detail"]
+
+
+async def test_what_waits_for_a_token_is_rate_limited_until_a_claim_would_take_it(
+    api: Api, sign_up: SignUp, connection: Database
+) -> None:
+    owner, log = Caller(api, await sign_up("worker")), RelayLog(connection)
+    webhook = await make_webhook(owner, rateLimit={"perSecond": 4, "burst": 8})
+    event = await log.event(webhook["id"])
+    assert (await _why(owner, webhook, event))["reason"] == "pending"
+
+    # A bucket that begins to fill in an hour only, so that it is not full again while it is asked about.
+    emptied_at = datetime.now(UTC) + timedelta(hours=1)
+    await connection.execute("update lanes set tokens = 0.5, tokens_at = $1", emptied_at)
+    held = await _why(owner, webhook, event)
+    token_at = emptied_at + timedelta(seconds=0.125)
+    assert (held["reason"], held["basis"], held["at"], held["attempt"]) == ("rate_limited", "log", iso(token_at), 0)
+    assert iso(token_at) in held["detail"]
+
+    async def claimed(now: datetime) -> list[int]:
+        rows = await load("claim").claim.fetch(
+            connection,
+            relay_id=new_id(),
+            webhook_ids=[UUID(webhook["id"])],
+            shares=[1],
+            floors=[None],
+            most=1,
+            suspects=False,
+            now=now,
+        )
+        return [row["position"] for row in rows if row["position"] is not None]
+
+    assert await claimed(token_at - timedelta(milliseconds=1)) == []
+    assert await claimed(token_at + timedelta(milliseconds=1)) == [event.position]
+
+    await owner.put(f"/webhooks/{webhook['id']}", {"rateLimit": None})
+    assert (await _why(owner, webhook, event))["reason"] == "pending"

@@ -59,6 +59,7 @@ async def _outages(trial: Trial, server: Throwaway, times: int, *, kill: bool) -
         await server.start_again()
         await trial.recovers()
         await _all_said(trial, BACK, outage)
+    assert not [line for relay in trial.relays.started for line in relay.log() if "exception" in line]
 
 
 async def test_postgres_killed(start_own_trial: StartTrial, throwaway: Throwaway, how_often: HowOften) -> None:

@@ -32,6 +32,7 @@ QUEUED: dict[str, Any] = {
     "probe_at": None,
     "goes_as_probe": False,
     "paused_until": None,
+    "token_at": None,
     "waits": False,
 }
 NEVER_QUEUED: dict[str, Any] = {
@@ -46,6 +47,7 @@ NEVER_QUEUED: dict[str, Any] = {
 }
 OPEN = {"opened_at": NOW - timedelta(minutes=1), "probe_at": SOON}
 PAUSED = {"paused_until": LATER}
+USED_UP = {"token_at": SOON}
 DISABLED = {"active": False, "disabled_at": NOW, "disabled_reason": "the receiver answered 410"}
 INACTIVE = {"active": False}
 
@@ -59,6 +61,11 @@ INACTIVE = {"active": False}
         ({}, {**OPEN, "goes_as_probe": True}, "pending", NOW),
         ({}, PAUSED, "paused", LATER),
         ({}, {**PAUSED, "next_attempt_at": LATER, "due": False}, "pending", LATER),
+        ({}, USED_UP, "rate_limited", SOON),
+        ({}, {**USED_UP, "next_attempt_at": SOON, "due": False}, "pending", SOON),
+        ({}, {**USED_UP, **PAUSED}, "paused", LATER),
+        ({}, {**USED_UP, **OPEN, "goes_as_probe": True}, "pending", NOW),
+        (INACTIVE, USED_UP, "parked", NOW),
         ({}, {**OPEN, **PAUSED, "sending": True}, "sending", None),
         ({}, {**OPEN, "discarded": True}, "cancelled", None),
         ({}, {**OPEN, "owner_active": False}, "parked", NOW),
@@ -80,6 +87,7 @@ def test_the_reason_quotes_since_when_and_until_when() -> None:
     assert "2026-02-18T09:29:00.000Z" in opened
     assert "2026-02-18T09:30:30.000Z" in opened
     assert "2026-02-18T09:35:00.000Z" in reason_of(WEBHOOK, {**QUEUED, **PAUSED}).detail
+    assert "2026-02-18T09:30:30.000Z" in reason_of(WEBHOOK, {**QUEUED, **USED_UP}).detail
     disabled = reason_of({**WEBHOOK, **DISABLED}, QUEUED).detail
     assert "2026-02-18T09:30:00.000Z" in disabled
     assert "the receiver answered 410" in disabled
