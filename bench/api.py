@@ -2,13 +2,15 @@
 
 import asyncio
 import json
+import statistics
 import time
 from uuid import UUID
 
-from bench import cpu
-from bench.measure import Figure, Row, Target, compared, interleave, shown
+from bench.database import Database
+from bench.measure import Figure, Row, Target, compared, cpu_text, interleave, shown
+from bench.meter import under_load
 from bench.sql import SQL
-from bench.world import Database, World
+from bench.world import World, first_line
 from service.auth.tokens import Tokens
 from service.demo.children import Child
 from service.platform.ids import new_id
@@ -35,11 +37,8 @@ async def _seed(world: World, database: Database) -> str:
     return str(file)
 
 
-async def _port(child: Child, *, logged: bool) -> int:
-    """Where the server listens: the service logs it, the bare one prints it."""
-    if not logged:
-        assert child.process.stdout is not None
-        return int(await asyncio.wait_for(child.process.stdout.readline(), 30))
+async def _logged_port(child: Child) -> int:
+    """Where the service listens."""
     end = time.monotonic() + 30
     while time.monotonic() < end and child.process.returncode is None:
         for line in child.log.read_text().splitlines():
@@ -50,28 +49,29 @@ async def _port(child: Child, *, logged: bool) -> int:
 
 
 async def _put(world: World, *, bare: bool) -> Figure:
-    seconds = world.options.pick(6, 2)
+    seconds = world.options.pick(6, 1)
     async with world.database() as database:
         file = await _seed(world, database)
         arguments = ("-m", "bench.bare_api") if bare else ("-m", "service", "serve", "--port", "0")
         child = await world.children.start("api", *arguments, environment=world.environment(database), read_output=bare)
         try:
-            port = await _port(child, logged=not bare)
-            used, server_used, began = (
-                cpu.seconds([child.process.pid]),
-                cpu.server_seconds(world.postmaster),
-                time.monotonic(),
+            port = int(await first_line(child)) if bare else await _logged_port(child)
+            numbers = (port, CONNECTIONS, seconds, world.options.warm_up)
+            [took], used = await under_load(
+                world, [child.process.pid], seconds, ["bench.load", *map(str, numbers), file]
             )
-            took = json.loads(await world.script("bench.load", str(port), str(CONNECTIONS), str(seconds), file))
-            elapsed = time.monotonic() - began
-            cores = (cpu.seconds([child.process.pid]) - used) / elapsed
-            server_cores = (cpu.server_seconds(world.postmaster) - server_used) / elapsed
         finally:
             await world.children.end(child)
+    rate = took["requests"] / seconds
     return Figure(
-        took["requests"] / took["seconds"],
+        rate,
         "/s",
-        more={"p50": took["p50"], "api_cores": cores, "postgres_cores": server_cores},
+        used.per_delivery(rate * used.elapsed),
+        more={
+            "p50": took["p50"],
+            "api_cores": used.relay / used.elapsed,
+            "postgres_cores": used.postgres / used.elapsed,
+        },
     )
 
 
@@ -87,21 +87,25 @@ async def scenario_api(world: World) -> list[Row]:
         "bare handler",
         Target("at least", 0.7),
     )
-    last = figures["service"][-1].more
-    row.absolute += f"; p50 {shown(last['p50'])} ms, the process takes {last['api_cores']:.0%} of a core"
+    row.cpu = cpu_text(figures["service"], process="API", per="a request")
+    p50, cores = (
+        statistics.median(figure.more[name] for figure in figures["service"]) for name in ("p50", "api_cores")
+    )
+    row.absolute += f"; p50 {shown(p50)} ms, the process takes {cores:.0%} of a core"
     return [row]
 
 
 async def scenario_receiver(world: World) -> list[Row]:
     """What the receiver takes when nothing but a bare client sends to it."""
-    before, began = cpu.seconds([world.receiver.pid]), time.monotonic()
-    took = json.loads(await world.script("bench.load", str(world.receiver.port), "64", str(world.options.pick(5, 2))))
-    share = (cpu.seconds([world.receiver.pid]) - before) / (time.monotonic() - began)
-    rate = took["requests"] / took["seconds"]
+    seconds = world.options.pick(5, 1)
+    numbers = (world.receiver.port, CONNECTIONS, seconds, world.options.warm_up)
+    [took], used = await under_load(world, [], seconds, ["bench.load", *map(str, numbers)])
+    rate, share = took["requests"] / seconds, used.receiver_share
     return [
         Row(
-            "the receiver alone, 64 connections of a bare client",
+            f"the receiver alone, {CONNECTIONS} connections of a bare client",
             absolute=f"{shown(rate)}/s, {share:.0%} of a core",
+            cpu=f"receiver {share / rate * 1e6:.1f} µs a request",
             raw={"receiver": [Figure(rate, "/s", receiver_share=share)]},
         )
     ]

@@ -1,16 +1,18 @@
 """What the outbox costs a writer, and how often writers have to ring."""
 
-import asyncio
-import json
+import statistics
 from collections import Counter
+from functools import partial
 from typing import Any, Literal
 
 import asyncpg
 
-from bench.measure import Figure, Row, Target, compared, interleave, shown
+from bench.cpu import Cpu
+from bench.database import Database
+from bench.measure import Figure, Row, Target, compared, cpu_text, interleave, shown
+from bench.meter import Meter, under_load
 from bench.sql import SQL
-from bench.world import Database, Meter, World
-from bench.writers import WARM_UP_SECONDS
+from bench.world import World
 from relay.doorbell import WAKE_CHANNEL, WORK_CHANNEL
 
 WRITERS = 64
@@ -20,19 +22,17 @@ ITEMS = 10_000
 Trigger = Literal["doorbell", "off", "NOTIFY"]
 
 
-async def _write(world: World, database: Database, writers: int, processes: int, seconds: int, rate: float) -> int:
-    """Mutations committed in the measured seconds."""
-    outputs = await asyncio.gather(
-        *(
-            world.script("bench.writers", database.url, str(writers // processes), str(seconds), str(rate / processes))
-            for _ in range(processes)
-        )
-    )
-    return sum(json.loads(output)["commits"] for output in outputs)
+async def _write(
+    world: World, database: Database, relays: list[int], writers: int, processes: int, seconds: float, rate: float
+) -> tuple[float, Cpu]:
+    """Mutations committed a second, and the CPU of relays and PostgreSQL meanwhile."""
+    numbers = (writers // processes, seconds, world.options.warm_up, rate / processes)
+    command = ["bench.writers", database.url, *map(str, numbers)]
+    printed, used = await under_load(world, relays, seconds, *[command] * processes)
+    return sum(each["commits"] for each in printed) / seconds, used
 
 
 async def _commits(world: World, trigger: Trigger) -> Figure:
-    seconds = world.options.pick(6, 2)
     async with world.database() as database:
         await SQL.add_items.fetch(database.connection, count=ITEMS)
         await database.add_webhooks(world.receiver.urls(1))
@@ -43,12 +43,10 @@ async def _commits(world: World, trigger: Trigger) -> Figure:
             await SQL.make_notify_trigger.execute(database.connection)
         # Where nobody rings, the poll has to wake them: relays that sleep would make the reference too fast.
         async with world.relays(database, 2, "instant", RELAY_POLL_INTERVAL="100") as relays:
-            meter = Meter(world, relays)
-            meter.start()
-            commits = await _write(world, database, WRITERS, PROCESSES, seconds, 0)
-            used = meter.stop()
-    # The writers' start and first second are in the CPU, so a share of it would be too much: none is shown.
-    return Figure(commits / seconds, "/s", more={"relay_cores": used.relay / used.elapsed / 2})
+            rate, used = await _write(world, database, relays, WRITERS, PROCESSES, world.options.pick(6, 1), 0)
+    return Figure(
+        rate, "/s", used.per_delivery(rate * used.elapsed), more={"relay_cores": used.relay / used.elapsed / 2}
+    )
 
 
 async def scenario_commits(world: World) -> list[Row]:
@@ -61,17 +59,19 @@ async def scenario_commits(world: World) -> list[Row]:
         },
     )
     name = f"commits/s of mutations, {WRITERS} writers, two relays"
-    return [
+    rows = [
         compared(name, figures, "doorbell", "outbox trigger off", Target("at least", 0.85)),
         compared(
             f"{name}: NOTIFY in each transaction", figures, "NOTIFY in each transaction", "outbox trigger off", None
         ),
     ]
+    rows[0].cpu = cpu_text(figures["doorbell"], per="a mutation")
+    rows[1].cpu = cpu_text(figures["NOTIFY in each transaction"], per="a mutation")
+    return rows
 
 
-async def _rings(world: World, rate: int, relays: int) -> Row:
+async def _rings(world: World, rate: int, relays: int) -> Figure:
     """How many NOTIFYs a commit causes, and how many wakes an event, counted by a listener of our own."""
-    seconds = world.options.pick(8, 2)
     async with world.database() as database:
         await SQL.add_items.fetch(database.connection, count=ITEMS)
         await database.add_webhooks(world.receiver.urls(1))
@@ -87,9 +87,8 @@ async def _rings(world: World, rate: int, relays: int) -> Row:
                     await listener.add_listener(channel, hear)
                 await world.receiver.reset()
                 meter = Meter(world, pids)
-                meter.start()
                 # All that is committed counts here, so the warm-up does too.
-                measured = await _write(world, database, 32, 1, seconds, rate)
+                measured, _ = await _write(world, database, pids, 32, 1, world.options.pick(4, 1), rate)
                 await database.until_drained()
                 used = meter.stop()
                 commits = await world.receiver.count()
@@ -100,22 +99,35 @@ async def _rings(world: World, rate: int, relays: int) -> Row:
     notifies = heard[WAKE_CHANNEL] / max(commits, 1)
     # A NOTIFY of work wakes every relay but its sender.
     wakes = (heard[WAKE_CHANNEL] + heard[WORK_CHANNEL] * (relays - 1)) / max(commits, 1)
-    figure = Figure(
-        notifies, "NOTIFYs a commit", used.per_delivery(commits), more={"wakes": wakes, "rate": measured / seconds}
+    return Figure(
+        notifies,
+        "NOTIFYs a commit",
+        used.per_delivery(commits),
+        used.receiver_share,
+        more={"wakes": wakes, "poll_wakes": float(row["poll_wakes"]), "rate": measured},
     )
+
+
+def _doorbell_row(name: str, figures: list[Figure], warm_up: float) -> Row:
+    """Judged by the wakes of all runs together: there must be none by the poll."""
+    by_poll = sum(figure.more["poll_wakes"] for figure in figures)
+    notifies = statistics.median(figure.value for figure in figures)
+    wakes, rate = (statistics.median(figure.more[part] for figure in figures) for part in ("wakes", "rate"))
     return Row(
-        f"doorbell: {rate:,}/s, {relays} relays",
+        f"doorbell: {name}",
         target=Target("at most", 0),
-        judged=float(row["poll_wakes"]),
+        judged=by_poll,
         absolute=(
-            f"{shown(notifies)} NOTIFYs a commit, {shown(wakes)} wakes an event, {row['poll_wakes']} by the poll "
-            f"(at {shown(measured / seconds)}/s, after {WARM_UP_SECONDS:.0f} s)"
+            f"{shown(notifies)} NOTIFYs a commit, {shown(wakes)} wakes an event, {by_poll:.0f} by the poll "
+            f"(at {shown(rate)}/s, after {warm_up:g} s)"
         ),
-        cpu=f"relay {figure.cpu.get('relay_us', 0):.0f} + PostgreSQL {figure.cpu.get('postgres_us', 0):.0f} µs",
-        raw={"doorbell": [figure]},
+        cpu=cpu_text(figures),
+        raw={"doorbell": figures},
     )
 
 
 async def scenario_doorbell(world: World) -> list[Row]:
     counts, rates = ((2,), (50, 1000)) if world.options.quick else ((2, 4), (50, 200, 1000))
-    return [await _rings(world, rate, relays) for relays in counts for rate in rates]
+    arms = {f"{rate:,}/s, {relays} relays": partial(_rings, world, rate, relays) for relays in counts for rate in rates}
+    figures = await interleave(world.options.pairs, arms)
+    return [_doorbell_row(name, figures[name], world.options.warm_up) for name in arms]

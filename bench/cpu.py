@@ -40,7 +40,7 @@ def server_seconds(postmaster: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Cpu:
-    """CPU seconds of a measured stretch, and its length."""
+    """CPU seconds of a measured stretch, and its length. `relay`: of the relays, or of what is measured in their place."""
 
     relay: float
     postgres: float

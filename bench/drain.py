@@ -7,8 +7,10 @@ from functools import partial
 from uuid import UUID, uuid4
 
 from bench.cpu import Cpu
+from bench.database import Database
 from bench.measure import Figure, Row, Target, compared, cpu_text, interleave, shown
-from bench.world import Database, Meter, World
+from bench.meter import Meter
+from bench.world import World
 
 # Rows that the bare script moves in a statement.
 BARE_BATCH = 200
@@ -74,7 +76,7 @@ async def bare_drain(world: World, count: int, receivers: int) -> Figure:
         webhook_ids, _ = await subscribe(world, database, receivers)
         await database.write_events(count)
         took = json.loads(
-            await world.script(
+            await world.output(
                 "bench.bare",
                 "drain",
                 database.url,

@@ -1,15 +1,19 @@
 """What an idle relay costs, and how long the deliveries of a killed one are late."""
 
 import asyncio
+import dataclasses
 import os
 import signal
 import statistics
 import time
+from contextlib import AsyncExitStack
 
+from bench import cpu
 from bench.drain import subscribe
-from bench.measure import Figure, Row, Target, interleave, shown
+from bench.measure import Figure, Row, Target, cpu_text, interleave, shown
+from bench.meter import Meter
 from bench.sql import SQL
-from bench.world import Meter, World
+from bench.world import World
 
 _TRIES = 3
 _SETTLE_SECONDS = 0.2
@@ -17,32 +21,37 @@ _PATIENCE = 120.0
 
 
 async def scenario_idle(world: World) -> list[Row]:
-    """Transactions are read from another database, so that the look is not among them."""
-    seconds, relays = world.options.pick(60, 5), 2
-    async with world.database() as database:
-        await subscribe(world, database, 1)
+    """All rounds at once, each on a database of its own: what is idle takes nothing from its neighbours.
+
+    Transactions are read from another database, so that the look is not among them.
+    """
+    seconds, relays = world.options.pick(60, 2), 2
+    async with AsyncExitStack() as stack:
         admin = await world.admin()
-        try:
-            async with world.relays(database, relays) as pids:
-                # A backend that is idle tells of its last transactions after up to 10 s; those of the start are to be told before.
-                await asyncio.sleep(world.options.pick(11, 2))
-                meter = Meter(world, pids)
-                meter.start()
-                before = await SQL.transactions.fetchval(admin, name=database.name)
-                await asyncio.sleep(seconds)
-                after = await SQL.transactions.fetchval(admin, name=database.name)
-                used = meter.stop()
-        finally:
-            admin.terminate()
-    rate = (after - before) / used.elapsed / relays
-    figure = Figure(rate, "/s", more={"relay_cores": used.relay / used.elapsed / relays})
+        stack.callback(admin.terminate)
+        pairs: dict[str, list[int]] = {}
+        for _ in range(world.options.pairs):
+            database = await stack.enter_async_context(world.database())
+            await subscribe(world, database, 1)
+            pairs[database.name] = await stack.enter_async_context(world.relays(database, relays))
+        # A backend that is idle tells of its last transactions after up to 10 s; those of the start are to be told before.
+        await asyncio.sleep(world.options.pick(11, 1))
+        meter = Meter(world, [pid for pids in pairs.values() for pid in pids])
+        before = [await SQL.transactions.fetchval(admin, name=name) for name in pairs]
+        await asyncio.sleep(seconds)
+        after = [await SQL.transactions.fetchval(admin, name=name) for name in pairs]
+        used = meter.stop()
+    rates = [(late - early) / used.elapsed / relays for early, late in zip(before, after, strict=True)]
+    # Ticks of 10 ms are too coarse for one relay, so this is the mean of all.
+    relay, server = (taken / used.elapsed / relays / len(pairs) for taken in (used.relay, used.postgres))
     return [
         Row(
             f"idle, {relays} relays, {seconds} s, all transactions",
             target=Target("at most", 2),
-            judged=rate,
-            absolute=f"{shown(rate)} transactions/s a relay, which takes {used.relay / used.elapsed / relays:.1%} of a core",
-            raw={"idle": [figure]},
+            judged=max(rates),
+            absolute=f"transactions/s a relay: median {shown(statistics.median(rates))}, worst {shown(max(rates))}",
+            cpu=f"relay {relay:.2%} + PostgreSQL {server:.2%} of a core for each relay",
+            raw={"idle": [Figure(rate, "/s", more={"relay_cores": relay, "postgres_cores": server}) for rate in rates]},
         )
     ]
 
@@ -62,10 +71,12 @@ async def _kill_one(world: World, *, leader: bool) -> Figure:
         _, locations = await subscribe(world, database, 20)
         async with world.relays(database, 2) as relays:
             await world.receiver.reset()
+            meter = Meter(world, relays)
             await database.write_events(count, locations)
             await world.receiver.until(count // 4)
             leading = await database.connection.fetchval("select pid from relays where leader")
             killed = leading if leader else next(pid for pid in relays if pid != leading)
+            lost = cpu.seconds([killed])
             os.kill(killed, signal.SIGKILL)
             began = time.monotonic()
             # What it had sent to the server is still being done; what it holds after that, somebody else has to take over.
@@ -81,8 +92,17 @@ async def _kill_one(world: World, *, leader: bool) -> Figure:
                 await asyncio.sleep(0.02)
             took = time.monotonic() - began
             await database.until_drained()
+            used = meter.stop()
             seen = await world.receiver.count()
-    return Figure(took, "s", more={"held": float(len(held)), "sent_again": float(seen - count)})
+    # What the killed one used is gone with it.
+    used = dataclasses.replace(used, relay=used.relay + lost)
+    return Figure(
+        took,
+        "s",
+        used.per_delivery(count),
+        used.receiver_share,
+        more={"held": float(len(held)), "sent_again": float(seen - count)},
+    )
 
 
 async def scenario_recovery(world: World) -> list[Row]:
@@ -99,6 +119,7 @@ async def scenario_recovery(world: World) -> list[Row]:
                 f"seconds: median {shown(statistics.median(times))}, worst {shown(worst)}; "
                 f"held {', '.join(str(int(figure.more['held'])) for figure in figures)}"
             ),
+            cpu=cpu_text(figures),
             raw={"kill -9": figures},
         )
     ]

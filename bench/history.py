@@ -5,10 +5,12 @@ import time
 
 import asyncpg
 
+from bench.database import EVENT_TYPE, Database
 from bench.drain import drain, fresh_drain, subscribe
 from bench.measure import Figure, Row, Target, compared, interleave
+from bench.meter import Meter
 from bench.sql import SQL
-from bench.world import EVENT_TYPE, Database, Meter, World
+from bench.world import World
 
 _CHUNK = 200_000
 # The backlog that is kept up in a sustained drain, and how much is added at once.
@@ -23,16 +25,19 @@ async def fill_log(database: Database, count: int) -> None:
 
 async def scenario_history(world: World) -> list[Row]:
     count = world.options.pick(20_000, 2_000)
-    rows = world.options.pick(2_000_000, 20_000)
-    async with world.database() as database:
+    rows = world.options.pick(2_000_000, 10_000)
+
+    async def fill(database: Database) -> None:
         [webhook_id], _ = await subscribe(world, database, 1)
         await fill_log(database, rows // 2)
         await SQL.fill_attempts.execute(database.connection, webhook_id=webhook_id, after=0)
         # As autovacuum would have done while they came.
         await database.connection.execute("vacuum analyze")
 
+    async with world.template(fill) as template:
+
         async def with_history() -> Figure:
-            async with world.relays(database, 2) as relays:
+            async with world.database(template) as database, world.relays(database, 2) as relays:
                 return await drain(world, database, relays, [], count)
 
         figures = await interleave(
@@ -70,7 +75,7 @@ async def _sustained(world: World, seconds: int, *, hold: bool) -> Figure:
 
 
 async def scenario_open_transaction(world: World) -> list[Row]:
-    seconds, reference_seconds = world.options.pick(60, 3), world.options.pick(20, 3)
+    seconds, reference_seconds = world.options.pick(60, 1), world.options.pick(20, 1)
     figures = await interleave(
         world.options.pairs,
         {

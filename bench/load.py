@@ -1,7 +1,7 @@
-"""`python -m bench.load PORT CONNECTIONS SECONDS [FILE]`: as many requests as are answered, one at a time on each connection.
+"""`python -m bench.load PORT CONNECTIONS SECONDS WARM_UP [FILE]`: as many as are answered, one at a time on each connection.
 
 FILE is JSON with `items`, ids, and `tokens`: their items are changed. Without it, deliveries are sent to the receiver.
-Prints how many were answered after the first second, in how many seconds, and the median latency in ms.
+Prints when the measured seconds begin, and then how many were answered in them, and the median latency in ms.
 """
 
 import asyncio
@@ -16,8 +16,6 @@ import uvloop
 
 from bench.client import Client, post
 from bench.measure import percentile
-
-_WARM_UP_SECONDS = 1.0
 
 
 def updates(file: Path) -> Callable[[int], bytes]:
@@ -44,9 +42,10 @@ def deliveries() -> Callable[[int], bytes]:
     return lambda _connection: request
 
 
-async def run(port: int, connections: int, seconds: float, make: Callable[[int], bytes]) -> None:
-    begin = time.monotonic() + _WARM_UP_SECONDS
+async def run(port: int, connections: int, seconds: float, warm_up: float, make: Callable[[int], bytes]) -> None:
+    begin = time.monotonic() + warm_up
     end = begin + seconds
+    print(begin, flush=True)
     times: list[float] = []
 
     async def ask(number: int) -> None:
@@ -61,13 +60,13 @@ async def run(port: int, connections: int, seconds: float, make: Callable[[int],
         client.close()
 
     await asyncio.gather(*(ask(number) for number in range(connections)))
-    print(json.dumps({"requests": len(times), "seconds": seconds, "p50": percentile(times, 0.5) * 1000}), flush=True)
+    print(json.dumps({"requests": len(times), "p50": percentile(times, 0.5) * 1000}), flush=True)
 
 
 def main() -> None:
-    port, connections, seconds, *file = sys.argv[1:]
+    port, connections, seconds, warm_up, *file = sys.argv[1:]
     make = updates(Path(file[0])) if file else deliveries()
-    uvloop.run(run(int(port), int(connections), float(seconds), make))
+    uvloop.run(run(int(port), int(connections), float(seconds), float(warm_up), make))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from bench.cpu import Cpu
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """What one run gave: `value` is what is compared, `more` is reported beside it."""
+    """What one run gave: `value` is what is compared, `more` is reported beside it, `cpu` is in microseconds a delivery."""
 
     value: float
     unit: str
@@ -117,15 +117,15 @@ def _median(values: Iterable[float]) -> str:
     return shown(statistics.median(values))
 
 
-def cpu_text(figures: Sequence[Figure]) -> str:
-    """CPU per delivery, the median of the runs."""
+def cpu_text(figures: Sequence[Figure], *, process: str = "relay", per: str | None = None) -> str:
+    """CPU per delivery, the median of the runs. `process`: what was measured if no relay; `per`: what it is for, if no delivery."""
     parts = []
-    for name, label in (("relay_us", "relay"), ("postgres_us", "PostgreSQL")):
+    for name, label in (("relay_us", process), ("postgres_us", "PostgreSQL")):
         if values := [figure.cpu[name] for figure in figures if name in figure.cpu]:
             parts.append(f"{label} {statistics.median(values):.0f}")
     if not parts:
         return ""
-    text = " + ".join(parts) + " µs"
+    text = " + ".join(parts) + (f" µs {per}" if per else " µs")
     if shares := [figure.receiver_share for figure in figures if figure.receiver_share]:
         text += f"; receiver {statistics.median(shares):.0%} of a core"
     return text

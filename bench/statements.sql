@@ -68,6 +68,10 @@ select :webhook_id, position, id, type, recorded_at, 1, 'success', :webhook_id, 
 insert into deliveries (webhook_id, position, event_id, event_type, event_at)
 select :webhook_id, position, id, type, recorded_at from events where position > :after;
 
+-- name: ended
+-- Deliveries whose last result has been recorded.
+select coalesce(sum(ended), 0)::bigint from delivery_counts;
+
 -- name: held_by
 select position, webhook_id
   from deliveries

@@ -7,13 +7,13 @@ from uuid import UUID
 
 import asyncpg
 
+from bench.database import EVENT_TYPE, Connection
 from bench.measure import Figure, percentile
-from bench.world import EVENT_TYPE, Connection, World
+from bench.world import World
 from service.platform.ids import new_id
 from service.platform.queries import Statement
 
 _CONNECTIONS = 16
-_WARM_UP_SECONDS = 1.0
 # How long what was written last may still take to arrive.
 _TAIL_SECONDS = 20.0
 
@@ -28,7 +28,7 @@ def event_data(number: int, location_id: UUID | None) -> str:
 
 
 async def write_at(
-    url: str, statement: Statement, rate: float, seconds: float, locations: Sequence[UUID] = ()
+    url: str, statement: Statement, rate: float, seconds: float, warm_up: float, locations: Sequence[UUID] = ()
 ) -> dict[UUID, float]:
     """Insert at that rate; when each commit was known to its writer, in monotonic seconds, without those of the warm-up."""
     pool: asyncio.Queue[Connection] = asyncio.Queue()
@@ -48,9 +48,9 @@ async def write_at(
 
     try:
         started, number, tasks = time.monotonic(), 0, set[asyncio.Task[None]]()
-        while (due := number / rate) < seconds + _WARM_UP_SECONDS:
+        while (due := number / rate) < seconds + warm_up:
             await asyncio.sleep(max(0.0, started + due - time.monotonic()))
-            task = asyncio.create_task(write(number, counts=due >= _WARM_UP_SECONDS))
+            task = asyncio.create_task(write(number, counts=due >= warm_up))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
             number += 1

@@ -2,10 +2,14 @@
 
 import statistics
 import time
-from uuid import uuid4
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from uuid import UUID, uuid4
 
+from bench import cpu
+from bench.database import Database
 from bench.drain import drain
-from bench.measure import Figure, Row, Target, compared, interleave
+from bench.measure import Figure, Row, Target, compared, cpu_text, interleave
 from bench.world import World
 from relay.fanout import FanOut
 from service.platform.db import open_pool
@@ -13,71 +17,82 @@ from service.platform.db import open_pool
 MATCHES = 10
 
 
-async def _fan_out(world: World, webhooks: int) -> Figure:
+async def _fan_out(world: World, template: str, places: Sequence[UUID]) -> Figure:
     """The leader's statements for one event, in this process: the median time of some hundred events, one after the other."""
     rounds = world.options.pick(300, 30)
-    async with world.database() as database:
-        places = [uuid4() for _ in range(webhooks // MATCHES)]
-        await database.add_webhooks(
-            world.receiver.urls(webhooks), locations=[places[number % len(places)] for number in range(webhooks)]
-        )
-        # As autovacuum would have done by the time that there are so many.
-        await database.connection.execute("analyze webhooks, subscriptions")
+    async with world.database(template) as database:
         pool = await open_pool(database.url, application_name="bench", size=2)
+        # The server's processes but the one that writes the events.
+        writer = [database.connection.get_server_pid()]
+        started = cpu.server_seconds(world.postmaster) - cpu.seconds(writer)
+        own = 0.0
         try:
             fan_out, times = FanOut(pool), []
             for _ in range(rounds):
                 await database.write_events(1, places[:1])
-                started = time.perf_counter()
+                began, own_began = time.perf_counter(), time.process_time()
                 batch = await fan_out.batch()
-                times.append((time.perf_counter() - started) * 1000)
+                times.append((time.perf_counter() - began) * 1000)
+                own += time.process_time() - own_began
                 if batch.deliveries != MATCHES:
                     raise RuntimeError(f"{batch.deliveries} webhooks matched, not {MATCHES}")
+            server = cpu.server_seconds(world.postmaster) - cpu.seconds(writer) - started
         finally:
             pool.terminate()
+    used = cpu.Cpu(own, server, 0.0, sum(times) / 1000)
     # The first few build plans.
-    return Figure(statistics.median(times[10:]), "ms")
+    return Figure(statistics.median(times[10:]), "ms", used.per_delivery(rounds))
+
+
+@asynccontextmanager
+async def _webhooks(world: World, count: int, places: Sequence[UUID] = ()) -> AsyncIterator[str]:
+    """A template with so many webhooks, for these places in turn."""
+    locations = [places[number % len(places)] for number in range(count)] if places else None
+
+    async def fill(database: Database) -> None:
+        await database.add_webhooks(world.receiver.urls(count), locations=locations)
+        # As autovacuum would have done by the time that there are so many.
+        await database.connection.execute("analyze webhooks, subscriptions")
+
+    async with world.template(fill) as template:
+        yield template
 
 
 async def scenario_fanout(world: World) -> list[Row]:
     many = world.options.pick(10_000, 1_000)
-    figures = await interleave(
-        world.options.pairs,
-        {"many": lambda: _fan_out(world, many), "10 webhooks": lambda: _fan_out(world, MATCHES)},
-    )
-    return [
-        compared(
-            f"fan-out of one event, {many:,} webhooks of which {MATCHES} match",
-            figures,
-            "many",
-            "10 webhooks",
-            Target("at most", 1.25),
+    places = [uuid4() for _ in range(many // MATCHES)]
+    async with _webhooks(world, many, places) as of_many, _webhooks(world, MATCHES, places[:1]) as of_few:
+        figures = await interleave(
+            world.options.pairs,
+            {
+                "many": lambda: _fan_out(world, of_many, places),
+                f"{MATCHES} webhooks": lambda: _fan_out(world, of_few, places),
+            },
         )
-    ]
+    row = compared(
+        f"fan-out of one event, {many:,} webhooks of which {MATCHES} match",
+        figures,
+        "many",
+        f"{MATCHES} webhooks",
+        Target("at most", 1.25),
+    )
+    row.cpu = cpu_text(figures["many"], process="leader", per="an event")
+    return [row]
 
 
-async def _deliver(world: World, webhooks: int, events: int) -> Figure:
+async def _deliver(world: World, template: str, events: int, expected: int) -> Figure:
     """Microseconds a delivery."""
-    async with world.database() as database:
-        await database.add_webhooks(world.receiver.urls(webhooks))
-        await database.connection.execute("analyze webhooks, subscriptions")
-        async with world.relays(database, 2) as relays:
-            figure = await drain(world, database, relays, [], events, expected=webhooks * events)
+    async with world.database(template) as database, world.relays(database, 2) as relays:
+        figure = await drain(world, database, relays, [], events, expected=expected)
     return Figure(1e6 / figure.value, "µs", figure.cpu, figure.receiver_share, figure.more)
 
 
 async def scenario_wide(world: World) -> list[Row]:
     many = world.options.pick(10_000, 1_000)
-    figures = await interleave(
-        world.options.pairs,
-        {"wide": lambda: _deliver(world, many, 1), f"one webhook, {many:,} events": lambda: _deliver(world, 1, many)},
-    )
-    return [
-        compared(
-            f"one event to {many:,} webhooks, per delivery",
-            figures,
-            "wide",
-            f"one webhook, {many:,} events",
-            Target("at most", 1.0),
+    narrow = f"one webhook, {many:,} events"
+    async with _webhooks(world, many) as of_many, _webhooks(world, 1) as of_one:
+        figures = await interleave(
+            world.options.pairs,
+            {"wide": lambda: _deliver(world, of_many, 1, many), narrow: lambda: _deliver(world, of_one, many, many)},
         )
-    ]
+    return [compared(f"one event to {many:,} webhooks, per delivery", figures, "wide", narrow, Target("at most", 1.0))]

@@ -1,39 +1,24 @@
 """What every scenario stands on: a PostgreSQL of its own, a database for each run, a receiver, relays."""
 
 import asyncio
-import base64
-import hashlib
 import os
-import sys
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 from urllib.parse import urlsplit, urlunsplit
-from uuid import UUID
 
 import asyncpg
 
-from bench import cpu
 from bench.client import Client
-from bench.receiver import ADDRESSES
+from bench.database import KEY, OWNER_ID, PATIENCE, TICK, Connection, Database, Receiver
 from bench.sql import SQL
 from service.demo.children import Child, Children
 from service.platform.embedded import EmbeddedServer
-from service.platform.ids import new_id
 from service.platform.migrate import migrate
-from service.platform.sign import new_secret
-from service.platform.vault import Vault, parse_key
 
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 TEMPLATE = "bench_template"
-EVENT_TYPE = "item-updated"
-# Longer than any run takes on a machine that is not hopeless.
-PATIENCE = 240.0
-_TICK = 0.02
-_KEY = base64.b64encode(hashlib.sha256(b"bench").digest()).decode()
 _OURS = ("JOSSIEDB_", "JWT_", "WEBHOOK_", "RELAY_")
 _SERVER_SETTINGS = {
     "max_connections": "300",
@@ -54,97 +39,10 @@ class Options:
     def pick(self, full: int, quick: int) -> int:
         return quick if self.quick else full
 
-
-class Database:
-    """One run's database. `owner_id`: the user whom its webhooks belong to."""
-
-    def __init__(self, name: str, url: str, connection: Connection, owner_id: UUID) -> None:
-        self.name = name
-        self.url = url
-        self.connection = connection
-        self.owner_id = owner_id
-
-    async def add_webhooks(
-        self, urls: Sequence[str], *, locations: Sequence[UUID | None] | None = None, timeout_ms: int = 30_000
-    ) -> list[UUID]:
-        vault = Vault([parse_key(_KEY)])
-        ids = [new_id() for _ in urls]
-        await SQL.add_webhooks.execute(
-            self.connection,
-            owner_id=self.owner_id,
-            event_type=EVENT_TYPE,
-            timeout_ms=timeout_ms,
-            ids=ids,
-            urls=list(urls),
-            secrets=[vault.seal(new_secret().encode(), id.bytes) for id in ids],
-            locations=list(locations) if locations is not None else [None] * len(ids),
-        )
-        return ids
-
-    async def write_events(self, count: int, locations: Sequence[UUID] = ()) -> None:
-        await SQL.write_events.execute(self.connection, event_type=EVENT_TYPE, count=count, locations=list(locations))
-
-    async def until_drained(self, patience: float = PATIENCE) -> None:
-        """Until both queues are empty."""
-        end = time.monotonic() + patience
-        while not await SQL.drained.fetchval(self.connection):
-            if time.monotonic() > end:
-                raise TimeoutError(f"the queues are not empty after {patience:.0f} s")
-            await asyncio.sleep(_TICK)
-
-
-class Receiver:
-    """The receiver's process and a connection to ask it on."""
-
-    def __init__(self, child: Child, port: int, client: Client) -> None:
-        self.pid = child.process.pid
-        self.port = port
-        self._client = client
-
-    def urls(self, count: int, prefix: str = "") -> list[str]:
-        """So many, over its addresses in turn, so that a sender needs connections to each."""
-        return [f"http://127.0.0.{number % ADDRESSES + 1}:{self.port}{prefix}/{number}" for number in range(count)]
-
-    async def reset(self) -> None:
-        await self._client.get("/_reset")
-
-    async def count(self) -> int:
-        return int(await self._client.get("/_count"))
-
-    async def until(self, count: int, patience: float = PATIENCE) -> None:
-        end = time.monotonic() + patience
-        while (seen := await self.count()) < count:
-            if time.monotonic() > end:
-                raise TimeoutError(f"{seen} of {count} deliveries arrived in {patience:.0f} s")
-            await asyncio.sleep(_TICK)
-
-    async def arrivals(self) -> dict[UUID, float]:
-        """When each event first arrived, in monotonic seconds."""
-        lines = (await self._client.get("/_arrivals")).decode().splitlines()
-        return {UUID(event_id): float(at) for event_id, _, at in (line.partition(" ") for line in lines)}
-
-
-class Meter:
-    """CPU used between `start` and `stop` by relays, PostgreSQL and the receiver."""
-
-    def __init__(self, world: "World", relays: Sequence[int]) -> None:
-        self._world = world
-        self._relays = relays
-        self._before = self._now()
-
-    def _now(self) -> tuple[float, float, float, float]:
-        return (
-            cpu.seconds(self._relays),
-            cpu.server_seconds(self._world.postmaster),
-            cpu.seconds([self._world.receiver.pid]),
-            time.monotonic(),
-        )
-
-    def start(self) -> None:
-        self._before = self._now()
-
-    def stop(self) -> cpu.Cpu:
-        return cpu.Cpu(*(after - before for after, before in zip(self._now(), self._before, strict=True)))
+    @property
+    def warm_up(self) -> float:
+        """Seconds of load before a measured stretch."""
+        return 0.3 if self.quick else 1.0
 
 
 class World:
@@ -174,8 +72,8 @@ class World:
         return kept | {
             "DATABASE_URL": database.url,
             "JOSSIEDB_DATA_DIR": str(self.directory),
-            "JWT_SECRET": _KEY,
-            "WEBHOOK_SECRET_KEYS": _KEY,
+            "JWT_SECRET": KEY,
+            "WEBHOOK_SECRET_KEYS": KEY,
             "WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
             **more,
         }
@@ -184,29 +82,38 @@ class World:
         return await asyncpg.connect(with_database(self._server_url, "postgres"), command_timeout=PATIENCE)
 
     @asynccontextmanager
-    async def database(self) -> AsyncIterator[Database]:
+    async def database(self, template: str = TEMPLATE) -> AsyncIterator[Database]:
         """A fresh database, checkpointed, dropped afterwards."""
         self._number += 1
         name = f"bench_{self._number}"
+        # A filled one is copied as files: through the WAL, a gigabyte would bring the next checkpoint into a measured stretch.
+        strategy = "wal_log" if template == TEMPLATE else "file_copy"
         admin = await self.admin()
         try:
-            await admin.execute(f"create database {name} template {TEMPLATE}")
+            await admin.execute(f"create database {name} template {template} strategy {strategy}")
             try:
                 url = with_database(self._server_url, name)
                 connection = await asyncpg.connect(
                     url, command_timeout=PATIENCE, server_settings={"application_name": "bench"}
                 )
                 try:
-                    owner_id = new_id()
-                    await SQL.add_user.execute(connection, id=owner_id, name="owner")
                     await admin.execute("checkpoint")
-                    yield Database(name, url, connection, owner_id)
+                    yield Database(name, url, connection)
                 finally:
                     connection.terminate()
             finally:
                 await admin.execute(f"drop database {name} with (force)")
         finally:
             admin.terminate()
+
+    @asynccontextmanager
+    async def template(self, fill: Callable[[Database], Awaitable[object]]) -> AsyncIterator[str]:
+        """A database that is filled once, for the runs of a scenario that each begin with a copy of it."""
+        async with self.database() as database:
+            await fill(database)
+            # A database is only copied while nobody is connected to it.
+            await database.connection.close()
+            yield database.name
 
     @asynccontextmanager
     async def relays(
@@ -218,7 +125,7 @@ class World:
             for number in range(count):
                 started.append(  # noqa: PERF401  # one by one, so that those before it are ended where one does not start
                     await self.children.start(
-                        f"relay{self._number}-{number}",
+                        f"{database.name}-relay{number}",
                         "-m",
                         "bench.relay",
                         transport,
@@ -237,30 +144,47 @@ class World:
             assert row is not None, "an aggregate gives a row"
             if row["present"] == len(started) and row["led"]:
                 # Their first sweep, and the leader's first round of housekeeping.
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(0.1 if self.options.quick else 0.5)
                 return
             for child in started:
                 if child.process.returncode is not None:
                     raise RuntimeError(f"a relay ended: {child.log.read_text()[-2000:]}")
             if time.monotonic() > end:
                 raise TimeoutError("the relays are not there after 30 s")
-            await asyncio.sleep(_TICK)
+            await asyncio.sleep(TICK)
 
-    async def script(self, *arguments: str, patience: float = PATIENCE) -> str:
-        """What a script of the benchmarks prints. It is ended when it takes too long."""
-        child = await self.children.start(
-            f"script-{arguments[0]}", "-m", *arguments, environment=dict(os.environ), read_output=True
-        )
+    @asynccontextmanager
+    async def script(self, name: str, *arguments: str) -> AsyncIterator[Child]:
+        """A script of the benchmarks, of which the caller reads what it prints."""
+        child = await self.children.start(name, "-m", *arguments, environment=dict(os.environ), read_output=True)
         try:
-            assert child.process.stdout is not None
-            async with asyncio.timeout(patience):
-                output = (await child.process.stdout.read()).decode()
-                await child.process.wait()
+            yield child
         finally:
             await self.children.end(child)
-        if child.process.returncode:
-            raise RuntimeError(f"{' '.join(arguments)}: {child.log.read_text()[-2000:]}")
-        return output
+
+    async def output(self, *arguments: str) -> str:
+        """All that a script prints. It is ended when it takes too long."""
+        async with self.script("script", *arguments) as child:
+            return await rest_of(child)
+
+
+async def first_line(child: Child) -> str:
+    """What a child says when it is ready. Raises RuntimeError if it ends without."""
+    assert child.process.stdout is not None, "it is started to be read"
+    if not (line := await asyncio.wait_for(child.process.stdout.readline(), 30)):
+        raise RuntimeError(f"{child.name} ended: {child.log.read_text()[-2000:]}")
+    return line.decode().strip()
+
+
+async def rest_of(child: Child) -> str:
+    """What a child still prints, until it has ended well. Raises RuntimeError if it has not, TimeoutError if it goes on."""
+    assert child.process.stdout is not None, "it is started to be read"
+    async with asyncio.timeout(PATIENCE):
+        output = (await child.process.stdout.read()).decode()
+        await child.process.wait()
+    if child.process.returncode:
+        raise RuntimeError(f"{child.name}: {child.log.read_text()[-2000:]}")
+    return output
 
 
 @asynccontextmanager
@@ -272,13 +196,10 @@ async def world(
     async with EmbeddedServer(directory, settings=settings) as url, Children(directory) as children:
         await _make_template(url)
         child = await children.start("receiver", "-m", "bench.receiver", environment=dict(os.environ), read_output=True)
-        assert child.process.stdout is not None
-        port = (await asyncio.wait_for(child.process.stdout.readline(), 30)).decode().strip()
-        if not port:
-            sys.exit(f"the receiver did not start: {child.log.read_text()}")
-        client = await Client.connect("127.0.0.1", int(port))
+        port = int(await first_line(child))
+        client = await Client.connect("127.0.0.1", port)
         try:
-            yield World(options, directory, children, url, Receiver(child, int(port), client))
+            yield World(options, directory, children, url, Receiver(child, port, client))
         finally:
             client.close()
 
@@ -294,6 +215,7 @@ async def _make_template(server_url: str) -> None:
         connection = await asyncpg.connect(with_database(server_url, TEMPLATE))
         try:
             await migrate(connection)
+            await SQL.add_user.execute(connection, id=OWNER_ID, name="owner")
             await connection.execute("vacuum analyze")
         finally:
             await connection.close()

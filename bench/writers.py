@@ -1,7 +1,7 @@
-"""`python -m bench.writers URL WRITERS SECONDS RATE`: mutations over asyncpg, one connection a writer.
+"""`python -m bench.writers URL WRITERS SECONDS WARM_UP RATE`: mutations over asyncpg, one connection a writer.
 
 RATE 0: each writer goes on as fast as it can. Otherwise so many are begun a second in all, whether earlier ones have ended or not.
-Prints what was committed after the first second, and in how many seconds.
+Prints when the measured seconds begin, and then what was committed in them; those of the warm-up do not count.
 """
 
 import asyncio
@@ -14,17 +14,15 @@ from uuid import UUID
 import asyncpg
 import uvloop
 
+from bench.database import Connection
 from bench.mutations import mutate
-from bench.world import Connection
-
-WARM_UP_SECONDS = 1.0
 
 
 class Committed:
     """Counts what is committed in the measured stretch."""
 
-    def __init__(self, seconds: float) -> None:
-        self.begin = time.monotonic() + WARM_UP_SECONDS
+    def __init__(self, seconds: float, warm_up: float) -> None:
+        self.begin = time.monotonic() + warm_up
         self.end = self.begin + seconds
         self.count = 0
 
@@ -65,19 +63,21 @@ async def opened(
     await asyncio.gather(*tasks)
 
 
-async def run(url: str, writers: int, seconds: float, rate: float) -> None:
+async def run(url: str, writers: int, seconds: float, warm_up: float, rate: float) -> None:
     connections = list(await asyncio.gather(*(asyncpg.connect(url) for _ in range(writers))))
     items = [row["id"] for row in await connections[0].fetch("select id from items")]
     actor = await connections[0].fetchval("select id from users limit 1")
-    committed = Committed(seconds)
+    committed = Committed(seconds, warm_up)
+    print(committed.begin, flush=True)
     if rate:
         await opened(connections, items, actor, committed, rate)
     else:
         await closed(connections, items, actor, committed)
-    print(json.dumps({"commits": committed.count, "seconds": seconds}), flush=True)
+    print(json.dumps({"commits": committed.count}), flush=True)
     for connection in connections:
         connection.terminate()
 
 
 if __name__ == "__main__":
-    uvloop.run(run(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4])))
+    url, writers, *numbers = sys.argv[1:]
+    uvloop.run(run(url, int(writers), *map(float, numbers)))

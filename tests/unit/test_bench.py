@@ -108,6 +108,11 @@ def test_cpu_is_given_for_each_delivery() -> None:
     assert cpu_text([figure]) == "relay 100 + PostgreSQL 50 µs; receiver 25% of a core"
 
 
+def test_cpu_says_what_it_is_of_where_no_relay_delivers() -> None:
+    figure = Figure(500, "/s", cpu.Cpu(relay=0.1, postgres=0.05, receiver=0.0, elapsed=2.0).per_delivery(1000))
+    assert cpu_text([figure], process="API", per="a request") == "API 100 + PostgreSQL 50 µs a request"
+
+
 def test_the_cpu_of_a_process_grows_and_that_of_one_that_is_gone_is_nothing() -> None:
     before = cpu.seconds([os.getpid()])
     while cpu.seconds([os.getpid()]) == before:

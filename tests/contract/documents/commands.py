@@ -15,7 +15,7 @@ NOT_RUN = {
     "make demo": "tests/e2e/test_demo.py runs the demo",
     "make test": "that is what runs here",
     "make chaos": "the faults are a part of these tests, each a few times",
-    "make bench": "takes three quarters of an hour; tests/unit/test_bench.py holds its parts",
+    "make bench": "takes more than half an hour; tests/unit/test_bench.py and tests/integration/test_bench.py hold its parts",
     ".venv/bin/python -m bench": "the same",
     "jossiedb serve": "the system of these tests is started with it",
     "jossiedb relay": "the system of these tests is started with it",
