@@ -1,7 +1,8 @@
 """Fan-out: events leave the outbox for the log, and a delivery is queued for each webhook that matches."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from relay.slots import NOTHING, Offer
 from relay.subject import Subject, Unroutable, subject_of
 from service.platform.db import CONTENDED
 from service.platform.logs import get_logger
-from service.platform.queries import Executor, load
+from service.platform.queries import Connection, Executor, load
 
 _log = get_logger(__name__)
 _SQL = load("fanout")
@@ -86,7 +87,7 @@ class FanOut:
             else:
                 good.append(_Row(row["seq"], row["id"], row["type"], row["occurred_at"], row["traceparent"], subject))
         limit = self._limit
-        batch = await self._move(good, offer() if good else NOTHING)
+        batch = await self._move(good, offer() if good else NOTHING, in_order=found[0]["ordered"])
         self._adapt(len(found), batch.deliveries)
         return replace(batch, taken=len(found), full=len(found) == limit, wakes=wakes)
 
@@ -98,11 +99,11 @@ class FanOut:
         """Whether there is anything to look at."""
         return bool(await _SQL.anything.fetchval(self.connection))
 
-    async def _move(self, rows: Sequence[_Row], offer: Offer) -> Batch:
+    async def _move(self, rows: Sequence[_Row], offer: Offer, *, in_order: bool) -> Batch:
         if not rows:
             return Batch()
         try:
-            return await self._statement(rows, offer)
+            return await self._try(rows, offer, in_order=in_order)
         except _ROW_ERRORS as error:
             if _NO_PARTITION in str(error):
                 raise
@@ -110,41 +111,56 @@ class FanOut:
                 await self._set_aside(rows[0].seq, f"{type(error).__name__}: {error}")
                 return Batch()
             half = len(rows) // 2
-            first = await self._move(rows[:half], NOTHING)
-            second = await self._move(rows[half:], NOTHING)
+            first = await self._move(rows[:half], NOTHING, in_order=in_order)
+            second = await self._move(rows[half:], NOTHING, in_order=in_order)
             return Batch(
                 events=first.events + second.events,
                 deliveries=first.deliveries + second.deliveries,
                 lanes=tuple(dict.fromkeys(first.lanes + second.lanes)),
             )
 
-    async def _statement(self, rows: Sequence[_Row], offer: Offer) -> Batch:
+    async def _try(self, rows: Sequence[_Row], offer: Offer, *, in_order: bool) -> Batch:
+        try:
+            return await self._transaction(rows, offer, in_order=in_order)
+        except CONTENDED:
+            return await self._transaction(rows, offer, in_order=in_order)
+
+    async def _transaction(self, rows: Sequence[_Row], offer: Offer, *, in_order: bool) -> Batch:
+        """One statement; two where a webhook asks for order."""
+        asked = time.monotonic()
+        if not in_order:
+            return _batch(rows, await self._statement(self.connection, rows, offer, in_order=False), asked)
+        async with _one(self.connection) as connection, connection.transaction():
+            done = await self._statement(connection, rows, offer, in_order=True)
+            queued = await _queue_in_order(connection, done)
+        batch = _batch(rows, done, asked)
+        if queued is None:
+            return batch
+        lanes = tuple(dict.fromkeys((*batch.lanes, *(queued["lanes"] or ()))))
+        return replace(batch, deliveries=batch.deliveries + queued["deliveries"], lanes=lanes)
+
+    async def _statement(
+        self, connection: Executor, rows: Sequence[_Row], offer: Offer, *, in_order: bool
+    ) -> asyncpg.Record:
         subjects = [row.subject for row in rows]
-        for last_try in (False, True):
-            asked = time.monotonic()
-            try:
-                done = await _SQL.fan_out.fetchrow(
-                    self.connection,
-                    seqs=[row.seq for row in rows],
-                    datas=[subject.data for subject in subjects],
-                    audiences=[subject.audience for subject in subjects],
-                    locations=[_array(subject.location_ids) for subject in subjects],
-                    categories=[subject.category_id for subject in subjects],
-                    users=[_array(subject.user_ids) for subject in subjects],
-                    stocks=[subject.stock for subject in subjects],
-                    items=[subject.item_id for subject in subjects],
-                    relay_id=offer.relay_id,
-                    most=offer.most,
-                    per_webhook=offer.per_webhook,
-                    crowded=offer.crowded,
-                )
-            except CONTENDED:
-                if last_try:
-                    raise
-            else:
-                assert done is not None, "the statement always gives one row"
-                return _batch(rows, done, asked)
-        raise AssertionError("unreachable")
+        done = await _SQL.fan_out.fetchrow(
+            connection,
+            seqs=[row.seq for row in rows],
+            datas=[subject.data for subject in subjects],
+            audiences=[subject.audience for subject in subjects],
+            locations=[_array(subject.location_ids) for subject in subjects],
+            categories=[subject.category_id for subject in subjects],
+            users=[_array(subject.user_ids) for subject in subjects],
+            stocks=[subject.stock for subject in subjects],
+            items=[subject.item_id for subject in subjects],
+            relay_id=offer.relay_id,
+            most=offer.most,
+            per_webhook=offer.per_webhook,
+            crowded=offer.crowded,
+            in_order=in_order,
+        )
+        assert done is not None, "the statement always gives one row"
+        return done
 
     async def _set_aside(self, seq: int, reason: str) -> None:
         await _SQL.set_aside.execute(self.connection, seq=seq, reason=reason)
@@ -155,6 +171,29 @@ class FanOut:
             self._limit = max(1, rows * TARGET_DELIVERIES // deliveries)
         elif rows == self._limit:
             self._limit = min(MAX_EVENTS, self._limit * 2)
+
+
+@asynccontextmanager
+async def _one(connection: Executor) -> AsyncIterator[Connection]:
+    """The connection, or one of the pool."""
+    if isinstance(connection, asyncpg.Pool):
+        async with connection.acquire() as acquired:
+            yield acquired
+    else:
+        yield connection
+
+
+async def _queue_in_order(connection: Connection, done: asyncpg.Record) -> asyncpg.Record | None:
+    if done["ordered_positions"] is None:
+        return None
+    return await _SQL.queue_in_order.fetchrow(
+        connection,
+        webhook_ids=done["ordered_webhook_ids"],
+        item_ids=done["ordered_item_ids"],
+        positions=done["ordered_positions"],
+        event_ids=done["ordered_event_ids"],
+        event_types=done["ordered_event_types"],
+    )
 
 
 def _array(ids: Sequence[UUID]) -> str:

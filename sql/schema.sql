@@ -1007,6 +1007,8 @@ CREATE INDEX webhook_tests_open ON public.webhook_tests USING btree (requested_a
 
 CREATE INDEX webhooks_discarding ON public.webhooks USING btree (id) WHERE (discard_through > 0);
 
+CREATE INDEX webhooks_in_order ON public.webhooks USING btree (id) WHERE (ordering IS NOT NULL);
+
 CREATE INDEX webhooks_owner_id ON public.webhooks USING btree (owner_id, id);
 
 CREATE TRIGGER lane_wakes_ring AFTER INSERT ON public.lane_wakes FOR EACH STATEMENT EXECUTE FUNCTION public.ring_after_statement();
