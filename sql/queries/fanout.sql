@@ -59,10 +59,11 @@ candidate as (
   select e.*, s.webhook_id
     from event as e
    cross join lateral (
+     select webhook_id from subscriptions
+      where event_type = e.type and kind = 'any' and key = '00000000-0000-0000-0000-000000000000'
+     union all
      select distinct s.webhook_id
-       from (select 'any' as kind, '00000000-0000-0000-0000-000000000000'::uuid as low, '00000000-0000-0000-0000-000000000000'::uuid as high
-             union all
-             select 'location', place.id, place.id from unnest(e.location_ids) as place (id)
+       from (select 'location' as kind, place.id as low, place.id as high from unnest(e.location_ids) as place (id)
              union all
              select 'location', '00000000-0000-0000-0000-000000000000', 'ffffffff-ffff-ffff-ffff-ffffffffffff'
               where e.location_ids = '{}'
@@ -73,6 +74,7 @@ candidate as (
         select webhook_id
           from subscriptions
          where event_type = e.type and kind = filter.kind and key between filter.low and filter.high offset 0) as s
+     offset 0
    ) as s
 ),
 matched as (
