@@ -196,8 +196,8 @@ async def _queue_in_order(connection: Connection, done: asyncpg.Record) -> async
     )
 
 
-def _array(ids: Sequence[UUID]) -> str:
-    return "{" + ",".join(map(str, ids)) + "}"
+def _array(ids: Sequence[str]) -> str:
+    return "{" + ",".join(ids) + "}"
 
 
 def _batch(rows: Sequence[_Row], done: asyncpg.Record, asked: float) -> Batch:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from service.platform import canonical
 from service.platform.canonical import Json
-from service.platform.ids import parse_id
+from service.platform.ids import is_id
 
 _LOCATION_KEYS = ("location_id", "locationId", "fromLocation", "toLocation", "destinationLocation", "returnLocation")
 _CATEGORY_KEYS = ("category_id", "categoryId")
@@ -40,15 +40,16 @@ class Unroutable(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """`data` is what will be signed and sent; the rest is what filters and readers are held against."""
+    """`data` is what will be signed and sent; the rest is what filters and readers are held against. Ids stay the texts that they
+    are, in lower case: they go to the database as they came."""
 
     data: str
     audience: str
-    location_ids: tuple[UUID, ...]
-    category_id: UUID | None
-    user_ids: tuple[UUID, ...]
+    location_ids: tuple[str, ...]
+    category_id: str | None
+    user_ids: tuple[str, ...]
     stock: int | None
-    item_id: UUID | None
+    item_id: str | None
 
 
 def subject_of(event_type: str, text: str, location_ids: Iterable[UUID] | None) -> Subject:
@@ -61,13 +62,12 @@ def subject_of(event_type: str, text: str, location_ids: Iterable[UUID] | None) 
         data, value = canonical.recanonicalise(text)
     except canonical.NotReproducible as error:
         raise Unroutable(str(error)) from None
-    if location_ids is None:
-        location_ids = _ids(value, _LOCATION_KEYS)
+    places = _ids(value, _LOCATION_KEYS) if location_ids is None else [str(location_id) for location_id in location_ids]
     categories = _ids(value, _CATEGORY_KEYS)
     return Subject(
         data=data,
         audience=audience_of(event_type),
-        location_ids=tuple(dict.fromkeys(location_ids)),
+        location_ids=tuple(dict.fromkeys(places)),
         category_id=categories[0] if categories else None,
         user_ids=tuple(dict.fromkeys(_ids(value, _USER_KEYS))),
         stock=_stock(value),
@@ -84,23 +84,22 @@ def audience_of(event_type: str) -> str:
     return "other"
 
 
-def _ids(value: dict[str, Json], keys: tuple[str, ...]) -> list[UUID]:
+def _ids(value: dict[str, Json], keys: tuple[str, ...]) -> list[str]:
     found = []
     for key in keys:
         text = value.get(key)
         if text is None:
             continue
-        parsed = parse_id(text) if isinstance(text, str) else None
-        if parsed is None:
+        if not isinstance(text, str) or not is_id(text):
             raise Unroutable(f"data.{key} is not an id")
-        found.append(parsed)
+        found.append(text.lower())
     return found
 
 
-def _item(value: dict[str, Json]) -> UUID | None:
+def _item(value: dict[str, Json]) -> str | None:
     """Orders, and neither filters nor decides who may read: an item under another kind of name stands in no order."""
     name = value.get(_ITEM_KEY)
-    return parse_id(name) if isinstance(name, str) else None
+    return name.lower() if isinstance(name, str) and is_id(name) else None
 
 
 def _stock(value: dict[str, Json]) -> int | None:

@@ -38,10 +38,11 @@ def recanonicalise(text: str) -> tuple[str, dict[str, Json]]:
         raise NotReproducible(f"data is not JSON: {error}") from None
     if not isinstance(value, dict):
         raise NotReproducible("data is not a JSON object")
-    canonical = dumps(value)
-    if len(canonical.encode()) > MAX_DATA_BYTES:
+    check(value)
+    canonical = orjson.dumps(value)
+    if len(canonical) > MAX_DATA_BYTES:
         raise NotReproducible(f"data is larger than {MAX_DATA_BYTES} bytes")
-    return canonical, value
+    return canonical.decode(), value
 
 
 def check(value: Json, at: str = "data", depth: int = 0) -> None:

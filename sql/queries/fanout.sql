@@ -85,7 +85,8 @@ matched as (
      select w.ordering, w.timeout_ms, w.version,
             :most::int > 0 and w.ordering is null and w.rate_per_second is null and u.status = 'active'
             and w.id <> all (:crowded::uuid[])
-            and exists (select from lanes as s where s.webhook_id = w.id and s.opened_at is null and s.pauses = 0) as leasable
+            -- Not `exists`, which may be answered by reading all lanes.
+            and (select s.opened_at is null and s.pauses = 0 from lanes as s where s.webhook_id = w.id) as leasable
        from webhooks as w
        join users as u on u.id = w.owner_id
       where w.id = c.webhook_id

@@ -49,7 +49,7 @@ def test_what_is_written_is_what_its_model_would_write(notice: Notice) -> None:
 @pytest.mark.parametrize("notice", NOTICES, ids=lambda notice: notice.type)
 def test_it_concerns_the_webhooks_owner(notice: Notice) -> None:
     subject = subject_of(notice.type, notice.data, None)
-    assert (subject.audience, subject.user_ids) == ("user", (ROW["owner_id"],))
+    assert (subject.audience, subject.user_ids) == ("user", (str(ROW["owner_id"]),))
     assert (subject.location_ids, subject.category_id, subject.stock) == ((), None, None)
 
 
