@@ -65,6 +65,8 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
 
     def identified(relay_id: UUID) -> None:
         recorder.relay_id = lead.relay_id = relay_id
+        # It was given nothing as long as it was not listed.
+        dispatcher.sweep_now()
 
     lead = Lead(
         url,

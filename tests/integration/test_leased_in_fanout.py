@@ -119,6 +119,36 @@ async def test_a_crowded_lane_is_left_to_claims(connection: Connection, settings
     assert (lanes_of(batch), batch.lanes) == ({plain.id: 1}, (crowded.id,))
 
 
+async def test_a_relay_that_is_not_listed_is_given_no_lease(
+    connection: Connection, settings: Settings, pool: Pool
+) -> None:
+    # It was stopped, was taken for dead, and does not know it yet: what it leased would be void, and be sent by others as well.
+    relay_id = await register(connection)
+    webhook = await add_webhook(connection, settings, NOWHERE, ["item-created"])
+    for listed in (False, True):
+        await write_event(connection)
+        if not listed:
+            await connection.execute("delete from relays")
+        else:
+            await connection.execute(
+                "insert into relays (id, version, host, pid) values ($1, '0', 'here', 1)", relay_id
+            )
+        batch = await fan_out(pool, relay_id)
+        assert (len(batch.leases), batch.lanes) == ((1, ()) if listed else (0, (webhook.id,)))
+        await connection.execute("update deliveries set leased_by = null, lease_until = null, fence = null")
+        claimed = await CLAIM.claim.fetch(
+            pool,
+            relay_id=new_id(),
+            webhook_ids=[webhook.id],
+            shares=[9],
+            floors=[None],
+            most=9,
+            suspects=False,
+            now=None,
+        )
+        assert claimed == []
+
+
 async def test_a_lease_from_fan_out_says_what_one_from_a_claim_does(
     connection: Connection, settings: Settings, pool: Pool
 ) -> None:

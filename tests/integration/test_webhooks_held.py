@@ -78,10 +78,13 @@ async def test_what_waits_for_a_token_is_rate_limited_until_a_claim_would_take_i
     assert (held["reason"], held["basis"], held["at"], held["attempt"]) == ("rate_limited", "log", iso(token_at), 0)
     assert iso(token_at) in held["detail"]
 
+    relay_id = new_id()
+    await connection.execute("insert into relays (id, version, host, pid) values ($1, '0', 'here', 1)", relay_id)
+
     async def claimed(now: datetime) -> list[int]:
         rows = await load("claim").claim.fetch(
             connection,
-            relay_id=new_id(),
+            relay_id=relay_id,
             webhook_ids=[UUID(webhook["id"])],
             shares=[1],
             floors=[None],
