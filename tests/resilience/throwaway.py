@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import subprocess
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import asyncpg
 
 from service.platform.embedded import EmbeddedServer
 from service.platform.migrate import migrate
+from service.platform.server_account import choose
 from tests.janitor import Janitor
 from tests.server import bin_dir
 
@@ -25,15 +27,47 @@ class Throwaway:
         self.url = ""
 
     @property
+    def cluster(self) -> Path:
+        return self._directory / "postgres"
+
+    @property
     def socket(self) -> str:
         """The path of its socket."""
-        lines = (self._directory / "postgres" / "postmaster.pid").read_text().splitlines()
+        lines = (self.cluster / "postmaster.pid").read_text().splitlines()
         return f"{lines[4].strip()}/.s.PGSQL.{lines[3].strip()}"
 
     def start(self) -> str:
         """Blocks until it takes connections, recovery included."""
         self.url = self._server.start()
         return self.url
+
+    def follow(self, primary: "Throwaway", name: str) -> None:
+        """Copy another that runs, and start as its standby of that name. Blocks until it takes connections, which read only."""
+        account = choose(primary.cluster)
+        self.cluster.mkdir(mode=0o700)
+        account.give(self.cluster)
+        server = f"host={Path(primary.socket).parent} port={primary.socket.rpartition('.')[2]} user=postgres application_name={name}"
+        done = subprocess.run(
+            [str(bin_dir() / "pg_basebackup"), "-d", server, "-D", str(self.cluster), "-R", "-c", "fast", "--no-sync"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            cwd="/",
+            check=False,
+            **account.subprocess_arguments(),
+        )
+        assert done.returncode == 0, done.stderr
+        # It lies in the cluster, and is the primary's.
+        (self.cluster / f"{Path(primary.socket).name}.lock").unlink()
+        self.start()
+
+    async def promote(self) -> None:
+        """Make a standby the primary; it takes writes when this returns."""
+        connection = await asyncpg.connect(self.url)
+        try:
+            assert await connection.fetchval("select pg_promote(wait => true)")
+        finally:
+            await connection.close()
 
     def stop(self) -> None:
         try:
@@ -52,7 +86,7 @@ class Throwaway:
         asyncio.run(run())
 
     def _postmaster(self) -> int:
-        return int((self._directory / "postgres" / "postmaster.pid").read_text().split()[0])
+        return int((self.cluster / "postmaster.pid").read_text().split()[0])
 
     def kill(self) -> None:
         """kill -9 of all its processes."""
