@@ -1,7 +1,7 @@
 """Connections to PostgreSQL."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
@@ -59,14 +59,16 @@ async def open_pool(
     size: int,
     server_settings: Mapping[str, str] | None = None,
     keep_state: bool = False,
+    make: Callable[..., Pool] = asyncpg.create_pool,
 ) -> Pool:
     """A pool of at most `size` connections. Raises StartupError.
 
     `server_settings`: for each session, besides ours. `keep_state`: for a user that leaves nothing behind in a session; its
-    statements stay prepared, and a connection that is given back is not reset, which would take a round trip."""
+    statements stay prepared, and a connection that is given back is not reset, which would take a round trip. `make`: what takes
+    create_pool's place."""
     # A first plain connection gives the clear errors; the pool's own are less so.
     await (await connect(url, application_name=application_name)).close()
-    return await asyncpg.create_pool(
+    return await make(
         url,
         min_size=1,
         max_size=size,
