@@ -19,15 +19,15 @@ async def some_arrive(trial: Trial, more: int = 40) -> None:
     await until(arrived, f"{trial.fault}: {more} more arrive", PATIENCE)
 
 
-def _said(relay: RelayProcess, event: str) -> int:
+def said(relay: RelayProcess, event: str) -> int:
     return sum(line["event"] == event for line in relay.log())
 
 
 async def all_said(trial: Trial, event: str, times: int) -> None:
     """Every relay has said so, that often and no more."""
 
-    async def said() -> bool:
-        return all(_said(relay, event) >= times for relay in trial.relays.started)
+    async def have_said() -> bool:
+        return all(said(relay, event) >= times for relay in trial.relays.started)
 
-    await until(said, f"every relay says {event!r}", PATIENCE)
-    assert {_said(relay, event) for relay in trial.relays.started} == {times}
+    await until(have_said, f"every relay says {event!r}", PATIENCE)
+    assert {said(relay, event) for relay in trial.relays.started} == {times}

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 from contextlib import suppress
@@ -13,7 +14,7 @@ from service.platform.embedded import EmbeddedServer
 from service.platform.migrate import migrate
 from service.platform.server_account import choose
 from tests.janitor import Janitor
-from tests.server import bin_dir
+from tests.server import bin_dir, with_database
 
 # Whether it syncs makes no difference to a process that is killed: what it wrote is the kernel's.
 _SETTINGS = {"fsync": "off", "max_connections": "40", "superuser_reserved_connections": "3"}
@@ -98,6 +99,34 @@ class Throwaway:
 
     def shut_down_immediately(self) -> None:
         os.kill(self._postmaster(), signal.SIGQUIT)
+
+    def move_wal(self, disk: Path) -> None:
+        """Restart with the write-ahead log on that disk."""
+        self._server.stop()
+        shutil.copytree(self.cluster / "pg_wal", disk / "pg_wal")
+        shutil.rmtree(self.cluster / "pg_wal")
+        self._give(disk / "pg_wal")
+        (self.cluster / "pg_wal").symlink_to(disk / "pg_wal")
+        self.start()
+
+    async def move_data(self, disk: Path) -> None:
+        """The tables go to that disk; nobody may be connected."""
+        (disk / "tables").mkdir()
+        self._give(disk / "tables")
+        admin = await asyncpg.connect(with_database(self.url, "postgres"))
+        try:
+            await admin.execute(f"create tablespace small location '{disk}/tables'")
+            await admin.execute("alter database jossiedb set tablespace small")
+        finally:
+            await admin.close()
+
+    def _give(self, directory: Path) -> None:
+        account = choose(self.cluster)
+        for path in (directory, *directory.rglob("*")):
+            account.give(path)
+
+    def log(self) -> str:
+        return (self._directory / "postgres.log").read_text(encoding="utf-8", errors="replace")
 
     async def start_again(self) -> None:
         def again() -> None:
