@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -101,6 +102,13 @@ async def _goes_on_without_the_poll(trial: Trial) -> None:
     assert await trial.relays.poll_wakes() == 0
 
 
+async def _is_right(trial: Trial, primary: Throwaway) -> None:
+    await _nothing_is_left_of_the_old_primary(trial)
+    await _goes_on_without_the_poll(trial)
+    await _numbers_go_on(trial)
+    assert await run_audit("outbox_completeness", primary.url) == []
+
+
 async def test_failover_to_a_synchronous_standby(
     start_own_trial: StartTrial,
     throwaway: Throwaway,
@@ -133,6 +141,26 @@ async def test_failover_to_a_synchronous_standby(
             await all_said(trial, BACK, failover)
             await _nothing_is_left_of_the_old_primary(trial)
             primary = standby
-        await _goes_on_without_the_poll(trial)
-        await _numbers_go_on(trial)
-        assert await run_audit("outbox_completeness", primary.url) == []
+        await _is_right(trial, primary)
+
+
+@pytest.mark.chaos
+async def test_failover_between_two_hosts_of_the_url(
+    start_own_trial: StartTrial, throwaway: Throwaway, follow: Callable[[Throwaway, str], Throwaway]
+) -> None:
+    standby = await asyncio.to_thread(follow, throwaway, "standby")
+    hosts = ",".join(str(Path(server.socket).parent) for server in (throwaway, standby))
+    url = f"postgresql://postgres@/jossiedb?host={hosts}&port=5432,5432&target_session_attrs=primary"
+    async with start_own_trial("failover between two hosts", through=url) as trial:
+        await _commits_wait_for(trial, "standby")
+        await trial.relays.start(2, DATABASE_URL=url, RELAY_POLL_INTERVAL=HOUR_MS)
+        trial.load.start()
+        await some_arrive(trial)
+        await trial.disturb_all()
+        trial.times = 1
+        throwaway.kill()
+        await all_said(trial, AWAY, 1)
+        await standby.promote()
+        await trial.recovers()
+        await all_said(trial, BACK, 1)
+        await _is_right(trial, standby)
