@@ -164,3 +164,28 @@ async def test_failover_between_two_hosts_of_the_url(
         await trial.recovers()
         await all_said(trial, BACK, 1)
         await _is_right(trial, standby)
+
+
+@pytest.mark.chaos
+async def test_failover_from_a_primary_that_vanished(
+    start_own_trial: StartTrial, throwaway: Throwaway, follow: Callable[[Throwaway, str], Throwaway]
+) -> None:
+    """As when its machine has lost power: nobody closes the connections of the relays."""
+    standby = await asyncio.to_thread(follow, throwaway, "standby")
+    async with (
+        SwallowingProxy(throwaway.socket) as proxy,
+        SwallowingProxy(throwaway.socket) as for_writers,
+        start_own_trial("failover from a primary that vanished", through=for_writers.url) as trial,
+    ):
+        await _commits_wait_for(trial, "standby")
+        await trial.relays.start(2, DATABASE_URL=proxy.url, RELAY_POLL_INTERVAL=HOUR_MS)
+        trial.load.start()
+        await some_arrive(trial)
+        await trial.disturb_all()
+        trial.times = 1
+        proxy.swallow_all()
+        throwaway.kill()
+        await standby.promote()
+        proxy.socket = for_writers.socket = standby.socket
+        await trial.recovers()
+        await _is_right(trial, standby)
