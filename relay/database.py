@@ -1,6 +1,27 @@
 """The relay's connections to PostgreSQL."""
 
-from service.platform.db import Pool, open_pool
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from weakref import WeakSet
+
+import asyncpg
+
+from service.platform.db import open_pool
+from service.platform.logs import get_logger
+from service.platform.queries import load
+
+if TYPE_CHECKING:
+    _Pool = asyncpg.Pool[asyncpg.Record]
+    _Connection = asyncpg.Connection[asyncpg.Record]
+else:
+    _Pool = asyncpg.Pool
+    _Connection = asyncpg.Connection
+
+Lent: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+
+_log = get_logger(__name__)
+_SQL = load("presence")
 
 # Claim, record, fan-out, presence, replays and housekeeping each use one at a time; the LISTEN connection comes on top.
 POOL_SIZE = 6
@@ -14,10 +35,110 @@ PLANNING = {
     "enable_mergejoin": "off",
     "jit": "off",
 }
+# A relay that is stopped, or cut off, in the midst of a transaction must not keep its locks from the others.
+LETTING_GO = {
+    "idle_in_transaction_session_timeout": "10s",
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+}
+# How long a server may take to acknowledge that a statement is cancelled. It does so at once, whatever the statement waits for.
+ACKNOWLEDGE_SECONDS = 3.0
+# How long something may wait for an answer before the server is asked whether it has given one.
+ANSWER_SECONDS = 5.0
 
 
-async def open_queues(url: str) -> Pool:
+class Backend(NamedTuple):
+    """What the server calls a connection; a pooler in between would say something else."""
+
+    pid: int
+    start: datetime
+
+
+class QueueConnection(_Connection):
+    backend: Backend
+
+
+class Queues(_Pool):
+    """A pool that notices when nothing passes over a connection any more, long before the time is up that a statement has, and
+    then hangs up on all: what swallows the bytes of one swallows those of the others. Whoever waits for an answer gets an error,
+    and asks again on a new connection. It is noticed in two ways. A server that does not acknowledge that a statement is
+    cancelled is not heard. And one that has been idle while an answer is waited for has given it, or was never asked."""
+
+    def __init__(self, url: str, **options: Any) -> None:
+        self._open: WeakSet[QueueConnection] = WeakSet()
+        # What is in somebody's hands, since when in monotonic seconds, and its backend.
+        self._lent: dict[Lent, tuple[float, Backend]] = {}
+        # Backends that do not know that they were left.
+        self._left: list[Backend] = []
+        super().__init__(
+            url,
+            init=self._opened,
+            setup=self._lend,
+            loop=None,
+            connection_class=QueueConnection,
+            record_class=asyncpg.Record,
+            **options,
+        )
+
+    async def release(
+        self,
+        connection: Lent,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - asyncpg's own
+    ) -> None:
+        self._lent.pop(connection, None)
+        try:
+            await super().release(connection, timeout=ACKNOWLEDGE_SECONDS if timeout is None else timeout)
+        except TimeoutError:
+            self._hang_up()
+            raise
+
+    async def look_after(self) -> None:
+        """To be called each second or so, when the server has just answered."""
+        if self._left:
+            # They would keep the locks of a transaction that was cut off.
+            await _SQL.end_backends.execute(
+                self, pids=[backend.pid for backend in self._left], starts=[backend.start for backend in self._left]
+            )
+            self._left.clear()
+        now = time.monotonic()
+        waiting = [backend for since, backend in self._lent.values() if now - since > ANSWER_SECONDS]
+        if waiting and await _SQL.deaf.fetchval(
+            self,
+            pids=[backend.pid for backend in waiting],
+            starts=[backend.start for backend in waiting],
+            seconds=ANSWER_SECONDS,
+        ):
+            self._hang_up()
+
+    async def _opened(self, connection: Any) -> None:
+        own = await _SQL.own_backend.fetchrow(connection)
+        assert own is not None, "a backend sees itself"
+        connection.backend = Backend(own["pid"], own["backend_start"])
+        self._open.add(connection)
+
+    async def _lend(self, connection: Any) -> None:
+        self._lent[connection] = time.monotonic(), connection.backend
+
+    def _hang_up(self) -> None:
+        lost = [connection for connection in self._open if not connection.is_closed()]
+        _log.warning("the database is not heard any more; hanging up", connections=len(lost))
+        for connection in lost:
+            self._left.append(connection.backend)
+            connection.terminate()
+
+
+async def open_queues(url: str) -> Queues:
     """Raises StartupError."""
-    return await open_pool(
-        url, application_name="jossiedb relay", size=POOL_SIZE, server_settings=PLANNING, keep_state=True
+    pool = await open_pool(
+        url,
+        application_name="jossiedb relay",
+        size=POOL_SIZE,
+        server_settings=PLANNING | LETTING_GO,
+        keep_state=True,
+        make=Queues,
     )
+    assert isinstance(pool, Queues), "it is what makes it"
+    return pool

@@ -144,6 +144,10 @@ class Dispatcher:
         while not self._stopping:
             # Cleared before the look, never after: what comes during it is looked at next.
             self._wake.clear()
+            if self._outage.unwritable:
+                # It was noticed while this slept.
+                await self._outage.until_writable(time.monotonic(), lambda: self._stopping)
+                continue
             try:
                 busy = await self._step()
             except (*AWAY, *CONTENDED) as error:
@@ -155,9 +159,7 @@ class Dispatcher:
                 self.sweep_now()
                 continue
             self._outage.over("dispatcher")
-            if self._outage.unwritable:
-                await self._outage.until_writable(time.monotonic(), lambda: self._stopping)
-            elif not busy:
+            if not busy and not self._outage.unwritable:
                 await self._sleep()
 
     async def _step(self) -> bool:

@@ -195,9 +195,17 @@ class Lead:
         while more and not self._lost.is_set():
             try:
                 batch = await fanout.batch(self._sending.offer, asleep=asleep)
+            except asyncpg.PostgresError as error:
+                self._sending.unanswered()
+                if asleep or self._lost.is_set() or not isinstance(error, (*AWAY, *CONTENDED)):
+                    raise
+                # It was refused, the disk is full, say, and the connection is as it was.
+                await self._outage.wait("fan-out", error)
+                return
             except BaseException:
                 self._sending.unanswered()
                 raise
+            self._outage.over("fan-out")
             asleep = False
             await self._sending.take(fanout.connection, batch)
             if batch.lanes:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from service.platform.db import CONTENDED
 from service.platform.outage import BACKOFF_SECONDS, Absence
 
-PRESENCE = "presence"
+PRESENCE, RECORDER = "presence", "recorder"
 _LOOK_SECONDS = 0.05
 
 
@@ -47,14 +47,15 @@ class Outage:
             self._end()
 
     async def until_writable(self, moment: float, stopping: Callable[[], bool]) -> None:
-        """Wait until the database has taken a write that began later than `moment`, in monotonic seconds."""
-        while not stopping() and self._alive_at <= moment:  # noqa: ASYNC110 - either ends it
+        """Wait until the database has taken a write that began later than `moment`, in monotonic seconds, and the results that
+        were refused: a row that is updated may find room on a disk where none is left for one that is new."""
+        while not stopping() and (self._alive_at <= moment or RECORDER in self._failures):  # noqa: ASYNC110 - either ends it
             await asyncio.sleep(_LOOK_SECONDS)
 
     @property
     def unwritable(self) -> bool:
-        """Whether the last that was to be written was not, as far as presence knows."""
-        return PRESENCE in self._failures
+        """Whether the last that presence or the recorder was to write was not written."""
+        return PRESENCE in self._failures or RECORDER in self._failures
 
     def _end(self) -> None:
         if not self._failures and self._alive_at > self._failed_at:

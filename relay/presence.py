@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from relay.database import Queues
 from relay.outage import PRESENCE, Outage
 from relay.rates import Rate
 from service import __version__
-from service.platform.db import AWAY, CONTENDED, Pool
+from service.platform.db import AWAY, CONTENDED
 from service.platform.ids import new_id
 from service.platform.logs import get_logger
 from service.platform.queries import load
@@ -44,7 +45,7 @@ class Presence:
 
     def __init__(
         self,
-        pool: Pool,
+        pool: Queues,
         outage: Outage,
         state: Callable[[], State],
         on_new_id: Callable[[UUID], None],
@@ -111,6 +112,7 @@ class Presence:
             await self.register()
             return
         self.relays = row["relays"]
+        await self._pool.look_after()
         if row["silent"] and now - self._steady_since > STALE_SECONDS:
             await self._reap()
 

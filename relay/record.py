@@ -9,7 +9,7 @@ import asyncpg
 from relay.breaker import Seen
 from relay.notices import OPERATIONAL
 from relay.order import Due, Order
-from relay.outage import Outage
+from relay.outage import RECORDER, Outage
 from relay.policy import Decision
 from relay.result import Result
 from relay.settle import Results, Settler
@@ -92,9 +92,9 @@ class Recorder:
                 try:
                     await self._record(batch)
                 except (*AWAY, *CONTENDED) as error:
-                    await self._outage.wait("recorder", error, results_kept=len(self._buffer))
+                    await self._outage.wait(RECORDER, error, results_kept=len(self._buffer))
                     continue
-                self._outage.over("recorder")
+                self._outage.over(RECORDER)
                 was_full = self.full
                 del self._buffer[: len(batch)]
                 if was_full:

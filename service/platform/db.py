@@ -60,15 +60,16 @@ async def open_pool(
     server_settings: Mapping[str, str] | None = None,
     keep_state: bool = False,
     on_ended: Callable[[], None] | None = None,
+    make: Callable[..., Pool] = asyncpg.create_pool,
 ) -> Pool:
     """A pool of at most `size` connections. Raises StartupError.
 
     `server_settings`: for each session, besides ours. `keep_state`: for a user that leaves nothing behind in a session; its
     statements stay prepared, and a connection that is given back is not reset, which would take a round trip. `on_ended` is called
-    when a connection has ended, whoever ended it."""
+    when a connection has ended, whoever ended it. `make`: what takes create_pool's place, and begins each connection itself."""
     # A first plain connection gives the clear errors; the pool's own are less so.
     await (await connect(url, application_name=application_name)).close()
-    return await asyncpg.create_pool(
+    return await make(
         url,
         # No floor: the pool would try to restore it by itself, with a traceback in the log each time that it cannot.
         min_size=0,
@@ -82,7 +83,7 @@ async def open_pool(
             "statement_timeout": "60s",
             **(server_settings or {}),
         },
-        init=None if on_ended is None else _telling(on_ended),
+        **({} if on_ended is None else {"init": _telling(on_ended)}),
         **(_KEEP_STATE if keep_state else {}),
     )
 

@@ -41,3 +41,17 @@ select pg_terminate_backend(pid) from pg_stat_activity where pid = :pid and back
 
 -- name: own_backend
 select pid, backend_start from pg_stat_activity where pid = pg_backend_pid();
+
+-- name: end_backends
+select count(pg_terminate_backend(a.pid))
+  from unnest(:pids::int[], :starts::timestamptz[]) as own (pid, start)
+  join pg_stat_activity as a on a.pid = own.pid and a.backend_start = own.start;
+
+-- name: deaf
+-- Whether one of a relay's backends has long been idle. A relay that still waits for what it is to answer will not hear it.
+select exists (
+  select from unnest(:pids::int[], :starts::timestamptz[]) as own (pid, start)
+    join pg_stat_activity as a on a.pid = own.pid and a.backend_start = own.start
+   where a.state in ('idle', 'idle in transaction', 'idle in transaction (aborted)')
+     and a.state_change < clock_timestamp() - make_interval(secs => :seconds)
+);

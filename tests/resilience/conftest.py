@@ -26,8 +26,8 @@ def how_often() -> HowOften:
 
 def _trials(request: pytest.FixtureRequest, url: str, settings: Settings, directory: Path) -> StartTrial:
     @asynccontextmanager
-    async def start(fault: str, **options: int) -> AsyncIterator[Trial]:
-        async with trial(fault, url, settings, directory, **options) as running:
+    async def start(fault: str, *, through: str = url, **options: int) -> AsyncIterator[Trial]:
+        async with trial(fault, through, settings, directory, **options) as running:
             yield running
             account = await running.account()
             request.node.user_properties.append(("fault", asdict(account)))
@@ -56,5 +56,5 @@ def throwaway(environment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Th
 
 @pytest.fixture
 def start_own_trial(request: pytest.FixtureRequest, throwaway: Throwaway, tmp_path: Path) -> StartTrial:
-    """A trial on a server of its own."""
+    """A trial on a server of its own; `through`: the address of what stands before it."""
     return _trials(request, throwaway.url, load_settings(), tmp_path)

@@ -1,4 +1,5 @@
-"""A proxy before PostgreSQL that can swallow what passes over a connection, in both directions, and keep it open: half-open."""
+"""A proxy before PostgreSQL that can be pointed at another server, and that can swallow what passes over a connection, in both
+directions, and keep it open: half-open."""
 
 import asyncio
 from contextlib import suppress
@@ -8,11 +9,13 @@ LISTEN = b"jossiedb relay listen\x00"
 
 
 class SwallowingProxy:
-    """On a free port of 127.0.0.1, before the server's socket. Which connections LISTEN is read from how they introduce themselves."""
+    """On a free port of 127.0.0.1, before the server's `socket`, which may be set to another's. Which connections LISTEN is read
+    from how they introduce themselves."""
 
     def __init__(self, socket: str) -> None:
-        self._socket = socket
+        self.socket = socket
         self._listening: list[asyncio.Event] = []
+        self._others: list[asyncio.Event] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
 
@@ -27,22 +30,34 @@ class SwallowingProxy:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    @property
+    def url(self) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/jossiedb?sslmode=disable"
+
     def swallow_listeners(self) -> None:
         """From now on nothing passes over the LISTEN connections that there are. New ones are not concerned."""
         for swallowing in self._listening:
             swallowing.set()
         self._listening.clear()
 
+    def swallow_all(self) -> None:
+        """The same for every connection that there is."""
+        self.swallow_listeners()
+        for swallowing in self._others:
+            swallowing.set()
+        self._others.clear()
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
         swallowing = asyncio.Event()
-        upstream_reader, upstream_writer = await asyncio.open_unix_connection(self._socket)
+        writers = [writer]
         try:
+            upstream_reader, upstream_writer = await asyncio.open_unix_connection(self.socket)
+            writers.append(upstream_writer)
             introduction = await reader.read(65536)
-            if LISTEN in introduction:
-                self._listening.append(swallowing)
+            (self._listening if LISTEN in introduction else self._others).append(swallowing)
             upstream_writer.write(introduction)
             async with asyncio.TaskGroup() as group:
                 group.create_task(_pump(reader, upstream_writer, swallowing))
@@ -51,7 +66,7 @@ class SwallowingProxy:
             pass
         finally:
             self._tasks.discard(task)
-            for each in (writer, upstream_writer):
+            for each in writers:
                 each.close()
 
 

@@ -8,46 +8,17 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 
-from tests.relays import RelayProcess, until
 from tests.resilience.conftest import HowOften, StartTrial
+from tests.resilience.outages import AWAY, BACK, all_said, some_arrive
 from tests.resilience.throwaway import Throwaway
-from tests.resilience.trial import PATIENCE, Trial
-
-# What each outage is announced with, once, and its end.
-AWAY, BACK = "the database is away", "the database is back"
-
-
-async def _some_arrive(trial: Trial, more: int = 40) -> None:
-    """The load flows."""
-    trial.receiver.read()
-    before = len(trial.receiver.arrived)
-
-    async def arrived() -> bool:
-        trial.receiver.read()
-        return len(trial.receiver.arrived) >= before + more
-
-    await until(arrived, f"{trial.fault}: {more} more arrive", PATIENCE)
-
-
-def _said(relay: RelayProcess, event: str) -> int:
-    return sum(line["event"] == event for line in relay.log())
-
-
-async def _all_said(trial: Trial, event: str, times: int) -> None:
-    """Every relay has said so, that often and no more."""
-
-    async def said() -> bool:
-        return all(_said(relay, event) >= times for relay in trial.relays.started)
-
-    await until(said, f"every relay says {event!r}", PATIENCE)
-    assert {_said(relay, event) for relay in trial.relays.started} == {times}
+from tests.resilience.trial import Trial
 
 
 async def _outages(trial: Trial, server: Throwaway, times: int, *, kill: bool) -> None:
     await trial.relays.start(2)
     trial.load.start()
     for outage in range(1, times + 1):
-        await _some_arrive(trial)
+        await some_arrive(trial)
         await trial.disturb_all()
         await asyncio.sleep(random.random() * 0.3)
         trial.times += 1
@@ -55,10 +26,10 @@ async def _outages(trial: Trial, server: Throwaway, times: int, *, kill: bool) -
             server.kill()
         else:
             server.shut_down_immediately()
-        await _all_said(trial, AWAY, outage)
+        await all_said(trial, AWAY, outage)
         await server.start_again()
         await trial.recovers()
-        await _all_said(trial, BACK, outage)
+        await all_said(trial, BACK, outage)
     assert not [line for relay in trial.relays.started for line in relay.log() if "exception" in line]
 
 
@@ -80,7 +51,7 @@ async def test_every_backend_terminated(start_trial: StartTrial, how_often: HowO
         await trial.relays.start(2)
         trial.load.start()
         for _ in range(how_often(20, 2)):
-            await _some_arrive(trial)
+            await some_arrive(trial)
             await trial.disturb_all()
             trial.times += 1
             await trial.db.execute(
@@ -100,16 +71,16 @@ async def test_a_server_that_turns_read_only(start_own_trial: StartTrial) -> Non
     async with start_own_trial("read-only server") as trial:
         await trial.relays.start(2)
         trial.load.start()
-        await _some_arrive(trial)
+        await some_arrive(trial)
         await trial.disturb_all()
         trial.times = 1
         await _set(trial, "default_transaction_read_only", "on")
-        await _all_said(trial, AWAY, 1)
+        await all_said(trial, AWAY, 1)
         # Told by a statement that is allowed to write. The session keeps what is set here.
         await trial.db.execute("set default_transaction_read_only = off")
         await _set(trial, "default_transaction_read_only", "off")
         await trial.recovers()
-        await _all_said(trial, BACK, 1)
+        await all_said(trial, BACK, 1)
 
 
 @asynccontextmanager
@@ -138,7 +109,7 @@ async def test_a_server_without_a_free_connection(start_own_trial: StartTrial, t
     async with start_own_trial("no connection left") as trial:
         await trial.relays.start(2)
         trial.load.start()
-        await _some_arrive(trial)
+        await some_arrive(trial)
         await trial.disturb_all()
         trial.times = 1
         async with _all_connections(throwaway.url):
@@ -146,9 +117,9 @@ async def test_a_server_without_a_free_connection(start_own_trial: StartTrial, t
             await trial.db.execute(
                 "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'jossiedb relay%'"
             )
-            await _all_said(trial, AWAY, 1)
+            await all_said(trial, AWAY, 1)
         await trial.recovers()
-        await _all_said(trial, BACK, 1)
+        await all_said(trial, BACK, 1)
 
 
 @pytest.mark.chaos
@@ -156,12 +127,12 @@ async def test_commits_that_hang(start_own_trial: StartTrial) -> None:
     async with start_own_trial("commits that hang") as trial:
         await trial.relays.start(2)
         trial.load.start()
-        await _some_arrive(trial)
+        await some_arrive(trial)
         await trial.disturb_all()
         trial.times = 1
         await _set(trial, "synchronous_standby_names", "nobody")
         # Longer than a statement may take: each relay gives up on what it has asked, and asks again.
-        await _all_said(trial, AWAY, 1)
+        await all_said(trial, AWAY, 1)
         await _set(trial, "synchronous_standby_names", "")
         await trial.recovers()
-        await _all_said(trial, BACK, 1)
+        await all_said(trial, BACK, 1)

@@ -83,9 +83,7 @@ async def test_a_listen_connection_that_is_half_open(
 ) -> None:
     async with SwallowingProxy(throwaway.socket) as proxy, start_own_trial("LISTEN half-open") as trial:
         trial.may_repeat = False
-        await trial.relays.start(
-            2, DATABASE_URL=f"postgresql://postgres@127.0.0.1:{proxy.port}/jossiedb?sslmode=disable"
-        )
+        await trial.relays.start(2, DATABASE_URL=proxy.url)
         trial.load.start()
         for _ in range(how_often(5, 1)):
             held = await trial.db.fetchval("select listen_pid from relays where leader")

@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import shutil
 import signal
+import subprocess
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,8 +12,9 @@ import asyncpg
 
 from service.platform.embedded import EmbeddedServer
 from service.platform.migrate import migrate
+from service.platform.server_account import choose
 from tests.janitor import Janitor
-from tests.server import bin_dir
+from tests.server import bin_dir, with_database
 
 # Whether it syncs makes no difference to a process that is killed: what it wrote is the kernel's.
 _SETTINGS = {"fsync": "off", "max_connections": "40", "superuser_reserved_connections": "3"}
@@ -25,15 +28,47 @@ class Throwaway:
         self.url = ""
 
     @property
+    def cluster(self) -> Path:
+        return self._directory / "postgres"
+
+    @property
     def socket(self) -> str:
         """The path of its socket."""
-        lines = (self._directory / "postgres" / "postmaster.pid").read_text().splitlines()
+        lines = (self.cluster / "postmaster.pid").read_text().splitlines()
         return f"{lines[4].strip()}/.s.PGSQL.{lines[3].strip()}"
 
     def start(self) -> str:
         """Blocks until it takes connections, recovery included."""
         self.url = self._server.start()
         return self.url
+
+    def follow(self, primary: "Throwaway", name: str) -> None:
+        """Copy another that runs, and start as its standby of that name. Blocks until it takes connections, which read only."""
+        account = choose(primary.cluster)
+        self.cluster.mkdir(mode=0o700)
+        account.give(self.cluster)
+        server = f"host={Path(primary.socket).parent} port={primary.socket.rpartition('.')[2]} user=postgres application_name={name}"
+        done = subprocess.run(
+            [str(bin_dir() / "pg_basebackup"), "-d", server, "-D", str(self.cluster), "-R", "-c", "fast", "--no-sync"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            cwd="/",
+            check=False,
+            **account.subprocess_arguments(),
+        )
+        assert done.returncode == 0, done.stderr
+        # It lies in the cluster, and is the primary's.
+        (self.cluster / f"{Path(primary.socket).name}.lock").unlink()
+        self.start()
+
+    async def promote(self) -> None:
+        """Make a standby the primary; it takes writes when this returns."""
+        connection = await asyncpg.connect(self.url)
+        try:
+            assert await connection.fetchval("select pg_promote(wait => true)")
+        finally:
+            await connection.close()
 
     def stop(self) -> None:
         try:
@@ -52,7 +87,7 @@ class Throwaway:
         asyncio.run(run())
 
     def _postmaster(self) -> int:
-        return int((self._directory / "postgres" / "postmaster.pid").read_text().split()[0])
+        return int((self.cluster / "postmaster.pid").read_text().split()[0])
 
     def kill(self) -> None:
         """kill -9 of all its processes."""
@@ -64,6 +99,34 @@ class Throwaway:
 
     def shut_down_immediately(self) -> None:
         os.kill(self._postmaster(), signal.SIGQUIT)
+
+    def move_wal(self, disk: Path) -> None:
+        """Restart with the write-ahead log on that disk."""
+        self._server.stop()
+        shutil.copytree(self.cluster / "pg_wal", disk / "pg_wal")
+        shutil.rmtree(self.cluster / "pg_wal")
+        self._give(disk / "pg_wal")
+        (self.cluster / "pg_wal").symlink_to(disk / "pg_wal")
+        self.start()
+
+    async def move_data(self, disk: Path) -> None:
+        """The tables go to that disk; nobody may be connected."""
+        (disk / "tables").mkdir()
+        self._give(disk / "tables")
+        admin = await asyncpg.connect(with_database(self.url, "postgres"))
+        try:
+            await admin.execute(f"create tablespace small location '{disk}/tables'")
+            await admin.execute("alter database jossiedb set tablespace small")
+        finally:
+            await admin.close()
+
+    def _give(self, directory: Path) -> None:
+        account = choose(self.cluster)
+        for path in (directory, *directory.rglob("*")):
+            account.give(path)
+
+    def log(self) -> str:
+        return (self._directory / "postgres.log").read_text(encoding="utf-8", errors="replace")
 
     async def start_again(self) -> None:
         def again() -> None:

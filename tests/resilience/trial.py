@@ -79,6 +79,7 @@ class Load:
         self._stopping = False
         self.committed: dict[str, float] = {}
         self.slowest = 0.0
+        self.refused = 0
 
     def start(self) -> None:
         self._tasks = [asyncio.create_task(self._write()) for _ in range(WRITERS)]
@@ -100,6 +101,7 @@ class Load:
                 self.committed[str(event_id)] = monotonic()
                 self.slowest = max(self.slowest, monotonic() - began)
             except (*AWAY, asyncpg.PostgresError):
+                self.refused += 1
                 if connection is not None:
                     connection.terminate()
                 connection = None

@@ -1,0 +1,95 @@
+"""PostgreSQL's disk is full, that of the tables or that of the log: relays wait, keep what they know, and go on when there is room."""
+
+from collections.abc import Iterator
+
+import asyncpg
+import pytest
+
+from service.platform.db import AWAY as GONE
+from tests.relays import until
+from tests.resilience.conftest import HowOften, StartTrial
+from tests.resilience.outages import AWAY, BACK, said, some_arrive
+from tests.resilience.small_disk import SmallDisk
+from tests.resilience.throwaway import Throwaway
+from tests.resilience.trial import PATIENCE, Trial
+
+FULL = "No space left on device"
+MEGABYTES = 96
+
+
+@pytest.fixture
+def disk() -> Iterator[SmallDisk]:
+    with SmallDisk.mounted(MEGABYTES) as disk:
+        yield disk
+
+
+async def _all_are_refused(trial: Trial, server: Throwaway) -> None:
+    """Writers get errors, and each relay has met the fault and not yet its end."""
+    before = trial.load.refused
+
+    async def refused() -> bool:
+        away = all(said(relay, AWAY) > said(relay, BACK) for relay in trial.relays.started)
+        return away and trial.load.refused >= before + 4
+
+    await until(refused, "writers are refused, and all relays say that the database is away", PATIENCE)
+    assert FULL in server.log()
+
+
+async def _leases_run_out(trial: Trial) -> None:
+    """What was sent and could not be recorded is due again; it must not be sent for as long as results are not taken."""
+
+    async def out() -> bool:
+        return not await trial.db.fetchval(
+            "select exists (select from deliveries where lease_until > clock_timestamp())"
+        )
+
+    await until(out, "every lease has run out", PATIENCE)
+
+
+@pytest.mark.chaos
+async def test_a_full_disk_under_the_tables(
+    disk: SmallDisk, start_own_trial: StartTrial, throwaway: Throwaway, how_often: HowOften
+) -> None:
+    await throwaway.move_data(disk.path)
+    async with start_own_trial("disk of the tables full") as trial:
+        await trial.relays.start(2)
+        trial.load.start()
+        for _ in range(how_often(3, 1)):
+            await some_arrive(trial)
+            trial.times += 1
+            disk.fill()
+            await _all_are_refused(trial, throwaway)
+            await _leases_run_out(trial)
+            disk.empty()
+            await trial.recovers()
+
+
+@pytest.mark.chaos
+async def test_a_full_disk_under_the_log(
+    disk: SmallDisk, start_own_trial: StartTrial, throwaway: Throwaway, how_often: HowOften
+) -> None:
+    throwaway.move_wal(disk.path)
+    async with start_own_trial("disk of the log full") as trial:
+        await trial.relays.start(2)
+        trial.load.start()
+        for larger in range(2, how_often(3, 1) + 2):
+            await some_arrive(trial)
+            trial.times += 1
+            await _fill_the_log(throwaway)
+            await _all_are_refused(trial, throwaway)
+            assert "PANIC" in throwaway.log()
+            disk.enlarge(MEGABYTES * larger)
+            await throwaway.start_again()
+            await trial.recovers()
+
+
+async def _fill_the_log(server: Throwaway) -> None:
+    """Write until the server can write no more; it ends itself then."""
+    connection = await asyncpg.connect(server.url)
+    try:
+        while True:
+            await connection.execute("select pg_logical_emit_message(false, 'fill', repeat('x', 1000000))")
+    except (*GONE, asyncpg.PostgresError):
+        pass
+    finally:
+        connection.terminate()

@@ -1,0 +1,92 @@
+"""Every connection of a relay to PostgreSQL half-open: nothing passes any more, in either direction, and nobody closes it."""
+
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from relay.database import open_queues
+from tests.relays import RelayProcess, until
+from tests.resilience.conftest import HowOften, StartTrial
+from tests.resilience.swallowing_proxy import SwallowingProxy
+from tests.resilience.throwaway import Throwaway
+from tests.resilience.trial import PATIENCE, Trial
+
+# A relay that only gave up when the time of its statements is up would take more than a minute to come back.
+SLOW_RETURN = 60.0
+
+
+async def _sends_again(trial: Trial, relay: RelayProcess) -> None:
+    """The relay is back, under whichever id."""
+    first: dict[UUID, int] = {}
+
+    async def sends() -> bool:
+        row = await trial.db.fetchrow(
+            "select id, delivered from relays where pid = $1 and seen_at > clock_timestamp() - interval '2 seconds'",
+            relay.pid,
+        )
+        return row is not None and row["delivered"] > first.setdefault(row["id"], row["delivered"])
+
+    await until(sends, "the relay sends again", SLOW_RETURN)
+
+
+@pytest.mark.chaos
+async def test_the_pool_of_a_relay_that_is_half_open(
+    start_own_trial: StartTrial, throwaway: Throwaway, how_often: HowOften
+) -> None:
+    async with SwallowingProxy(throwaway.socket) as proxy, start_own_trial("pool of a relay half-open") as trial:
+        (victim,) = await trial.relays.start(1, DATABASE_URL=proxy.url)
+        await trial.relays.start(1)
+        trial.load.start()
+        for _ in range(how_often(5, 1)):
+            victim_id = await trial.id_of(victim)
+            await trial.at_work(victim_id)
+            trial.disturbed.add(victim_id)
+            trial.times += 1
+            proxy.swallow_all()
+            await trial.recovers()
+            await _sends_again(trial, victim)
+
+
+@pytest.mark.chaos
+async def test_the_pools_of_all_relays_that_are_half_open(
+    start_own_trial: StartTrial, throwaway: Throwaway, how_often: HowOften
+) -> None:
+    """Nobody is left to take over."""
+    async with SwallowingProxy(throwaway.socket) as proxy, start_own_trial("pools of all relays half-open") as trial:
+        await trial.relays.start(2, DATABASE_URL=proxy.url)
+        trial.load.start()
+        for _ in range(how_often(5, 1)):
+            for relay in trial.relays.started:
+                await trial.at_work(await trial.id_of(relay))
+            await trial.disturb_all()
+            trial.times += 1
+            proxy.swallow_all()
+            await trial.recovers()
+            for relay in trial.relays.started:
+                await _sends_again(trial, relay)
+
+
+@pytest.mark.chaos
+async def test_a_fault_in_the_midst_of_a_transaction_does_not_keep_its_locks(throwaway: Throwaway) -> None:
+    """The server does not know that its client is gone, and nobody else may have to wait until it does."""
+    async with SwallowingProxy(throwaway.socket) as proxy:
+        pool = await open_queues(proxy.url)
+        other = await asyncpg.connect(throwaway.url)
+        try:
+            async with pool.acquire() as connection:
+                await connection.execute("begin; lock table lanes")
+
+                async def free() -> bool:
+                    held = await other.fetchval(
+                        "select exists (select from pg_locks where mode = 'AccessExclusiveLock')"
+                    )
+                    return not held
+
+                assert not await free()
+                proxy.swallow_all()
+                await until(free, "the lock is free", PATIENCE)
+                connection.terminate()
+        finally:
+            await other.close()
+            pool.terminate()
