@@ -118,6 +118,8 @@ class Lead:
             yield connection
         finally:
             self.leader.clear()
+            # It is no longer this relay's to do.
+            self._outage.over("fan-out")
             # Its locks go with it. Never waited for: it may be half-open.
             connection.terminate()
 

@@ -4,11 +4,11 @@ from service.platform.settings import Settings
 from tests.relays import Connection, Receiver, Relays, add_webhook, until, write_event
 
 # As PostgreSQL says it: disk_full.
-REFUSE = """
+REFUSING = """
 create function refuse() returns trigger language plpgsql
 as $$ begin raise exception 'no room for it' using errcode = '53100'; end $$;
-create trigger refuse before insert on attempts for each row execute function refuse();
 """
+REFUSE = "create trigger refuse before insert on {} for each row execute function refuse()"
 
 
 async def _runs_out(connection: Connection) -> None:
@@ -30,14 +30,15 @@ async def test_nothing_is_sent_again_while_results_are_refused(
     """Or each lease that runs out in the meantime would be one more request, until the delivery is taken for one that kills relays."""
     await add_webhook(connection, settings, receiver.url, ["item-created"])
     (relay,) = await relays.start(RELAY_POLL_INTERVAL="100")
-    await connection.execute(REFUSE)
+    await connection.execute(REFUSING)
+    await connection.execute(REFUSE.format("attempts"))
     event_id = await write_event(connection)
 
     async def away() -> bool:
         return any(line["event"] == "the database is away" for line in relay.log())
 
     await until(away, "the relay cannot record")
-    # It may claim once more, as it was asleep when the result was refused.
+    # It may claim once more, if it was at it when the result was refused.
     await _runs_out(connection)
     sent = len(receiver.arrivals)
     await _runs_out(connection)
@@ -47,3 +48,46 @@ async def test_nothing_is_sent_again_while_results_are_refused(
     await relays.idle()
     assert set(receiver.ids()) == {str(event_id)}
     assert await connection.fetchval("select count(*) from attempts where outcome = 'success'") == 1
+
+
+async def test_a_leader_whose_fan_out_is_refused_goes_on_leading(
+    connection: Connection, settings: Settings, relays: Relays, receiver: Receiver
+) -> None:
+    await add_webhook(connection, settings, receiver.url, ["item-created"])
+    (relay,) = await relays.start()
+    await connection.execute(REFUSING)
+    await connection.execute(REFUSE.format("events"))
+    event_id = await write_event(connection)
+
+    def said(event: str) -> int:
+        return sum(line["event"] == event for line in relay.log())
+
+    async def away() -> bool:
+        return said("the database is away") == 1
+
+    await until(away, "the relay cannot fan out")
+    for _ in range(2):
+        since = await connection.fetchval("select clock_timestamp()")
+
+        async def asked_again(since: object = since) -> bool:
+            return bool(
+                await connection.fetchval(
+                    "select exists (select from pg_stat_activity where application_name = 'jossiedb relay listen'"
+                    " and query_start > $1 and query like '-- Moves events%')",
+                    since,
+                )
+            )
+
+        await until(asked_again, "it tries again")
+    led = said("leading")
+    # At most once on a new connection, where the first refusal met a leader that had been asleep.
+    assert led <= 2
+    await connection.execute("drop trigger refuse on events")
+    await relays.idle()
+    assert receiver.ids() == [str(event_id)]
+
+    async def back() -> bool:
+        return said("the database is back") == 1
+
+    await until(back, "the relay says that it is over")
+    assert (said("leading"), said("the database is away")) == (led, 1)

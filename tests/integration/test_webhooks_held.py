@@ -96,6 +96,7 @@ async def test_what_waits_for_a_token_is_rate_limited_until_a_claim_would_take_i
 
     assert await claimed(token_at - timedelta(milliseconds=1)) == []
     assert await claimed(token_at + timedelta(milliseconds=1)) == [event.position]
+    await connection.execute("delete from relays")
 
     await owner.put(f"/webhooks/{webhook['id']}", {"rateLimit": None})
     assert (await _why(owner, webhook, event))["reason"] == "pending"
