@@ -1,6 +1,7 @@
 """The LISTEN connection, and what a relay does on it: hear of work, and lead if nobody else does."""
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -31,8 +32,9 @@ CONNECT_TIMEOUT = 10.0
 COMMAND_TIMEOUT = 60.0
 # A ring is on its way for so long; what the poll finds and nobody rings for in that time, nobody had rung for.
 RING_SECONDS = 0.5
-# A NOTIFY's payload is at most 8,000 bytes; more lanes than this are said as "look at all".
-MAX_HINTED = 200
+# A NOTIFY's payload is at most 8,000 bytes, so many lanes. More than so many altogether are said as "look at all".
+HINTED_AT_ONCE = 200
+MAX_HINTED = 10_000
 ALL = "*"
 
 SERVER_SETTINGS = {
@@ -127,8 +129,12 @@ class Lead:
         """Wake the other relays, in a transaction of its own: one that writes nothing has nothing to flush. None: look at all."""
         if not self._has_peers():
             return
-        lanes = ALL if webhook_ids is None or len(webhook_ids) > MAX_HINTED else ",".join(map(str, webhook_ids))
-        await _SQL.notify_work.execute(self._pool, payload=f"{self.relay_id} {lanes}")
+        if webhook_ids is None or len(webhook_ids) > MAX_HINTED:
+            said = [ALL]
+        else:
+            parts = range(0, len(webhook_ids), HINTED_AT_ONCE)
+            said = [",".join(map(str, webhook_ids[part : part + HINTED_AT_ONCE])) for part in parts]
+        await _SQL.notify_work.execute(self._pool, payloads=[f"{self.relay_id} {lanes}" for lanes in said])
 
     async def _listen(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         self._lost.clear()
@@ -211,7 +217,9 @@ class Lead:
             asleep = False
             await self._sending.take(fanout.connection, batch)
             if batch.lanes:
-                self._on_queued(batch.lanes)
+                # From somewhere in the midst, or this relay and its peers would ask for the same lanes at the same time.
+                begin = random.randrange(len(batch.lanes))
+                self._on_queued(batch.lanes[begin:] + batch.lanes[:begin])
                 await self.tell_peers(batch.lanes)
             if batch.wakes:
                 woken = await fanout.lane_wakes()

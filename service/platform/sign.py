@@ -15,30 +15,26 @@ def new_secret() -> str:
 
 
 class Signer:
-    """Both signatures under one secret. Its keys are worked in once: that is most of the work for a short message."""
+    """Both signatures under one secret. In one call each: that takes less time than a copy of an HMAC that has its key."""
 
-    __slots__ = ("_data", "_message")
+    __slots__ = ("_key", "_secret")
 
     def __init__(self, secret: str) -> None:
         try:
-            key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
+            self._key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
         except binascii.Error:
             # A secret that is not base64, of an older system say: the specification leaves its key open, so the string it is.
-            key = secret.encode()
-        self._data = hmac.new(secret.encode(), digestmod=hashlib.sha256)
-        self._message = hmac.new(key, digestmod=hashlib.sha256)
+            self._key = secret.encode()
+        self._secret = secret.encode()
 
     def data(self, data: bytes) -> str:
         """`X-Webhook-Signature`: lower-case hex HMAC-SHA256 of the bytes of `data`; the key is the whole secret string."""
-        signature = self._data.copy()
-        signature.update(data)
-        return signature.hexdigest()
+        return hmac.digest(self._secret, data, hashlib.sha256).hex()
 
     def message(self, message_id: str, timestamp: int, body: bytes) -> str:
         """`webhook-signature` of Standard Webhooks: the key is what the secret's base64 decodes to; `timestamp` in Unix seconds."""
-        signature = self._message.copy()
-        signature.update(b"%s.%d.%s" % (message_id.encode(), timestamp, body))
-        return "v1," + base64.b64encode(signature.digest()).decode()
+        signature = hmac.digest(self._key, b"%s.%d.%s" % (message_id.encode(), timestamp, body), hashlib.sha256)
+        return "v1," + binascii.b2a_base64(signature, newline=False).decode()
 
 
 def sign_data(secret: str, data: bytes) -> str:

@@ -206,7 +206,7 @@ with taken as (
 select distinct webhook_id from taken;
 
 -- name: notify_work
-select pg_notify('jossiedb_work', :payload::text);
+select pg_notify('jossiedb_work', payload) from unnest(:payloads::text[]) as payload;
 
 -- name: try_lock
 select pg_try_advisory_lock(:class_id::int, :object_id::int);
