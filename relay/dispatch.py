@@ -75,6 +75,8 @@ class Dispatcher:
         self._tests_wanted = True
         self._pace: asyncio.TimerHandle | None = None
         self._floors = Floors()
+        # Whether something could not be done while fan-out had been offered slots.
+        self._hindered = False
         self._stopping = False
 
     @property
@@ -120,8 +122,8 @@ class Dispatcher:
         self._slots.close()
         for lease in batch.leases:
             self._start(lease, targets.get(lease.webhook_id), batch.moment)
-        if len(self._lanes) or self.leases.unsure:
-            # They may have had to wait for this.
+        if self._hindered:
+            self._hindered = False
             self._wake.set()
 
     def unanswered(self) -> None:
@@ -164,8 +166,11 @@ class Dispatcher:
 
     async def _step(self) -> bool:
         """One look. True if there may be more to do at once."""
-        if self.leases.unsure and not self._slots.offered:
-            self._lanes.keep(await self.leases.give_back_unknown())
+        if self.leases.unsure:
+            if self._slots.offered:
+                self._hindered = True
+            else:
+                self._lanes.keep(await self.leases.give_back_unknown())
         now = time.monotonic()
         self._lanes.ripen(now)
         if now >= self._sweep.next and not self._sweep.under_way:
@@ -195,9 +200,11 @@ class Dispatcher:
     async def _claim(self) -> bool:
         free = self._slots.free
         if free <= 0 or self._recorder.full:
+            self._hindered |= self._slots.offered
             return False
         lanes = self._lanes.take(MAX_LANES, self._slots.room)
         if not lanes:
+            self._hindered |= self._slots.offered
             return False
         share = max(LEAST_SHARE, -(-free // len(lanes)))
         found = await self._take([(webhook_id, min(share, room)) for webhook_id, room in lanes], free)

@@ -83,13 +83,15 @@ class Slots:
         return webhook_id is None or self._per_lane[webhook_id] <= self._per_webhook / 2
 
     def offer(self, relay_id: UUID, backlogged: Iterable[UUID]) -> Offer:
-        """Slots are kept free until `close`. Lanes with a backlog get none: what is new would overtake it."""
-        if (free := self.free) <= 0:
+        """Slots are kept free until `close`. Lanes with a backlog get none, as what is new would overtake it; they are about to be
+        claimed from, and what they have room for is not offered."""
+        lanes = list(backlogged)
+        if (free := self.free - sum(self.room(webhook_id) for webhook_id in lanes)) <= 0:
             return NOTHING
         self._closed.clear()
         full = self._per_webhook - self._share
         crowded = {webhook_id for webhook_id, busy in self._per_lane.items() if busy > full}
-        self._offer = Offer(relay_id, free, self._share, tuple(crowded.union(backlogged, self._claimed)))
+        self._offer = Offer(relay_id, free, self._share, tuple(crowded.union(lanes, self._claimed)))
         return self._offer
 
     def close(self) -> None:

@@ -23,7 +23,7 @@ from service.platform.db import Pool, open_pool
 from service.platform.ids import new_id
 from service.platform.queries import load
 from service.platform.settings import Settings
-from tests.relays import Arrival, Connection, Receiver, Relays, accept, add_user, add_webhook, until, write_event
+from tests.relays import Arrival, Connection, Receiver, accept, add_user, add_webhook, until, write_event
 
 NOWHERE = "http://127.0.0.1:9/"
 CLAIM = load("claim")
@@ -271,34 +271,3 @@ async def test_what_is_sent_or_about_to_be_recorded_is_not_taken_for_unknown(
     await until(lambda: empty(connection), "both are delivered")
     assert len(receiver.arrivals) == 2
     assert await connection.fetchval("select count(*) from attempts where outcome <> 'success'") == 0
-
-
-async def test_the_leader_sends_what_it_has_slots_for_and_its_peers_the_rest(
-    connection: Connection, settings: Settings, receiver: Receiver, relays: Relays
-) -> None:
-    for number in range(4):
-        await add_webhook(connection, settings, f"{receiver.url}/{number}", ["item-created"])
-    await relays.start(2, RELAY_CONCURRENCY="4", RELAY_POLL_INTERVAL="86400000")
-    leader, follower = await relays.leader(), await relays.follower()
-    assert leader is not None
-    ids = [(row := await relays.row(relay)) and row["id"] for relay in (leader, follower)]
-    senders = "select relay_id, count(*) from attempts group by 1"
-    await write_event(connection)
-    await until(lambda: empty(connection), "the first is delivered")
-    assert {row[0]: row[1] for row in await connection.fetch(senders)} == {ids[0]: 4}
-
-    together = asyncio.Event()
-
-    async def hold(arrival: Arrival) -> web.StreamResponse:
-        # Only both relays' slots together are eight.
-        if len(receiver.arrivals) == 4 + 8:
-            together.set()
-        await together.wait()
-        return await accept(arrival)
-
-    receiver.answer = hold
-    for _ in range(2):
-        await write_event(connection)
-    await until(lambda: empty(connection), "all are delivered")
-    assert {row[0]: row[1] for row in await connection.fetch(senders)} == {ids[0]: 8, ids[1]: 4}
-    assert await relays.poll_wakes() == 0

@@ -58,6 +58,16 @@ async def test_a_lane_that_is_half_full_or_has_a_backlog_is_crowded() -> None:
     assert (slots.room(ONE), slots.room(TWO)) == (1, 4)
 
 
+async def test_what_a_backlog_has_room_for_is_not_offered() -> None:
+    slots = make()
+    assert slots.offer(RELAY, [ONE]).most == 4
+    slots.close()
+    assert slots.offer(RELAY, [ONE, TWO]) is NOTHING
+    assert not slots.offered
+    await fill(slots, ONE, 4)
+    assert slots.offer(RELAY, [ONE]).most == 4
+
+
 async def test_one_slot_a_webhook_is_offered_to_those_that_use_none() -> None:
     slots = make(per_webhook=1)
     await fill(slots, ONE, 1)
