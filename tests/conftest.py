@@ -13,7 +13,7 @@ from service.platform.settings import Settings, load_settings
 from tests.janitor import Janitor
 from tests.relays import Receiver, Relays, receiving
 from tests.resilience.account import table
-from tests.server import RUN_DIR, TEMPLATE, SharedServer, with_database
+from tests.server import RUN_DIR, TEMPLATE, SharedServer, scratch, with_database
 
 JWT_SECRET = "a-fixed-secret-for-tests-of-enough-length"
 WEBHOOK_SECRET_KEYS = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
@@ -24,7 +24,7 @@ _janitor = pytest.StashKey[Janitor]()
 def pytest_configure(config: pytest.Config) -> None:
     # Only in the process that the user started; the workers of pytest-xdist inherit the environment.
     if not hasattr(config, "workerinput"):
-        janitor = Janitor()
+        janitor = Janitor(scratch())
         config.stash[_janitor] = janitor
         os.environ[RUN_DIR] = str(janitor.run_dir)
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 
 class Janitor:
-    """Makes the run's directory, and starts a process that waits for the end of a pipe which only this process holds.
+    """Makes the run's directory in `parent`, and starts a process that waits for the end of a pipe which only this process holds.
 
     That process has a session of its own: neither Ctrl-C nor kill -9 of the tests gets past it.
     """
 
-    def __init__(self) -> None:
-        self.run_dir = Path(tempfile.mkdtemp(prefix="jossiedb-test-", dir="/tmp"))
+    def __init__(self, parent: Path = Path("/tmp")) -> None:
+        self.run_dir = Path(tempfile.mkdtemp(prefix="jossiedb-test-", dir=parent))
         self.run_dir.chmod(0o711)
         self._process = subprocess.Popen(
             [sys.executable, "-I", __file__, str(self.run_dir)], stdin=subprocess.PIPE, start_new_session=True, cwd="/"

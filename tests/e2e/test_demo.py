@@ -19,6 +19,7 @@ import pytest
 from service.platform.settings import Settings
 from tests.conftest import SkipUnless
 from tests.relays import PATIENCE, until
+from tests.server import scratch
 
 MARK = "JOSSIEDB_TEST_MARK"
 DELIVERY = re.compile(
@@ -92,7 +93,7 @@ async def demo(*arguments: str, port: int = 0) -> AsyncIterator[Demo]:
 @pytest.fixture
 def data_dir(environment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A data directory that PostgreSQL's user may enter where the tests run as root."""
-    path = Path(tempfile.mkdtemp(prefix="jossiedb-demo-", dir="/tmp"))
+    path = Path(tempfile.mkdtemp(prefix="jossiedb-demo-", dir=scratch()))
     path.chmod(0o755)
     monkeypatch.setenv("JOSSIEDB_DATA_DIR", str(path / "data"))
     yield path / "data"

@@ -13,6 +13,7 @@ from service.platform.settings import Settings
 from tests.integration.caller import Database
 from tests.integration.command import BOSS, PASSWORD, TIMEOUT, refusal, run, serving, started
 from tests.integration.conftest import SomebodyWaits
+from tests.server import scratch
 
 
 async def test_production_refuses_to_start_without_secrets(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,7 +199,7 @@ async def test_the_healthcheck_of_a_relay_looks_for_one_on_this_host_that_is_ali
 async def test_the_embedded_server_is_used_without_a_database_url(
     environment: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with tempfile.TemporaryDirectory(dir="/tmp") as data_dir:
+    with tempfile.TemporaryDirectory(dir=scratch()) as data_dir:
         # Started by root the server runs as another user, who must be able to pass.
         Path(data_dir).chmod(0o711)
         monkeypatch.setenv("JOSSIEDB_DATA_DIR", data_dir)

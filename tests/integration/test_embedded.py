@@ -21,7 +21,7 @@ from service.platform.embedded import EmbeddedServer
 from service.platform.errors import StartupError
 from service.platform.server_account import Account, check_enter, check_programs
 from tests.janitor import clean_up
-from tests.server import bin_dir
+from tests.server import bin_dir, scratch
 
 HOLDER = """
 import sys
@@ -37,7 +37,7 @@ STRANGER = Account("stranger", 54321, 54321, switch=True)
 @pytest.fixture
 def data_dir() -> Iterator[Path]:
     """Not pytest's tmp_path, which other users may not enter."""
-    directory = Path(tempfile.mkdtemp(prefix="jossiedb-embedded-", dir="/tmp"))
+    directory = Path(tempfile.mkdtemp(prefix="jossiedb-embedded-", dir=scratch()))
     directory.chmod(0o711)
     yield directory
     clean_up(directory)

@@ -14,7 +14,7 @@ from service.platform.embedded import EmbeddedServer
 from service.platform.migrate import migrate
 from service.platform.server_account import choose
 from tests.janitor import Janitor
-from tests.server import bin_dir, with_database
+from tests.server import bin_dir, scratch, with_database
 
 # Whether it syncs makes no difference to a process that is killed: what it wrote is the kernel's.
 _SETTINGS = {"fsync": "off", "max_connections": "40", "superuser_reserved_connections": "3"}
@@ -22,7 +22,7 @@ _SETTINGS = {"fsync": "off", "max_connections": "40", "superuser_reserved_connec
 
 class Throwaway:
     def __init__(self) -> None:
-        self._janitor = Janitor()
+        self._janitor = Janitor(scratch())
         self._directory = self._janitor.run_dir
         self._server = EmbeddedServer(self._directory, bin_dir=bin_dir(), settings=_SETTINGS, sync=False)
         self.url = ""
