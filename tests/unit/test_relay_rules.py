@@ -8,7 +8,7 @@ from random import Random
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook as StandardWebhook
 
@@ -149,6 +149,7 @@ def test_no_lane_is_forgotten_and_none_is_late(times: list[tuple[UUID, float]]) 
     assert {lane for lane, _ in lanes.take(9, lambda _: 1)} == set(soonest)
 
 
+@example(status=410, attempt=1, max_retries=3, first=5000, seed=0)
 @given(
     status=st.one_of(st.none(), st.integers(100, 599)),
     attempt=st.integers(1, 25),
@@ -164,7 +165,7 @@ def test_only_a_2xx_delivers_and_retries_end(
         assert decision.outcome == "success"
         assert failure(status, None) is None
     else:
-        assert decision.outcome == ("retry" if attempt <= max_retries else "failed")
+        assert decision.outcome == ("retry" if attempt <= max_retries and status != 410 else "failed")
         assert failure(status, None)
     assert (decision.delay_ms is not None) == (decision.outcome == "retry")
     if decision.delay_ms is not None:
@@ -172,6 +173,7 @@ def test_only_a_2xx_delivers_and_retries_end(
         assert 0.8 * doubled - 1 <= decision.delay_ms <= min(1.2 * doubled + 1, 86_400_000)
 
 
+@example(status=410, attempt=1, schedule=[100], seed=0)
 @given(
     status=st.one_of(st.none(), st.integers(100, 599)),
     attempt=st.integers(1, 25),
@@ -184,7 +186,7 @@ def test_a_schedule_says_how_often_and_when_and_the_rest_of_the_policy_says_noth
     decision = decide(status, attempt=attempt, max_retries=3, first_delay_ms=5000, rng=Random(seed), schedule=schedule)
     if status is not None and 200 <= status < 300:
         assert decision.outcome == "success"
-    elif attempt > len(schedule):
+    elif status == 410 or attempt > len(schedule):
         assert decision.outcome == "failed"
     else:
         assert decision.outcome == "retry"
