@@ -21,6 +21,11 @@ _PREFIXES = ("JOSSIEDB_", "JWT_", "WEBHOOK_", "RELAY_")
 _janitor = pytest.StashKey[Janitor]()
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Three for two cores: a test waits for timers and other processes for half of its time. JOBS=2 takes just so many."""
+    return (os.cpu_count() or 1) * 3 // 2
+
+
 def pytest_configure(config: pytest.Config) -> None:
     # Only in the process that the user started; the workers of pytest-xdist inherit the environment.
     if not hasattr(config, "workerinput"):
