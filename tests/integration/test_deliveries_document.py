@@ -20,7 +20,7 @@ from tests.integration.conftest import Api, SignUp
 from tests.integration.diagrams import drawn, states, taken_by
 from tests.integration.relay_log import Event, RelayLog
 from tests.integration.webhooks import make_webhook, retry
-from tests.relays import Arrival, Receiver, Relays
+from tests.relays import Arrival, Receiver, Relays, until
 
 DELIVERY = drawn("States of a delivery")
 QUEUED, ENDS = {"waiting", "behind", "retry", "leased"}, {"success", "failed", "cancelled", "expired"}
@@ -231,6 +231,14 @@ async def test_every_step_of_a_delivery_is_drawn_and_every_drawn_one_is_taken(
     await owner.make("/items", name="Pump")
     await receiver.wait_for(lambda: sum(arrival.path == "/refuses" for arrival in receiver.arrivals) == 3)
     await relays.idle()
+
+    async def leased_in_fan_out() -> bool:
+        # Not while the leader still has claims to make.
+        await owner.make("/items", name="Pump")
+        await relays.idle()
+        return bool(await connection.fetchval("select exists (select from step where was = '[*]' and now = 'leased')"))
+
+    await until(leased_in_fan_out, "the leader leases what it fans out")
     # What succeeded and what failed, outside an order and in one.
     again = await connection.fetch(
         "select distinct on (outcome, sequence is null) webhook_id, event_id from attempts"
