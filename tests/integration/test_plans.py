@@ -14,7 +14,7 @@ from service.platform.queries import Connection, Statement, load
 from service.platform.settings import Settings
 from tests.relays import add_user, add_webhook
 
-CLAIM, RECORD, LEASES = load("claim"), load("record"), load("leases")
+CLAIM, RECORD, LEASES, FANOUT = load("claim"), load("record"), load("leases"), load("fanout")
 LANES = 100
 ROWS = 200
 SMALL, LARGE = 20_000, 200_000
@@ -183,6 +183,35 @@ async def test_no_statement_touches_more_in_a_large_queue(relay_connection: Conn
         held = [row["fence"] for row in await _claim(connection, lanes, relay_id)]
         return {"relay_id": relay_id, "webhook_ids": lanes, "held": held[1:], "most": 50}
 
+    async def write_events() -> list[int]:
+        rows = await connection.fetch(
+            """insert into outbox (type, data) select 'item-created', '{"name":"x"}' from generate_series(1, 10) returning seq"""
+        )
+        return [row["seq"] for row in rows]
+
+    async def to_read() -> dict[str, Any]:
+        await write_events()
+        return {"batch": 10, "asleep": False, "class_id": 0, "object_id": 0}
+
+    async def to_fan_out() -> dict[str, Any]:
+        seqs = await write_events()
+        count = len(seqs)
+        return {
+            "seqs": seqs,
+            "datas": ["{}"] * count,
+            "audiences": ["inventory"] * count,
+            "locations": ["{}"] * count,
+            "categories": [None] * count,
+            "users": ["{}"] * count,
+            "stocks": [None] * count,
+            "items": [None] * count,
+            "relay_id": relay_id,
+            "most": 50,
+            "per_webhook": 5,
+            "crowded": lanes[:10],
+            "in_order": False,
+        }
+
     async def to_find_suspects() -> dict[str, Any]:
         await connection.execute(
             "update deliveries set lost_leases = 5"
@@ -194,6 +223,8 @@ async def test_no_statement_touches_more_in_a_large_queue(relay_connection: Conn
         return {"after": UUID(int=0), "most": 200, "now": None}
 
     cases: dict[str, tuple[Statement, Values]] = {
+        "read": (FANOUT.read_outbox, to_read),
+        "fan-out": (FANOUT.fan_out, to_fan_out),
         "claim": (CLAIM.claim, to_claim),
         "rescue": (CLAIM.claim, to_rescue),
         "completion": (RECORD.record, to_complete),
