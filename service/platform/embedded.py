@@ -13,7 +13,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic
@@ -26,6 +26,8 @@ from service.platform.server_account import make_enterable, open_ours
 
 _POLL_SECONDS = 0.02
 _SAY_SECONDS = 10.0
+# How long a fast shutdown may take. One that is asked for in the midst of a recovery may never end (seen with PostgreSQL 18.6).
+FAST_SECONDS = 60.0
 
 log = get_logger(__name__)
 
@@ -161,11 +163,20 @@ class EmbeddedServer:
         postmaster = self._cluster.postmaster()
         if postmaster is None or not self._runs():
             return
-        try:
-            os.kill(postmaster, signal.SIGINT)  # PostgreSQL's fast shutdown
-        except ProcessLookupError:
-            pass  # It has just died; its children follow.
-        self._wait(lambda: not self._runs(), "PostgreSQL is shutting down")
+        self._signal(postmaster, signal.SIGINT)  # PostgreSQL's fast shutdown
+        immediate_at = monotonic() + FAST_SECONDS
+        self._wait(lambda: not self._runs() or monotonic() >= immediate_at, "PostgreSQL is shutting down")
+        if self._runs():
+            log.warning(
+                "PostgreSQL does not end; it is stopped, and recovers at the next start", log=str(self._cluster.log)
+            )
+            self._signal(postmaster, signal.SIGQUIT)  # the immediate one, which loses nothing either
+            self._wait(lambda: not self._runs(), "PostgreSQL is ending")
+
+    @staticmethod
+    def _signal(postmaster: int, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):  # It has just died; its children follow.
+            os.kill(postmaster, number)
 
     def _runs(self) -> bool:
         lock = self._open("server")

