@@ -85,7 +85,7 @@ claimed as (
          lost_leases = d.lost_leases + (d.leased_by is not null)::int,
          lost_by = coalesce(d.leased_by, d.lost_by)
     from picked as p cross join clock
-   where d.webhook_id = p.webhook_id and d.position = p.position
+   where (d.webhook_id, d.position) >= (p.webhook_id, p.position) and (d.webhook_id, d.position) <= (p.webhook_id, p.position)
   returning d.webhook_id, d.position, d.event_id, d.event_type, d.event_at, d.attempts, d.attempts_before, d.fence,
             d.lost_leases, d.lost_by, d.next_attempt_at, d.item_id, d.sequence, p.version, p.owner_id, p.role, p.narrowed_at,
             coalesce(p.open, false) as probe, clock.now as claimed_at
@@ -125,7 +125,13 @@ select coalesce(c.webhook_id, n.webhook_id) as webhook_id, c.position, c.event_i
        n.seconds as wait_seconds
   from claimed as c
   full join waiting as n on n.webhook_id = c.webhook_id
-  left join events as e on e.position = c.position and e.recorded_at = c.event_at
+  left join lateral (
+    -- A look-up for each, which nothing can turn into a join with the log.
+    select data, occurred_at, traceparent, audience, location_ids, user_ids
+      from events
+     where position = c.position and recorded_at = c.event_at
+    offset 0
+  ) as e on true
  order by c.next_attempt_at, c.position;
 
 -- name: suspects

@@ -37,7 +37,7 @@ routed as (
 moved as (
   delete from outbox as o
    using routed as r
-   where o.seq = r.seq
+   where o.seq >= r.seq and o.seq <= r.seq
   returning o.seq, o.id, o.type, r.data, o.occurred_at, o.traceparent, r.audience, r.locations::uuid[] as location_ids,
             r.category_id, r.users::uuid[] as user_ids, r.stock, r.item_id
 ),

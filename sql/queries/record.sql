@@ -1,6 +1,8 @@
 -- name: record
 -- One batch of results: ends leave the queue, retries go back into it, all are logged, ends are counted. A result is taken only
 -- where the fence is what was claimed; any other changes nothing and is logged as superseded.
+-- Rows of the queue are named by ranges, as everywhere in the relay: an equality may be joined by reading the whole queue, and is
+-- where it was last analysed when it had just run empty.
 with result as (
   select *
     from unnest(:webhook_ids::uuid[], :positions::bigint[], :fences::bigint[], :event_ids::uuid[], :event_types::text[],
@@ -15,7 +17,8 @@ with result as (
 ended as (
   delete from deliveries as d
    using result as r
-   where d.webhook_id = r.webhook_id and d.position = r.position and d.fence = r.fence and r.outcome <> 'retry'
+   where (d.webhook_id, d.position) >= (r.webhook_id, r.position) and (d.webhook_id, d.position) <= (r.webhook_id, r.position)
+     and d.fence is not distinct from r.fence and r.outcome <> 'retry'
   returning d.webhook_id, d.position, r.fence
 ),
 put_back as (
@@ -25,7 +28,8 @@ put_back as (
          leased_by = null, lease_until = null, fence = null,
          lost_leases = 0, lost_by = null
     from result as r
-   where d.webhook_id = r.webhook_id and d.position = r.position and d.fence = r.fence and r.outcome = 'retry'
+   where (d.webhook_id, d.position) >= (r.webhook_id, r.position) and (d.webhook_id, d.position) <= (r.webhook_id, r.position)
+     and d.fence is not distinct from r.fence and r.outcome = 'retry'
   returning d.webhook_id, d.position, r.fence, d.next_attempt_at
 ),
 taken as (
@@ -81,7 +85,8 @@ with doomed as (
 ended as (
   delete from deliveries as d
    using doomed
-   where d.webhook_id = doomed.webhook_id and d.position = doomed.position
+   where (d.webhook_id, d.position) >= (doomed.webhook_id, doomed.position)
+     and (d.webhook_id, d.position) <= (doomed.webhook_id, doomed.position)
   returning d.webhook_id, d.position, d.event_id, d.event_type, d.event_at, d.attempts, d.item_id, d.sequence, d.lease_until
 ),
 held_back as (
@@ -126,7 +131,8 @@ with doomed as (
 ended as (
   delete from deliveries as d
    using doomed
-   where d.webhook_id = doomed.webhook_id and d.position = doomed.position
+   where (d.webhook_id, d.position) >= (doomed.webhook_id, doomed.position)
+     and (d.webhook_id, d.position) <= (doomed.webhook_id, doomed.position)
   returning d.webhook_id, d.position, d.event_id, d.event_type, d.event_at, d.attempts, d.item_id, d.sequence
 ),
 logged as (
