@@ -2,6 +2,7 @@
 
 import signal
 import time
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -41,6 +42,13 @@ async def _stop_and_go_on(trial: Trial, victim: RelayProcess) -> None:
         return bool(await trial.db.fetchval("select exists (select from relays where pid = $1)", victim.pid))
 
     await until(back, "the stopped relay goes on under a new id", PATIENCE)
+
+
+def _has_said_something(relay: RelayProcess) -> Callable[[], Awaitable[bool]]:
+    async def has() -> bool:
+        return bool(relay.log())
+
+    return has
 
 
 async def _check_fenced(trial: Trial) -> None:
@@ -117,6 +125,7 @@ async def test_relays_whose_clocks_are_an_hour_off(start_trial: StartTrial, skip
             (relay,) = await trial.relays.start(
                 LD_PRELOAD=library, FAKETIME_DONT_FAKE_MONOTONIC="1", FAKETIME=offset, RELAY_CONCURRENCY=FEW_SLOTS
             )
+            await until(_has_said_something(relay), "it has logged something")
             said = datetime.fromisoformat(relay.log()[0]["timestamp"])
             off = abs(said.timestamp() - time.time())
             assert timedelta(minutes=50).total_seconds() < off < timedelta(minutes=70).total_seconds()
