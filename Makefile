@@ -30,7 +30,7 @@ test: $(DEV) ## run the tests; ARGS chooses: make test ARGS="tests/unit -k canon
 	@exec $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
 .PHONY: chaos
-chaos: $(DEV) ## try every fault under load, some of them 50 times, and print the account; takes half an hour
+chaos: $(DEV) ## try every fault under load, some of them 50 times, and print the account; takes a quarter of an hour
 	@JOSSIEDB_TEST_FAULTS=full exec $(BIN)/python -m pytest -n 0 -q tests/resilience -k fault -m "chaos or not chaos" $(ARGS)
 
 .PHONY: check
