@@ -41,7 +41,13 @@ async def test_what_was_queued_for_an_owner_who_may_no_longer_read_it_is_cancell
     for owner in (demoted, unassigned):
         answer = await admin.put(f"/users/{owner.token.user_id}", {"status": "suspended"})
         assert answer.status == 200
-    await connection.execute("delete from outbox")
+
+    async def fanned_out() -> bool:
+        return bool(await connection.fetchval("select not exists (select from outbox)"))
+
+    # What that itself is told as.
+    await until(fanned_out, "the outbox is empty")
+    await connection.execute("delete from deliveries")
     about_somebody = await write_event(connection, "user-logout", json.dumps({"userId": str(new_id())}))
     items = {
         name: await write_event(connection, "item-created", json.dumps({"location_id": location["id"]}))
