@@ -85,7 +85,7 @@ claimed as (
          lost_leases = d.lost_leases + (d.leased_by is not null)::int,
          lost_by = coalesce(d.leased_by, d.lost_by)
     from picked as p cross join clock
-   where (d.webhook_id, d.position) >= (p.webhook_id, p.position) and (d.webhook_id, d.position) <= (p.webhook_id, p.position)
+   where d.webhook_id = any (array[p.webhook_id]) and d.position >= p.position and d.position <= p.position
   returning d.webhook_id, d.position, d.event_id, d.event_type, d.event_at, d.attempts, d.attempts_before, d.fence,
             d.lost_leases, d.lost_by, d.next_attempt_at, d.item_id, d.sequence, p.version, p.owner_id, p.role, p.narrowed_at,
             coalesce(p.open, false) as probe, clock.now as claimed_at

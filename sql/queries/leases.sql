@@ -3,7 +3,7 @@
 update deliveries as d
    set leased_by = null, lease_until = null, fence = null, lost_by = d.leased_by
   from unnest(:webhook_ids::uuid[], :positions::bigint[], :fences::bigint[]) as l (webhook_id, position, fence)
- where (d.webhook_id, d.position) >= (l.webhook_id, l.position) and (d.webhook_id, d.position) <= (l.webhook_id, l.position)
+ where d.webhook_id = any (array[l.webhook_id]) and d.position >= l.position and d.position <= l.position
    and d.fence is not distinct from l.fence;
 
 -- name: give_back_unknown
@@ -23,6 +23,6 @@ with unknown as (
 update deliveries as d
    set leased_by = null, lease_until = null, fence = null
   from unknown as u
- where (d.webhook_id, d.position) >= (u.webhook_id, u.position) and (d.webhook_id, d.position) <= (u.webhook_id, u.position)
+ where d.webhook_id = any (array[u.webhook_id]) and d.position >= u.position and d.position <= u.position
    and d.fence is not distinct from u.fence
 returning d.webhook_id;

@@ -140,8 +140,8 @@ due as (
   update deliveries as d
      set next_attempt_at = greatest(clock_timestamp(), n.not_before)
     from next as n
-   where (d.webhook_id, d.item_id, d.sequence) >= (n.webhook_id, n.item_id, n.sequence)
-     and (d.webhook_id, d.item_id, d.sequence) <= (n.webhook_id, n.item_id, n.sequence)
+   where d.webhook_id = any (array[n.webhook_id]) and d.item_id >= n.item_id and d.item_id <= n.item_id
+     and d.sequence >= n.sequence and d.sequence <= n.sequence
      and d.sequence is not null
   returning d.webhook_id, d.next_attempt_at
 )

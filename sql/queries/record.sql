@@ -1,8 +1,8 @@
 -- name: record
 -- One batch of results: ends leave the queue, retries go back into it, all are logged, ends are counted. A result is taken only
 -- where the fence is what was claimed; any other changes nothing and is logged as superseded.
--- Rows of the queue are named by ranges, as everywhere in the relay: an equality may be joined by reading the whole queue, and is
--- where it was last analysed when it had just run empty.
+-- Rows of the queue are named by an array of one and a range, as everywhere in the relay: plain equalities may be joined by reading
+-- the whole queue, and are where it was last analysed when it had just run empty. Both are boundaries in the index from 15 to 18.
 with result as (
   select *
     from unnest(:webhook_ids::uuid[], :positions::bigint[], :fences::bigint[], :event_ids::uuid[], :event_types::text[],
@@ -17,7 +17,7 @@ with result as (
 ended as (
   delete from deliveries as d
    using result as r
-   where (d.webhook_id, d.position) >= (r.webhook_id, r.position) and (d.webhook_id, d.position) <= (r.webhook_id, r.position)
+   where d.webhook_id = any (array[r.webhook_id]) and d.position >= r.position and d.position <= r.position
      and d.fence is not distinct from r.fence and r.outcome <> 'retry'
   returning d.webhook_id, d.position, r.fence
 ),
@@ -28,7 +28,7 @@ put_back as (
          leased_by = null, lease_until = null, fence = null,
          lost_leases = 0, lost_by = null
     from result as r
-   where (d.webhook_id, d.position) >= (r.webhook_id, r.position) and (d.webhook_id, d.position) <= (r.webhook_id, r.position)
+   where d.webhook_id = any (array[r.webhook_id]) and d.position >= r.position and d.position <= r.position
      and d.fence is not distinct from r.fence and r.outcome = 'retry'
   returning d.webhook_id, d.position, r.fence, d.next_attempt_at
 ),
@@ -85,8 +85,7 @@ with doomed as (
 ended as (
   delete from deliveries as d
    using doomed
-   where (d.webhook_id, d.position) >= (doomed.webhook_id, doomed.position)
-     and (d.webhook_id, d.position) <= (doomed.webhook_id, doomed.position)
+   where d.webhook_id = any (array[doomed.webhook_id]) and d.position >= doomed.position and d.position <= doomed.position
   returning d.webhook_id, d.position, d.event_id, d.event_type, d.event_at, d.attempts, d.item_id, d.sequence, d.lease_until
 ),
 held_back as (
@@ -131,8 +130,7 @@ with doomed as (
 ended as (
   delete from deliveries as d
    using doomed
-   where (d.webhook_id, d.position) >= (doomed.webhook_id, doomed.position)
-     and (d.webhook_id, d.position) <= (doomed.webhook_id, doomed.position)
+   where d.webhook_id = any (array[doomed.webhook_id]) and d.position >= doomed.position and d.position <= doomed.position
   returning d.webhook_id, d.position, d.event_id, d.event_type, d.event_at, d.attempts, d.item_id, d.sequence
 ),
 logged as (
