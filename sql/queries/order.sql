@@ -140,9 +140,7 @@ due as (
   update deliveries as d
      set next_attempt_at = greatest(clock_timestamp(), n.not_before)
     from next as n
-   where d.webhook_id = any (array[n.webhook_id]) and d.item_id >= n.item_id and d.item_id <= n.item_id
-     and d.sequence >= n.sequence and d.sequence <= n.sequence
-     and d.sequence is not null
+   where d.webhook_id = n.webhook_id and d.item_id = n.item_id and d.sequence = n.sequence
   returning d.webhook_id, d.next_attempt_at
 )
 select webhook_id,
