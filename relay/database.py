@@ -23,7 +23,8 @@ Lent: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 _log = get_logger(__name__)
 _SQL = load("presence")
 
-# Claim, record, fan-out, presence, replays and housekeeping each use one at a time; the LISTEN connection comes on top.
+# Claim, record, presence, replays, housekeeping, and what is told to peers each use one at a time; the LISTEN connection, on which
+# the leader fans out, comes on top.
 POOL_SIZE = 6
 # Queues are empty at one moment and hold a million rows at the next, and statistics tell of neither. So statements are planned
 # once, without their arguments, and along indexes: a plan that reads a whole table, or a whole lane to sort it, is right for
@@ -97,12 +98,13 @@ class Queues(_Pool):
 
     async def look_after(self) -> None:
         """To be called each second or so, when the server has just answered."""
-        if self._left:
+        if left := list(self._left):
             # They would keep the locks of a transaction that was cut off.
             await _SQL.end_backends.execute(
-                self, pids=[backend.pid for backend in self._left], starts=[backend.start for backend in self._left]
+                self, pids=[backend.pid for backend in left], starts=[backend.start for backend in left]
             )
-            self._left.clear()
+            # Others may have been left meanwhile.
+            del self._left[: len(left)]
         now = time.monotonic()
         waiting = [backend for since, backend in self._lent.values() if now - since > ANSWER_SECONDS]
         if waiting and await _SQL.deaf.fetchval(

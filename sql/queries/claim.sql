@@ -1,6 +1,7 @@
 -- name: claim
 -- Leases due rows of the given lanes, at most `shares` a lane and `most` in all. A lease is void when it has run out, or when
--- its relay is no longer listed, so that one which is not is given none. Every claim draws new fences, so that a result of an older lease can never be taken for this one's.
+-- its relay is no longer listed, so that one which is not is given none. Every claim draws new fences, so that a result of an older
+-- lease can never be taken for this one's.
 -- A lane whose breaker is open gives one row, as a probe, when that is due; one that is paused none; one that was paused one; one
 -- with a rate as many as it has tokens. Where that held a lane back, wait_seconds says when to look again: also in a row without
 -- a delivery. `floors`: where to begin to look in a lane; what was due before it is gone, and while some old snapshot is open its

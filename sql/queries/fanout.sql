@@ -78,12 +78,13 @@ candidate as (
    ) as s
 ),
 matched as (
-  select c.position, c.id, c.type, c.webhook_id, case when w.ordering = 'item' and :in_order::boolean then c.item_id end as item_id, w.timeout_ms,
-         w.version, w.leasable
+  select c.position, c.id, c.type, c.webhook_id, case when w.ordering = 'item' and :in_order::boolean then c.item_id end as item_id,
+         w.timeout_ms, w.version, w.leasable
     from candidate as c
    cross join lateral (
      select w.ordering, w.timeout_ms, w.version,
-            :most::int > 0 and exists (select from relays as r where r.id = :relay_id::uuid) and w.ordering is null and w.rate_per_second is null and u.status = 'active'
+            :most::int > 0 and exists (select from relays as r where r.id = :relay_id::uuid)
+            and w.ordering is null and w.rate_per_second is null and u.status = 'active'
             and w.id <> all (:crowded::uuid[])
             -- Not `exists`, which may be answered by reading all lanes.
             and (select s.opened_at is null and s.pauses = 0 from lanes as s where s.webhook_id = w.id) as leasable

@@ -117,18 +117,25 @@ select s.webhook_id, s.blocked_position, ended.event_id, ended.event_type, s.blo
 -- Where the head of an item has ended, and it is not blocked, the next one that is pending becomes the head and due. The items are
 -- locked, in a statement before this one; where nothing has ended nothing changes.
 with next as materialized (
-  select o.webhook_id, o.item_id, o.not_before,
-         (select d.sequence
-            from deliveries as d
-           where d.webhook_id = o.webhook_id and d.item_id = o.item_id and d.sequence is not null
-           order by d.sequence
-           limit 1) as sequence
-    from item_orders as o
-    join unnest(:webhook_ids::uuid[], :item_ids::uuid[]) as k (webhook_id, item_id)
-      on k.webhook_id = o.webhook_id and k.item_id = o.item_id
-   where o.blocked_position is null
-     and not exists (select from deliveries as d
-                      where d.webhook_id = o.webhook_id and d.item_id = o.item_id and d.sequence = o.head)
+  select o.webhook_id, o.item_id, o.not_before, pending.sequence, pending.position
+    from unnest(:webhook_ids::uuid[], :item_ids::uuid[]) as k (webhook_id, item_id)
+   cross join lateral (
+     select webhook_id, item_id, head, not_before
+       from item_orders
+      where webhook_id = k.webhook_id and item_id = k.item_id and blocked_position is null
+     offset 0
+   ) as o
+    left join lateral (
+     select d.sequence, d.position
+       from deliveries as d
+      where d.webhook_id = o.webhook_id and d.item_id = o.item_id and d.sequence is not null
+      order by d.sequence
+      limit 1
+   ) as pending on true
+   -- Not `not exists`, which may be answered by reading the whole queue.
+   where (select true from deliveries as d
+           where d.webhook_id = o.webhook_id and d.item_id = o.item_id and d.sequence = o.head
+           limit 1) is null
 ),
 moved as (
   update item_orders as o
@@ -140,7 +147,7 @@ due as (
   update deliveries as d
      set next_attempt_at = greatest(clock_timestamp(), n.not_before)
     from next as n
-   where d.webhook_id = n.webhook_id and d.item_id = n.item_id and d.sequence = n.sequence
+   where d.webhook_id = any (array[n.webhook_id]) and d.position >= n.position and d.position <= n.position
   returning d.webhook_id, d.next_attempt_at
 )
 select webhook_id,

@@ -1,5 +1,6 @@
 """What keeps order by item whole: housekeeping that ends deliveries, and the audit that would find what is not."""
 
+import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from uuid import UUID
@@ -210,20 +211,33 @@ async def test_damage_is_found(
     assert {row.split("|")[0] for row in await run_audit("order", database_url)} == problems
 
 
+@pytest.mark.parametrize("once_full", [False, True], ids=["never filled", "just run empty"])
 async def test_claims_and_sweeps_never_meet_what_waits(
-    connection: Connection, database_url: str, webhook: Webhook
+    once_full: bool, connection: Connection, database_url: str, webhook: Webhook
 ) -> None:
     """Planned as a relay plans, with statistics of an empty table: they go by the index that has the heads only."""
     queues = await open_queues(database_url)
     try:
         (item,) = items(1)
-        await connection.execute("analyze deliveries")
+        if once_full:
+            await _queued(connection, queues, item, 300)
+            await connection.execute("delete from deliveries")
+        await connection.execute("vacuum (analyze, truncate off) deliveries")
         await _queued(connection, queues, item, 300)
         for statement in (load("claim").claim, load("claim").sweep):
             plan = await _generic_plan(queues, statement)
             assert "deliveries_lane" in plan, plan
             assert "deliveries_pkey" not in plan.partition("CTE claimed")[0], plan
         plan = await _generic_plan(queues, load("order").promote)
-        assert plan.count("using deliveries_order") == 3, plan
+        looks = re.findall(
+            r"using (deliveries_\w+) on [^\n]*\n *Index Cond: [^\n]*webhook_id[^\n]*(item_id|position)", plan
+        )
+        # Each by its item or position, and none by reading an index from end to end.
+        assert sorted(looks) == [
+            ("deliveries_order", "item_id"),
+            ("deliveries_order", "item_id"),
+            ("deliveries_pkey", "position"),
+        ], plan
+        assert plan.count(" on deliveries ") == 4, plan
     finally:
         queues.terminate()

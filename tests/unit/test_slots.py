@@ -66,6 +66,10 @@ async def test_what_a_backlog_has_room_for_is_not_offered() -> None:
     assert not slots.offered
     await fill(slots, ONE, 4)
     assert slots.offer(RELAY, [ONE]).most == 4
+    slots.close()
+    # A test of the webhook goes past its limit, and makes no slot.
+    await fill(slots, ONE, 1)
+    assert slots.offer(RELAY, [ONE]).most == 3
 
 
 async def test_one_slot_a_webhook_is_offered_to_those_that_use_none() -> None:
