@@ -1,7 +1,7 @@
 """What an event concerns, read from its data: what webhooks are matched by."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from service.platform import canonical
@@ -38,8 +38,7 @@ class Unroutable(ValueError):
     """An outbox row cannot be fanned out; says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(NamedTuple):
     """`data` is what will be signed and sent; the rest is what filters and readers are held against. Ids stay the texts that they
     are, in lower case: they go to the database as they came."""
 
@@ -65,13 +64,13 @@ def subject_of(event_type: str, text: str, location_ids: Iterable[UUID] | None) 
     places = _ids(value, _LOCATION_KEYS) if location_ids is None else [str(location_id) for location_id in location_ids]
     categories = _ids(value, _CATEGORY_KEYS)
     return Subject(
-        data=data,
-        audience=audience_of(event_type),
-        location_ids=tuple(dict.fromkeys(places)),
-        category_id=categories[0] if categories else None,
-        user_ids=tuple(dict.fromkeys(_ids(value, _USER_KEYS))),
-        stock=_stock(value),
-        item_id=_item(value),
+        data,
+        audience_of(event_type),
+        _each_once(places),
+        categories[0] if categories else None,
+        _each_once(_ids(value, _USER_KEYS)),
+        _stock(value),
+        _item(value),
     )
 
 
@@ -87,13 +86,16 @@ def audience_of(event_type: str) -> str:
 def _ids(value: dict[str, Json], keys: tuple[str, ...]) -> list[str]:
     found = []
     for key in keys:
-        text = value.get(key)
-        if text is None:
+        if (text := value.get(key)) is None:
             continue
         if not isinstance(text, str) or not is_id(text):
             raise Unroutable(f"data.{key} is not an id")
         found.append(text.lower())
     return found
+
+
+def _each_once(ids: list[str]) -> tuple[str, ...]:
+    return tuple(ids) if len(ids) < 2 else tuple(dict.fromkeys(ids))  # noqa: PLR2004  # most have none or one
 
 
 def _item(value: dict[str, Json]) -> str | None:

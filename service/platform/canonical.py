@@ -5,6 +5,7 @@ JSON.stringify. That holds for orjson's compact output under the restrictions th
 """
 
 import re
+from functools import lru_cache
 from typing import TypeAlias
 
 import orjson
@@ -62,12 +63,16 @@ def check(value: Json, at: str = "data", depth: int = 0) -> None:
             raise NotReproducible(f"{at} is an integer beyond ±2^53")
     elif isinstance(value, dict):
         for key, inner in value.items():
-            if not key.isascii() or "\x00" in key:
+            if not _is_plain(key):
                 check_text(key, f"a key of {at}")
-            if key == "__proto__" or (key[:1].isdigit() and _INDEX.fullmatch(key) and int(key) < 2**32 - 1):
                 raise NotReproducible(f"{at} has the key {key!r}, which JavaScript moves or drops")
-            if inner is not None and not (isinstance(inner, str) and inner.isascii() and "\x00" not in inner):
-                check(inner, f"{at}.{key}", depth + 1)
+            kind = type(inner)
+            if kind is str:
+                if "\x00" not in inner and (inner.isascii() or not _SURROGATE.search(inner)):
+                    continue
+            elif inner is None or kind is bool or (kind is int and -MAX_INTEGER <= inner <= MAX_INTEGER):
+                continue
+            check(inner, f"{at}.{key}", depth + 1)
     elif isinstance(value, list):
         for number, inner in enumerate(value):
             check(inner, f"{at}[{number}]", depth + 1)
@@ -75,6 +80,14 @@ def check(value: Json, at: str = "data", depth: int = 0) -> None:
         raise NotReproducible(f"{at} is a number that is not an integer; decimals travel as strings")
     else:
         raise NotReproducible(f"{at} is of a type that JSON does not have")
+
+
+@lru_cache(maxsize=1024)
+def _is_plain(key: str) -> bool:
+    """Whether JavaScript leaves a key as and where it is. Events have few different ones."""
+    if "\x00" in key or (not key.isascii() and _SURROGATE.search(key)) or key == "__proto__":
+        return False
+    return not (key[:1].isdigit() and _INDEX.fullmatch(key) and int(key) < 2**32 - 1)
 
 
 def check_text(value: str, at: str) -> None:

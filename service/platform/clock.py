@@ -5,7 +5,10 @@ from datetime import UTC, datetime
 
 def iso(moment: datetime) -> str:
     """ISO 8601 in UTC with milliseconds and `Z`, as JavaScript's toISOString writes it."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:23] + "Z"
+    utc = moment.astimezone(UTC)
+    # Done for each delivery; isoformat takes twice as long, for the offset that is not wanted here.
+    date = utc.year, utc.month, utc.day
+    return "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ" % (*date, utc.hour, utc.minute, utc.second, utc.microsecond // 1000)
 
 
 def iso_or_none(moment: datetime | None) -> str | None:
