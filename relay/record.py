@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -176,38 +177,36 @@ class Recorder:
 
     async def _statement(self, connection: Connection, batch: Sequence[Result]) -> tuple[set[int], list[UUID]]:
         """The fences of results that came too late, and the lanes of the others that were not well."""
-        exchanges = [result.exchange or Exchange() for result in batch]
-        sent = [result.exchange is not None for result in batch]
         row = await _SQL.record.fetchrow(
-            connection,
-            relay_id=self.relay_id,
-            webhook_ids=[result.lease.webhook_id for result in batch],
-            positions=[result.lease.position for result in batch],
-            fences=[result.lease.fence for result in batch],
-            event_ids=[result.lease.event_id for result in batch],
-            event_types=[result.lease.event_type for result in batch],
-            event_ats=[result.lease.event_at for result in batch],
-            attempts=[result.attempt for result in batch],
-            outcomes=[result.decision.outcome for result in batch],
-            retry_ms=[result.decision.delay_ms for result in batch],
-            lost_bys=[result.lease.lost_by for result in batch],
-            urls=[result.url for result in batch],
-            request_headers=[result.request_headers for result in batch],
-            started_ats=[result.started_at for result in batch],
-            dns_us=[exchange.dns_us for exchange in exchanges],
-            connect_us=[exchange.connect_us for exchange in exchanges],
-            tls_us=[exchange.tls_us for exchange in exchanges],
-            first_byte_us=[exchange.first_byte_us for exchange in exchanges],
-            total_us=[exchange.total_us if was else None for exchange, was in zip(exchanges, sent, strict=True)],
-            statuses=[exchange.status for exchange in exchanges],
-            response_headers=[exchange.headers for exchange in exchanges],
-            response_bodies=[exchange.body for exchange in exchanges],
-            errors=[f"{result.error}; {SKIPPED}" if result.skips else result.error for result in batch],
-            item_ids=[result.lease.item_id for result in batch],
-            sequences=[result.lease.sequence for result in batch],
+            connection, relay_id=self.relay_id, results=[attempt_result(result) for result in batch]
         )
         assert row is not None, "the statement always gives one row"
         return set(row["superseded"]), row["unclean"]
+
+
+def attempt_result(result: Result) -> tuple[Any, ...]:
+    """As the type `attempt_result` has it."""
+    lease = result.lease
+    exchange = result.exchange
+    return (
+        lease.webhook_id,
+        lease.position,
+        lease.fence,
+        lease.event_id,
+        lease.event_type,
+        lease.event_at,
+        result.attempt,
+        result.decision.outcome,
+        result.decision.delay_ms,
+        lease.lost_by,
+        result.url,
+        result.request_headers,
+        result.started_at,
+        *((None,) * 8 if exchange is None else exchange.measured()),
+        f"{result.error}; {SKIPPED}" if result.skips else result.error,
+        lease.item_id,
+        lease.sequence,
+    )
 
 
 def _by_lane(batch: Iterable[Result], superseded: Container[int], wanted: Container[UUID]) -> dict[UUID, Results]:

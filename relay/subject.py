@@ -95,7 +95,8 @@ def _ids(value: dict[str, Json], keys: tuple[str, ...]) -> list[str]:
 
 
 def _each_once(ids: list[str]) -> tuple[str, ...]:
-    return tuple(ids) if len(ids) < 2 else tuple(dict.fromkeys(ids))  # noqa: PLR2004  # most have none or one
+    # Most have none or one.
+    return tuple(ids) if len(ids) < 2 else tuple(dict.fromkeys(ids))
 
 
 def _item(value: dict[str, Json]) -> str | None:

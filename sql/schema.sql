@@ -8,6 +8,33 @@ CREATE EXTENSION IF NOT EXISTS pg_trgm WITH SCHEMA public;
 
 COMMENT ON EXTENSION pg_trgm IS 'text similarity measurement and index searching based on trigrams';
 
+CREATE TYPE public.attempt_result AS (
+	webhook_id uuid,
+	"position" bigint,
+	fence bigint,
+	event_id uuid,
+	event_type text,
+	event_at timestamp with time zone,
+	attempt integer,
+	outcome text,
+	retry_ms bigint,
+	lost_by uuid,
+	url text,
+	request_headers text,
+	started_at timestamp with time zone,
+	dns_us integer,
+	connect_us integer,
+	tls_us integer,
+	first_byte_us integer,
+	total_us integer,
+	status integer,
+	response_headers bytea,
+	response_body bytea,
+	error text,
+	item_id uuid,
+	sequence bigint
+);
+
 CREATE FUNCTION public.derive_subscriptions() RETURNS trigger
     LANGUAGE plpgsql
     AS $$

@@ -23,6 +23,19 @@ class Exchange:
     first_byte_us: int | None = None
     total_us: int = 0
 
+    def measured(self) -> tuple[int | bytes | None, ...]:
+        """How long each phase took, and the answer: dns, connect, tls, first byte, total, status, headers, body."""
+        return (
+            self.dns_us,
+            self.connect_us,
+            self.tls_us,
+            self.first_byte_us,
+            self.total_us,
+            self.status,
+            self.headers,
+            self.body,
+        )
+
 
 class Transport(Protocol):
     async def post(self, url: str, headers: dict[str, str], body: bytes, timeout_ms: int) -> Exchange:

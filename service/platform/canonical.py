@@ -66,11 +66,10 @@ def check(value: Json, at: str = "data", depth: int = 0) -> None:
             if not _is_plain(key):
                 check_text(key, f"a key of {at}")
                 raise NotReproducible(f"{at} has the key {key!r}, which JavaScript moves or drops")
-            kind = type(inner)
-            if kind is str:
+            if type(inner) is str:
                 if "\x00" not in inner and (inner.isascii() or not _SURROGATE.search(inner)):
                     continue
-            elif inner is None or kind is bool or (kind is int and -MAX_INTEGER <= inner <= MAX_INTEGER):
+            elif inner is None or type(inner) is bool or (type(inner) is int and -MAX_INTEGER <= inner <= MAX_INTEGER):
                 continue
             check(inner, f"{at}.{key}", depth + 1)
     elif isinstance(value, list):

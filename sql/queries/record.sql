@@ -4,15 +4,7 @@
 -- Rows of the queue are named by an array of one and a range, as everywhere in the relay: plain equalities may be joined by reading
 -- the whole queue, and are where it was last analysed when it had just run empty. Both are boundaries in the index from 15 to 18.
 with result as (
-  select *
-    from unnest(:webhook_ids::uuid[], :positions::bigint[], :fences::bigint[], :event_ids::uuid[], :event_types::text[],
-                :event_ats::timestamptz[], :attempts::int[], :outcomes::text[], :retry_ms::bigint[], :lost_bys::uuid[],
-                :urls::text[], :request_headers::text[], :started_ats::timestamptz[], :dns_us::int[], :connect_us::int[],
-                :tls_us::int[], :first_byte_us::int[], :total_us::int[], :statuses::int[], :response_headers::bytea[],
-                :response_bodies::bytea[], :errors::text[], :item_ids::uuid[], :sequences::bigint[])
-         as r (webhook_id, position, fence, event_id, event_type, event_at, attempt, outcome, retry_ms, lost_by,
-               url, request_headers, started_at, dns_us, connect_us, tls_us, first_byte_us, total_us, status,
-               response_headers, response_body, error, item_id, sequence)
+  select * from unnest(:results::attempt_result[]) as r
 ),
 ended as (
   delete from deliveries as d

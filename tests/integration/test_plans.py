@@ -10,6 +10,10 @@ import asyncpg
 import pytest
 
 from relay.database import open_queues
+from relay.policy import Decision
+from relay.record import attempt_result
+from relay.result import Lease, Result
+from relay.transport import Exchange
 from service.platform.queries import Connection, Statement, load
 from service.platform.settings import Settings
 from tests.relays import add_user, add_webhook
@@ -76,9 +80,17 @@ def _literal(value: Any) -> str:
     if isinstance(value, bool | int | float):
         return str(value)
     if isinstance(value, list):
-        inner = ",".join("null" if each is None else json.dumps(str(each)) for each in value)
+        inner = ",".join(
+            "null" if each is None else json.dumps(_row(each) if isinstance(each, tuple) else str(each))
+            for each in value
+        )
         return f"'{{{inner}}}'"
     return f"'{value}'"
+
+
+def _row(values: tuple[Any, ...]) -> str:
+    """A composite value; none of these has a backslash or bytes."""
+    return "(" + ",".join("" if value is None else json.dumps(str(value)) for value in values) + ")"
 
 
 class Plan:
@@ -139,25 +151,12 @@ async def _register(connection: Connection) -> UUID:
 
 
 def _results(rows: list[asyncpg.Record], outcome: str, relay_id: UUID) -> dict[str, Any]:
-    """What the recorder would give; columns that do not matter here are null."""
-    count = len(rows)
-    values: dict[str, Any] = {name: [None] * count for name in RECORD.record.parameters}
-    values |= {
-        "relay_id": relay_id,
-        "webhook_ids": [row["webhook_id"] for row in rows],
-        "positions": [row["position"] for row in rows],
-        "fences": [row["fence"] for row in rows],
-        "event_ids": [row["event_id"] for row in rows],
-        "event_types": [row["event_type"] for row in rows],
-        "event_ats": [row["event_at"] for row in rows],
-        "attempts": [1] * count,
-        "outcomes": [outcome] * count,
-        "retry_ms": [1000 if outcome == "retry" else None] * count,
-        "started_ats": [datetime.now(UTC)] * count,
-        "total_us": [1000] * count,
-        "statuses": [200] * count,
-    }
-    return values
+    """What the recorder would give."""
+    decision = Decision("retry", 1000) if outcome == "retry" else Decision("success")
+    exchange = Exchange(status=200, total_us=1000)
+    leases = [Lease(*(row[name] for name in Lease._fields)) for row in rows]
+    results = [Result(lease, decision, None, exchange, started_at=datetime.now(UTC)) for lease in leases]
+    return {"relay_id": relay_id, "results": [attempt_result(result) for result in results]}
 
 
 async def test_no_statement_touches_more_in_a_large_queue(relay_connection: Connection, lanes: list[UUID]) -> None:
