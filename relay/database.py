@@ -1,6 +1,9 @@
 """The relay's connections to PostgreSQL."""
 
+import asyncio
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from weakref import WeakSet
@@ -70,7 +73,7 @@ class Queues(_Pool):
     def __init__(self, url: str, **options: Any) -> None:
         self._open: WeakSet[QueueConnection] = WeakSet()
         # What is in somebody's hands, since when in monotonic seconds, and its backend.
-        self._lent: dict[Lent, tuple[float, Backend]] = {}
+        self._lent: dict[Lent | QueueConnection, tuple[float, Backend]] = {}
         # Backends that do not know that they were left.
         self._left: list[Backend] = []
         super().__init__(
@@ -96,6 +99,16 @@ class Queues(_Pool):
             self._hang_up()
             raise
 
+    @contextmanager
+    def asking(self, connection: QueueConnection) -> Iterator[None]:
+        """For a connection that is not one of the pool's: while it is asked something, it is looked after as those are."""
+        self._open.add(connection)
+        self._lent[connection] = time.monotonic(), connection.backend
+        try:
+            yield
+        finally:
+            self._lent.pop(connection, None)
+
     async def look_after(self) -> None:
         """To be called each second or so, when the server has just answered."""
         if left := list(self._left):
@@ -116,9 +129,9 @@ class Queues(_Pool):
             self._hang_up()
 
     async def _opened(self, connection: Any) -> None:
-        own = await _SQL.own_backend.fetchrow(connection)
-        assert own is not None, "a backend sees itself"
-        connection.backend = Backend(own["pid"], own["backend_start"])
+        # It is nobody's yet, so nobody looks after it.
+        async with asyncio.timeout(ANSWER_SECONDS):
+            await introduce(connection)
         self._open.add(connection)
 
     async def _lend(self, connection: Any) -> None:
@@ -130,6 +143,13 @@ class Queues(_Pool):
         for connection in lost:
             self._left.append(connection.backend)
             connection.terminate()
+
+
+async def introduce(connection: QueueConnection) -> None:
+    """Learn which backend it leads to."""
+    own = await _SQL.own_backend.fetchrow(connection)
+    assert own is not None, "a backend sees itself"
+    connection.backend = Backend(own["pid"], own["backend_start"])
 
 
 async def open_queues(url: str) -> Queues:

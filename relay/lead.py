@@ -12,11 +12,11 @@ from uuid import UUID
 import asyncpg
 
 from relay import doorbell
-from relay.database import PLANNING
+from relay.database import PLANNING, QueueConnection, Queues, introduce
 from relay.fanout import Batch, FanOut
 from relay.outage import Outage
 from relay.slots import Offer
-from service.platform.db import AWAY, CONTENDED, Pool
+from service.platform.db import AWAY, CONTENDED
 from service.platform.logs import get_logger
 from service.platform.queries import Executor, load
 
@@ -72,7 +72,7 @@ class Lead:
     def __init__(
         self,
         url: str,
-        pool: Pool,
+        pool: Queues,
         outage: Outage,
         *,
         poll_seconds: float,
@@ -110,9 +110,13 @@ class Lead:
                 await self._outage.wait("listen", error)
 
     @asynccontextmanager
-    async def _connection(self) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
+    async def _connection(self) -> AsyncIterator[QueueConnection]:
         connection = await asyncpg.connect(
-            self._url, timeout=CONNECT_TIMEOUT, command_timeout=COMMAND_TIMEOUT, server_settings=SERVER_SETTINGS
+            self._url,
+            timeout=CONNECT_TIMEOUT,
+            command_timeout=COMMAND_TIMEOUT,
+            server_settings=SERVER_SETTINGS,
+            connection_class=QueueConnection,
         )
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
@@ -136,18 +140,17 @@ class Lead:
             said = [",".join(map(str, webhook_ids[part : part + HINTED_AT_ONCE])) for part in parts]
         await _SQL.notify_work.execute(self._pool, payloads=[f"{self.relay_id} {lanes}" for lanes in said])
 
-    async def _listen(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    async def _listen(self, connection: QueueConnection) -> None:
         self._lost.clear()
         connection.add_termination_listener(self._on_lost)
         await connection.add_listener(doorbell.WORK_CHANNEL, self._on_work)
         if self.listen_pid is not None:
             # The one before may have been cut off without the server's knowing, and hold the leader's locks still.
             await _PRESENCE.end_backend.execute(connection, pid=self.listen_pid, start=self.listen_start)
-        own = await _PRESENCE.own_backend.fetchrow(connection)
-        assert own is not None, "a backend sees itself"
-        self.listen_pid, self.listen_start = own["pid"], own["backend_start"]
+        await introduce(connection)
+        self.listen_pid, self.listen_start = connection.backend
 
-    async def _serve(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    async def _serve(self, connection: QueueConnection) -> None:
         while not self._lost.is_set():
             async with asyncio.timeout(PROBE_TIMEOUT):
                 elected = await doorbell.try_lock(connection, doorbell.LOCK_LEADER)
@@ -159,7 +162,7 @@ class Lead:
             await _wait(self._lost, ELECTION_SECONDS)
         raise asyncpg.InterfaceError("the server closed the LISTEN connection")
 
-    async def _lead(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    async def _lead(self, connection: QueueConnection) -> None:
         # Only the leader looks at what is rung for.
         await connection.add_listener(doorbell.WAKE_CHANNEL, self._on_wake)
         fanout = FanOut(connection)
@@ -180,12 +183,16 @@ class Lead:
                 polled = await self._sleep(connection)
                 if self._lost.is_set():
                     return
-                if polled and await fanout.anything() and not await _wait(self._wake, RING_SECONDS):
+                if polled and await self._anything(fanout) and not await _wait(self._wake, RING_SECONDS):
                     self.poll_wakes += 1
                     _log.warning("the poll found what nobody had rung for")
-            await self._look(fanout, asleep=state == "asleep")
+            await self._look(connection, fanout, asleep=state == "asleep")
 
-    async def _sleep(self, connection: "asyncpg.Connection[asyncpg.Record]") -> bool:
+    async def _anything(self, fanout: FanOut) -> bool:
+        async with asyncio.timeout(PROBE_TIMEOUT):
+            return await fanout.anything()
+
+    async def _sleep(self, connection: QueueConnection) -> bool:
         """Until somebody rings, the poll, or the connection is lost. True if it was the poll."""
         until = time.monotonic() + self._poll
         while not self._wake.is_set() and not self._lost.is_set():
@@ -197,12 +204,13 @@ class Lead:
                     await doorbell.probe(connection)
         return False
 
-    async def _look(self, fanout: FanOut, *, asleep: bool) -> None:
+    async def _look(self, connection: QueueConnection, fanout: FanOut, *, asleep: bool) -> None:
         """Fan out what is there, and whatever comes meanwhile if it is much."""
         more = True
         while more and not self._lost.is_set():
             try:
-                batch = await fanout.batch(self._sending.offer, asleep=asleep)
+                with self._pool.asking(connection):
+                    batch = await fanout.batch(self._sending.offer, asleep=asleep)
             except asyncpg.PostgresError as error:
                 self._sending.unanswered()
                 if asleep or self._lost.is_set() or not isinstance(error, (*AWAY, *CONTENDED)):
@@ -215,14 +223,16 @@ class Lead:
                 raise
             self._outage.over("fan-out")
             asleep = False
-            await self._sending.take(fanout.connection, batch)
+            with self._pool.asking(connection):
+                await self._sending.take(connection, batch)
             if batch.lanes:
                 # From somewhere in the midst, or this relay and its peers would ask for the same lanes at the same time.
                 begin = random.randrange(len(batch.lanes))
                 self._on_queued(batch.lanes[begin:] + batch.lanes[:begin])
                 await self.tell_peers(batch.lanes)
             if batch.wakes:
-                woken = await fanout.lane_wakes()
+                with self._pool.asking(connection):
+                    woken = await fanout.lane_wakes()
                 self._on_given_work(woken)
                 await self.tell_peers(woken)
             more = batch.full

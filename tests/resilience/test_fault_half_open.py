@@ -13,8 +13,8 @@ from tests.resilience.swallowing_proxy import SwallowingProxy
 from tests.resilience.throwaway import Throwaway
 from tests.resilience.trial import PATIENCE, Trial
 
-# A relay that only gave up when the time of its statements is up would take more than a minute to come back.
-SLOW_RETURN = 60.0
+# One that only gave up when the time of its statements is up would take a minute to come back.
+SLOW_RETURN = 30.0
 
 
 async def _at_work(trial: Trial, relay: RelayProcess) -> None:
@@ -37,6 +37,11 @@ async def _is_back(trial: Trial, relay: RelayProcess) -> None:
     await until(back, "the relay is back", SLOW_RETURN)
 
 
+async def _recovers(trial: Trial) -> None:
+    await trial.recovers()
+    assert trial.recovered[-1] < SLOW_RETURN
+
+
 @pytest.mark.chaos
 async def test_the_pool_of_a_relay_that_is_half_open(
     start_own_trial: StartTrial, throwaway: Throwaway, how_often: HowOften
@@ -51,7 +56,7 @@ async def test_the_pool_of_a_relay_that_is_half_open(
             trial.disturbed.add(victim_id)
             trial.times += 1
             proxy.swallow_all()
-            await trial.recovers()
+            await _recovers(trial)
             await _is_back(trial, victim)
 
 
@@ -69,9 +74,41 @@ async def test_the_pools_of_all_relays_that_are_half_open(
             await trial.disturb_all()
             trial.times += 1
             proxy.swallow_all()
-            await trial.recovers()
+            await _recovers(trial)
             for relay in trial.relays.started:
                 await _is_back(trial, relay)
+
+
+@pytest.mark.chaos
+async def test_a_leader_that_is_not_answered_while_it_fans_out(
+    start_own_trial: StartTrial, throwaway: Throwaway, how_often: HowOften
+) -> None:
+    """The server has queued and leased, and believes that it has said so."""
+    async with SwallowingProxy(throwaway.socket) as proxy, start_own_trial("LISTEN half-open in fan-out") as trial:
+        trial.may_repeat = False
+        await trial.relays.start(2, DATABASE_URL=proxy.url)
+        trial.load.start()
+        blocker = await asyncpg.connect(throwaway.url)
+        try:
+            for _ in range(how_often(5, 1)):
+
+                async def fans_out() -> bool:
+                    return bool(
+                        await trial.db.fetchval(
+                            "select exists (select from relays join pg_stat_activity as a on a.pid = listen_pid"
+                            " where leader and wait_event_type = 'Lock')"
+                        )
+                    )
+
+                await until(trial.relays.leader, "a relay leads", PATIENCE)
+                async with blocker.transaction():
+                    await blocker.execute("select from log_head for update")
+                    await until(fans_out, "the leader's fan-out waits for the head of the log", PATIENCE)
+                    trial.times += 1
+                    proxy.swallow_listeners()
+                await _recovers(trial)
+        finally:
+            await blocker.close()
 
 
 @pytest.mark.chaos
