@@ -17,7 +17,7 @@ _OFFER_SECONDS = 0.002
 
 
 class Alone:
-    """`take` claims one suspect of the lanes and starts it. `sending`: nothing else is to be leased."""
+    """`take` claims one suspect of the lanes and starts it; False if there was none. `sending`: nothing else is to be leased."""
 
     def __init__(
         self,
@@ -25,7 +25,7 @@ class Alone:
         recorder: Recorder,
         slots: Slots,
         *,
-        take: Callable[[Sequence[UUID]], Awaitable[object]],
+        take: Callable[[Sequence[UUID]], Awaitable[bool]],
         stopping: Callable[[], bool],
     ) -> None:
         self._pool = pool
@@ -57,7 +57,10 @@ class Alone:
             await self._nothing_in_flight()
             if self._stopping():
                 return
-            await self._take(lanes)
+            # Where none was to be had, another relay has it, or its webhook has no tokens: the next sweep looks again.
+            self._wanted = False
+            if await self._take(lanes):
+                self._wanted = True
             await self._nothing_in_flight()
         finally:
             self.sending = False

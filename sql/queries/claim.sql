@@ -38,8 +38,10 @@ state as (
               then (select d.position from deliveries as d
                      where d.webhook_id = h.webhook_id and d.position = h.probe_position and d.next_attempt_at <= clock.now) end
            as probe_position,
-         least(l.rate_burst, coalesce(h.tokens + extract(epoch from clock.now - h.tokens_at) * l.rate_per_second, l.rate_burst))::float8
-           as tokens
+         -- Never fewer than there were: the server's clock may have been set back.
+         least(l.rate_burst,
+               coalesce(h.tokens + greatest(extract(epoch from clock.now - h.tokens_at), 0) * l.rate_per_second,
+                        l.rate_burst))::float8 as tokens
     from held as h
     join lane as l on l.webhook_id = h.webhook_id
    cross join clock
@@ -136,12 +138,19 @@ select coalesce(c.webhook_id, n.webhook_id) as webhook_id, c.position, c.event_i
  order by c.next_attempt_at, c.position;
 
 -- name: suspects
--- Lanes with a due delivery that has lost five leases, counting the one that has become void.
+-- Lanes with a due delivery that has lost five leases, counting the one that has become void; only those that a claim might take
+-- it from, as a relay clears itself of everything else before it asks for one.
 select distinct webhook_id
   from (select d.webhook_id
           from deliveries as d
+          join webhooks as w on w.id = d.webhook_id
+          join users as u on u.id = w.owner_id
+          join lanes as s on s.webhook_id = d.webhook_id
          cross join (select coalesce(:now::timestamptz, clock_timestamp()) as now) as clock
          where d.lost_leases >= 4
+           and w.active and w.deleted_at is null and u.status = 'active' and d.position > w.discard_through
+           and (s.opened_at is null or s.probe_at <= clock.now or d.position = s.probe_position)
+           and (s.opened_at is not null or s.paused_until is null or s.paused_until <= clock.now)
            and d.lost_leases + (d.leased_by is not null)::int >= 5
            and d.next_attempt_at <= clock.now
            and (d.leased_by is null or d.lease_until <= clock.now
