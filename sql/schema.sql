@@ -641,7 +641,7 @@ CREATE TABLE public.outbox (
     written_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     CONSTRAINT outbox_data_check CHECK (((json_typeof((data)::json) = 'object'::text) AND (octet_length(data) <= 65000))),
     CONSTRAINT outbox_id_time_check CHECK (((public.uuid_time(id) >= (written_at - '1 day'::interval)) AND (public.uuid_time(id) <= (written_at + '1 day'::interval)))),
-    CONSTRAINT outbox_occurred_at_check CHECK (isfinite(occurred_at)),
+    CONSTRAINT outbox_occurred_at_check CHECK (((occurred_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (occurred_at < '10000-01-01 00:00:00+00'::timestamp with time zone))),
     CONSTRAINT outbox_traceparent_check CHECK ((char_length(traceparent) <= 64)),
     CONSTRAINT outbox_type_check CHECK ((type ~ '^[a-z][a-z0-9-]{0,62}[a-z0-9]$'::text))
 )

@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 
 from relay.fanout import FanOut
+from service.platform.clock import iso
 from service.platform.db import Pool, open_pool
 from service.platform.ids import new_id
 from service.platform.settings import Settings
@@ -121,11 +122,24 @@ async def test_what_is_not_the_rows_fault_sets_nothing_aside(connection: Connect
         ("type, data, id", "'item-created', '{}', '00000000-0000-7000-8000-000000000000'"),
         ("type, data, id", "'item-created', '{}', gen_random_uuid()"),
         ("type, data, occurred_at", "'item-created', '{}', 'infinity'"),
+        ("type, data, occurred_at", "'item-created', '{}', '0001-01-01 00:00:00+00 BC'"),
+        ("type, data, occurred_at", "'item-created', '{}', '10000-01-01 00:00:00+00'"),
     ],
 )
 async def test_the_outbox_refuses_what_is_no_event(connection: Connection, columns: str, values: str) -> None:
     with pytest.raises((asyncpg.CheckViolationError, asyncpg.InvalidTextRepresentationError)):
         await connection.execute(f"insert into outbox ({columns}) values ({values})")
+
+
+@pytest.mark.parametrize("occurred_at", ["0001-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z"])
+async def test_events_may_be_as_old_and_as_new_as_can_be_said(
+    occurred_at: str, connection: Connection, pool: Pool
+) -> None:
+    await connection.execute(
+        f"insert into outbox (type, data, occurred_at) values ('item-created', '{{}}', '{occurred_at}')"
+    )
+    await drain(pool)
+    assert iso(await connection.fetchval("select occurred_at from events")) == occurred_at
 
 
 async def test_filters_let_through_what_does_not_carry_what_they_filter_on(
