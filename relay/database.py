@@ -26,8 +26,8 @@ Lent: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 _log = get_logger(__name__)
 _SQL = load("presence")
 
-# Claim, record, presence, replays, housekeeping, and what is told to peers each use one at a time; the LISTEN connection, on which
-# the leader fans out, comes on top.
+# Claim, record, presence, replays, housekeeping, and what is told to peers each use one at a time, tests of webhooks what is left;
+# the LISTEN connection, on which the leader fans out, comes on top.
 POOL_SIZE = 6
 # Queues are empty at one moment and hold a million rows at the next, and statistics tell of neither. So statements are planned
 # once, without their arguments, and along indexes: a plan that reads a whole table, or a whole lane to sort it, is right for
@@ -99,10 +99,13 @@ class Queues(_Pool):
             self._hang_up()
             raise
 
+    def adopt(self, connection: QueueConnection) -> None:
+        """One that is not the pool's is hung up on together with those that are."""
+        self._open.add(connection)
+
     @contextmanager
     def asking(self, connection: QueueConnection) -> Iterator[None]:
-        """For a connection that is not one of the pool's: while it is asked something, it is looked after as those are."""
-        self._open.add(connection)
+        """While an adopted one is asked something, it is looked after as those of the pool are."""
         self._lent[connection] = time.monotonic(), connection.backend
         try:
             yield
@@ -130,8 +133,13 @@ class Queues(_Pool):
 
     async def _opened(self, connection: Any) -> None:
         # It is nobody's yet, so nobody looks after it.
-        async with asyncio.timeout(ANSWER_SECONDS):
-            await introduce(connection)
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await introduce(connection)
+        except BaseException:
+            # The pool would close it politely, and wait for the answer to that.
+            connection.terminate()
+            raise
         self._open.add(connection)
 
     async def _lend(self, connection: Any) -> None:

@@ -148,6 +148,7 @@ class Lead:
             # The one before may have been cut off without the server's knowing, and hold the leader's locks still.
             await _PRESENCE.end_backend.execute(connection, pid=self.listen_pid, start=self.listen_start)
         await introduce(connection)
+        self._pool.adopt(connection)
         self.listen_pid, self.listen_start = connection.backend
 
     async def _serve(self, connection: QueueConnection) -> None:
@@ -164,7 +165,8 @@ class Lead:
 
     async def _lead(self, connection: QueueConnection) -> None:
         # Only the leader looks at what is rung for.
-        await connection.add_listener(doorbell.WAKE_CHANNEL, self._on_wake)
+        async with asyncio.timeout(PROBE_TIMEOUT):
+            await connection.add_listener(doorbell.WAKE_CHANNEL, self._on_wake)
         fanout = FanOut(connection)
         refused = 0
         while not self._lost.is_set():

@@ -6,6 +6,8 @@ from contextlib import suppress
 from typing import Self
 
 LISTEN = b"jossiedb relay listen\x00"
+# What a server says when it has let somebody in.
+READY = b"Z\x00\x00\x00\x05I"
 
 
 class SwallowingProxy:
@@ -16,6 +18,7 @@ class SwallowingProxy:
         self.socket = socket
         self._listening: list[asyncio.Event] = []
         self._others: list[asyncio.Event] = []
+        self._let_in_only = False
         self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
 
@@ -47,6 +50,10 @@ class SwallowingProxy:
             swallowing.set()
         self._others.clear()
 
+    def swallow_the_next(self) -> None:
+        """Nothing passes over the next connection once the server has let it in."""
+        self._let_in_only = True
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -59,9 +66,11 @@ class SwallowingProxy:
             introduction = await reader.read(65536)
             (self._listening if LISTEN in introduction else self._others).append(swallowing)
             upstream_writer.write(introduction)
+            until = READY if self._let_in_only else None
+            self._let_in_only = False
             async with asyncio.TaskGroup() as group:
                 group.create_task(_pump(reader, upstream_writer, swallowing))
-                group.create_task(_pump(upstream_reader, writer, swallowing))
+                group.create_task(_pump(upstream_reader, writer, swallowing, until))
         except* (OSError, asyncio.CancelledError):
             pass
         finally:
@@ -70,10 +79,14 @@ class SwallowingProxy:
                 each.close()
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, swallowing: asyncio.Event) -> None:
+async def _pump(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, swallowing: asyncio.Event, until: bytes | None = None
+) -> None:
     while data := await reader.read(65536):
         if swallowing.is_set():
             continue
+        if until is not None and until in data:
+            swallowing.set()
         writer.write(data)
         await writer.drain()
     if swallowing.is_set():

@@ -1,5 +1,6 @@
 """Every connection of a relay to PostgreSQL half-open: nothing passes any more, in either direction, and nobody closes it."""
 
+import asyncio
 from datetime import datetime
 from uuid import UUID
 
@@ -109,6 +110,23 @@ async def test_a_leader_that_is_not_answered_while_it_fans_out(
                 await _recovers(trial)
         finally:
             await blocker.close()
+
+
+@pytest.mark.chaos
+async def test_a_connection_over_which_nothing_passes_from_the_first(throwaway: Throwaway) -> None:
+    """Not lent yet, it is looked after by nobody; and who waits for it may be presence."""
+    async with SwallowingProxy(throwaway.socket) as proxy:
+        pool = await open_queues(proxy.url)
+        try:
+            async with pool.acquire():
+                proxy.swallow_the_next()
+                async with asyncio.timeout(SLOW_RETURN) as limit:
+                    with pytest.raises(TimeoutError):
+                        await pool.fetchval("select 1")
+                    assert await pool.fetchval("select 1") == 1
+                assert not limit.expired()
+        finally:
+            pool.terminate()
 
 
 @pytest.mark.chaos
