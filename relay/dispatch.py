@@ -122,7 +122,8 @@ class Dispatcher:
         self._slots.close()
         for lease in batch.leases:
             self._start(lease, targets.get(lease.webhook_id), batch.moment)
-        if self._hindered:
+        if self._hindered or len(self._lanes):
+            # What was offered and not filled is free for them.
             self._hindered = False
             self._wake.set()
 
@@ -243,7 +244,10 @@ class Dispatcher:
         taken = Counter(row["webhook_id"] for row in rows)
         full = sum(taken.values()) >= free
         self._floors.rise((row["webhook_id"], row["due_at"]) for row in rows)
-        for (webhook_id, asked), floor in zip(lanes, floors, strict=True):
+        # Those that got nothing are the first to be asked again.
+        for (webhook_id, asked), floor in sorted(
+            zip(lanes, floors, strict=True), key=lambda each: taken[each[0][0]] > 0
+        ):
             if webhook_id in waits:
                 self._floors.drop(webhook_id)
             elif taken[webhook_id] >= asked or full:
@@ -281,10 +285,18 @@ class Dispatcher:
 
     async def _deliver(self, lease: Lease, target: Target | None, moment: Moment) -> None:
         try:
-            await self._sender.send(lease, target, moment)
+            used = await self._sender.send(lease, target, moment)
         except asyncio.CancelledError:
             self.leases.cut_off(lease)
             raise
+        if not used:
+            # Once this has ended: what is under way is held.
+            asyncio.get_running_loop().call_soon(self._unused, lease.webhook_id)
+
+    def _unused(self, webhook_id: UUID) -> None:
+        """A lease is to be given back like one that this relay was not told of: nothing was sent under it."""
+        self.leases.unsure_of((webhook_id,))
+        self._wake.set()
 
     async def _claim_tests(self) -> None:
         """Tests are one attempt each, past the queue; the API waits for what is written here."""

@@ -14,7 +14,7 @@ from relay.doorbell import LOCK_CLASS, LOCK_DOORBELL
 from relay.result import Lease, Moment
 from relay.slots import NOTHING, Offer
 from relay.subject import Subject, Unroutable, subject_of
-from service.platform.db import CONTENDED
+from service.platform.db import CONTENDED, lacks_partition
 from service.platform.logs import get_logger
 from service.platform.queries import Connection, Executor, load
 
@@ -28,7 +28,6 @@ TARGET_DELIVERIES = 5000
 # What a row's own content can cause in the statement. Anything else (no partition, disk full, a lock) is not the row's fault: it
 # is kept, and tried again.
 _ROW_ERRORS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
-_NO_PARTITION = "no partition of relation"
 NEVER = Moment(datetime.fromtimestamp(0, UTC), 0.0, 0.0)
 
 
@@ -105,7 +104,7 @@ class FanOut:
         try:
             return await self._try(rows, offer, in_order=in_order)
         except _ROW_ERRORS as error:
-            if _NO_PARTITION in str(error):
+            if lacks_partition(error):
                 raise
             if len(rows) == 1:
                 await self._set_aside(rows[0].seq, f"{type(error).__name__}: {error}")

@@ -15,7 +15,7 @@ from relay.policy import Decision
 from relay.result import Result
 from relay.settle import Results, Settler
 from relay.transport import Exchange
-from service.platform.db import AWAY, CONTENDED, Pool
+from service.platform.db import AWAY, CONTENDED, Pool, lacks_partition
 from service.platform.logs import get_logger
 from service.platform.queries import Connection, load
 
@@ -32,7 +32,8 @@ SKIPPED = "skipped: the later events of its item follow"
 
 
 class Recorder:
-    """Holds results until they are in the database. Nothing is dropped while the process lives.
+    """Holds results until they are in the database. None is dropped while the process lives; of one that the database refuses,
+    what it came with is.
 
     `on_retry` hears of each retry, and in how many seconds it is due, after it has been recorded: by then the time that the
     database wrote has begun to run, so that who waits as long from now finds the delivery due. `on_freed` hears of lanes that a
@@ -92,7 +93,9 @@ class Recorder:
                 batch = self._buffer[:MAX_BATCH]
                 try:
                     await self._record(batch)
-                except (*AWAY, *CONTENDED) as error:
+                except (*AWAY, *CONTENDED, asyncpg.CheckViolationError) as error:
+                    if isinstance(error, asyncpg.CheckViolationError) and not lacks_partition(error):
+                        raise
                     await self._outage.wait(RECORDER, error, results_kept=len(self._buffer))
                     continue
                 self._outage.over(RECORDER)
@@ -171,7 +174,7 @@ class Recorder:
         if freed := [webhook_id for webhook_id, seconds in looks.items() if seconds <= 0]:
             try:
                 await self._on_freed(freed)
-            except AWAY as error:
+            except (*AWAY, asyncpg.PostgresError) as error:
                 # The results are recorded, and must not be once more; other relays find these lanes by their sweeps.
                 _log.info("other relays were not told of freed lanes", error=str(error) or type(error).__name__)
 

@@ -67,6 +67,10 @@ class Retention:
             except (*AWAY, *CONTENDED) as error:
                 await self._outage.wait("housekeeping", error)
                 continue
+            except asyncpg.PostgresError as error:
+                # One that was stopped, and does not know that it leads no more, may have been at the same.
+                _log.warning("housekeeping waits", error=str(error))
+                next_round = max(next_round, time.monotonic() + ANNOUNCE_SECONDS)
             self._outage.over("housekeeping")
             try:
                 async with asyncio.timeout(max(0.0, min(next_round - time.monotonic(), ANNOUNCE_SECONDS))):

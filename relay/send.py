@@ -28,19 +28,20 @@ class Sender:
         self.delivered = 0
         self.attempted = 0
 
-    async def send(self, lease: Lease, target: Target | None, moment: Moment) -> None:
+    async def send(self, lease: Lease, target: Target | None, moment: Moment) -> bool:
+        """False if nothing was done with the lease, as it had become too old."""
         if (end := _end_without_request(lease, target)) is not None:
             on_failure = target.on_failure if target else None
             self._recorder.add(Result(lease, Decision(end[0]), end[1], on_failure=on_failure))
-            return
+            return True
         assert target is not None, "that would be an end"
         assert lease.data is not None, "and so would this"
         assert lease.occurred_at is not None, "and this"
         clock = time.monotonic()
         if (age := clock - moment.asked) > SPARE_SECONDS:
-            # This process was stopped for a while. Others take the delivery over, if they have not done so already.
+            # This process was stopped for a while, or the server took so long to grant it. Others may have taken it over.
             _log.warning("a lease is too old to be used", event_id=str(lease.event_id), seconds=round(age, 1))
-            return
+            return False
         started_at = moment.now + timedelta(seconds=clock - moment.clock)
         sent = envelope(
             target,
@@ -78,6 +79,7 @@ class Sender:
                 target.on_failure,
             )
         )
+        return True
 
 
 def _end_without_request(lease: Lease, target: Target | None) -> tuple[Outcome, str] | None:

@@ -23,6 +23,8 @@ class Sweep:
         self._leases = leases
         self._poll = poll_seconds
         self._after: UUID | None = NIL
+        # How often one has begun, so that a step knows whether it still belongs to the one under way.
+        self._begun = 0
         self.next = time.monotonic()
 
     @property
@@ -32,11 +34,12 @@ class Sweep:
     def begin(self) -> None:
         """From the first lane on, whether or not one is under way."""
         self._after = NIL
+        self._begun += 1
 
     async def step(self) -> None:
         """Over the next lanes in id order."""
         assert self._after is not None, "one is under way"
-        first = self._after == NIL
+        first, begun = self._after == NIL, self._begun
         rows = await _SQL.sweep.fetch(self._pool, after=self._after, most=LANES_A_STEP, now=None)
         now = time.monotonic()
         for row in rows:
@@ -44,6 +47,9 @@ class Sweep:
                 self._lanes.heat((row["webhook_id"],))
             elif row["due_in"] <= self._poll:
                 self._lanes.heat_at(row["webhook_id"], now + row["due_in"])
+        if begun != self._begun:
+            # Another has begun meanwhile, for something that this step may not have seen yet.
+            return
         last = len(rows) < LANES_A_STEP
         self._leases.swept((row["webhook_id"] for row in rows), first=first, last=last)
         if last:

@@ -31,6 +31,12 @@ AWAY = (
 CONTENDED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
 
+def lacks_partition(error: BaseException) -> bool:
+    """Whether a row was refused as there is no partition for it, which is not the row's fault. Not told by the message, whose
+    language is the server's: of what is raised as a check that failed only this names no constraint."""
+    return isinstance(error, asyncpg.CheckViolationError) and error.constraint_name is None
+
+
 async def connect(url: str, *, application_name: str) -> "asyncpg.Connection[asyncpg.Record]":
     """One connection. Raises StartupError, which never shows the password."""
     try:

@@ -3,26 +3,22 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import pytest
 from aiohttp import web
 
-from relay.breaker import Policy
-from relay.dispatch import Dispatcher
 from relay.fanout import Batch, FanOut
-from relay.lanes import Lanes
-from relay.outage import Outage
-from relay.record import Recorder
-from relay.settle import Settler
+from relay.send import SPARE_SECONDS
 from relay.slots import NOTHING, Offer
-from relay.target import Targets
 from relay.transport import HttpTransport
 from service.platform.db import Pool, open_pool
 from service.platform.ids import new_id
 from service.platform.queries import load
 from service.platform.settings import Settings
+from tests.integration.senders import Sending, register
 from tests.relays import Arrival, Connection, Receiver, accept, add_user, add_webhook, until, write_event
 
 NOWHERE = "http://127.0.0.1:9/"
@@ -34,12 +30,6 @@ async def pool(database_url: str) -> AsyncIterator[Pool]:
     pool = await open_pool(database_url, application_name="test", size=3)
     yield pool
     await pool.close()
-
-
-async def register(connection: Connection) -> UUID:
-    relay_id = new_id()
-    await connection.execute("insert into relays (id, version, host, pid) values ($1, '0', 'here', 1)", relay_id)
-    return relay_id
 
 
 async def fan_out(
@@ -184,41 +174,6 @@ async def test_a_batch_that_a_row_spoils_leases_nothing_and_loses_nothing(
     assert await connection.fetchval("select count(*) from set_aside") == 1
 
 
-class Sending:
-    """A relay's sending side in this process, with what it needs."""
-
-    def __init__(self, pool: Pool, settings: Settings, relay_id: UUID, transport: HttpTransport, **limits: int) -> None:
-        outage, lanes = Outage(), Lanes()
-
-        async def freed(_: Sequence[UUID]) -> None:
-            pass
-
-        self.recorder = Recorder(
-            pool,
-            outage,
-            Settler(Policy(settings.webhook_breaker_delay, settings.webhook_disable_after)),
-            on_retry=lanes.heat_in,
-            on_freed=freed,
-            on_room=lanes.changed.set,
-        )
-        self.recorder.relay_id = relay_id
-        self.dispatcher = Dispatcher(
-            pool,
-            outage,
-            self.recorder,
-            lanes,
-            Targets(settings.vault()),
-            transport,
-            **{"concurrency": 8, "per_webhook": 8, "poll_seconds": 3600, **limits},
-        )
-        self.tasks = [asyncio.create_task(self.recorder.run()), asyncio.create_task(self.dispatcher.run())]
-
-    async def stop(self) -> None:
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
-
-
 @pytest.fixture
 async def sending(connection: Connection, pool: Pool, settings: Settings) -> AsyncIterator[Sending]:
     transport = HttpTransport(settings.webhook_allowed_networks)
@@ -271,3 +226,20 @@ async def test_what_is_sent_or_about_to_be_recorded_is_not_taken_for_unknown(
     await until(lambda: empty(connection), "both are delivered")
     assert len(receiver.arrivals) == 2
     assert await connection.fetchval("select count(*) from attempts where outcome <> 'success'") == 0
+
+
+async def test_a_lease_that_was_granted_too_late_is_given_back_unused(
+    connection: Connection, settings: Settings, pool: Pool, receiver: Receiver, sending: Sending
+) -> None:
+    await add_webhook(connection, settings, receiver.url, ["item-created"])
+    await write_event(connection)
+    batch = await FanOut(pool).batch(sending.dispatcher.offer)
+    assert len(batch.leases) == 1
+    # The server took so long that another relay may take the lease for void before the request has ended.
+    late = batch.moment._replace(asked=batch.moment.asked - SPARE_SECONDS - 1)
+    async with asyncio.timeout(10):
+        await sending.dispatcher.take(pool, replace(batch, moment=late))
+        await receiver.wait_for(lambda: len(receiver.arrivals) == 1)
+    await until(lambda: empty(connection), "it is delivered")
+    attempts = await connection.fetch("select outcome, lost_by from attempts")
+    assert [tuple(row) for row in attempts] == [("success", None)]

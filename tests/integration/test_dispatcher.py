@@ -1,0 +1,224 @@
+"""Whose turn it is: claims, sweeps and what they leave for later."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from aiohttp import web
+
+from relay.dispatch import Dispatcher
+from relay.fanout import FanOut
+from relay.sweep import Sweep
+from relay.transport import HttpTransport
+from service.platform.db import Pool, open_pool
+from service.platform.queries import load
+from service.platform.settings import Settings
+from tests.integration.senders import Sending, register
+from tests.relays import Arrival, Connection, Receiver, accept, add_webhook, until, write_event
+
+NOWHERE = "http://127.0.0.1:9/"
+CLAIM = load("claim")
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[Pool]:
+    pool = await open_pool(database_url, application_name="test", size=4)
+    yield pool
+    await pool.close()
+
+
+@pytest.fixture
+async def transport(settings: Settings) -> AsyncIterator[HttpTransport]:
+    transport = HttpTransport(settings.webhook_allowed_networks)
+    yield transport
+    await transport.close()
+
+
+async def test_lanes_with_a_backlog_take_turns(
+    connection: Connection, settings: Settings, pool: Pool, receiver: Receiver, transport: HttpTransport
+) -> None:
+    lanes = 12
+    for number in range(lanes):
+        await add_webhook(connection, settings, f"{receiver.url}/{number}", ["item-created"])
+    for _ in range(30):
+        await write_event(connection)
+    assert (await FanOut(pool).batch()).deliveries == lanes * 30
+    answered: Counter[str] = Counter()
+
+    async def count(arrival: Arrival) -> web.StreamResponse:
+        answered[arrival.path] += 1
+        return await accept(arrival)
+
+    receiver.answer = count
+    sending = Sending(pool, settings, await register(connection), transport, concurrency=4, per_webhook=4)
+    sending.dispatcher.sweep_now()
+    await receiver.wait_for(lambda: answered.total() >= lanes * 15)
+    fewest, most = min(answered.values()), max(answered.values())
+    await sending.stop()
+    assert len(answered) == lanes
+    # A claim takes four of a lane; the others have had their turn before it comes again.
+    assert most - fewest <= 8
+
+
+async def test_a_clock_that_is_set_back_takes_no_tokens_away(
+    connection: Connection, settings: Settings, pool: Pool
+) -> None:
+    webhook = await add_webhook(connection, settings, NOWHERE, ["item-created"])
+    await connection.execute("update webhooks set rate_per_second = 5, rate_burst = 5 where id = $1", webhook.id)
+    await write_event(connection)
+    await FanOut(pool).batch()
+    relay_id = await register(connection)
+
+    async def claimed(tokens: float) -> list[float | None]:
+        later = datetime.now(UTC) + timedelta(hours=1)
+        await connection.execute("update lanes set tokens = $1, tokens_at = $2", tokens, later)
+        rows = await CLAIM.claim.fetch(
+            connection,
+            relay_id=relay_id,
+            webhook_ids=[webhook.id],
+            shares=[1],
+            floors=[None],
+            most=1,
+            suspects=False,
+            now=None,
+        )
+        return [row["wait_seconds"] if row["position"] is None else None for row in rows]
+
+    # The next token is due as if the clock had stood still.
+    assert await claimed(0.5) == [pytest.approx(0.1)]
+    assert await claimed(1.5) == [None]
+
+
+PARKED = {
+    "inactive": "update webhooks set active = false where id = $1",
+    "owner suspended": "update users set status = 'suspended' where id = (select owner_id from webhooks where id = $1)",
+    "breaker open": "update lanes set failures = 10, failing_since = now(), opened_at = now(), probe_at = now() + interval '1 hour' where webhook_id = $1",
+    "paused": "update lanes set pauses = 1, paused_until = now() + interval '1 hour' where webhook_id = $1",
+    "backlog dropped": "update webhooks set discard_through = 1000 where id = $1",
+}
+
+
+@pytest.mark.parametrize("how", PARKED)
+async def test_a_suspect_in_a_parked_lane_is_not_looked_for(
+    how: str, connection: Connection, settings: Settings, pool: Pool
+) -> None:
+    webhook = await add_webhook(connection, settings, NOWHERE, ["item-created"])
+    await write_event(connection)
+    await FanOut(pool).batch()
+    await connection.execute("update deliveries set lost_leases = 5")
+    assert [row["webhook_id"] for row in await CLAIM.suspects.fetch(connection, now=None)] == [webhook.id]
+    await connection.execute(PARKED[how], webhook.id)
+    assert await CLAIM.suspects.fetch(connection, now=None) == []
+
+
+async def test_a_suspect_that_cannot_be_had_is_not_looked_for_again_at_once(
+    connection: Connection, settings: Settings, pool: Pool, transport: HttpTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    webhook = await add_webhook(connection, settings, NOWHERE, ["item-created"])
+    await connection.execute("update webhooks set rate_per_second = 1, rate_burst = 1 where id = $1", webhook.id)
+    await connection.execute("update lanes set tokens = 0, tokens_at = now()")
+    await write_event(connection)
+    await FanOut(pool).batch()
+    await connection.execute("update deliveries set lost_leases = 5")
+    asked = 0
+    take = Dispatcher._take
+
+    async def counted(self: Dispatcher, *lanes: object, suspects: bool = False) -> bool:
+        nonlocal asked
+        asked += suspects
+        return await take(self, *lanes, suspects=suspects)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Dispatcher, "_take", counted)
+    sending = Sending(pool, settings, await register(connection), transport)
+    sending.dispatcher.sweep_now()
+    await asyncio.sleep(0.5)
+    await sending.stop()
+    assert 1 <= asked <= 3
+
+
+async def test_a_sweep_that_begins_while_another_looks_begins_at_the_first_lane(
+    connection: Connection, settings: Settings, pool: Pool, transport: HttpTransport
+) -> None:
+    await add_webhook(connection, settings, NOWHERE, ["item-created"])
+    await write_event(connection)
+    await FanOut(pool).batch()
+    sending = Sending(pool, settings, await register(connection), transport)
+    await sending.stop()
+    sweep = Sweep(pool, sending.lanes, sending.dispatcher.leases, 3600)
+    step = asyncio.create_task(sweep.step())
+    await asyncio.sleep(0)
+    sending.dispatcher.leases.unsure_of_all()
+    sweep.begin()
+    await step
+    seen = [(sweep.under_way, sending.dispatcher.leases.unsure)]
+    await sweep.step()
+    seen.append((sweep.under_way, sending.dispatcher.leases.unsure))
+    assert seen == [(True, False), (False, True)]
+
+
+async def test_what_was_offered_and_not_filled_is_for_lanes_that_wait(
+    connection: Connection, settings: Settings, pool: Pool, receiver: Receiver, transport: HttpTransport
+) -> None:
+    hangs, waits = [
+        await add_webhook(connection, settings, f"{receiver.url}/{path}", ["item-created"])
+        for path in ("hangs", "waits")
+    ]
+    # So that its end is none that frees the other.
+    await connection.execute("update webhooks set timeout_ms = 30000 where id = $1", hangs.id)
+    may_answer = asyncio.Event()
+
+    async def answer(arrival: Arrival) -> web.StreamResponse:
+        if arrival.path == "/hangs":
+            await may_answer.wait()
+        return await accept(arrival)
+
+    receiver.answer = answer
+    sending = Sending(pool, settings, await register(connection), transport, per_webhook=1)
+
+    async def idle() -> bool:
+        return not sending.dispatcher._sweep.under_way
+
+    await until(idle, "the first sweep is over")
+    await write_event(connection)
+    await FanOut(pool).batch()
+    sending.dispatcher.hint([hangs.id])
+    # It is given the only slot that is not offered, and what else is heated meanwhile none.
+    assert sending.dispatcher.offer().crowded == (hangs.id,)
+    sending.dispatcher.hint([waits.id])
+    await receiver.wait_for(lambda: len(receiver.arrivals) == 1)
+    await sending.dispatcher.take(pool, await FanOut(pool).batch())
+    async with asyncio.timeout(10):
+        await receiver.wait_for(lambda: len(receiver.arrivals) == 2)
+    assert [arrival.path for arrival in receiver.arrivals] == ["/hangs", "/waits"]
+    may_answer.set()
+    await sending.stop()
+
+
+async def test_results_wait_for_a_partition(
+    connection: Connection, settings: Settings, pool: Pool, receiver: Receiver, transport: HttpTransport
+) -> None:
+    await add_webhook(connection, settings, receiver.url, ["item-created"])
+    await write_event(connection)
+    await FanOut(pool).batch()
+    for (name,) in await connection.fetch(
+        "select inhrelid::regclass::text from pg_inherits where inhparent = 'attempts'::regclass"
+    ):
+        await connection.execute(f"drop table {name}")
+    sending = Sending(pool, settings, await register(connection), transport)
+    await receiver.wait_for(lambda: len(receiver.arrivals) == 1)
+
+    async def kept() -> bool:
+        return bool(sending.recorder.fences()) and not any(task.done() for task in sending.tasks)
+
+    await until(kept, "the result is kept")
+    await asyncio.sleep(0.2)
+    assert await kept()
+    await connection.execute("select make_partitions(1)")
+
+    async def recorded() -> bool:
+        return bool(await connection.fetchval("select count(*) from attempts where outcome = 'success'"))
+
+    await until(recorded, "it is recorded")
+    await sending.stop()
