@@ -119,10 +119,11 @@ class Dispatcher:
         except BaseException:
             self.unanswered()
             raise
+        offered = self._slots.offered
         self._slots.close()
         for lease in batch.leases:
             self._start(lease, targets.get(lease.webhook_id), batch.moment)
-        if self._hindered or len(self._lanes):
+        if self._hindered or (offered and len(self._lanes)):
             # What was offered and not filled is free for them.
             self._hindered = False
             self._wake.set()
