@@ -40,18 +40,20 @@ class HttpTransport:
         exchange = Exchange()
         try:
             endpoint = self._endpoints.get(url) or self._endpoint(url)
-            post = Post(endpoint.request(headers, body), exchange, started, deadline)
+            post = Post(endpoint.request(headers, body), exchange, started, deadline, self._loop.create_future())
             end = SILENT
             if (connection := self.pool.take(endpoint.origin)) is not None:
                 connection.send(post)
-                end = await connection.answer()
+                end = await connection.answer(post)
             if end == SILENT:
                 # None was kept, or the other side had closed it and nothing of an answer came: then this is not an attempt yet.
                 # On a new connection silence counts.
                 exchange.error = None
+                if post.done.done():
+                    post = post._replace(done=self._loop.create_future())
                 async with asyncio.timeout_at(deadline):
                     connection = await self._dialer.dial(endpoint.origin, post)
-                end = await connection.answer()
+                end = await connection.answer(post)
             if end == LATE:
                 exchange.error = late(timeout_ms)
         except TimeoutError:

@@ -22,12 +22,14 @@ MAX_ANSWER = MAX_HEAD + 16 * MAX_BODY_KEPT
 
 
 class Post(NamedTuple):
-    """`started` in monotonic seconds, `deadline` by the loop's clock."""
+    """`started` in monotonic seconds, `deadline` by the loop's clock. `done`: how it ended. It belongs to the request, not to the
+    connection: that may be another's by the time that whoever sent this one looks."""
 
     request: bytes
     exchange: Exchange
     started: float
     deadline: float
+    done: asyncio.Future[int]
 
 
 class Keeper(Protocol):
@@ -64,7 +66,6 @@ class Connection(asyncio.Protocol):
         "_status",
         "_timer",
         "_transport",
-        "_waited_for",
         "_waiter",
         "origin",
         "since",
@@ -78,9 +79,8 @@ class Connection(asyncio.Protocol):
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
-        # Of the exchange under way, and of the last one.
+        # Of the exchange under way.
         self._waiter: asyncio.Future[int] | None = None
-        self._waited_for: asyncio.Future[int] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._exchange = Exchange()
         self._started = self._deadline = 0.0
@@ -108,7 +108,7 @@ class Connection(asyncio.Protocol):
         self._reset()
         self._exchange = post.exchange
         self._started = post.started
-        self._waiter = self._waited_for = self._loop.create_future()
+        self._waiter = post.done
         if self._transport is None:
             self._broken(None)
             return
@@ -119,15 +119,13 @@ class Connection(asyncio.Protocol):
             self._set_timer()
         self._transport.write(post.request)
 
-    async def answer(self) -> int:
+    async def answer(self, post: Post) -> int:
         """How it ended."""
-        waiter = self._waited_for
-        assert waiter is not None
         try:
-            return await waiter
+            return await post.done
         except asyncio.CancelledError:
             # If the answer has come all the same, the connection is another's already.
-            if self._waiter is waiter:
+            if self._waiter is post.done:
                 self._end(FAILED)
             raise
 

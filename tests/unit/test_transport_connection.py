@@ -15,25 +15,43 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
 def post() -> Post:
-    return Post(b"", Exchange(), 0.0, asyncio.get_running_loop().time() + 3600)
+    loop = asyncio.get_running_loop()
+    return Post(b"", Exchange(), 0.0, loop.time() + 3600, loop.create_future())
 
 
 async def test_cancelling_one_whose_answer_has_come_does_not_end_the_exchange_of_the_next() -> None:
     keeper, wire = Keeper(), Wire()
-    connection = Connection(ORIGIN, keeper, asyncio.get_running_loop(), post())
+    one, two = post(), post()
+    connection = Connection(ORIGIN, keeper, asyncio.get_running_loop(), one)
     connection.connection_made(wire)
-    first = asyncio.create_task(connection.answer())
+    first = asyncio.create_task(connection.answer(one))
     await asyncio.sleep(0)
     connection.data_received(ANSWER)
     assert keeper.kept == 1
-    connection.send(post())
-    second = asyncio.create_task(connection.answer())
+    connection.send(two)
+    second = asyncio.create_task(connection.answer(two))
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
         await first
     assert not wire.closed
     connection.data_received(ANSWER)
     assert await second == ANSWERED
+    connection.abort()
+
+
+async def test_one_who_looks_late_gets_the_answer_of_its_own_request() -> None:
+    """The first answer may come before whoever dialled is told that the connection stands; then it is another's by that time."""
+    keeper, one, two = Keeper(), post(), post()
+    connection = Connection(ORIGIN, keeper, asyncio.get_running_loop(), one)
+    connection.connection_made(Wire())
+    connection.data_received(ANSWER)
+    connection.send(two)
+    async with asyncio.timeout(5):
+        assert await connection.answer(one) == ANSWERED
+    assert (one.exchange.status, two.exchange.status) == (200, None)
+    connection.data_received(ANSWER.replace(b"200", b"503"))
+    assert await connection.answer(two) == ANSWERED
+    assert (one.exchange.status, two.exchange.status) == (200, 503)
     connection.abort()
 
 
@@ -60,5 +78,5 @@ async def test_a_connection_that_was_lost_before_the_request_is_silent() -> None
     connection.connection_lost(None)
     again = post()
     connection.send(again)
-    assert await connection.answer() == SILENT
+    assert await connection.answer(again) == SILENT
     assert again.exchange.error == "the connection was closed before an answer"

@@ -72,7 +72,8 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 def receive(loop: asyncio.AbstractEventLoop, pieces: list[bytes]) -> dict[str, object]:
     keeper, wire, exchange = Keeper(), Wire(), Exchange()
-    connection = Connection(Origin("http", "a.test", 80), keeper, loop, Post(b"", exchange, 0.0, loop.time() + 3600))
+    post = Post(b"", exchange, 0.0, loop.time() + 3600, loop.create_future())
+    connection = Connection(Origin("http", "a.test", 80), keeper, loop, post)
     connection.connection_made(wire)
     for piece in pieces:
         if exchange.status is None and exchange.error is None:
