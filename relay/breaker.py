@@ -70,24 +70,29 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`recovered`: the lane was open before, and is not now; what it was like is in the lane that was given."""
+    """`recovered`: the lane was open before, and is not now; what it was like is in the lane that was given. `since`: when the
+    failures began for which the webhook is to be disabled; the lane itself may have forgotten them by a later success."""
 
     lane: Lane
     recovered: bool = False
     disable: DisableReason | None = None
+    since: datetime | None = None
 
 
 def after(lane: Lane, results: Sequence[Seen], now: datetime, policy: Policy, rng: Random) -> Verdict:
     """The lane after these results, in the order in which they came."""
     was_open = lane.opened_at is not None
-    recovered = gone = False
+    recovered = False
+    # A receiver that will take nothing any more has said so, whatever it answers to what was under way beside it.
+    gone_since: datetime | None = None
     for seen in results:
         if seen.success:
             recovered |= lane.opened_at is not None
-            lane = Lane()
+            lane = _succeeded(lane, seen, now)
         else:
-            gone |= seen.gone
             lane = _failed(lane, seen, now, policy, rng)
+            if seen.gone and gone_since is None:
+                gone_since = lane.failing_since
     overdue = (
         lane.opened_at is not None
         and lane.failing_since is not None
@@ -96,8 +101,16 @@ def after(lane: Lane, results: Sequence[Seen], now: datetime, policy: Policy, rn
     return Verdict(
         lane,
         recovered=was_open and recovered and lane.opened_at is None,
-        disable="gone" if gone else "failing" if overdue else None,
+        disable="gone" if gone_since is not None else "failing" if overdue else None,
+        since=gone_since or (lane.failing_since if overdue else None),
     )
+
+
+def _succeeded(lane: Lane, seen: Seen, now: datetime) -> Lane:
+    """All is forgotten but a pause that still lasts: what was under way when it was asked for does not end it, a probe does."""
+    if seen.probe or lane.paused_until is None or lane.paused_until <= now:
+        return Lane()
+    return Lane(pauses=lane.pauses, paused_until=lane.paused_until)
 
 
 def _failed(lane: Lane, seen: Seen, now: datetime, policy: Policy, rng: Random) -> Lane:
@@ -108,24 +121,30 @@ def _failed(lane: Lane, seen: Seen, now: datetime, policy: Policy, rng: Random) 
     if seen.pause_ms is not None:
         lane = _paused(lane, seen.pause_ms, now)
     if lane.opened_at is not None:
-        # What was under way when it opened changes nothing; only the probe says how it is now.
-        return _reopened(lane, now, policy, rng) if seen.probe else lane
+        # What was under way when it opened says nothing of how it is now, only the probe does; a pause is kept to, whoever asks.
+        return _reopened(lane, now, policy, rng) if seen.probe else _after_the_pause(lane)
     if lane.failures >= FAILURES and len(events) >= EVENTS:
-        return replace(lane, opened_at=now, probe_at=_later(now, probe_delay_ms(policy.probe_ms, 0, rng)))
+        probe_at = _later(now, probe_delay_ms(policy.probe_ms, 0, rng))
+        return _after_the_pause(replace(lane, opened_at=now, probe_at=probe_at))
     return lane
 
 
 def _reopened(lane: Lane, now: datetime, policy: Policy, rng: Random) -> Lane:
-    probe_at = _later(now, probe_delay_ms(policy.probe_ms, lane.failed_probes + 1, rng))
-    if lane.paused_until is not None:
-        probe_at = max(probe_at, lane.paused_until)
-    return replace(
+    lane = replace(
         lane,
-        probe_at=probe_at,
+        probe_at=_later(now, probe_delay_ms(policy.probe_ms, lane.failed_probes + 1, rng)),
         failed_probes=lane.failed_probes + 1,
         probe_by=None,
         probe_until=None,
     )
+    return _after_the_pause(lane)
+
+
+def _after_the_pause(lane: Lane) -> Lane:
+    """An open lane, whose probe waits for the end of a pause."""
+    if lane.probe_at is None or lane.paused_until is None or lane.probe_at >= lane.paused_until:
+        return lane
+    return replace(lane, probe_at=lane.paused_until)
 
 
 def _paused(lane: Lane, asked_ms: int, now: datetime) -> Lane:

@@ -37,7 +37,7 @@ class Settler:
 
     async def settle(self, connection: Connection, results: Mapping[UUID, Results]) -> dict[UUID, float]:
         """Within the transaction that records the results. Returns which lanes to look at again, and in how many seconds: at once
-        where a success has freed one of its breaker or pause, later where a probe has failed."""
+        where a success has freed one of its breaker or pause, later where a probe has failed or a pause lasts."""
         if not results:
             return {}
         rows = await _SQL.lock.fetch(connection, webhook_ids=list(results))
@@ -95,8 +95,8 @@ class Settler:
         elif verdict.lane.opened_at is not None and row["opened_at"] is None:
             _log.warning("a webhook's breaker is open", webhook_id=str(webhook_id), failures=verdict.lane.failures)
         if verdict.disable is not None:
-            since = verdict.lane.failing_since
-            assert since is not None, "a failure gave it"
+            since = verdict.since
+            assert since is not None, "it comes with the reason"
             detail = notices.why_disabled(verdict.disable, since)
             if await _SQL.disable.fetchval(connection, webhook_id=webhook_id, reason=detail) is not None:
                 _log.warning("a webhook was disabled", webhook_id=str(webhook_id), reason=detail)
@@ -109,6 +109,8 @@ def _next_look(row: asyncpg.Record, lane: Lane) -> tuple[UUID, float] | None:
         return None if lane_of(row).clean else (row["webhook_id"], 0.0)
     if lane.probe_at is not None and lane.probe_until is None:
         return row["webhook_id"], (lane.probe_at - row["now"]).total_seconds()
+    if lane.opened_at is None and lane.paused_until is not None and lane.paused_until > row["now"]:
+        return row["webhook_id"], (lane.paused_until - row["now"]).total_seconds()
     return None
 
 

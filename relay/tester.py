@@ -58,4 +58,4 @@ class Tester:
         )
         if is_success(status):
             # It passes the breaker, and closes it: the receiver is well.
-            await self._recorder.observe(webhook_id, Seen(0, success=True))
+            await self._recorder.observe(webhook_id, Seen(0, success=True, probe=True))

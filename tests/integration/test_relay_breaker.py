@@ -5,6 +5,7 @@ import json
 from datetime import timedelta
 from typing import Any
 
+import asyncpg
 from aiohttp import web
 
 from relay.breaker import FAILURES
@@ -297,6 +298,51 @@ async def test_503_slows_the_lane_until_a_success(
     assert len(set(receiver.ids())) == 51
     row = await lane(connection, webhook.id)
     assert (row["pauses"], row["paused_until"]) == (0, None)
+
+
+async def test_gone_and_a_success_in_one_batch_disable_the_webhook_and_no_relay(
+    connection: Connection, settings: Settings, relays: Relays, receiver: Receiver, database_url: str
+) -> None:
+    webhook = await add_webhook(connection, settings, receiver.url, ["item-created"])
+    await relays.start(1)
+    statuses = [200, 410, 200]
+
+    async def in_turn(arrival: Arrival) -> web.StreamResponse:
+        return web.Response(status=statuses[len(receiver.arrivals) - 1])
+
+    async def waits() -> bool:
+        return bool(await connection.fetchval("select exists (select from pg_locks where not granted)"))
+
+    receiver.answer = in_turn
+    blocker = await asyncpg.connect(database_url)
+    try:
+        async with blocker.transaction():
+            # The first result waits to be written, so that the next two are written together.
+            await blocker.execute("lock table attempts in share row exclusive mode")
+            await write_event(connection)
+            await until(waits, "the first result waits")
+            for _ in statuses[1:]:
+                await write_event(connection)
+            await receiver.wait_for(lambda: len(receiver.arrivals) == len(statuses))
+            # And until the relay has read the answers.
+            await asyncio.sleep(0.2)
+    finally:
+        await blocker.close()
+
+    async def recorded() -> bool:
+        return bool(await connection.fetchval("select count(*) = 3 from attempts"))
+
+    await until(recorded, "all three are recorded")
+    outcomes = await connection.fetch("select status, outcome from attempts order by position")
+    assert [tuple(row) for row in outcomes] == [(200, "success"), (410, "failed"), (200, "success")]
+    assert await connection.fetchval("select not active from webhooks where id = $1", webhook.id)
+    # It is still there, and sends to others.
+    other = await add_webhook(connection, settings, f"{receiver.url}/other", ["item-created"])
+    receiver.answer = answering(200)
+    event_id = await write_event(connection)
+    await receiver.wait_for(lambda: len(receiver.arrivals) == 4)
+    assert receiver.arrivals[-1].event_id == str(event_id)
+    assert await connection.fetchval("select count(*) from lanes where webhook_id = $1 and failures = 0", other.id) == 1
 
 
 async def test_a_rate_is_kept_across_relays(
