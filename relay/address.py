@@ -9,8 +9,14 @@ Address = IPv4Address | IPv6Address
 _NAT64 = IPv6Network("64:ff9b::/96")
 # Not covered by is_global in every supported version of Python.
 _ALSO_PRIVATE = (
+    IPv4Network("192.0.0.0/24"),
     IPv4Network("192.88.99.0/24"),
     IPv4Network("100.64.0.0/10"),
+    # IPv4 addresses in IPv6 ones, in two forms that nothing public has any more.
+    IPv6Network("::/96"),
+    IPv6Network("::ffff:0:0:0/96"),
+    IPv6Network("3fff::/20"),
+    IPv6Network("5f00::/16"),
     IPv6Network("64:ff9b:1::/48"),
     IPv6Network("fec0::/10"),
 )

@@ -3,7 +3,8 @@
 import asyncio
 import socket
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import aiodns
@@ -16,6 +17,8 @@ QUERY_SECONDS = 10.0
 MAX_TTL_SECONDS = 20.0
 FAILURE_SECONDS = 3.0
 MAX_QUERIES = 512
+# Of one family, of one name: each address may be a connect, and whoever has the name chooses how many there are.
+MAX_ADDRESSES = 8
 MAX_KEPT = 10_000
 
 
@@ -97,7 +100,7 @@ class Resolver:
         else:
             if nodes := result.nodes:
                 ttl = min(self._max_ttl, *(node.ttl for node in nodes))
-                return _Answer(time.monotonic() + ttl, tuple(_text(node.addr[0]) for node in nodes))
+                return _Answer(time.monotonic() + ttl, _first_of_each_family(_text(node.addr[0]) for node in nodes))
             error = "it has no address"
         return _Answer(time.monotonic() + self._failure_seconds, (), error)
 
@@ -107,6 +110,17 @@ class Resolver:
         if now - self._forgot >= self._failure_seconds:
             self._forgot = now
             self._ares._channel.reinit()
+
+
+def _first_of_each_family(addresses: Iterable[str]) -> tuple[str, ...]:
+    counts = Counter[bool]()
+    kept = []
+    for address in addresses:
+        family = ":" in address
+        counts[family] += 1
+        if counts[family] <= MAX_ADDRESSES:
+            kept.append(address)
+    return tuple(kept)
 
 
 def _text(address: bytes | str) -> str:

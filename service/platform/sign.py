@@ -22,8 +22,8 @@ class Signer:
     def __init__(self, secret: str) -> None:
         try:
             self._key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
-        except binascii.Error:
-            # A secret that is not base64, of an older system say: the specification leaves its key open, so the string it is.
+        except ValueError:
+            # Of characters or of padding. A secret that is not base64, of an older system say: the specification leaves its key open, so the string it is.
             self._key = secret.encode()
         self._secret = secret.encode()
 

@@ -49,6 +49,13 @@ A, B, C = (UUID(int=number) for number in (1, 2, 3))
         "::ffff:10.0.0.1",
         "64:ff9b::a00:1",
         "2002:a00:1::1",
+        "192.0.0.9",
+        "192.0.0.170",
+        "::8.8.8.8",
+        "::10.0.0.1",
+        "::ffff:0:10.0.0.1",
+        "3fff::1",
+        "5f00::1",
     ],
 )
 def test_an_address_of_our_own_networks_is_refused(address: str) -> None:

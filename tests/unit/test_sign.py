@@ -3,6 +3,7 @@ import hashlib
 import hmac
 import time
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook
@@ -34,10 +35,11 @@ def test_the_older_signature_has_the_whole_secret_string_as_its_key() -> None:
     assert sign_data(secret, data) == hmac.new(secret.encode(), data, hashlib.sha256).hexdigest()
 
 
-def test_a_secret_that_is_not_base64_is_its_own_key() -> None:
-    key, signed = b"not base64!", b"msg.1.{}"
-    expected = hmac.new(key, signed, hashlib.sha256).digest()
-    assert sign_message(key.decode(), "msg", 1, b"{}") == "v1," + base64.b64encode(expected).decode()
+@pytest.mark.parametrize("secret", ["not base64!", "abc", "schlüssel"])
+def test_a_secret_that_is_not_base64_is_its_own_key(secret: str) -> None:
+    signed = b"msg.1.{}"
+    expected = hmac.new(secret.encode(), signed, hashlib.sha256).digest()
+    assert sign_message(secret, "msg", 1, b"{}") == "v1," + base64.b64encode(expected).decode()
 
 
 def test_secrets_are_32_random_bytes() -> None:

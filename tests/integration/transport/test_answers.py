@@ -27,7 +27,7 @@ async def test_the_request_is_sent_as_given(transport: HttpTransport) -> None:
     host = server.url.removeprefix("http://").removesuffix("/hook")
     assert server.requests == [
         f"POST /hook/%20x?a=1&b=%2F HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
-        'X-Name: Zoë\r\nContent-Length: 7\r\n\r\n{"a":1}'.encode()
+        'X-Name: Zoë\r\nContent-Length: 7\r\n\r\n{"a":1}'.encode("latin-1")
     ]
 
 

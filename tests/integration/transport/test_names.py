@@ -9,7 +9,7 @@ from ipaddress import ip_network
 import pytest
 
 from relay.transport import HttpTransport
-from relay.transport.resolver import Resolver, Unresolvable
+from relay.transport.resolver import MAX_ADDRESSES, Resolver, Unresolvable
 from tests.integration.transport.names import SERVFAIL, Names, names
 from tests.integration.transport.scripted import LOOPBACK, PATIENT_MS, Peer, answering, ok, serve
 
@@ -67,6 +67,15 @@ async def test_a_name_is_resolved_once_while_its_answer_is_kept(dns: Names, make
     for _ in range(3):
         assert set(await resolver.resolve("a.test")) == {"127.0.0.1", "127.0.0.2", "::1"}
     assert dns.asked["a.test"] == 1
+
+
+async def test_of_a_name_with_many_addresses_a_few_of_each_family_are_kept(
+    dns: Names, make_resolver: MakeResolver
+) -> None:
+    dns.known["a.test"] = [f"127.0.1.{number}" for number in range(20)] + [f"::1:{number:x}" for number in range(20)]
+    addresses = await (await make_resolver()).resolve("a.test")
+    assert len([address for address in addresses if ":" in address]) == MAX_ADDRESSES
+    assert len([address for address in addresses if ":" not in address]) == MAX_ADDRESSES
 
 
 async def test_many_who_ask_at_once_cause_one_query(dns: Names, make_resolver: MakeResolver) -> None:
