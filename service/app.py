@@ -17,6 +17,7 @@ from service.audit.routes import ROUTES as AUDIT_ROUTES
 from service.auth.last_used import LAST_USED, LastUsed
 from service.auth.passwords import PASSWORDS, Passwords
 from service.auth.routes import ROUTES as AUTH_ROUTES
+from service.auth.throttle import THROTTLE, Throttle
 from service.auth.tokens import TOKENS, Tokens, authenticate
 from service.checkouts.routes import ROUTES as CHECKOUT_ROUTES
 from service.inventory.routes import ROUTES as INVENTORY_ROUTES
@@ -75,6 +76,7 @@ def make_app(settings: Settings, database_url: str) -> web.Application:
     app[VAULT] = settings.vault()
     app[TOKENS] = Tokens.of(settings)
     app[PASSWORDS] = Passwords()
+    app[THROTTLE] = Throttle()
     app[LAST_USED] = LastUsed()
 
     async def pool(app: web.Application) -> AsyncIterator[None]:

@@ -22,8 +22,8 @@ class Endpoint:
     start: str
 
     def request(self, headers: dict[str, str], body: bytes) -> bytes:
-        """Head and body in one piece, for one write. Headers are Latin-1, as Node sends them. Raises ValueError for those that are not,
-        or would break the message up."""
+        """Head and body in one piece, for one write. Headers are Latin-1, as Node sends them. Raises ValueError for those
+        that are not, or would break the message up."""
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
         if lines.count("\n") != len(headers) or lines.count("\r") != len(headers) or "\0" in lines:
             raise ValueError("a header of the request holds a control character")

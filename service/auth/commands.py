@@ -10,19 +10,17 @@ from service.api.call import Principal
 from service.auth.fields import Row, UserView, user_view, who
 from service.auth.passwords import Passwords
 from service.auth.rules import ENDED, SUSPENDED, Refresh, SessionState, decide_refresh, refusal
+from service.auth.throttle import Throttle
 from service.auth.tokens import Tokens
 from service.events import SessionRefreshed, UserLogin, UserLogout, UserRegistered
 from service.mutation import Mutation, Origin, mutation
 from service.platform.db import Pool
-from service.platform.errors import Conflict, Forbidden, TooManyRequests, Unauthorized
+from service.platform.errors import Conflict, Forbidden, Unauthorized
 from service.platform.queries import load
 
 _SQL = load("auth")
 _WRONG = "the user name, the e-mail address or the password is wrong"
 _TAKEN = {"users_username_key": ("username", "user name"), "users_email_key": ("email", "e-mail address")}
-
-MAX_LOGIN_FAILURES = 10
-LOGIN_FAILURE_MINUTES = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +71,21 @@ async def create_user(pool: Pool, passwords: Passwords, origin: Origin, new: New
 
 
 async def login(
-    pool: Pool, passwords: Passwords, tokens: Tokens, origin: Origin, identifier: str, password: str, device: Device
+    pool: Pool,
+    throttle: Throttle,
+    passwords: Passwords,
+    tokens: Tokens,
+    origin: Origin,
+    identifier: str,
+    password: str,
+    device: Device,
 ) -> SignedIn:
     """A new session. Raises Unauthorized, the same whether there is no such user or the password is wrong, and Forbidden
     where the user is suspended; TooManyRequests after ten failures for this name from this address within a quarter of an hour."""
     signed_in = None
-    while signed_in is None:
-        signed_in = await _login(pool, passwords, tokens, origin, identifier, password, device)
+    async with throttle.admit(pool, identifier, origin.ip_address or ""):
+        while signed_in is None:
+            signed_in = await _login(pool, passwords, tokens, origin, identifier, password, device)
     return signed_in
 
 
@@ -87,14 +93,9 @@ async def _login(
     pool: Pool, passwords: Passwords, tokens: Tokens, origin: Origin, identifier: str, password: str, device: Device
 ) -> SignedIn | None:
     """None: the hash is no longer the one that was verified; the password was changed, or another login renewed its hash."""
-    tried = {"identifier": identifier, "ip_address": origin.ip_address or ""}
-    wait = await _SQL.login_wait.fetchval(pool, most=MAX_LOGIN_FAILURES, minutes=LOGIN_FAILURE_MINUTES, **tried)
-    if wait is not None:
-        raise TooManyRequests("too many failed logins from here; wait before the next", retry_after=max(1, wait))
     found = await _SQL.find_login.fetchrow(pool, identifier=identifier)
     right = await passwords.verify(found["password_hash"] if found else None, password)
     if found is None or not right:
-        await _SQL.insert_login_failure.execute(pool, **tried)
         raise Unauthorized(_WRONG)
     outdated = passwords.is_outdated(found["password_hash"])
     renewed_hash = await passwords.hash(password) if outdated else None
@@ -104,7 +105,9 @@ async def _login(
             return None
         if row["status"] != "active":
             raise Forbidden(SUSPENDED)
-        await _SQL.forget_login_failures.execute(change.connection, **tried)
+        await _SQL.forget_login_failures.execute(
+            change.connection, identifier=identifier, ip_address=origin.ip_address or ""
+        )
         if renewed_hash is not None:
             await _SQL.set_password_hash.execute(change.connection, id=row["id"], password_hash=renewed_hash)
         session = await _SQL.insert_session.fetchrow(

@@ -15,6 +15,7 @@ from service.auth.fields import Email, Password, Username, UserView, user_view
 from service.auth.passwords import PASSWORDS
 from service.auth.rules import ENDED
 from service.auth.session_routes import ROUTES as SESSION_ROUTES
+from service.auth.throttle import THROTTLE
 from service.auth.tokens import TOKENS
 from service.auth.user_routes import ROUTES as USER_ROUTES
 from service.platform.clock import iso
@@ -91,7 +92,14 @@ async def _register(call: Call[Register, Nothing]) -> Reply:
 async def _login(call: Call[Login, Nothing]) -> Reply:
     app, body = call.request.app, call.body
     signed_in = await commands.login(
-        call.pool, app[PASSWORDS], app[TOKENS], call.origin, body.identifier, body.password, _device(call)
+        call.pool,
+        app[THROTTLE],
+        app[PASSWORDS],
+        app[TOKENS],
+        call.origin,
+        body.identifier,
+        body.password,
+        _device(call),
     )
     return Reply(_tokens(signed_in, "signed in"))
 

@@ -23,7 +23,7 @@ class Signer:
         try:
             self._key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
         except ValueError:
-            # Of characters or of padding. A secret that is not base64, of an older system say: the specification leaves its key open, so the string it is.
+            # Not base64, of an older system say: the specification leaves the key of such a secret open, so the string it is.
             self._key = secret.encode()
         self._secret = secret.encode()
 

@@ -91,6 +91,10 @@ update sessions
 -- name: password_hash
 select password_hash from users where id = :id;
 
+-- name: lock_login_failures
+-- Logins of one name from one address are counted one after the other, whichever process they come to.
+select pg_advisory_xact_lock(hashtextextended('login ' || lower(:identifier) || ' ' || :ip_address, 0));
+
 -- name: login_wait
 -- Seconds until the next login of this name from this address is heard; null: now.
 select ceil(extract(epoch from min(at) + make_interval(mins => :minutes) - now()))::int

@@ -1,5 +1,7 @@
 """What users see of their sessions and do to them, their password, and how many wrong ones are heard."""
 
+import asyncio
+from collections import Counter
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -7,6 +9,9 @@ import orjson
 import pytest
 
 from service.auth.last_used import LAST_USED
+from service.auth.throttle import MAX_LOGIN_FAILURES, Throttle
+from service.platform.db import Pool, open_pool
+from service.platform.errors import TooManyRequests
 from tests.integration.anna import ANNA, AUTH, PASSWORD, bearer, login, profile_status, register, signed_in_anna
 from tests.integration.caller import Caller, Database, take_events
 from tests.integration.conftest import Api, Outbox, SignUp
@@ -126,3 +131,34 @@ async def test_ten_failed_logins_make_that_address_wait_and_nobody_else(api: Api
     assert (await login(api)).status == 200
     left = await connection.fetch("select distinct ip_address from login_failures")
     assert [row[0] for row in left] == ["10.9.8.7"]
+
+
+async def test_those_who_try_at_once_have_ten_tries_too(api: Api, connection: Database) -> None:
+    await register(api)
+    answers = await asyncio.gather(*(login(api, password=f"wrong one {number}") for number in range(30)))
+    statuses = Counter(answer.status for answer in answers)
+    assert statuses == {401: MAX_LOGIN_FAILURES, 429: 20}
+    assert await connection.fetchval("select count(*) from login_failures") == MAX_LOGIN_FAILURES
+    assert (await login(api)).status == 429
+
+
+async def test_tries_are_counted_together_by_two_processes(api: Api, connection: Database, database_url: str) -> None:
+    await register(api)
+    pools = [await open_pool(database_url, application_name="test", size=4) for _ in range(2)]
+
+    async def wrong(throttle: Throttle, pool: Pool) -> None:
+        async with throttle.admit(pool, "anna.k", "127.0.0.1"):
+            await asyncio.sleep(0)
+
+    tries = [wrong(throttle, pool) for throttle, pool in ((Throttle(), pool) for pool in pools) for _ in range(20)]
+    results = await asyncio.gather(*tries, return_exceptions=True)
+    for pool in pools:
+        await pool.close()
+    assert results.count(None) == MAX_LOGIN_FAILURES
+    assert {type(result) for result in results} == {type(None), TooManyRequests}
+
+
+async def test_many_who_sign_in_at_once_are_all_let_in(api: Api) -> None:
+    await register(api)
+    answers = await asyncio.gather(*(login(api) for _ in range(15)))
+    assert {answer.status for answer in answers} == {200}
