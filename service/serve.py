@@ -2,10 +2,13 @@
 
 import asyncio
 import errno
+import logging
 import warnings
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.log import server_logger
 from jwt.warnings import InsecureKeyLengthWarning
 
 from service.api.routes import REQUEST_ID
@@ -34,12 +37,24 @@ class AccessLogger(AbstractAccessLogger):
         )
 
 
+class ClientsFault(logging.Filter):
+    """aiohttp logs what it cannot parse with a traceback, in which the client's bytes are, a token, say: one line instead."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, (HttpProcessingError, web.RequestPayloadError)):
+            record.msg, record.args, record.exc_info = f"a request cannot be read: {type(error).__name__}", (), None
+            record.levelno, record.levelname = logging.INFO, logging.getLevelName(logging.INFO)
+        return True
+
+
 async def serve(settings: Settings, host: str, port: int) -> None:
     """Serve until SIGTERM or SIGINT, then finish the requests in flight. Port 0: a free one. Raises StartupError."""
     if settings.jwt_secret is not None and is_weak(settings.jwt_secret.get_secret_value()):
         # Refused in production. Said once and clearly here, and not by the library at each token.
         _log.warning("JWT_SECRET is weak: anybody can guess it and sign in as anybody")
         warnings.filterwarnings("ignore", category=InsecureKeyLengthWarning)
+    server_logger.addFilter(ClientsFault())
     with cancelled_by_signals():
         async with database(settings) as url:
             await require_migrated(url)

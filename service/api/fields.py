@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from service.platform import canonical
 from service.platform.ids import parse_id
@@ -17,10 +17,19 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
 
 
+# Where to go on from: an empty one is the beginning, or a mistake, and never the same as none.
+_PLACES = {"cursor", "after"}
+
+
 class Query(BaseModel):
-    """Query parameters."""
+    """Query parameters. One that is empty counts as not given: forms send the filters that were left empty, too."""
 
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_absent(cls, value: dict[str, str]) -> dict[str, str]:
+        return {name: text for name, text in value.items() if text or name in _PLACES}
 
 
 def _text(value: str) -> str:

@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 
 from service.api.call import DATABASE
 from service.platform.db import AWAY, CONTENDED
-from service.platform.errors import BadRequest, Conflict, FieldError, PayloadTooLarge, Problem, Unavailable
+from service.platform.errors import BadRequest, Conflict, FieldError, PayloadTooLarge, Problem, Unavailable, Unreadable
 from service.platform.logs import get_logger
 from service.platform.vault import SealBroken
 
@@ -55,6 +55,10 @@ def invalid(error: ValidationError, *, query: bool = False) -> BadRequest:
 async def problems_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
+    except Unreadable as problem:
+        answer = respond(problem)
+        answer.force_close()
+        return answer
     except Problem as problem:
         return respond(problem)
     except web.HTTPRequestEntityTooLarge:

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import BaseModel, ValidationError
 
 from service.api.call import BodyT, Call, Nothing, Principal, QueryT, Reply
@@ -15,7 +16,7 @@ from service.api.idempotency import Answer, Keyed, key_of
 from service.api.problems import invalid
 from service.mutation import Origin
 from service.platform import canonical, trace
-from service.platform.errors import BadRequest, Forbidden, UnsupportedMediaType
+from service.platform.errors import BadRequest, Forbidden, Unreadable, UnsupportedMediaType
 from service.platform.etag import Tags
 
 PREFIX = "/api/v1"
@@ -128,7 +129,7 @@ async def _answer(entry: Route, call: Call[Any, Any]) -> Answer:
     key = key_of(call.request) if entry.keeps_answers else None
     if key is None:
         return Answer.of(await entry.handler(call))
-    keyed = Keyed(call, key, await call.request.read())
+    keyed = Keyed(call, key, await _read(call.request))
     return await (keyed.around if entry.waits else keyed.in_one_transaction)(entry.handler)
 
 
@@ -151,10 +152,20 @@ def _is_known(request: web.Request, answer: Answer) -> bool:
     return known is not None and known.match_weakly(tag)
 
 
+async def _read(request: web.Request) -> bytes:
+    """The body. Raises Unreadable where it cannot be had, which is the client's doing and not the database's."""
+    try:
+        return await request.read()
+    except (web.RequestPayloadError, HttpProcessingError):
+        raise Unreadable("the body is not what its Content-Encoding or Transfer-Encoding says") from None
+    except ConnectionResetError:
+        raise Unreadable("the connection was lost before the body was complete") from None
+
+
 async def _parse_body(request: web.Request, model: type[BaseModel]) -> BaseModel:
     if model is Nothing:
         return Nothing()
-    raw = await request.read()
+    raw = await _read(request)
     if not raw:
         # A POST without a body needs no Content-Type; what it lacks, the model says.
         value: Any = {}

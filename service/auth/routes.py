@@ -28,7 +28,12 @@ _USER_AGENT_CHARS = 500
 
 def _device_info(value: Any) -> Any:
     # The Node system's clients send an object, or a string; events carry text.
-    return orjson.dumps(value).decode() if isinstance(value, dict) else value
+    if not isinstance(value, dict):
+        return value
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        raise ValueError("is nested too deep") from None
 
 
 class Register(Body):

@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field
 
 from service.api.fields import MAX_INTEGER, Body, Description, Id, Text
 from service.api.paging import IdPage
@@ -50,9 +50,3 @@ class CheckoutQuery(IdPage):
     item_id: Id | None = None
     user_id: Id | None = None
     status: Literal["pending_authorization", "active", "overdue", "returned", "rejected", "cancelled"] | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _empty_is_absent(cls, value: Any) -> Any:
-        # Forms send the filters that were left empty, too.
-        return {name: text for name, text in value.items() if text != ""}

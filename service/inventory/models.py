@@ -101,12 +101,6 @@ class ItemQuery(IdPage):
     status: Status | None = None
     search: Annotated[Text, Field(max_length=255)] | None = None
 
-    @model_validator(mode="before")
-    @classmethod
-    def _empty_is_absent(cls, value: Any) -> Any:
-        # Forms send the filters that were left empty, too. An empty cursor means something: from the beginning.
-        return {name: text for name, text in value.items() if text != "" or name == "cursor"}
-
 
 class LocationCreate(Body):
     name: Name

@@ -62,6 +62,10 @@ class BadRequest(Problem):
     status, slug, title = 400, "invalid-request", "The request is not valid"
 
 
+class Unreadable(BadRequest):
+    """The connection is of no use for another request."""
+
+
 class Unauthorized(Problem):
     status, slug, title = 401, "unauthorized", "Authentication is needed"
 

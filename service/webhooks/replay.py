@@ -12,13 +12,12 @@ from service.api.call import Principal
 from service.api.fields import Body
 from service.api.paging import Newest, NewestPage
 from service.mutation import Origin, mutation
-from service.platform.clock import iso, iso_or_none
+from service.platform.clock import iso, iso_or_none, parse_moment
 from service.platform.db import Pool
 from service.platform.errors import BadRequest, Conflict, NotFound, Unprocessable
 from service.platform.queries import load
 from service.webhooks.bodies import EventTypes
 from service.webhooks.commands import ENTITY, own
-from service.webhooks.rules import check_moment
 
 _SQL = load("replay")
 _WEBHOOKS = load("webhooks")
@@ -30,7 +29,7 @@ Wanted = Literal["failed", "success", "missing", "all"]
 
 def _text_only(value: Any) -> Any:
     if isinstance(value, str):
-        return check_moment(value)
+        return parse_moment(value)
     raise ValueError("must be a time in ISO 8601, such as 2026-02-18T09:30:00Z")
 
 

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from ipaddress import IPv6Address
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
@@ -239,20 +238,6 @@ def merge_order(
 
 def mask(headers: Mapping[str, str]) -> dict[str, str]:
     return dict.fromkeys(headers, MASK)
-
-
-def check_moment(text: str) -> datetime:
-    """The moment that an ISO 8601 time with its offset stands for, in UTC."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError("must be a time in ISO 8601, such as 2026-02-18T09:30:00Z") from None
-    if moment.tzinfo is None:
-        raise ValueError("must say its offset from UTC, as in 2026-02-18T09:30:00Z")
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("is a time that no event has") from None
 
 
 def success_rate(succeeded: int, failed: int) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from service.platform.settings import Settings
 from tests.integration.caller import Database
@@ -166,6 +167,38 @@ async def test_the_log_has_a_line_for_each_request_and_no_secret(
     tokens = (signed_in["token"], signed_in["refreshToken"], renewed["token"], renewed["refreshToken"])
     for secret in (*secrets, *tokens):
         assert secret not in written
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"POST /api/v1/auth/login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{",
+        b"POST /api/v1/auth/login HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\nAuthorization: geheim\r\n",
+        b"GET /api/v1/items HTTP/1.1\r\nHost: a\r\nAuthorization Bearer geheim\r\n\r\n",
+        b"GET /api/v1/items HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer geheim\x01\r\n\r\n",
+        b"geheim\r\n\r\n",
+        b"POST /api/v1/auth/login HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\nContent-Length: 8\r\n\r\ngeheim..",
+    ],
+)
+async def test_what_a_client_sends_amiss_is_neither_a_fault_of_the_server_nor_shown_in_its_log(
+    settings: Settings, sent: bytes
+) -> None:
+    async with serving() as server, aiohttp.ClientSession(server.address) as client:
+        address = URL(server.address)
+        _, writer = await asyncio.open_connection(address.host, address.port)
+        writer.write(sent)
+        await writer.drain()
+        # Until it has read that much.
+        async with client.get("/api/v1/health") as answer:
+            assert answer.status == 200
+        writer.transport.abort()
+        async with client.get("/api/v1/health") as answer:
+            assert answer.status == 200
+        assert await server.end() == 0
+    assert [record for record in server.log if record["event"] == "the database is away"] == []
+    assert [record for record in server.log if record["level"] not in {"info", "debug"}] == []
+    assert "geheim" not in str(server.log)
+    assert "Traceback" not in str(server.log)
 
 
 async def test_the_healthcheck_tells_a_working_api_from_one_that_is_not(settings: Settings) -> None:

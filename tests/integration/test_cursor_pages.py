@@ -5,10 +5,15 @@ from typing import Any
 import orjson
 import pytest
 
+from service.api.paging import IdPage, NewestPage, PositionPage
+from service.api.routes import Route
+from service.app import ROUTES
 from service.platform.queries import load
 from tests.integration.caller import Answer, Caller, Database
 from tests.integration.conftest import Api, SignUp
 from tests.integration.relay_log import RelayLog
+
+CURSOR_PAGES = (IdPage, NewestPage, PositionPage)
 
 
 @pytest.fixture
@@ -23,6 +28,29 @@ def _next(answer: Answer) -> str | None:
         if relation == 'rel="next"':
             return target.strip("<>").removeprefix("/api/v1")
     return None
+
+
+@pytest.mark.parametrize("path", [entry.path for entry in ROUTES if issubclass(entry.query, CURSOR_PAGES)])
+async def test_every_list_begins_with_an_empty_cursor(admin: Caller, path: str) -> None:
+    kind = path.split("/")[1]
+    if kind == "webhooks":
+        id = (await admin.make("/webhooks", url="https://example.org/hook", events=["item-created"]))["webhook"]["id"]
+    elif kind == "users":
+        id = str(admin.token.user_id)
+    else:
+        id = (await admin.make("/items", name="A"))["id"]
+    path = path.replace("{id}", id)
+    # That is not the page by skip, which goes together with a skip.
+    assert (await admin.get(path, cursor="")).status == 200
+    assert (await admin.get(path, skip="1")).status == 200
+    assert (await admin.get(path, cursor="", skip="1")).status == 400
+
+
+@pytest.mark.parametrize("entry", [entry for entry in ROUTES if "{" not in entry.path], ids=lambda entry: entry.path)
+async def test_a_parameter_that_is_empty_counts_as_not_given(admin: Caller, entry: Route) -> None:
+    names = set(entry.query.model_fields) - {"cursor"}
+    if names:
+        assert (await admin.get(entry.path, **dict.fromkeys(names, ""))).status == 200
 
 
 @pytest.mark.parametrize("path", ["/items", "/locations", "/categories"])

@@ -58,6 +58,40 @@ async def test_each_kind_of_refusal_has_its_shape(admin: Caller) -> None:
     assert all(error["detail"] for error in answer.body["errors"])
 
 
+async def test_what_cannot_be_read_is_a_refusal_too(admin: Caller) -> None:
+    deep = b'{"username": "anna", "password": "a good one", "deviceInfo": ' + b'{"a":' * 400 + b"1" + b"}" * 401
+    answer = await admin.post("/auth/login", deep)
+    _check(answer, 400, "invalid-request")
+    assert answer.pointers == ["/deviceInfo"]
+    packed = admin.sending(Content_Encoding="gzip")
+    _check(await packed.post("/items", b'{"name": "B"}'), 400, "invalid-request")
+    _check(await packed.post("/auth/login", b'{"name": "B"}'), 400, "invalid-request")
+
+
+@pytest.mark.parametrize(
+    ("since", "until"),
+    [
+        ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"),
+        ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59.999999-14:00"),
+        ("1970-01-01T00:00:00Z", "2999-01-01T00:00:00Z"),
+    ],
+)
+async def test_the_first_and_the_last_moment_that_can_be_said_are_the_widest_range(
+    admin: Caller, since: str, until: str
+) -> None:
+    webhook = (await admin.make("/webhooks", url="https://example.org/hook", events=["item-created"]))["webhook"]
+    await admin.make("/items", name="A")
+    audit = await admin.get("/audit", since=since, until=until, entity="item")
+    assert (audit.status, len(audit.body)) == (200, 1)
+    path = f"/webhooks/{webhook['id']}/replay"
+    counted = await admin.post(path, {"since": since, "until": until, "status": "all", "dryRun": True})
+    assert counted.status == 200
+    job = await admin.post(path, {"since": since, "until": until, "status": "all"})
+    assert job.status == 202
+    listed = await admin.get(f"/webhooks/{webhook['id']}/replays")
+    assert listed.body["jobs"] == [job.body["job"]]
+
+
 async def test_a_refusal_with_a_key_has_the_same_shape(admin: Caller) -> None:
     keyed = admin.sending(Idempotency_Key="k")
     _check(await keyed.post("/items", b"{"), 400, "invalid-request")
