@@ -803,6 +803,11 @@ CREATE TABLE public.transfers (
     to_item_id uuid,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    open_requested_by uuid GENERATED ALWAYS AS (
+CASE
+    WHEN (status = ANY (ARRAY['pending'::text, 'approved'::text, 'in_transit'::text])) THEN requested_by
+    ELSE NULL::uuid
+END) STORED,
     CONSTRAINT transfers_check CHECK ((to_location_id <> from_location_id)),
     CONSTRAINT transfers_edge_check CHECK (
 CASE
@@ -1020,6 +1025,8 @@ CREATE INDEX transfers_from_location_id ON public.transfers USING btree (from_lo
 
 CREATE INDEX transfers_item_id ON public.transfers USING btree (item_id, id);
 
+CREATE INDEX transfers_open_requested_by ON public.transfers USING btree (open_requested_by) WHERE (open_requested_by IS NOT NULL);
+
 CREATE INDEX transfers_requested_by ON public.transfers USING btree (requested_by, id);
 
 CREATE INDEX transfers_status ON public.transfers USING btree (status, id);
@@ -1094,6 +1101,9 @@ ALTER TABLE ONLY public.sessions
 
 ALTER TABLE ONLY public.subscriptions
     ADD CONSTRAINT subscriptions_webhook_id_fkey FOREIGN KEY (webhook_id) REFERENCES public.webhooks(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.transfers
+    ADD CONSTRAINT transfers_open_requested_by_fkey FOREIGN KEY (open_requested_by) REFERENCES public.users(id) NOT VALID;
 
 ALTER TABLE ONLY public.webhook_tests
     ADD CONSTRAINT webhook_tests_webhook_id_fkey FOREIGN KEY (webhook_id) REFERENCES public.webhooks(id) ON DELETE CASCADE;

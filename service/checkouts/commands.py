@@ -18,7 +18,7 @@ from service.checkouts.rules import ACTIVE, Checkout, checkout_view
 from service.events import CheckoutCancelled, CheckoutRejected, ItemCheckin, ItemCheckout
 from service.mutation import Mutation, Origin, mutation
 from service.platform.db import Pool
-from service.platform.errors import BadRequest, NotFound
+from service.platform.errors import BadRequest, NotFound, Unauthorized
 from service.platform.ids import new_id
 from service.platform.queries import load
 from service.stock import Item
@@ -36,7 +36,10 @@ async def check_out(pool: Pool, origin: Origin, user: Principal, values: Mapping
             item = await stock.lock(change, values["item_id"])
         except NotFound:
             raise BadRequest.at("/item_id", f"no item has the id {values['item_id']}") from None
-        rules.check_lendable(item, values["quantity"])
+        readable = user.role != rules.FOREMAN or await _SQL.is_readable.fetchval(
+            change.connection, location_id=item.location_id, foreman_id=user.user_id
+        )
+        rules.check_lendable(item, values["quantity"], readable=readable)
         authorized_by = user.user_id if status == ACTIVE else None
         try:
             await _SQL.insert.execute(
@@ -47,7 +50,9 @@ async def check_out(pool: Pool, origin: Origin, user: Principal, values: Mapping
                 authorized_by=authorized_by,
                 **values,
             )
-        except asyncpg.ForeignKeyViolationError:
+        except asyncpg.ForeignKeyViolationError as error:
+            if error.constraint_name == "checkouts_open_user_id_fkey":
+                raise Unauthorized("the user was removed meanwhile") from None
             # The item is locked, so it is there.
             place = values["destination_location_id"]
             raise BadRequest.at("/destination_location_id", f"no location has the id {place}") from None

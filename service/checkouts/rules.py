@@ -133,12 +133,16 @@ def check_active(checkout: Checkout) -> None:
         raise Conflict(f"nothing of the checkout is out: it is {checkout.status}")
 
 
-def check_lendable(item: Item, quantity: int) -> None:
-    """Raises Unprocessable unless so many units of the item can be taken out now."""
+def check_lendable(item: Item, quantity: int, *, readable: bool = True) -> None:
+    """Raises Unprocessable unless so many units of the item can be taken out now. One who may not read it learns no more."""
     if item.status in _NOT_LENT:
+        if not readable:
+            raise Unprocessable.at("/item_id", "the item cannot be checked out now")
         raise Unprocessable.at("/item_id", f"{item.name} is {item.status}, so it cannot be checked out")
     free = item.quantity - item.reserved_quantity
     if free < quantity:
+        if not readable:
+            raise Unprocessable.at("/quantity", f"fewer than {quantity} are left")
         reserved = f" ({item.reserved_quantity} more are reserved)" if item.reserved_quantity else ""
         raise Unprocessable.at("/quantity", f"{item.name} has {free} left{reserved}, which is fewer than {quantity}")
 

@@ -6,11 +6,13 @@ Locks are taken in this order: the transfer, the location at which units arrive,
 from dataclasses import asdict, replace
 from uuid import UUID
 
+import asyncpg
+
 from service import arrivals, stock
 from service.api.call import Principal
 from service.mutation import Mutation, Origin, mutation
 from service.platform.db import Pool
-from service.platform.errors import NotFound
+from service.platform.errors import NotFound, Unauthorized
 from service.platform.ids import new_id
 from service.platform.queries import load
 from service.stock import Reason
@@ -37,7 +39,12 @@ async def request(pool: Pool, origin: Origin, user: Principal, asked: TransferRe
         )
         rules.check_requester(user.role, assigned=assigned)
         reserved = rules.reserve(item, asked.from_location_id, asked.to_location_id, asked.quantity)
-        [row] = await _SQL.insert.fetch(change.connection, id=new_id(), requested_by=user.user_id, **asked.model_dump())
+        try:
+            [row] = await _SQL.insert.fetch(
+                change.connection, id=new_id(), requested_by=user.user_id, **asked.model_dump()
+            )
+        except asyncpg.ForeignKeyViolationError:
+            raise Unauthorized("the user was removed meanwhile") from None
         transfer = transfer_from_row(row)
         change.emit(event(transfer))
         await stock.save(change, item, reserved)

@@ -164,7 +164,7 @@ def reserve(item: Item, from_id: UUID, to_id: UUID, quantity: int) -> Item:
     if from_id == to_id:
         raise Unprocessable.at("/to_location_id", "the units are at this location already")
     if item.location_id != from_id:
-        raise Unprocessable.at("/from_location_id", f"{item.name} is not at this location")
+        raise Unprocessable.at("/from_location_id", "the item is not at this location")
     if item.status in OUT_OF_USE:
         raise Unprocessable.at("/item_id", f"{item.name} is {item.status}, so it cannot be transferred")
     free = item.quantity - item.reserved_quantity

@@ -1,6 +1,6 @@
 """What changes webhooks; each command is one transaction."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from uuid import UUID
 
 import asyncpg
@@ -91,7 +91,7 @@ async def update(
                 raise
         headers = _resolve_headers(new_headers, kept or {}) if "headers" in given else kept or {}
         filters = (
-            await _filters(change.connection, wanted.filters)
+            await _filters(change.connection, wanted.filters, before)
             if "filters" in given
             else {name: before[name] for name in ("filter_locations", "filter_categories", "min_stock_threshold")}
         )
@@ -215,13 +215,17 @@ def _rate_limit(wanted: RateLimit | None) -> dict[str, int | None]:
     return {"rate_per_second": wanted.perSecond, "rate_burst": wanted.burst or wanted.perSecond}
 
 
-async def _filters(connection: Connection, wanted: Filters | None) -> dict[str, object]:
-    """The columns that hold the filters. Raises BadRequest for each id that does not exist."""
+async def _filters(
+    connection: Connection, wanted: Filters | None, before: asyncpg.Record | None = None
+) -> dict[str, object]:
+    """The columns that hold the filters. Raises BadRequest for each id that does not exist; one that the webhook had before may
+    have been deleted since, and a client that sends back what it read has not asked for it anew."""
     wanted = wanted or Filters()
     locations, categories = wanted.locations or [], wanted.categories or []
+    had = {*before["filter_locations"], *before["filter_categories"]} if before is not None else set()
     unknown = [
-        *await _unknown(connection, _SQL.known_locations, "locations", locations),
-        *await _unknown(connection, _SQL.known_categories, "categories", categories),
+        *await _unknown(connection, _SQL.known_locations, "locations", locations, had),
+        *await _unknown(connection, _SQL.known_categories, "categories", categories, had),
     ]
     if unknown:
         raise _invalid(unknown)
@@ -232,10 +236,12 @@ async def _filters(connection: Connection, wanted: Filters | None) -> dict[str, 
     }
 
 
-async def _unknown(connection: Connection, known: Statement, name: str, ids: Sequence[UUID]) -> Iterable[FieldError]:
+async def _unknown(
+    connection: Connection, known: Statement, name: str, ids: Sequence[UUID], had: Set[UUID]
+) -> Iterable[FieldError]:
     if not ids:
         return []
-    found = {row["id"] for row in await known.fetch(connection, ids=ids)}
+    found = had | {row["id"] for row in await known.fetch(connection, ids=ids)}
     return [
         FieldError(f"/filters/{name}/{number}", "there is none with this id")
         for number, wanted in enumerate(ids)

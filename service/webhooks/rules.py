@@ -30,6 +30,8 @@ _PLAIN_URL = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+")
 _UNSAFE = re.compile(r"[\x00-\x20\x7f-\xa0\\]|\s")
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOST = re.compile(rf"(?=.{{1,254}}\Z){_LABEL}(?:\.{_LABEL})*\.?")
+# urlsplit reads a host out of brackets whatever follows them, and one of a future form of address as a name.
+_BRACKETED = re.compile(r"\[[^\[\]]*:[^\[\]]*\](?::[0-9]*)?")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _PRINTABLE = re.compile(r"[\x20-\x7e\xa1-\xff]*")
 _SET_BY_THE_RELAY = frozenset(
@@ -79,6 +81,8 @@ def check_url(text: str) -> str:
         raise ValueError("holds a login; put it into a header such as Authorization instead")
     if not parts.hostname:
         raise ValueError("has no host")
+    if "[" in parts.netloc and not _BRACKETED.fullmatch(parts.netloc):
+        raise ValueError("has a host that is not a valid address")
     if port == 0:
         raise ValueError("is not a valid URL: port 0 cannot be connected to")
     _check_host(parts.hostname)

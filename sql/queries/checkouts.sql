@@ -110,3 +110,8 @@ update checkouts
 
 -- name: any_out
 select exists (select from checkouts where item_id = :item_id and status = 'active');
+
+-- name: is_readable
+-- For a foreman: what is at one of their locations, or at none.
+select :location_id::uuid is null
+       or exists (select from location_foremen where location_id = :location_id and user_id = :foreman_id);

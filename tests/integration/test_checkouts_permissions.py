@@ -76,6 +76,20 @@ async def test_a_foreman_knows_what_goes_to_an_assigned_location_and_where_the_i
     assert (await yard.act(foreman, staying, "checkin")).status == 200
 
 
+async def test_a_foreman_learns_nothing_from_a_refusal_about_an_item_that_they_may_not_read(yard: Yard) -> None:
+    foreman, path = yard.people["foreman"], f"/items/{yard.pump['id']}"
+    few = (await yard.ask_out(foreman, 11)).body
+    await yard.admin.put(path, {"status": "maintenance"})
+    away = (await yard.ask_out(foreman)).body
+    assert (few["status"], away["status"]) == (422, 422)
+    for word in ("Pump", "10", "maintenance"):
+        assert word not in f"{few} {away}"
+    await yard.assign_foreman(yard.depot)
+    assert "Pump is maintenance" in (await yard.ask_out(foreman)).body["detail"]
+    await yard.admin.put(path, {"status": "available", "location_id": None})
+    assert "Pump has 10 left" in (await yard.ask_out(foreman, 11)).body["detail"]
+
+
 async def test_a_refusal_leaves_nothing(yard: Yard, connection: Database) -> None:
     asked = await yard.check_out(yard.worker)
     await take_events(connection)

@@ -1,9 +1,7 @@
-"""Breakers, pauses, webhooks that are given up, and rates: with two relays and a receiver that can be made ill."""
+"""Breakers, and webhooks that are given up: with two relays and a receiver that can be made ill."""
 
 import asyncio
-import json
 from datetime import timedelta
-from typing import Any
 
 import asyncpg
 from aiohttp import web
@@ -11,45 +9,11 @@ from aiohttp import web
 from relay.breaker import FAILURES
 from service.platform.ids import new_id
 from service.platform.settings import Settings
+from tests.integration.breakers import answering, lane, notices, open_breaker
 from tests.relays import Arrival, Connection, Receiver, Relays, add_user, add_webhook, until, write_event
 
 SOON = {"WEBHOOK_BREAKER_DELAY": "300"}
 NEVER = {"WEBHOOK_BREAKER_DELAY": "3600000"}
-
-
-def answering(status: int, **headers: str) -> Any:
-    async def answer(_: Arrival) -> web.StreamResponse:
-        return web.Response(status=status, headers=headers)
-
-    return answer
-
-
-async def lane(connection: Connection, webhook_id: object) -> Any:
-    return await connection.fetchrow("select * from lanes where webhook_id = $1", webhook_id)
-
-
-async def notices(connection: Connection) -> list[tuple[str, dict[str, Any]]]:
-    """The operational events in the log, as they were written."""
-    rows = await connection.fetch(
-        "select type, data from events where type like 'webhook-%' or type = 'delivery-failed' order by position"
-    )
-    return [(row["type"], json.loads(row["data"])) for row in rows]
-
-
-async def open_breaker(connection: Connection, receiver: Receiver, webhook_id: object) -> None:
-    """By events that fail until it opens; nothing is under way when this returns."""
-    receiver.answer = answering(500)
-
-    async def is_open() -> bool:
-        row = await lane(connection, webhook_id)
-        if row["opened_at"] is None and not await connection.fetchval("select count(*) from outbox"):
-            await write_event(connection)
-        found: bool = row["opened_at"] is not None and not await connection.fetchval(
-            "select count(*) from deliveries where leased_by is not null"
-        )
-        return found
-
-    await until(is_open, "the breaker is open and nothing is under way")
 
 
 async def test_it_opens_after_ten_failures_parks_the_lane_and_closes_when_a_probe_succeeds(
@@ -246,60 +210,6 @@ async def test_failures_are_told_of_once_a_minute_with_their_count_and_beget_not
     assert (await lane(connection, webhook.id))["unannounced"] == 0
 
 
-async def test_retry_after_holds_the_whole_lane(
-    connection: Connection, settings: Settings, relays: Relays, receiver: Receiver
-) -> None:
-    webhook = await add_webhook(connection, settings, receiver.url, ["item-created"], max_retries=5)
-    receiver.answer = answering(429, **{"Retry-After": "3600"})
-    await relays.start(2)
-    await write_event(connection)
-
-    async def paused() -> bool:
-        return (await lane(connection, webhook.id))["paused_until"] is not None
-
-    await until(paused, "the lane is paused")
-    receiver.answer = answering(200)
-    await connection.execute("update deliveries set next_attempt_at = now()")
-    for _ in range(5):
-        await write_event(connection)
-    await until(lambda: connection.fetchval("select not exists (select from outbox)"), "the outbox is empty")
-    # Another lane is served meanwhile, so the relays had occasion to send.
-    await add_webhook(connection, settings, receiver.url + "/other", ["location-created"])
-    await write_event(connection, "location-created")
-    await receiver.wait_for(lambda: receiver.arrivals[-1].path == "/other")
-    assert [seen.path for seen in receiver.arrivals] == ["/", "/other"]
-    left = await connection.fetchval("select paused_until - now() from lanes where webhook_id = $1", webhook.id)
-    assert timedelta(minutes=58) < left <= timedelta(hours=1)
-    async with connection.transaction():
-        await connection.execute("update lanes set paused_until = now() where webhook_id = $1", webhook.id)
-        await connection.execute("insert into lane_wakes values ($1)", webhook.id)
-    await relays.idle()
-    assert (await lane(connection, webhook.id))["pauses"] == 0
-
-
-async def test_503_slows_the_lane_until_a_success(
-    connection: Connection, settings: Settings, relays: Relays, receiver: Receiver
-) -> None:
-    ill = True
-
-    async def answer(_: Arrival) -> web.StreamResponse:
-        return web.Response(status=503 if ill else 200)
-
-    receiver.answer = answer
-    webhook = await add_webhook(connection, settings, receiver.url, ["item-created"], max_retries=20)
-    await relays.start(2, **NEVER)
-    await write_event(connection)
-    await receiver.wait_for(lambda: len(receiver.arrivals) >= 2)
-    assert (await lane(connection, webhook.id))["pauses"] >= 1
-    ill = False
-    for _ in range(50):
-        await write_event(connection)
-    await relays.idle()
-    assert len(set(receiver.ids())) == 51
-    row = await lane(connection, webhook.id)
-    assert (row["pauses"], row["paused_until"]) == (0, None)
-
-
 async def test_gone_and_a_success_in_one_batch_disable_the_webhook_and_no_relay(
     connection: Connection, settings: Settings, relays: Relays, receiver: Receiver, database_url: str
 ) -> None:
@@ -343,40 +253,6 @@ async def test_gone_and_a_success_in_one_batch_disable_the_webhook_and_no_relay(
     await receiver.wait_for(lambda: len(receiver.arrivals) == 4)
     assert receiver.arrivals[-1].event_id == str(event_id)
     assert await connection.fetchval("select count(*) from lanes where webhook_id = $1 and failures = 0", other.id) == 1
-
-
-async def test_a_rate_is_kept_across_relays(
-    connection: Connection, settings: Settings, relays: Relays, receiver: Receiver
-) -> None:
-    webhook = await add_webhook(connection, settings, receiver.url, ["item-created"])
-    free = await add_webhook(connection, settings, receiver.url + "/free", ["item-created"])
-    await connection.execute("update webhooks set rate_per_second = 20, rate_burst = 5 where id = $1", webhook.id)
-    loop = asyncio.get_running_loop()
-    times: list[float] = []
-
-    async def answer(arrival: Arrival) -> web.StreamResponse:
-        if arrival.path == "/":
-            times.append(loop.time())
-        return web.Response()
-
-    receiver.answer = answer
-    await relays.start(3)
-    async with connection.transaction():
-        for _ in range(45):
-            await write_event(connection)
-    await receiver.wait_for(lambda: sum(seen.path == "/free" for seen in receiver.arrivals) == 45)
-    await receiver.wait_for(lambda: len(times) == 45)
-    await relays.idle()
-    claims = await connection.fetch(
-        "select started_at from attempts where webhook_id = $1 order by started_at", webhook.id
-    )
-    moments = [row["started_at"] for row in claims]
-    # In any span no more than the bucket holds and what flows into it meanwhile; one more for the rounding of the clock.
-    for first in range(len(moments)):
-        for last in range(first + 1, len(moments)):
-            allowed = 5 + 20 * (moments[last] - moments[first]).total_seconds() + 1
-            assert last - first + 1 <= allowed, (first, last)
-    assert await connection.fetchval("select count(*) from attempts where webhook_id = $1", free.id) == 45
 
 
 async def test_a_probe_whose_relay_is_gone_is_sent_by_another(

@@ -7,8 +7,8 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from tests.integration.caller import Database, take_events
-from tests.integration.conftest import Api, SignUp
+from tests.integration.caller import Caller, Database, take_events
+from tests.integration.conftest import Api, SignUp, SomebodyWaits
 from tests.integration.transfers import Yard, open_yard
 
 NOBODY = str(uuid4())
@@ -134,3 +134,31 @@ async def test_the_table_itself_refuses_what_the_state_machine_does_not_have(yar
     ):
         with pytest.raises(asyncpg.CheckViolationError):
             await connection.execute(f"update transfers set {damage}")
+
+
+async def test_who_requested_a_transfer_stays_while_it_is_open(
+    yard: Yard, api: Api, sign_up: SignUp, connection: Database
+) -> None:
+    worker = Caller(api, await sign_up("worker"))
+    user = f"/users/{worker.token.user_id}"
+    transfer = await yard.request(worker)
+    refused = await yard.admin.delete(user)
+    assert (refused.status, "transfers" in refused.body["detail"]) == (409, True)
+    assert (await yard.step(transfer, "approve")).status == 200
+    assert (await yard.admin.delete(user)).status == 409
+    assert (await yard.step(transfer, "complete", by=worker)).status == 200
+    assert (await yard.admin.delete(user)).status == 204
+    assert (await yard.admin.get(f"/transfers/{transfer['id']}")).body["requested_by"] == str(worker.token.user_id)
+
+
+@pytest.mark.parametrize("kind", ["transfers", "checkouts/checkout"])
+async def test_one_who_is_removed_at_the_same_moment_requests_nothing(
+    yard: Yard, api: Api, sign_up: SignUp, connection: Database, somebody_waits: SomebodyWaits, kind: str
+) -> None:
+    worker = Caller(api, await sign_up("worker"))
+    async with connection.transaction():
+        await connection.execute("delete from users where id = $1", worker.token.user_id)
+        asking = asyncio.create_task(worker.post(f"/{kind}", yard.body()))
+        await somebody_waits()
+    assert (await asking).status == 401
+    assert await yard.units() == (10, 0)

@@ -167,6 +167,25 @@ async def test_filters_name_what_exists(worker: Caller, admin: Caller) -> None:
     assert answer.pointers == ["/filters/locations/2", "/filters/categories/0", "/filters/categories/1"]
 
 
+async def test_a_webhook_may_be_put_back_as_it_was_read_although_a_place_of_its_filter_is_gone(
+    worker: Caller, admin: Caller
+) -> None:
+    places = [(await admin.make("/locations", name=name))["id"] for name in ("Depot", "Site")]
+    group = (await admin.make("/categories", name="Tools"))["id"]
+    filters = {"locations": places, "categories": [group]}
+    created = await worker.make("/webhooks", url=URL, events=["item-created"], filters=filters)
+    path = f"/webhooks/{created['webhook']['id']}"
+    await admin.delete(f"/locations/{places[0]}")
+    await admin.delete(f"/categories/{group}")
+
+    read = (await worker.get(path)).body["webhook"]
+    answer = await worker.put(path, {**read, "description": "changed"})
+    assert (answer.status, answer.body["webhook"]["filters"]) == (200, read["filters"])
+    unknown = {"locations": [places[0], str(new_id())], "categories": [group]}
+    refused = await worker.put(path, {"filters": unknown})
+    assert (refused.status, refused.pointers) == (400, ["/filters/locations/1"])
+
+
 async def test_only_https_is_taken_where_the_settings_say_so(
     settings: Settings, database_url: str, sign_up: SignUp
 ) -> None:
