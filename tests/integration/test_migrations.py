@@ -1,0 +1,68 @@
+"""Migrations of a database that has something in it already."""
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from service.platform import migrate
+from service.platform.ids import new_id
+from tests.integration.caller import Database
+
+
+@pytest.fixture
+async def empty(empty_database_url: str) -> AsyncIterator[Database]:
+    connection = await asyncpg.connect(empty_database_url, server_settings={"timezone": "UTC"})
+    yield connection
+    await connection.close()
+
+
+async def _migrate_to(connection: Database, version: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = tuple(migration for migration in migrate.migrations() if migration.version <= version)
+    with monkeypatch.context() as patch:
+        patch.setattr(migrate, "migrations", lambda: known)
+        await migrate.migrate(connection)
+
+
+async def test_events_of_a_time_that_no_relay_can_read_are_set_aside_and_the_others_stay(
+    empty: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _migrate_to(empty, 20, monkeypatch)
+    for moment in ("10000-01-01", "0001-12-31 BC", "9999-12-31 23:59:59", "0001-01-01"):
+        await empty.execute(
+            "insert into outbox (type, data, occurred_at) values ('item-created', '{}', $1::text::timestamptz)", moment
+        )
+    await migrate.migrate(empty)
+    apart = await empty.fetch("select occurred_at::text, reason from set_aside order by seq")
+    assert [row["occurred_at"] for row in apart] == ["10000-01-01 00:00:00+00", "0001-12-31 00:00:00+00 BC"]
+    assert {row["reason"] for row in apart} == {"occurred_at is not within the years 1 to 9999"}
+    left = await empty.fetch("select occurred_at::text from outbox order by seq")
+    assert [row[0] for row in left] == ["9999-12-31 23:59:59+00", "0001-01-01 00:00:00+00"]
+    with pytest.raises(asyncpg.CheckViolationError, match="outbox_occurred_at_check"):
+        await empty.execute(
+            "insert into outbox (type, data, occurred_at) values ('item-created', '{}', timestamptz '10000-01-01 UTC')"
+        )
+
+
+async def test_an_open_transfer_whose_requester_was_removed_before_can_still_come_to_its_end(
+    empty: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _migrate_to(empty, 21, monkeypatch)
+    insert = (
+        "insert into transfers (item_id, from_location_id, to_location_id, quantity, requested_by)"
+        " values ($1, $2, $3, 1, $4) returning id"
+    )
+    transfer = await empty.fetchval(insert, *(new_id() for _ in range(4)))
+    await migrate.migrate(empty)
+    for status, came_from in (("approved", "pending"), ("cancelled", "approved")):
+        await empty.execute(
+            "update transfers set status = $2, came_from = $3, approved_by = $4, approved_at = now(),"
+            " cancelled_by = $5, cancelled_at = case when $5::uuid is not null then now() end where id = $1",
+            transfer,
+            status,
+            came_from,
+            new_id(),
+            new_id() if status == "cancelled" else None,
+        )
+    with pytest.raises(asyncpg.ForeignKeyViolationError, match="transfers_open_requested_by_fkey"):
+        await empty.fetchval(insert, *(new_id() for _ in range(4)))
