@@ -114,7 +114,6 @@ async def test_a_range_too_large_to_count_can_be_replayed_without_a_total(
         ({"since": 1700000000}, "/since"),
         ({"since": "yesterday"}, "/since"),
         ({"since": "2026-02-18T09:30:00"}, "/since"),
-        ({"since": "0001-01-01T00:00:00+14:00"}, "/since"),
         ({"since": "2999-01-01T00:00:00Z"}, "/since"),
         ({"until": "2019-01-01T00:00:00Z"}, "/until"),
         ({"until": A_WHILE_AGO}, "/until"),
