@@ -17,9 +17,10 @@ _SQL = load("claim")
 MAX_CACHED = 10_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Target:
-    """Where to send and how. `broken` says why it cannot be signed; secret and headers are empty then."""
+    """Where to send and how; never changed once it is made. `broken` says why it cannot be signed; secret and headers are empty
+    then."""
 
     webhook_id: UUID
     version: int
@@ -38,9 +39,9 @@ class Target:
     masked_headers: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "signer", Signer(self.secret))
-        masked = "".join(f'{orjson.dumps(name).decode()}:"[set]",' for name in self.headers)
-        object.__setattr__(self, "masked_headers", masked)
+        self.signer = Signer(self.secret)
+        masked = "".join([f'{orjson.dumps(name).decode()}:"[set]",' for name in self.headers])
+        self.masked_headers = masked
 
 
 class Targets:

@@ -21,7 +21,7 @@ class Signer:
 
     def __init__(self, secret: str) -> None:
         try:
-            self._key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
+            self._key = binascii.a2b_base64(secret.removeprefix(PREFIX), strict_mode=True)
         except ValueError:
             # Not base64, of an older system say: the specification leaves the key of such a secret open, so the string it is.
             self._key = secret.encode()
