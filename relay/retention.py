@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
@@ -93,6 +94,9 @@ class Retention:
         while await _REPLAY.forget_jobs.fetchval(self._pool, batch=BATCH, ttl_seconds=self._job_ttl) == BATCH:
             pass
         await _patiently(self._drop_partitions)
+        kept = timedelta(seconds=self._ttl)
+        while await _FORGET.fold_counts.fetchval(self._pool, batch=BATCH, ttl=kept, now=None) == BATCH:
+            pass
         for statement, ttl in self._kept:
             while await statement.execute(self._pool, batch=BATCH, ttl=ttl, now=None) == f"DELETE {BATCH}":
                 pass

@@ -19,6 +19,7 @@ _TIMEOUT_SECONDS = 5
 # A relay refreshes its row every second; its peers remove one that is older than 5 s.
 _RELAY_WITHIN_SECONDS = 5.0
 _EXPECT = re.compile(r"^-- expect: *(?P<what>.+?) *$", re.MULTILINE)
+_VARIABLE = re.compile(r"^\\if :\{\?(\w+)\}$", re.MULTILINE)
 _FOOTER = re.compile(r"^\((?P<rows>[0-9]+) rows?\)$", re.MULTILINE)
 
 
@@ -28,7 +29,10 @@ class Unhealthy(Exception):
 
 def check_api(url: str) -> None:
     """Raises Unhealthy unless the API at `url` and its database answer."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise StartupError(f"--url: {error}") from None
     if parts.scheme not in ("http", "https") or parts.hostname is None:
         raise StartupError(f"--url takes an address such as http://127.0.0.1:3002, not {url}")
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
@@ -100,8 +104,20 @@ def _summary(text: str) -> str:
     return " ".join(line.removeprefix("-- ") for line in comment).partition(". ")[0].removesuffix(".")
 
 
+def _check_variables(audit: Audit, variables: Sequence[str]) -> None:
+    text = (files("sql") / "audit" / f"{audit.name}.sql").read_text(encoding="utf-8")
+    known = set(_VARIABLE.findall(text))
+    for variable in variables:
+        name, equals, _ = variable.partition("=")
+        if not equals or name not in known:
+            takes = f"takes {', '.join(sorted(known))}" if known else "takes no variables"
+            raise StartupError(f"-v takes name=value, and {audit.name} {takes}; not {variable!r}")
+
+
 def run_audit(audit: Audit, url: str, variables: Sequence[str]) -> tuple[str, bool]:
-    """What psql prints for the script, and whether that is as it should be. `variables` are `name=value`. Raises StartupError."""
+    """What psql prints for the script, and whether that is as it should be. `variables` are `name=value`, of names that the script
+    knows. Raises StartupError."""
+    _check_variables(audit, variables)
     address, password = _without_password(url)
     environment = {**os.environ, "LC_ALL": "C", "PSQL_PAGER": "", **({"PGPASSWORD": password} if password else {})}
     with as_file(files("sql") / "audit" / f"{audit.name}.sql") as script:

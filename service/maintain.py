@@ -10,7 +10,7 @@ from service.auth.fields import UserView
 from service.auth.passwords import Passwords
 from service.auth.routes import Register
 from service.mutation import Origin
-from service.platform.db import connect, open_pool
+from service.platform.db import AWAY, connect, open_pool
 from service.platform.errors import StartupError
 from service.platform.lifecycle import database, require_migrated
 from service.platform.migrate import Migration, migrate
@@ -23,8 +23,8 @@ async def migrate_database(settings: Settings) -> list[Migration]:
         connection = await connect(url, application_name="jossiedb migrate")
         try:
             return await migrate(connection)
-        except asyncpg.PostgresError as error:
-            raise StartupError(f"the database refuses the migration: {error}") from None
+        except (*AWAY, asyncpg.PostgresError) as error:
+            raise StartupError(f"the database cannot be migrated: {error or type(error).__name__}") from None
         finally:
             await connection.close()
 

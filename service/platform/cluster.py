@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping
 from hashlib import sha256
 from importlib.resources import as_file, files
@@ -21,6 +22,7 @@ _SOCKET_PATH_BYTES = 107
 _DRAFT = "postgres.init."
 _LOG_BYTES = 8 * 1024 * 1024
 _LOG_LINES = 5
+REMOVE_SECONDS = 5.0
 # Line numbers in postmaster.pid.
 _SOCKET_DIR, _STATUS = 4, 7
 
@@ -65,7 +67,7 @@ class Cluster:
         check_enter(account, self._data_dir)
         check_programs(account, programs)
         for draft in self._data_dir.glob(_DRAFT + "*"):
-            shutil.rmtree(draft)
+            _remove(draft)
         if self.path.exists() and any(self.path.iterdir()):
             self._check_version(programs)
         else:
@@ -200,3 +202,17 @@ def _quoted(value: str) -> str:
 
 def _one_line(text: str) -> str:
     return " | ".join(line.strip() for line in text.strip().splitlines()[-_LOG_LINES:])
+
+
+def _remove(draft: Path) -> None:
+    """One that was left behind. The program that filled it may have outlived whoever started it, and go on for a moment."""
+    deadline = time.monotonic() + REMOVE_SECONDS
+    while draft.exists():
+        try:
+            shutil.rmtree(draft)
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise StartupError(
+                    f"{draft}, left by a start that was cut off, cannot be removed: {error.strerror or error}"
+                ) from None
+            time.sleep(0.1)

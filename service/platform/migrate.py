@@ -3,16 +3,23 @@
 import asyncio
 import hashlib
 import re
+import time
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+import asyncpg
+
+from service.platform.db import AWAY
 from service.platform.errors import StartupError
 from service.platform.queries import Connection, load
 
 LOCK_CLASS = 1246712659  # 'JOSS'; the same number stands in the doorbell's functions
 LOCK_MIGRATE = 3
 LOCK_WAIT_SECONDS = 120
+# How long a migration may keep others waiting for a table that it waits for itself, and how long it then leaves them alone.
+LOCK_TRY_MS = 200
+LOCK_PAUSE_SECONDS = 1.0
 _FILE = re.compile(r"(?P<version>[0-9]{4})_(?P<name>[a-z0-9_]+)\.sql")
 
 
@@ -22,6 +29,9 @@ class Migration:
     name: str
     sql: str
     checksum: str
+
+    def __str__(self) -> str:
+        return f"migration {self.version:04}_{self.name}"
 
 
 @cache
@@ -50,14 +60,44 @@ async def migrate(connection: Connection) -> list[Migration]:
         await statements.create_table.execute(connection)
         missing = _missing(await _applied(connection))
         for migration in missing:
-            async with connection.transaction():
-                await connection.execute(migration.sql)
-                await statements.record.execute(
-                    connection, version=migration.version, name=migration.name, checksum=migration.checksum
-                )
+            await _apply_patiently(connection, migration)
         return missing
     finally:
-        await statements.unlock.execute(connection, class_id=LOCK_CLASS, object_id=LOCK_MIGRATE)
+        if not connection.is_closed():
+            await statements.unlock.execute(connection, class_id=LOCK_CLASS, object_id=LOCK_MIGRATE)
+
+
+async def _apply_patiently(connection: Connection, migration: Migration) -> None:
+    """Whoever asks for a table after one who waits for it waits, too: a lock that is not to be had is given up at once, and all of
+    the migration is tried again, until those who read and write have left a gap."""
+    deadline = time.monotonic() + LOCK_WAIT_SECONDS
+    while True:
+        try:
+            await _apply(connection, migration)
+            return
+        except asyncpg.LockNotAvailableError as error:
+            if time.monotonic() > deadline:
+                raise StartupError(
+                    f"{migration} got no lock within {LOCK_WAIT_SECONDS} s: a long transaction, a dump, say, holds a table;"
+                    " what came before it is applied, run it again later"
+                ) from error
+            await asyncio.sleep(LOCK_PAUSE_SECONDS)
+        except asyncpg.InsufficientPrivilegeError as error:
+            raise StartupError(f"{migration} needs more rights than this role has: {error}") from None
+        except (*AWAY, asyncpg.PostgresError) as error:
+            raise StartupError(
+                f"{migration} could not be applied, and what came before it is: {error or type(error).__name__}"
+            ) from None
+
+
+async def _apply(connection: Connection, migration: Migration) -> None:
+    statements = load("migrate")
+    async with connection.transaction():
+        await statements.be_quick.execute(connection, milliseconds=LOCK_TRY_MS)
+        await connection.execute(migration.sql)
+        await statements.record.execute(
+            connection, version=migration.version, name=migration.name, checksum=migration.checksum
+        )
 
 
 async def check_migrated(connection: Connection) -> None:

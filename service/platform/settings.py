@@ -22,13 +22,18 @@ _PREFIXES = ("JOSSIEDB_", "JWT_", "WEBHOOK_", "RELAY_")
 # What orchestrators put into every container's environment for a service of that name.
 _INJECTED = re.compile(r".*(?:_PORT(?:_.*)?|_SERVICE_.*|_HOST)$")
 MIN_SECRET_CHARS = 32
+# A hundred years: added to today it is still a time that everything that it goes through can hold.
+MAX_SECONDS = 36_500 * 86_400
 _WELL_KNOWN_SECRETS = frozenset({"secret", "changeme", "change-me", "your-secret-key", "development", "jossiedb"})
 
 
 def parse_duration(value: Any) -> Any:
     """The timedelta that `15m`, `24h`, `7d`, `30s` or a number of seconds stands for. Raises ValueError."""
     if isinstance(value, str) and (match := re.fullmatch(r"([1-9][0-9]*)([smhd]?)", value.strip())):
-        return timedelta(seconds=int(match[1]) * _UNITS[match[2] or "s"])
+        seconds = int(match[1]) * _UNITS[match[2] or "s"]
+        if seconds > MAX_SECONDS:
+            raise ValueError(f"takes at most {MAX_SECONDS // _UNITS['d']}d")
+        return timedelta(seconds=seconds)
     if isinstance(value, timedelta):
         return value
     raise ValueError("takes a duration such as 15m, 24h, 7d, or a number of seconds")
@@ -61,7 +66,7 @@ class Settings(BaseSettings):
     webhook_max_retries: int = Field(3, ge=0, le=20)
     webhook_retry_delay: int = Field(5000, ge=100, le=60_000)  # ms
     webhook_timeout: int = Field(30_000, ge=5000, le=60_000)  # ms
-    webhook_event_ttl: int = Field(2_592_000, ge=86_400)  # s
+    webhook_event_ttl: int = Field(2_592_000, ge=86_400, le=MAX_SECONDS)  # s
     webhook_breaker_delay: int = Field(30_000, ge=100, le=3_600_000)  # ms
     webhook_disable_after: Duration = timedelta(days=5)
     webhook_https_only: bool = False

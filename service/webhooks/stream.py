@@ -171,7 +171,9 @@ async def _start(pool: Pool, webhook: asyncpg.Record, given: str | None) -> int:
     """The position to read after."""
     if given is not None and given != EARLIEST and int(given) > 0:
         return int(given)
-    start: int = await _SQL.start.fetchval(pool, since=None if given else webhook["created_at"])
+    start: int = await (
+        _SQL.earliest.fetchval(pool) if given else _SQL.start.fetchval(pool, since=webhook["created_at"])
+    )
     return start
 
 

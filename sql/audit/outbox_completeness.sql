@@ -9,8 +9,13 @@
 \endif
 
 with period as (
-  -- Not before the oldest event that the log still has: what is older was dropped with its day.
-  select greatest(now() - :'since'::interval, (select min(recorded_at) from events)) as start
+  -- Not before the oldest day that the log still has of both: a day of events stays while a later day's attempts refer to it, and
+  -- what else became of its events was dropped with its own day.
+  select greatest(now() - :'since'::interval, (select min(recorded_at) from events),
+                  (select min(to_date(right(day.relname, 8), 'YYYYMMDD'))::timestamp at time zone 'UTC'
+                     from pg_inherits
+                     join pg_class as day on day.oid = inhrelid
+                    where inhparent = 'attempts'::regclass)) as start
 ),
 owed as (
   select e.position, e.id, e.type, e.deliveries

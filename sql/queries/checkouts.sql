@@ -9,10 +9,11 @@ select count(*)
    and (not :overdue::boolean
         or (c.status = 'active' and c.expected_return_date < (now() at time zone 'UTC')::date))
    and (:own_id::uuid is null or c.user_id = :own_id
-        or exists (select from location_foremen as assigned
-                    where assigned.user_id = :foreman_id::uuid
-                      and assigned.location_id in ((select location_id from items where id = c.item_id),
-                                                   c.destination_location_id)));
+        or (:foreman_id::uuid is not null
+            and exists (select from location_foremen as assigned
+                         where assigned.user_id = :foreman_id::uuid
+                           and assigned.location_id in ((select location_id from items where id = c.item_id),
+                                                        c.destination_location_id))));
 
 -- name: list_visible
 -- By id, so that a checkout that is made meanwhile comes last and moves no page.
@@ -39,10 +40,11 @@ select c.id, c.item_id, c.user_id, c.quantity, c.returned_quantity, c.status, c.
            and (not :overdue::boolean
                 or (c.status = 'active' and c.expected_return_date < (now() at time zone 'UTC')::date))
            and (:own_id::uuid is null or c.user_id = :own_id
-                or exists (select from location_foremen as assigned
-                            where assigned.user_id = :foreman_id::uuid
-                              and assigned.location_id in ((select location_id from items where id = c.item_id),
-                                                           c.destination_location_id)))
+                or (:foreman_id::uuid is not null
+                    and exists (select from location_foremen as assigned
+                                 where assigned.user_id = :foreman_id::uuid
+                                   and assigned.location_id in ((select location_id from items where id = c.item_id),
+                                                                c.destination_location_id))))
            and c.id > :after
          order by c.id
         offset :skip limit :limit) as c

@@ -18,5 +18,9 @@ select to_regclass('public.schema_migrations') is not null;
 -- name: applied
 select version, checksum from schema_migrations order by version;
 
+-- name: be_quick
+-- For the rest of the transaction.
+select set_config('lock_timeout', :milliseconds::int::text, true);
+
 -- name: record
 insert into schema_migrations (version, name, checksum) values (:version, :name, :checksum);

@@ -9,9 +9,13 @@ select w.id, w.owner_id, w.secret_sealed, w.created_at,
  where w.id = :webhook_id and w.deleted_at is null;
 
 -- name: start
--- The position before the first event that was recorded from a moment on; null: before the oldest.
-select coalesce((select min(position) from events where :since::timestamptz is null or recorded_at >= :since), head.position + 1) - 1
+-- The position before the first event that was recorded from a moment on.
+select coalesce((select min(position) from events where recorded_at >= :since::timestamptz), head.position + 1) - 1
   from log_head as head;
+
+-- name: earliest
+-- The position before the oldest event.
+select coalesce((select min(position) from events), head.position + 1) - 1 from log_head as head;
 
 -- name: page
 -- What a webhook wants of the next stretch of the log, never empty: the first row says how far the log reaches. Fan-out moves

@@ -38,6 +38,19 @@ async def test_a_whole_chain_has_no_row(database_url: str) -> None:
     assert await run_audit("outbox_completeness", database_url) == []
 
 
+async def test_events_whose_attempts_were_dropped_with_their_day_are_not_taken_for_lost(
+    connection: Connection, database_url: str
+) -> None:
+    """A day of events stays as long as an attempt of the next day refers to one of them."""
+    await connection.execute("delete from deliveries; delete from delivery_counts")
+    days = await connection.fetch(
+        "select inhrelid::regclass::text from pg_inherits where inhparent = 'attempts'::regclass"
+        " and right(inhrelid::regclass::text, 8) <= to_char(now() at time zone 'UTC', 'YYYYMMDD')"
+    )
+    await connection.execute("".join(f"drop table {row[0]};" for row in days))
+    assert await run_audit("outbox_completeness", database_url) == []
+
+
 @pytest.mark.parametrize(
     ("damage", "problem"),
     [

@@ -161,6 +161,11 @@ async def test_an_audit_that_psql_cannot_run_is_said_in_a_line(settings: Setting
     assert "psql failed" in await refusal("audit", "latency", "-v", "since=whenever")
 
 
+@pytest.mark.parametrize("variable", ["since", "", "older-than=5m", "older_than", "x=1;drop"])
+async def test_a_variable_that_an_audit_does_not_know_is_refused(settings: Settings, variable: str) -> None:
+    assert "undelivered takes older_than" in await refusal("audit", "undelivered", "-v", variable)
+
+
 async def test_ctrl_c_ends_a_command_without_a_traceback(settings: Settings, connection: Database) -> None:
     await connection.execute("select pg_advisory_lock(1246712659, 3)")  # another migrator's
     connected = (

@@ -1,11 +1,13 @@
 """Migrations of a database that has something in it already."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
 
 from service.platform import migrate
+from service.platform.errors import StartupError
 from service.platform.ids import new_id
 from tests.integration.caller import Database
 
@@ -66,3 +68,67 @@ async def test_an_open_transfer_whose_requester_was_removed_before_can_still_com
         )
     with pytest.raises(asyncpg.ForeignKeyViolationError, match="transfers_open_requested_by_fkey"):
         await empty.fetchval(insert, *(new_id() for _ in range(4)))
+
+
+async def test_a_migration_that_waits_for_a_table_keeps_nobody_from_it(
+    empty: Database, empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _migrate_to(empty, 20, monkeypatch)
+    monkeypatch.setattr(migrate, "LOCK_PAUSE_SECONDS", 0.05)
+    migrator, writer = [await asyncpg.connect(empty_database_url) for _ in range(2)]
+    async with empty.transaction():
+        # A dump, say.
+        await empty.fetch("select from outbox")
+        migrating = asyncio.create_task(migrate.migrate(migrator))
+        for _ in range(20):
+            await writer.execute("insert into outbox (type, data) values ('item-created', '{}')", timeout=10)
+            await asyncio.sleep(0.05)
+        assert not migrating.done()
+    assert next(migration.version for migration in await migrating) == 21
+    for connection in (migrator, writer):
+        await connection.close()
+
+
+async def test_a_migration_that_gets_no_lock_in_time_says_so_and_can_be_run_again(
+    empty: Database, empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _migrate_to(empty, 20, monkeypatch)
+    monkeypatch.setattr(migrate, "LOCK_WAIT_SECONDS", 1)
+    migrator = await asyncpg.connect(empty_database_url)
+    async with empty.transaction():
+        await empty.fetch("select from outbox")
+        with pytest.raises(StartupError, match="migration 0021_bound_occurred_at got no lock"):
+            await migrate.migrate(migrator)
+    assert len(await migrate.migrate(migrator)) == len(migrate.migrations()) - 20
+    await migrator.close()
+
+
+async def test_a_migrator_that_is_cut_off_says_so(
+    empty: Database, empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _migrate_to(empty, 20, monkeypatch)
+    migrator = await asyncpg.connect(empty_database_url)
+    async with empty.transaction():
+        await empty.fetch("select from outbox")
+        migrating = asyncio.create_task(migrate.migrate(migrator))
+        await asyncio.sleep(0.1)
+        await empty.execute("select pg_terminate_backend($1)", migrator.get_server_pid())
+        with pytest.raises((StartupError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError)):
+            await migrating
+    await migrator.close(timeout=5)
+    assert len(await migrate.migrate(empty)) == len(migrate.migrations()) - 20
+
+
+async def test_a_role_that_may_not_do_what_a_migration_does_is_told_which(
+    empty: Database, empty_database_url: str
+) -> None:
+    role = f"joss_{new_id().hex}"
+    await empty.execute(f"create role {role}; grant create, usage on schema public to {role}")
+    migrator = await asyncpg.connect(empty_database_url)
+    await migrator.execute(f"set role {role}")
+    try:
+        with pytest.raises(StartupError, match="migration 0009_search_items needs more rights"):
+            await migrate.migrate(migrator)
+    finally:
+        await migrator.close()
+        await empty.execute(f"drop owned by {role} cascade; drop role {role}")

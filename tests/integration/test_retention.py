@@ -18,6 +18,7 @@ from tests.integration.relay_log import RelayLog
 from tests.relays import Connection, Webhook, add_webhook
 
 _SQL = load("record")
+_FORGET = load("retention")
 NOON = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
 TTL = timedelta(days=30)
 
@@ -109,6 +110,34 @@ async def test_a_delivery_that_is_pending_past_the_ttl_ends_as_expired_unless_it
     # What expired is in the log of today, and shows its event for as long as it is kept.
     await Retention(pool, Outage(), settings, on_due=lambda *_: None).once()
     assert await _there(connection, f"events_{old:%Y%m%d}")
+
+
+async def test_counts_of_days_that_the_log_has_nothing_of_become_one(
+    connection: Connection, pool: Pool, settings: Settings, log: RelayLog, webhook: Webhook
+) -> None:
+    ttl = timedelta(seconds=settings.webhook_event_ttl)
+    for days, count in ((400, 1), (100, 2), (40, 4), (1, 8)):
+        for status in ("success", "failed"):
+            await connection.execute(
+                "insert into delivery_counts (webhook_id, day, status, ended, current, last_at) values ($1, $2, $3, $4, 0, $5)",
+                webhook.id,
+                (NOON - timedelta(days=days)).date(),
+                status,
+                count,
+                NOON - timedelta(days=days),
+            )
+    statistics = "select status, sum(ended) as ended, max(last_at) as last_at from delivery_counts group by status order by status"
+    # Of this day something is left.
+    kept = NOON - timedelta(days=40)
+    await log.partition(kept)
+    await log.failed(webhook.id, at=kept)
+    before = await connection.fetch(statistics)
+    for folded in (3, 1, 0):
+        assert await _FORGET.fold_counts.fetchval(connection, batch=3, ttl=ttl, now=None) == folded
+    left = await connection.fetch("select day, ended from delivery_counts where status = 'failed' order by day")
+    assert [row["ended"] for row in left] == [3, 5, 8]
+    assert str(left[0]["day"]) == "0001-01-01"
+    assert await connection.fetch(statistics) == before
 
 
 @asynccontextmanager

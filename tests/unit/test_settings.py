@@ -162,3 +162,19 @@ def test_names_what_looks_like_a_setting_and_is_none() -> None:
         "",
     )
     assert unknown_names(environment) == ["JOSSIEDB_DATADIR", "WEBHOOK_TIMOUT"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("JWT_EXPIRES_IN", "36501d"),
+        ("JOSSIEDB_AUDIT_TTL", "99999999999999999999d"),
+        ("WEBHOOK_EVENT_TTL", "999999999999999"),
+    ],
+)
+def test_refuses_times_that_lead_beyond_the_calendar(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, text)
+    with pytest.raises(StartupError, match=name):
+        load_settings()
+    monkeypatch.setenv(name, "3153600000")
+    load_settings()
