@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import itertools
 import ssl
 import struct
 import subprocess
@@ -76,6 +77,18 @@ async def sends_a_gzip_bomb(_: Reader, writer: Writer) -> None:
 def _says(answer: bytes) -> Misbehaviour:
     async def say(_: Reader, writer: Writer) -> None:
         writer.write(answer)
+        await writer.drain()
+
+    return say
+
+
+def gone_and_well_in_turn() -> Misbehaviour:
+    """410 and 200, some milliseconds later, so that several are answered, and recorded, together."""
+    statuses = itertools.cycle((b"200 OK", b"410 Gone", b"200 OK", b"200 OK"))
+
+    async def say(_: Reader, writer: Writer) -> None:
+        await asyncio.sleep(0.02)
+        writer.write(b"HTTP/1.1 " + next(statuses) + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         await writer.drain()
 
     return say

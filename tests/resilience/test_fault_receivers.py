@@ -6,10 +6,17 @@ from uuid import UUID
 
 import pytest
 
+from service.platform.queries import load
 from service.platform.settings import Settings
 from tests.relays import add_webhook, until
 from tests.resilience.conftest import HowOften, StartTrial
-from tests.resilience.ill_receivers import MISBEHAVIOURS, closing_kept_alive, misbehaving, wrong_certificate
+from tests.resilience.ill_receivers import (
+    MISBEHAVIOURS,
+    closing_kept_alive,
+    gone_and_well_in_turn,
+    misbehaving,
+    wrong_certificate,
+)
 from tests.resilience.trial import PATIENCE, Trial
 
 
@@ -61,6 +68,35 @@ async def test_receivers_that_misbehave_beside_healthy_ones(
         assert by_name == {name: {"failed"} for name in ill}
         # Whatever they send, little of it is kept.
         assert await _memory_kb(trial) < 400_000
+
+
+@pytest.mark.chaos
+async def test_a_receiver_that_says_that_it_is_gone_and_takes_what_is_under_way(
+    start_trial: StartTrial, how_often: HowOften, settings: Settings
+) -> None:
+    async with start_trial("410 and 200 in turn") as trial, misbehaving(gone_and_well_in_turn()) as url:
+        trial.may_repeat = False
+        await trial.relays.start(2)
+        webhook = (await add_webhook(trial.db, settings, url, ["item-deleted"])).id
+        trial.load.start()
+
+        async def disabled() -> bool:
+            return not await trial.db.fetchval("select active from webhooks where id = $1", webhook)
+
+        for _ in range(how_often(20, 4)):
+            await trial.db.execute(
+                """insert into outbox (type, data) select 'item-deleted', '{"name":"x"}' from generate_series(1, 20)"""
+            )
+            await until(disabled, "the webhook is disabled", PATIENCE)
+            await trial.recovers()
+            trial.times += 1
+            await trial.db.execute(
+                "update webhooks set active = true, disabled_at = null, disabled_reason = null where id = $1", webhook
+            )
+            await trial.db.execute(load("webhooks").reset_lane.sql, webhook)
+        await trial.db.execute("delete from deliveries where webhook_id = $1", webhook)
+        # Those that were started are at it still.
+        assert [relay.exit_code for relay in trial.relays.started] == [None, None]
 
 
 @pytest.mark.chaos
