@@ -120,7 +120,7 @@ class Recorder:
     async def observe(self, webhook_id: UUID, seen: Seen) -> None:
         """Something was learnt of a receiver outside the queue: by a test of its webhook."""
         async with self._pool.acquire() as connection, connection.transaction():
-            looks = await self._settler.settle(connection, {webhook_id: Results([seen])})
+            looks = await self._settler.settle(connection, {webhook_id: Results([seen], silent=False)})
         await self._look_again(looks)
 
     async def _record(self, batch: Sequence[Result]) -> None:

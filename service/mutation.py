@@ -40,9 +40,17 @@ class Mutation:
     connection: Connection
     origin: Origin
     action: str
-    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    _now: datetime | None = None
     _events: list[tuple[UUID, str, str, list[UUID] | None]] = field(default_factory=list)
     _audits: list[tuple[str, UUID, Mapping[str, Any] | None, Mapping[str, Any] | None]] = field(default_factory=list)
+
+    @property
+    def now(self) -> datetime:
+        """When it happens. Taken when it is first asked for, and at the latest when the events are written: the rows are locked by
+        then, so that of two mutations of one object the later has the later time. By this host's clock."""
+        if self._now is None:
+            self._now = datetime.now(UTC)
+        return self._now
 
     def emit(self, data: EventData, *, location_ids: list[UUID] | None = None) -> UUID:
         """Write an event when the mutation ends, after those emitted before it. `location_ids`: the places that it concerns,

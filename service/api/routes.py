@@ -86,10 +86,12 @@ def route(
 def add_routes(app: web.Application, routes: Iterable[Route], authenticate: Authenticate) -> None:
     for entry in routes:
         serve = _serve(entry, authenticate)
-        app.router.add_route(entry.method, PREFIX + entry.path, serve)
-        if entry.method == "GET":
-            # The same in all but the body, which aiohttp leaves out; Content-Length stays that of the GET.
-            app.router.add_route("HEAD", PREFIX + entry.path, serve)
+        # Express, which older clients were written for, takes a slash at the end as none.
+        for path in (PREFIX + entry.path, PREFIX + entry.path + "/"):
+            app.router.add_route(entry.method, path, serve)
+            if entry.method == "GET":
+                # The same in all but the body, which aiohttp leaves out; Content-Length stays that of the GET.
+                app.router.add_route("HEAD", path, serve)
 
 
 def _serve(entry: Route, authenticate: Authenticate) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:

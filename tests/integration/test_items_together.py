@@ -1,13 +1,14 @@
 """Changes of items that happen at once, and ones that fail at the last moment."""
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 import pytest
 
 from tests.integration.caller import Caller, Database, take_events
-from tests.integration.conftest import Api, SignUp
+from tests.integration.conftest import Api, SignUp, SomebodyWaits
 
 
 @pytest.fixture
@@ -41,6 +42,21 @@ async def test_a_mutation_that_fails_when_it_commits_leaves_neither_row_nor_even
     assert (await admin.get("/items")).body == [item]
     assert await take_events(connection) == []
     assert await connection.fetchval("select count(*) from audit") == records
+
+
+async def test_of_two_changes_of_an_item_the_later_has_the_later_time(
+    admin: Caller, connection: Database, somebody_waits: SomebodyWaits
+) -> None:
+    """Although it may have begun before the other."""
+    item = await admin.make("/items", name="Pump", quantity=9)
+    await take_events(connection)
+    async with connection.transaction():
+        await connection.execute("select from items where id = $1 for update", item["id"])
+        changing = asyncio.create_task(admin.put(f"/items/{item['id']}", {"quantity": 8}))
+        await somebody_waits()
+        let_go = datetime.now(UTC)
+    assert (await changing).status == 200
+    assert await connection.fetchval("select min(occurred_at) from outbox") >= let_go
 
 
 async def test_concurrent_updates_of_different_fields_are_all_kept(admin: Caller, connection: Database) -> None:

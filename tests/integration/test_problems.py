@@ -58,6 +58,16 @@ async def test_each_kind_of_refusal_has_its_shape(admin: Caller) -> None:
     assert all(error["detail"] for error in answer.body["errors"])
 
 
+async def test_a_slash_at_the_end_is_as_none(admin: Caller) -> None:
+    item = await admin.make("/items/", name="A")
+    assert (await admin.get("/items/")).body == [item]
+    assert (await admin.get(f"/items/{item['id']}/")).body == item
+    assert (await admin.ask("HEAD", f"/items/{item['id']}/")).status == 200
+    _check(await admin.ask("PATCH", "/items/"), 405, "method-not-allowed")
+    _check(await admin.get("/items//"), 404, "not-found")
+    assert (await admin.delete(f"/items/{item['id']}/")).status == 204
+
+
 async def test_what_cannot_be_read_is_a_refusal_too(admin: Caller) -> None:
     deep = b'{"username": "anna", "password": "a good one", "deviceInfo": ' + b'{"a":' * 400 + b"1" + b"}" * 401
     answer = await admin.post("/auth/login", deep)

@@ -118,7 +118,9 @@ async def _closed(connection: Connection, webhook_id: object) -> bool:
 async def test_a_test_that_succeeds_closes_it(
     connection: Connection, settings: Settings, relays: Relays, receiver: Receiver
 ) -> None:
-    webhook = await add_webhook(connection, settings, receiver.url, ["item-created"], max_retries=20)
+    webhook = await add_webhook(
+        connection, settings, receiver.url, ["item-created", "webhook-recovered"], max_retries=20
+    )
     await relays.start(2, **NEVER)
     await open_breaker(connection, receiver, webhook.id)
     receiver.answer = answering(200)
@@ -129,6 +131,7 @@ async def test_a_test_that_succeeds_closes_it(
         await connection.execute("insert into lane_wakes values ($1)", webhook.id)
     await until(lambda: _closed(connection, webhook.id), "the breaker is closed")
     await relays.idle()
+    assert [kind for kind, _ in await notices(connection)] == ["webhook-recovered"]
 
 
 async def test_410_disables_the_webhook_and_tells_its_owner_by_another(
