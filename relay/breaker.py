@@ -59,13 +59,20 @@ class Lane:
 @dataclass(frozen=True, slots=True)
 class Seen:
     """One result. `pause_ms`: how long the receiver asked to be left alone, 0 if it did not say; None if it did not ask. `gone`: it
-    answered 410."""
+    answered 410. `version`: of the webhook as the request was made; None if that does not matter. Not `sent`: it says nothing of
+    the receiver, only that a probe is over."""
 
     position: int
     success: bool
     probe: bool = False
     pause_ms: int | None = None
     gone: bool = False
+    version: int | None = None
+    sent: bool = True
+
+    def of(self, version: int) -> "Seen":
+        """What it says of a webhook of this version: nothing, if that has been changed since, its URL, say."""
+        return self if self.version is None or self.version >= version else replace(self, sent=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +93,10 @@ def after(lane: Lane, results: Sequence[Seen], now: datetime, policy: Policy, rn
     # A receiver that will take nothing any more has said so, whatever it answers to what was under way beside it.
     gone_since: datetime | None = None
     for seen in results:
-        if seen.success:
+        if not seen.sent:
+            if seen.probe:
+                lane = replace(lane, probe_by=None, probe_until=None)
+        elif seen.success:
             recovered |= lane.opened_at is not None
             lane = _succeeded(lane, seen, now)
         else:

@@ -150,6 +150,8 @@ class Lead:
         await introduce(connection)
         self._pool.adopt(connection)
         self.listen_pid, self.listen_start = connection.backend
+        # Before it can hold the leader's locks: whoever finds this relay stopped must know which backend to end.
+        await _PRESENCE.listens.execute(connection, id=self.relay_id, pid=self.listen_pid, start=self.listen_start)
 
     async def _serve(self, connection: QueueConnection) -> None:
         while not self._lost.is_set():

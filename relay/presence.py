@@ -64,11 +64,14 @@ class Presence:
         self._delivered, self._attempted = Rate(self._last_beat), Rate(self._last_beat)
 
     async def register(self) -> None:
-        self.relay_id = new_id()
+        relay_id = new_id()
         await _SQL.register.execute(
-            self._pool, id=self.relay_id, version=__version__, host=socket.gethostname(), pid=os.getpid()
+            self._pool, id=relay_id, version=__version__, host=socket.gethostname(), pid=os.getpid()
         )
-        self._on_new_id(self.relay_id)
+        # Not before it has been answered: if that is lost, the next beat finds no row of the old id, and registers once more. A row
+        # that nobody knows of is removed by whoever sees that it is silent.
+        self.relay_id = relay_id
+        self._on_new_id(relay_id)
 
     async def run(self) -> None:
         while True:

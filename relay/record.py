@@ -144,14 +144,13 @@ class Recorder:
         delivery means for those that wait behind it. Where all is well, that is one statement, and only lanes that were not well
         before are looked at, afterwards: what a crash in between leaves to the next success is a count."""
         looks: dict[UUID, float] = {}
+        later: dict[UUID, Results] = {}
         due: list[Due] = []
         ends = [result for result in batch if result.ends_in_order]
         async with self._pool.acquire() as connection:
             if not ends and all(result.decision.outcome not in {"retry", "failed"} for result in batch):
                 superseded, unclean = await self._statement(connection, batch)
-                if unclean:
-                    async with connection.transaction():
-                        looks = await self._settler.settle(connection, _by_lane(batch, superseded, unclean))
+                later = _by_lane(batch, superseded, unclean)
             else:
                 async with connection.transaction():
                     order = await Order.of(connection, [(end.lease.webhook_id, end.lease.item_id) for end in ends])
@@ -160,12 +159,23 @@ class Recorder:
                     due = await order.promote()
                     failing = {result.lease.webhook_id for result in batch if result.decision.outcome != "success"}
                     looks = await self._settler.settle(connection, _by_lane(batch, superseded, failing.union(unclean)))
+        if later:
+            looks = await self._settle(later)
         if superseded:
             self.superseded += len(superseded)
             _log.warning("results came after their lease had been taken over", results=len(superseded))
         for webhook_id, seconds in due:
             self._on_retry(webhook_id, seconds)
         await self._look_again(looks)
+
+    async def _settle(self, results: Mapping[UUID, Results]) -> dict[UUID, float]:
+        """Of results that are recorded already: whatever happens, this is done once more, and not the recording."""
+        while True:
+            try:
+                async with self._pool.acquire() as connection, connection.transaction():
+                    return await self._settler.settle(connection, results)
+            except (*AWAY, *CONTENDED) as error:
+                await self._outage.wait(RECORDER, error, results_kept=len(self._buffer))
 
     async def _look_again(self, looks: Mapping[UUID, float]) -> None:
         for webhook_id, seconds in looks.items():
@@ -216,10 +226,11 @@ def _by_lane(batch: Iterable[Result], superseded: Container[int], wanted: Contai
     lanes: dict[UUID, Results] = {}
     for result in batch:
         lease = result.lease
-        if result.seen is None or lease.fence in superseded or lease.webhook_id not in wanted:
+        if lease.fence in superseded or lease.webhook_id not in wanted:
             continue
         lane = lanes.setdefault(lease.webhook_id, Results())
-        lane.seen.append(result.seen)
+        if (seen := result.seen) is not None:
+            lane.seen.append(seen)
         if lease.event_type not in OPERATIONAL:
             lane.silent = False
             lane.failed += result.decision.outcome == "failed"

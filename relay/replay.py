@@ -59,7 +59,10 @@ class Replay:
         """Work on what is open while this relay leads. Where a replay stands is in the database, so another may go on with it."""
         pause = FIRST_PAUSE
         while True:
-            await leads.wait()
+            if not leads.is_set():
+                # It is no longer this relay's to do.
+                self._outage.over("replays")
+                await leads.wait()
             self._wake.clear()
             began = time.monotonic()
             try:

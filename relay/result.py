@@ -57,6 +57,8 @@ class Result:
     started_at: datetime | None = None
     # What its webhook wants of an item's later events once one has failed for good.
     on_failure: str | None = None
+    # Of the webhook as the request was made.
+    version: int | None = None
 
     @property
     def attempt(self) -> int:
@@ -80,13 +82,14 @@ class Result:
 
     @property
     def seen(self) -> Seen | None:
-        """What it says of the receiver; None if nothing was sent."""
+        """What it says of the receiver; None if nothing was sent, and nobody waits for the end of a probe."""
         if self.exchange is None:
-            return None
+            return Seen(self.lease.position, success=False, probe=True, sent=False) if self.lease.probe else None
         return Seen(
             self.lease.position,
             success=self.decision.outcome == "success",
             probe=self.lease.probe,
             pause_ms=self.decision.pause_ms,
             gone=self.decision.gone,
+            version=self.version,
         )

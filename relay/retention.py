@@ -56,13 +56,18 @@ class Retention:
         """Every hour while this relay leads, and whenever something is to be discarded; announcements every minute."""
         next_round = 0.0
         while True:
-            await leads.wait()
+            if not leads.is_set():
+                # It is no longer this relay's to do.
+                self._outage.over("housekeeping")
+                await leads.wait()
             self._discard.clear()
             try:
                 if time.monotonic() >= next_round:
                     await self.once()
                     next_round = time.monotonic() + EVERY_SECONDS
                 else:
+                    # Where the clock has leapt, or no lock was to be had, all wait for one that is missing.
+                    await _patiently(self._make_partitions)
                     await self.discard()
                     await self.announce()
             except (*AWAY, *CONTENDED) as error:

@@ -77,6 +77,7 @@ class Sender:
                 shown_headers(target, sent),
                 started_at,
                 target.on_failure,
+                target.version,
             )
         )
         return True

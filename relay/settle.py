@@ -43,7 +43,8 @@ class Settler:
         rows = await _SQL.lock.fetch(connection, webhook_ids=list(results))
         verdicts: list[tuple[asyncpg.Record, Verdict]] = []
         for row in rows:
-            verdict = after(lane_of(row), results[row["webhook_id"]].seen, row["now"], self._policy, self._rng)
+            seen = [one.of(row["version"]) for one in results[row["webhook_id"]].seen]
+            verdict = after(lane_of(row), seen, row["now"], self._policy, self._rng)
             verdicts.append((row, verdict))
         if not verdicts:
             return {}

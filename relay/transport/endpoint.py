@@ -51,7 +51,10 @@ def parse(text: str) -> Endpoint:
 
 def _parse_any(text: str) -> Endpoint:
     # As it stands, where it can stand in a request: to quote anew what is quoted may change what it means.
-    url = URL(text, encoded=text.isascii() and text.isprintable() and " " not in text)
+    try:
+        url = URL(text, encoded=text.isascii() and text.isprintable() and " " not in text)
+    except IndexError:
+        raise ValueError("the URL is not one") from None
     if url.scheme not in _PORTS or not url.raw_host or url.port is None:
         raise ValueError("the URL is not one of http or https with a host")
     return _endpoint(url.scheme, url.raw_host.lower(), url.port, url.host_port_subcomponent or "", url.raw_path_qs)

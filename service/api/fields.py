@@ -1,5 +1,6 @@
 """Types of fields that several bodies share."""
 
+from datetime import UTC, date, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -55,6 +56,20 @@ def _list_of_ids(value: list[UUID]) -> list[UUID]:
     return list(dict.fromkeys(value))
 
 
+def _day(value: Any) -> Any:
+    # Pydantic would take numbers, and strings of them, for seconds.
+    if not isinstance(value, str) or value[4:5] != "-":
+        raise ValueError("must be a date such as 2026-02-18")
+    if len(value) == len("2026-02-18"):
+        return value
+    # Older clients send a moment; what counts of it is its day in UTC.
+    try:
+        moment = datetime.fromisoformat(value)
+        return (moment if moment.tzinfo is None else moment.astimezone(UTC)).date()
+    except (ValueError, OverflowError):
+        raise ValueError("must be a date such as 2026-02-18") from None
+
+
 def containing(search: str) -> str:
     """A pattern for LIKE in which the searched text stands for itself."""
     literal = search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
@@ -70,3 +85,4 @@ Description = Annotated[Text, Field(max_length=8000)]
 Id = Annotated[UUID, BeforeValidator(_id)]
 Ids = Annotated[list[Id], AfterValidator(_list_of_ids)]
 Count = Annotated[int, Field(strict=True, ge=0, le=MAX_INTEGER)]
+Day = Annotated[date, BeforeValidator(_day)]

@@ -62,7 +62,7 @@ async def problems_middleware(request: web.Request, handler: Handler) -> web.Str
     except Problem as problem:
         return respond(problem)
     except web.HTTPRequestEntityTooLarge:
-        return respond(PayloadTooLarge("the request body is too large"))
+        return respond(PayloadTooLarge(f"the request body is larger than {request.client_max_size} bytes"))
     except web.HTTPException as error:
         if error.status < HTTPStatus.BAD_REQUEST:
             raise

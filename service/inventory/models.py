@@ -1,12 +1,11 @@
 """What the routes of items, locations and categories take."""
 
-from datetime import date
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, AliasChoices, Field, model_validator
 
-from service.api.fields import Body, Count, Description, Id, Ids, Name, Text
+from service.api.fields import Body, Count, Day, Description, Id, Ids, Name, Text
 from service.api.paging import IdPage
 from service.platform import canonical
 
@@ -46,15 +45,7 @@ def _check_attributes(value: Any, at: str, depth: int) -> None:
                 _check_attributes(inner, f"{at}[{number}]", depth + 1)
 
 
-def _day(value: Any) -> Any:
-    # Pydantic would take numbers, and strings of them, for seconds.
-    if not isinstance(value, str) or value[4:5] != "-":
-        raise ValueError("must be a date such as 2026-02-18")
-    return value
-
-
 Attributes = Annotated[dict[str, Any], AfterValidator(_attributes)]
-Day = Annotated[date, BeforeValidator(_day)]
 
 
 class ItemCreate(Body):

@@ -38,9 +38,10 @@ state as (
               then (select d.position from deliveries as d
                      where d.webhook_id = h.webhook_id and d.position = h.probe_position and d.next_attempt_at <= clock.now) end
            as probe_position,
-         -- Never fewer than there were: the server's clock may have been set back.
+         -- Where the server's clock was set back, there is at least one: with it the time is written anew.
          least(l.rate_burst,
-               coalesce(h.tokens + greatest(extract(epoch from clock.now - h.tokens_at), 0) * l.rate_per_second,
+               coalesce(case when h.tokens_at > clock.now then greatest(h.tokens, 1)
+                             else h.tokens + extract(epoch from clock.now - h.tokens_at) * l.rate_per_second end,
                         l.rate_burst))::float8 as tokens
     from held as h
     join lane as l on l.webhook_id = h.webhook_id

@@ -1,7 +1,7 @@
 -- name: lock
 -- The state of lanes that results are about, in the order of their ids, so that two relays never wait for each other.
 select l.webhook_id, l.failures, l.failing_since, l.failed_events, l.opened_at, l.probe_at, l.failed_probes, l.probe_by,
-       l.probe_until, l.probe_position, l.pauses, l.paused_until, w.url, w.owner_id, w.active, clock_timestamp() as now
+       l.probe_until, l.probe_position, l.pauses, l.paused_until, w.url, w.owner_id, w.active, w.version, clock_timestamp() as now
   from lanes as l
   join webhooks as w on w.id = l.webhook_id
  where l.webhook_id = any (:webhook_ids::uuid[])

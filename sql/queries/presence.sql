@@ -2,8 +2,12 @@
 insert into relays (id, version, host, pid) values (:id, :version, :host, :pid);
 
 -- name: beat
+-- Of two backends to listen on the later one is it: a relay that has just connected anew says so at once, and a beat that was under
+-- way knows of the one before.
 update relays
-   set seen_at = clock_timestamp(), leader = :leader, listen_pid = :listen_pid, listen_start = :listen_start,
+   set seen_at = clock_timestamp(), leader = :leader,
+       listen_pid = case when listen_start > :listen_start then listen_pid else :listen_pid end,
+       listen_start = greatest(listen_start, :listen_start),
        in_flight = :in_flight, delivered = :delivered, attempted = :attempted, poll_wakes = :poll_wakes,
        deliver_rate = :deliver_rate, attempt_rate = :attempt_rate
  where id = :id
@@ -38,6 +42,9 @@ delete from relays where id = :id;
 
 -- name: end_backend
 select pg_terminate_backend(pid) from pg_stat_activity where pid = :pid and backend_start = :start;
+
+-- name: listens
+update relays set listen_pid = :pid, listen_start = :start where id = :id;
 
 -- name: own_backend
 select pid, backend_start from pg_stat_activity where pid = pg_backend_pid();

@@ -64,6 +64,13 @@ async def test_a_created_item_has_all_its_fields_and_is_read_back_unchanged(admi
     assert (await admin.get(f"/items/{created['id']}")).body == created
 
 
+async def test_a_date_may_come_as_javascript_writes_it(admin: Caller) -> None:
+    item = await admin.make("/items", name="Pump", purchase_date="2024-02-29T23:30:00.123Z")
+    assert item["purchase_date"] == "2024-02-29"
+    moved = await admin.put(f"/items/{item['id']}", {"purchase_date": "2024-03-01T00:30:00+02:00"})
+    assert moved.body["purchase_date"] == "2024-02-29"
+
+
 async def test_only_a_name_is_needed(admin: Caller) -> None:
     created = await admin.make("/items", name="Pump")
 

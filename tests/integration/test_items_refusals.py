@@ -93,6 +93,7 @@ async def test_an_item_with_reserved_units_cannot_be_deleted(admin: Caller, conn
         (b'{"name": "x", "quantity": 2147483648}', ["/quantity"]),
         (b'{"name": "x", "condition": "broken", "status": "gone"}', ["/condition", "/status"]),
         (b'{"name": "x", "purchase_date": "yesterday"}', ["/purchase_date"]),
+        (b'{"name": "x", "purchase_date": 1709164800}', ["/purchase_date"]),
         (b'{"name": "x", "location_id": "here"}', ["/location_id"]),
         (b'{"name": "x", "attributes": []}', ["/attributes"]),
         (b'{"name": "x", "attributes": {"a": ["\\u0000"]}}', ["/attributes"]),

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from relay.breaker import (
     Lane,
     Policy,
     Seen,
+    Verdict,
     after,
     pause_ms,
     probe_delay_ms,
@@ -101,6 +103,20 @@ def test_gone_is_gone_whatever_else_was_under_way(others: list[Seen]) -> None:
     for results in ([failed(1, gone=True), *others], [*others, failed(1, gone=True)]):
         verdict = after(Lane(), results, NOW, POLICY, RNG)
         assert (verdict.disable, verdict.since) == ("gone", NOW)
+
+
+def test_a_probe_that_was_not_sent_is_over_and_says_nothing() -> None:
+    probing = replace(opened(), probe_by=UUID(int=1), probe_until=NOW + timedelta(minutes=1))
+    verdict = after(probing, [Seen(1, success=False, probe=True, sent=False)], NOW, POLICY, RNG)
+    assert verdict.lane == replace(probing, probe_by=None, probe_until=None)
+    assert after(Lane(), [Seen(1, success=False, sent=False)], NOW, POLICY, RNG).lane == Lane()
+
+
+def test_what_was_sent_before_the_webhook_was_changed_says_nothing_of_it_now() -> None:
+    gone = Seen(1, success=False, gone=True, version=3)
+    assert after(Lane(), [gone.of(4)], NOW, POLICY, RNG) == Verdict(Lane())
+    assert after(Lane(), [gone.of(3)], NOW, POLICY, RNG).disable == "gone"
+    assert Seen(1, success=True).of(9) == Seen(1, success=True)
 
 
 def test_two_failures_five_days_apart_do_not_disable() -> None:
