@@ -189,7 +189,10 @@ async def test_which_backend_a_relay_listens_on_is_known_before_it_leads(
     connection: Connection, relays: Relays
 ) -> None:
     await relays.start(1)
-    holder = "select pid from pg_locks where locktype = 'advisory' and classid = 1246712659 and objid = 1 and granted"
+    holder = (
+        "select pid from pg_locks where locktype = 'advisory' and classid = 1246712659 and objid = 1 and granted"
+        " and database = (select oid from pg_database where datname = current_database())"
+    )
     for _ in range(3):
         before = await connection.fetchval(holder)
         await connection.execute("select pg_terminate_backend($1)", before)
