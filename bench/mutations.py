@@ -8,8 +8,10 @@ import orjson
 from service import stock
 from service.events import ItemUpdated
 from service.inventory import rules
+from service.platform import canonical
 from service.platform.ids import new_id
 from service.platform.queries import Connection, load
+from service.platform.subject import columns, subject_of_value
 
 _ITEMS = load("items")
 _MUTATION = load("mutation")
@@ -38,15 +40,17 @@ async def mutate(connection: Connection, item_id: UUID, actor_id: UUID, quantity
             category_id=after.category_id,
             changes={"quantity": {"from": before.quantity, "to": after.quantity}},
         )
+        value = event.on_the_wire()
+        subject = subject_of_value(event.type, canonical.dumps(value), value, None)
         event_id = new_id()
         await _MUTATION.insert_events.execute(
             connection,
             ids=[event_id],
             types=[event.type],
-            datas=[event.serialise()],
-            locations=[None],
+            datas=[subject.data],
             occurred_at=before.updated_at,
             traceparent=None,
+            **columns([subject]),
         )
         await _MUTATION.insert_audit.execute(
             connection,

@@ -20,18 +20,22 @@ select 'Hydraulic pump ' || n, 'HP-' || n, 100, 0 from generate_series(1, :count
 returning id;
 
 -- name: write_events
--- So many events, at the given locations in turn; none: without a location.
-insert into outbox (type, data)
+-- So many events as the service writes them, at the given locations in turn; none: without a location.
+insert into outbox (type, data, audience, location_ids, user_ids, item_id)
 select :event_type::text,
        format('{"itemId":"%s","name":"Hydraulic “Pump” %s","sku":"HP-%s","quantity":%s,"location_id":%s,"category_id":null,'
               '"changes":{"quantity":{"from":%s,"to":%s}}}',
-              gen_random_uuid(), n, n, n % 1000, coalesce('"' || place.id || '"', 'null'), n % 1000 + 1, n % 1000)
+              item.id, n, n, n % 1000, coalesce('"' || place.id || '"', 'null'), n % 1000 + 1, n % 1000),
+       'inventory', array_remove(array[place.id], null), '{}', item.id
   from generate_series(1, :count::int) as n
+ cross join lateral (select gen_random_uuid() as id where n > 0) as item
   left join unnest(:locations::uuid[]) with ordinality as place (id, number)
     on place.number = n % nullif(cardinality(:locations::uuid[]), 0) + 1;
 
 -- name: write_event
-insert into outbox (id, type, data) values (:id, :event_type, :data);
+insert into outbox (id, type, data, audience, location_ids, user_ids, item_id)
+values (:id, :event_type, :data::text, 'inventory', array_remove(array[(:data::text::json ->> 'location_id')::uuid], null), '{}',
+        (:data::text::json ->> 'itemId')::uuid);
 
 -- name: drained
 select not exists (select from outbox) and not exists (select from deliveries) as empty;

@@ -47,14 +47,13 @@ async def write_at(
         pool.put_nowait(connection)
 
     try:
-        started, number, tasks = time.monotonic(), 0, set[asyncio.Task[None]]()
-        while (due := number / rate) < seconds + warm_up:
-            await asyncio.sleep(max(0.0, started + due - time.monotonic()))
-            task = asyncio.create_task(write(number, counts=due >= warm_up))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-            number += 1
-        await asyncio.gather(*tasks)
+        # A write that fails ends it.
+        async with asyncio.TaskGroup() as tasks:
+            started, number = time.monotonic(), 0
+            while (due := number / rate) < seconds + warm_up:
+                await asyncio.sleep(max(0.0, started + due - time.monotonic()))
+                tasks.create_task(write(number, counts=due >= warm_up))
+                number += 1
     finally:
         for connection in connections:
             connection.terminate()

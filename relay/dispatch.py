@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from operator import itemgetter
 from uuid import UUID
 
 from relay.alone import Alone
@@ -32,10 +31,12 @@ MAX_LANES = 200
 # A claim takes at least this many of a lane, so that few lanes still make a batch.
 LEAST_SHARE = 4
 MAX_TESTS = 20
+# So many leases are nothing to wait for.
+FEW = 8
 # While there is a backlog, slots that become free are filled together, half of them at once or as many as there are after so
 # long: a claim costs the database about as much for one row as for twenty.
 PACE_SECONDS = 0.003
-_lease_values = itemgetter(*Lease._fields)
+_FIELDS = len(Lease._fields)
 
 
 class Dispatcher:
@@ -123,6 +124,9 @@ class Dispatcher:
         self._slots.close()
         for lease in batch.leases:
             self._start(lease, targets.get(lease.webhook_id), batch.moment)
+        if len(batch.leases) <= FEW:
+            # They are on their way before the leader asks the database for anything more.
+            await asyncio.sleep(0)
         if self._hindered or (offered and len(self._lanes)):
             # What was offered and not filled is free for them.
             self._hindered = False
@@ -260,9 +264,11 @@ class Dispatcher:
                     self._lanes.heat((webhook_id,))
         for webhook_id, seconds in waits.items():
             self._lanes.heat_at(webhook_id, answered_at + seconds)
-        for row in rows:
-            lease = Lease(*_lease_values(row))
-            self._start(lease, targets.get(lease.webhook_id), Moment(row["claimed_at"], answered_at, asked_at))
+        if rows:
+            moment = Moment(rows[0]["claimed_at"], answered_at, asked_at)
+            for row in rows:
+                lease = Lease._make(row[:_FIELDS])
+                self._start(lease, targets.get(lease.webhook_id), moment)
         return bool(rows) or full
 
     def _start(self, lease: Lease, target: Target | None, moment: Moment) -> None:

@@ -24,19 +24,14 @@ WORK_CHANNEL = "jossiedb_work"
 BUSY_SECONDS = (0.0007, 0.001, 0.0015, 0.002, 0.003, 0.005)
 
 
-# What an attempt to fall asleep comes to: there is something to do; there is not, but writers are in flight; the leader sleeps.
+# What an attempt to fall asleep comes to, at the end of fan-out: there is something to do; there is not, but writers are in flight;
+# the leader sleeps.
 Falling: TypeAlias = Literal["work", "busy", "asleep"]
 
 
 async def try_lock(connection: "asyncpg.Connection[asyncpg.Record]", object_id: int) -> bool:
     """Take a session lock if it is free. Never waits: a statement that waits holds a snapshot, which stops vacuum."""
     return bool(await _SQL.try_lock.fetchval(connection, class_id=LOCK_CLASS, object_id=object_id))
-
-
-async def fall_asleep(connection: "asyncpg.Connection[asyncpg.Record]") -> Falling:
-    """Take D if there is nothing to do and no writer is in flight. `read_outbox` lets go of it on waking."""
-    state: Falling = await _SQL.fall_asleep.fetchval(connection, class_id=LOCK_CLASS, object_id=LOCK_DOORBELL)
-    return state
 
 
 async def probe(connection: "asyncpg.Connection[asyncpg.Record]") -> None:

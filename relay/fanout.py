@@ -5,18 +5,17 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
 
-from relay.doorbell import LOCK_CLASS, LOCK_DOORBELL
+from relay.doorbell import LOCK_CLASS, LOCK_DOORBELL, Falling
 from relay.result import Lease, Moment
 from relay.slots import NOTHING, Offer
-from relay.subject import Subject, Unroutable, subject_of
 from service.platform.db import CONTENDED, lacks_partition
 from service.platform.logs import get_logger
 from service.platform.queries import Connection, Executor, load
+from service.platform.subject import Subject, Unroutable, columns, subject_of
 
 _log = get_logger(__name__)
 _SQL = load("fanout")
@@ -46,17 +45,8 @@ class Batch:
     # Whether there may be more, and whether somebody else gave lanes something to do.
     full: bool = False
     wakes: bool = False
-
-
-class _Row(NamedTuple):
-    """A row of the outbox, with what its event is about."""
-
-    seq: int
-    id: UUID
-    type: str
-    occurred_at: datetime
-    traceparent: str | None
-    subject: Subject
+    # Of who asked to fall asleep where this is all.
+    state: Falling = "work"
 
 
 class FanOut:
@@ -65,30 +55,39 @@ class FanOut:
     def __init__(self, connection: Executor) -> None:
         self.connection = connection
         self._limit = MAX_EVENTS
+        # As it was in the last batch: whether webhooks ask for order, and of how many rows some cannot be moved as they are.
+        self._in_order = False
+        self._stuck = 0
+        self._sleepy = False
 
-    async def batch(self, offer: Callable[[], Offer] = lambda: NOTHING, *, asleep: bool = False) -> Batch:
-        """Fan out the oldest rows. A row that cannot be is set aside with its reason, and stops nothing. `offer` is asked when
-        there are rows, for slots that are then leased to; `asleep`: the doorbell's lock is held, and to be let go of."""
-        found = await _SQL.read_outbox.fetch(
-            self.connection, batch=self._limit, asleep=asleep, class_id=LOCK_CLASS, object_id=LOCK_DOORBELL
-        )
-        wakes: bool = found[0]["wakes"]
-        if found[0]["seq"] is None:
-            return Batch(wakes=wakes)
-        good: list[_Row] = []
-        for row in found:
+    async def batch(
+        self, offer: Callable[[], Offer] = lambda: NOTHING, *, asleep: bool = False, sleepy: bool = False
+    ) -> Batch:
+        """Fan out the oldest rows. A row that cannot be is set aside with its reason, and stops nothing. `offer` is asked for slots
+        that are then leased to; `asleep`: the doorbell's lock is held, and to be let go of; `sleepy`: and to be taken again, if
+        there is nothing more to do."""
+        self._sleepy = sleepy
+        aside = await self._route()
+        offered = offer()
+        while True:
             try:
-                if row["known"]:
-                    raise Unroutable(f"an event with the id {row['id']} is in the log already")
-                subject = subject_of(row["type"], row["data"], row["location_ids"])
-            except Unroutable as error:
-                await self._set_aside(row["seq"], str(error))
-            else:
-                good.append(_Row(row["seq"], row["id"], row["type"], row["occurred_at"], row["traceparent"], subject))
-        limit = self._limit
-        batch = await self._move(good, offer() if good else NOTHING, in_order=found[0]["ordered"])
-        self._adapt(len(found), batch.deliveries)
-        return replace(batch, taken=len(found), full=len(found) == limit, wakes=wakes)
+                batch = await self._oldest(self._limit, offered, asleep=asleep)
+            except _ROW_ERRORS as error:
+                if lacks_partition(error):
+                    raise
+                # One of them is refused. It is found by halving; those before it go first.
+                if self._limit == 1:
+                    await self._set_aside(await _SQL.oldest.fetchval(self.connection), _why(error))
+                    aside += 1
+                self._limit = max(1, self._limit // 2)
+                # It may have let go of the lock, and taken it again, before it was undone: that is not.
+                asleep = asleep or sleepy
+                continue
+            if self._stuck and not batch.events:
+                aside += await self._route()
+                asleep = False
+                continue
+            return replace(batch, taken=batch.taken + aside)
 
     async def lane_wakes(self) -> list[UUID]:
         """Webhooks that somebody else gave something to do: a manual retry, a test, a resumed lane."""
@@ -98,78 +97,102 @@ class FanOut:
         """Whether there is anything to look at."""
         return bool(await _SQL.anything.fetchval(self.connection))
 
-    async def _move(self, rows: Sequence[_Row], offer: Offer, *, in_order: bool) -> Batch:
-        if not rows:
-            return Batch()
-        try:
-            return await self._try(rows, offer, in_order=in_order)
-        except _ROW_ERRORS as error:
-            if lacks_partition(error):
-                raise
-            if len(rows) == 1:
-                await self._set_aside(rows[0].seq, f"{type(error).__name__}: {error}")
-                return Batch()
-            half = len(rows) // 2
-            first = await self._move(rows[:half], NOTHING, in_order=in_order)
-            second = await self._move(rows[half:], NOTHING, in_order=in_order)
-            return Batch(
-                events=first.events + second.events,
-                deliveries=first.deliveries + second.deliveries,
-                lanes=tuple(dict.fromkeys(first.lanes + second.lanes)),
-            )
+    async def _oldest(self, limit: int, offer: Offer, *, asleep: bool) -> Batch:
+        batch, done = await self._try(limit, offer, asleep=asleep)
+        if done["ordered"] and not self._in_order and done["rows"]:
+            # Nothing was moved: it takes a transaction.
+            self._in_order = True
+            batch, done = await self._try(limit, offer, asleep=False)
+        self._in_order = done["ordered"]
+        if done["stuck"]:
+            self._stuck = limit
+        self._adapt(done["rows"], batch)
+        full = done["rows"] == limit or bool(done["stuck"])
+        return replace(batch, full=full, wakes=done["wakes"], state=done["state"] or "work")
 
-    async def _try(self, rows: Sequence[_Row], offer: Offer, *, in_order: bool) -> Batch:
+    async def _try(self, limit: int, offer: Offer, *, asleep: bool) -> tuple[Batch, asyncpg.Record]:
         try:
-            return await self._transaction(rows, offer, in_order=in_order)
+            return await self._transaction(limit, offer, asleep=asleep)
         except CONTENDED:
-            return await self._transaction(rows, offer, in_order=in_order)
+            return await self._transaction(limit, offer, asleep=asleep or self._sleepy)
 
-    async def _transaction(self, rows: Sequence[_Row], offer: Offer, *, in_order: bool) -> Batch:
+    async def _transaction(self, limit: int, offer: Offer, *, asleep: bool) -> tuple[Batch, asyncpg.Record]:
         """One statement; two where a webhook asks for order."""
         asked = time.monotonic()
-        if not in_order:
-            return _batch(rows, await self._statement(self.connection, rows, offer, in_order=False), asked)
+        if not self._in_order:
+            done = await self._statement(self.connection, limit, offer, asleep=asleep)
+            return _batch(done, asked), done
         async with _one(self.connection) as connection, connection.transaction():
-            done = await self._statement(connection, rows, offer, in_order=True)
+            done = await self._statement(connection, limit, offer, asleep=asleep)
             queued = await _queue_in_order(connection, done)
-        batch = _batch(rows, done, asked)
-        if queued is None:
-            return batch
-        lanes = tuple(dict.fromkeys((*batch.lanes, *(queued["lanes"] or ()))))
-        return replace(batch, deliveries=batch.deliveries + queued["deliveries"], lanes=lanes)
+        batch = _batch(done, asked)
+        if queued is not None:
+            lanes = tuple(dict.fromkeys((*batch.lanes, *(queued["lanes"] or ()))))
+            batch = replace(batch, deliveries=batch.deliveries + queued["deliveries"], lanes=lanes)
+        return batch, done
 
-    async def _statement(
-        self, connection: Executor, rows: Sequence[_Row], offer: Offer, *, in_order: bool
-    ) -> asyncpg.Record:
-        subjects = [row.subject for row in rows]
+    async def _statement(self, connection: Executor, limit: int, offer: Offer, *, asleep: bool) -> asyncpg.Record:
         done = await _SQL.fan_out.fetchrow(
             connection,
-            seqs=[row.seq for row in rows],
-            datas=[subject.data for subject in subjects],
-            audiences=[subject.audience for subject in subjects],
-            locations=[_array(subject.location_ids) for subject in subjects],
-            categories=[subject.category_id for subject in subjects],
-            users=[_array(subject.user_ids) for subject in subjects],
-            stocks=[subject.stock for subject in subjects],
-            items=[subject.item_id for subject in subjects],
+            batch=limit,
+            asleep=asleep,
+            class_id=LOCK_CLASS,
+            object_id=LOCK_DOORBELL,
             relay_id=offer.relay_id,
             most=offer.most,
             per_webhook=offer.per_webhook,
             crowded=offer.crowded,
-            in_order=in_order,
+            in_order=self._in_order,
+            sleepy=self._sleepy,
         )
         assert done is not None, "the statement always gives one row"
         return done
+
+    async def _route(self) -> int:
+        """Say of rows that are stuck what they are about, where who wrote them did not. How many had to be set aside."""
+        if not self._stuck:
+            return 0
+        aside = 0
+        good: list[tuple[int, Subject]] = []
+        for row in await _SQL.read_stuck.fetch(self.connection, batch=self._stuck):
+            try:
+                if row["known"]:
+                    raise Unroutable(f"an event with the id {row['id']} is in the log already")
+                good.append((row["seq"], subject_of(row["type"], row["data"], row["location_ids"])))
+            except Unroutable as error:
+                await self._set_aside(row["seq"], str(error))
+                aside += 1
+        try:
+            await self._say(good)
+        except _ROW_ERRORS:
+            for each in good:
+                try:
+                    await self._say([each])
+                except _ROW_ERRORS as error:
+                    await self._set_aside(each[0], _why(error))
+                    aside += 1
+        self._stuck = 0
+        return aside
+
+    async def _say(self, rows: Sequence[tuple[int, Subject]]) -> None:
+        if rows:
+            subjects = [subject for _, subject in rows]
+            datas = [subject.data for subject in subjects]
+            await _SQL.route.execute(self.connection, seqs=[seq for seq, _ in rows], datas=datas, **columns(subjects))
 
     async def _set_aside(self, seq: int, reason: str) -> None:
         await _SQL.set_aside.execute(self.connection, seq=seq, reason=reason)
         _log.error("an event cannot be fanned out and was set aside", seq=seq, reason=reason)
 
-    def _adapt(self, rows: int, deliveries: int) -> None:
-        if deliveries > TARGET_DELIVERIES:
-            self._limit = max(1, rows * TARGET_DELIVERIES // deliveries)
+    def _adapt(self, rows: int, batch: Batch) -> None:
+        if batch.deliveries > TARGET_DELIVERIES:
+            self._limit = max(1, batch.events * TARGET_DELIVERIES // batch.deliveries)
         elif rows == self._limit:
             self._limit = min(MAX_EVENTS, self._limit * 2)
+
+
+def _why(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 @asynccontextmanager
@@ -195,45 +218,44 @@ async def _queue_in_order(connection: Connection, done: asyncpg.Record) -> async
     )
 
 
-def _array(ids: Sequence[str]) -> str:
-    return "{" + ",".join(ids) + "}"
-
-
-def _batch(rows: Sequence[_Row], done: asyncpg.Record, asked: float) -> Batch:
+def _batch(done: asyncpg.Record, asked: float) -> Batch:
     moment = Moment(done["claimed_at"], time.monotonic(), asked)
     leases: list[Lease] = []
     versions: tuple[tuple[UUID, int], ...] = ()
     if done["fences"] is not None:
-        versions = tuple(zip(done["target_ids"], done["versions"], strict=True))
-        by_id = {row.id: row for row in rows}
-        given = zip(done["webhook_ids"], done["positions"], done["event_ids"], done["fences"], strict=True)
-        for webhook_id, position, event_id, fence in given:
-            row = by_id[event_id]
+        versions = tuple(dict.fromkeys(zip(done["webhook_ids"], done["versions"], strict=True)))
+        names = ("event_positions", "event_ids", "event_types", "datas", "occurred_ats", "traceparents")
+        events = {event[0]: event for event in zip(*(done[name] for name in names), strict=True)}
+        event_at = done["event_at"]
+        for webhook_id, position, fence in zip(done["webhook_ids"], done["positions"], done["fences"], strict=True):
+            _, event_id, event_type, data, occurred_at, traceparent = events[position]
             leases.append(
                 Lease(
                     webhook_id=webhook_id,
                     position=position,
                     fence=fence,
                     event_id=event_id,
-                    event_type=row.type,
-                    event_at=done["event_at"],
+                    event_type=event_type,
+                    event_at=event_at,
                     attempts=0,
                     attempts_before=0,
                     lost_leases=0,
                     lost_by=None,
-                    data=row.subject.data,
-                    occurred_at=row.occurred_at,
-                    traceparent=row.traceparent,
+                    data=data,
+                    occurred_at=occurred_at,
+                    traceparent=traceparent,
                     item_id=None,
                     sequence=None,
                     readable=True,
                     probe=False,
                 )
             )
+    events_moved = done["events"] or 0
     return Batch(
-        events=done["events"],
+        taken=events_moved,
+        events=events_moved,
         deliveries=done["deliveries"],
-        lanes=tuple(done["lanes"]),
+        lanes=tuple(dict.fromkeys(done["lanes"] or ())),
         leases=tuple(leases),
         versions=versions,
         moment=moment,

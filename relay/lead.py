@@ -6,13 +6,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 from uuid import UUID
 
 import asyncpg
 
 from relay import doorbell
 from relay.database import PLANNING, QueueConnection, Queues, introduce
+from relay.doorbell import Falling
 from relay.fanout import Batch, FanOut
 from relay.outage import Outage
 from relay.slots import Offer
@@ -48,6 +49,10 @@ SERVER_SETTINGS = {
     "tcp_user_timeout": "10000",
     **PLANNING,
 }
+
+
+# Where a look leaves the leader. Unknown: it failed, and the doorbell's lock may be held.
+State: TypeAlias = Falling | Literal["unknown"]
 
 
 class Sending(Protocol):
@@ -171,26 +176,20 @@ class Lead:
             await connection.add_listener(doorbell.WAKE_CHANNEL, self._on_wake)
         fanout = FanOut(connection)
         refused = 0
+        state: State = "work"
         while not self._lost.is_set():
-            # Cleared before the look, never after.
-            self._wake.clear()
-            async with asyncio.timeout(PROBE_TIMEOUT):
-                state = await doorbell.fall_asleep(connection)
-            self._outage.over("listen")
+            refused = refused + 1 if state == "busy" else 0
             if state == "busy":
                 # Writers are in flight. They do not ring, as we are awake; look again when they may be done.
-                await _wait(self._lost, doorbell.BUSY_SECONDS[min(refused, len(doorbell.BUSY_SECONDS) - 1)])
-                refused += 1
-                continue
-            refused = 0
-            if state == "asleep":
+                await _wait(self._lost, doorbell.BUSY_SECONDS[min(refused, len(doorbell.BUSY_SECONDS)) - 1])
+            elif state == "asleep":
                 polled = await self._sleep(connection)
                 if self._lost.is_set():
                     return
                 if polled and await self._anything(fanout) and not await _wait(self._wake, RING_SECONDS):
                     self.poll_wakes += 1
                     _log.warning("the poll found what nobody had rung for")
-            await self._look(connection, fanout, asleep=state == "asleep")
+            state = await self._look(connection, fanout, asleep=state in {"asleep", "unknown"})
 
     async def _anything(self, fanout: FanOut) -> bool:
         async with asyncio.timeout(PROBE_TIMEOUT):
@@ -208,24 +207,26 @@ class Lead:
                     await doorbell.probe(connection)
         return False
 
-    async def _look(self, connection: QueueConnection, fanout: FanOut, *, asleep: bool) -> None:
-        """Fan out what is there, and whatever comes meanwhile if it is much."""
-        more = True
-        while more and not self._lost.is_set():
+    async def _look(self, connection: QueueConnection, fanout: FanOut, *, asleep: bool) -> State:
+        """Fan out what is there, and whatever comes meanwhile if it is much; then fall asleep, if that was all."""
+        while True:
+            # Before the look, never after.
+            self._wake.clear()
             try:
                 with self._pool.asking(connection):
-                    batch = await fanout.batch(self._sending.offer, asleep=asleep)
+                    batch = await fanout.batch(self._sending.offer, asleep=asleep, sleepy=True)
             except asyncpg.PostgresError as error:
                 self._sending.unanswered()
-                if asleep or self._lost.is_set() or not isinstance(error, (*AWAY, *CONTENDED)):
+                if self._lost.is_set() or not isinstance(error, (*AWAY, *CONTENDED)):
                     raise
                 # It was refused, the disk is full, say, and the connection is as it was.
                 await self._outage.wait("fan-out", error)
-                return
+                return "unknown"
             except BaseException:
                 self._sending.unanswered()
                 raise
             self._outage.over("fan-out")
+            self._outage.over("listen")
             asleep = False
             with self._pool.asking(connection):
                 await self._sending.take(connection, batch)
@@ -239,7 +240,8 @@ class Lead:
                     woken = await fanout.lane_wakes()
                 self._on_given_work(woken)
                 await self.tell_peers(woken)
-            more = batch.full
+            if not batch.full or self._lost.is_set():
+                return batch.state
 
     def _on_wake(self, *_: Any) -> None:
         self._wake.set()

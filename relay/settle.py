@@ -12,6 +12,7 @@ from relay.breaker import Lane, Policy, Seen, Verdict, after
 from relay.notices import Notice, Row
 from service.platform.logs import get_logger
 from service.platform.queries import Connection, load
+from service.platform.subject import columns, subject_of
 
 _log = get_logger(__name__)
 _SQL = load("lanes")
@@ -128,8 +129,12 @@ async def _failures(connection: Connection, webhook_ids: Sequence[UUID] | None) 
 async def _write(connection: Connection, told: Sequence[Notice]) -> None:
     """Into the outbox, in the same transaction as what they tell of."""
     if told:
+        subjects = [subject_of(notice.type, notice.data, None) for notice in told]
         await _SQL.write_notices.execute(
-            connection, types=[notice.type for notice in told], datas=[notice.data for notice in told]
+            connection,
+            types=[notice.type for notice in told],
+            datas=[subject.data for subject in subjects],
+            **columns(subjects),
         )
 
 

@@ -24,7 +24,11 @@ class EventData(BaseModel):
 
     def serialise(self) -> str:
         """The text that is stored, signed and sent. Raises canonical.NotReproducible."""
-        return canonical.dumps({name: _wire(getattr(self, name)) for name in type(self).model_fields})
+        return canonical.dumps(self.on_the_wire())
+
+    def on_the_wire(self) -> dict[str, Json]:
+        """The object that the text is of."""
+        return {name: _wire(getattr(self, name)) for name in type(self).model_fields}
 
 
 def _wire(value: object) -> Json:

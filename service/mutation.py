@@ -10,13 +10,15 @@ from uuid import UUID
 import orjson
 
 from service.event_data import EventData
-from service.platform.canonical import MAX_DATA_BYTES, NotReproducible
+from service.platform import canonical
+from service.platform.canonical import MAX_DATA_BYTES
 from service.platform.clock import iso
 from service.platform.db import Pool
 from service.platform.errors import BadRequest, PreconditionFailed, Unprocessable
 from service.platform.etag import Tags, tag_of
 from service.platform.ids import new_id
 from service.platform.queries import Connection, load
+from service.platform.subject import Subject, columns, subject_of_value
 
 _SQL = load("mutation")
 
@@ -41,7 +43,7 @@ class Mutation:
     origin: Origin
     action: str
     _now: datetime | None = None
-    _events: list[tuple[UUID, str, str, list[UUID] | None]] = field(default_factory=list)
+    _events: list[tuple[UUID, str, Subject]] = field(default_factory=list)
     _audits: list[tuple[str, UUID, Mapping[str, Any] | None, Mapping[str, Any] | None]] = field(default_factory=list)
 
     @property
@@ -56,8 +58,9 @@ class Mutation:
         """Write an event when the mutation ends, after those emitted before it. `location_ids`: the places that it concerns,
         where its data does not say so. Returns the event's id."""
         try:
-            text = data.serialise()
-        except NotReproducible as error:
+            value = data.on_the_wire()
+            text = canonical.dumps(value)
+        except canonical.NotReproducible as error:
             raise BadRequest(str(error)) from None
         size = len(text.encode())
         if size > MAX_DATA_BYTES:
@@ -65,7 +68,7 @@ class Mutation:
                 f"this change makes a {data.type} event of {size} bytes, more than {MAX_DATA_BYTES}; make it in two requests"
             )
         event_id = new_id()
-        self._events.append((event_id, data.type, text, location_ids))
+        self._events.append((event_id, data.type, subject_of_value(data.type, text, value, location_ids)))
         return event_id
 
     def check_match(self, representation: object) -> None:
@@ -92,10 +95,10 @@ class Mutation:
                 self.connection,
                 ids=[event[0] for event in self._events],
                 types=[event[1] for event in self._events],
-                datas=[event[2] for event in self._events],
-                locations=[_array(event[3]) for event in self._events],
+                datas=[event[2].data for event in self._events],
                 occurred_at=self.now,
                 traceparent=self.origin.traceparent,
+                **columns([event[2] for event in self._events]),
             )
         for entity, entity_id, before, after in self._audits:
             await _SQL.insert_audit.execute(
@@ -119,11 +122,6 @@ async def mutation(pool: Pool, origin: Origin, action: str) -> AsyncIterator[Mut
         change = Mutation(connection, origin, action)
         yield change
         await change.write()
-
-
-def _array(ids: list[UUID] | None) -> str | None:
-    """A PostgreSQL array literal: unnest cannot take arrays of different lengths as an array of arrays."""
-    return None if ids is None else "{" + ",".join(map(str, ids)) + "}"
 
 
 def _json(value: Mapping[str, Any] | None) -> str | None:

@@ -105,6 +105,15 @@ begin
 end
 $$;
 
+CREATE FUNCTION public.is_of_the_time(id uuid, written_at timestamp with time zone) RETURNS boolean
+    LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+    AS $$
+begin
+  return abs(('x' || substr(translate(id::text, '-', ''), 1, 12))::bit(48)::bigint / 1000.0::float8
+             - extract(epoch from written_at)::float8) <= 86400;
+end
+$$;
+
 CREATE FUNCTION public.make_partitions(days_ahead integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -639,11 +648,22 @@ CREATE TABLE public.outbox (
     location_ids uuid[],
     traceparent text,
     written_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    audience text,
+    category_id uuid,
+    user_ids uuid[],
+    stock bigint,
+    item_id uuid,
+    CONSTRAINT outbox_audience_check CHECK ((audience = ANY (ARRAY['inventory'::text, 'transfer'::text, 'checkout'::text, 'user'::text, 'other'::text]))),
     CONSTRAINT outbox_data_check CHECK (((json_typeof((data)::json) = 'object'::text) AND (octet_length(data) <= 65000))),
-    CONSTRAINT outbox_id_time_check CHECK (((public.uuid_time(id) >= (written_at - '1 day'::interval)) AND (public.uuid_time(id) <= (written_at + '1 day'::interval)))),
+    CONSTRAINT outbox_id_time_check CHECK (public.is_of_the_time(id, written_at)),
     CONSTRAINT outbox_occurred_at_check CHECK (((occurred_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (occurred_at < '10000-01-01 00:00:00+00'::timestamp with time zone))),
+    CONSTRAINT outbox_routed_check CHECK (
+CASE
+    WHEN (audience IS NULL) THEN ((category_id IS NULL) AND (user_ids IS NULL) AND (stock IS NULL) AND (item_id IS NULL))
+    ELSE ((location_ids IS NOT NULL) AND (user_ids IS NOT NULL))
+END),
     CONSTRAINT outbox_traceparent_check CHECK ((char_length(traceparent) <= 64)),
-    CONSTRAINT outbox_type_check CHECK ((type ~ '^[a-z][a-z0-9-]{0,62}[a-z0-9]$'::text))
+    CONSTRAINT outbox_type_check CHECK (((type ~ '^[a-z][a-z0-9-]*[a-z0-9]$'::text) AND (length(type) <= 64)))
 )
 WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='5000', autovacuum_vacuum_insert_scale_factor='0', autovacuum_vacuum_insert_threshold='50000', autovacuum_vacuum_cost_delay='0');
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 from uuid import UUID
@@ -18,7 +19,9 @@ from aiohttp import web
 from relay.doorbell import LOCK_CLASS, LOCK_LEADER
 from service.platform import sign
 from service.platform.ids import new_id
+from service.platform.queries import load
 from service.platform.settings import Settings
+from service.platform.subject import columns, subject_of
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 PATIENCE = 60.0
@@ -283,9 +286,35 @@ async def add_webhook(
     return Webhook(webhook_id, secret)
 
 
-async def write_event(connection: Queries, event_type: str = "item-created", data: str = '{"name":"x"}') -> UUID:
-    """What psql would do."""
-    event_id: UUID = await connection.fetchval(
-        "insert into outbox (type, data) values ($1, $2) returning id", event_type, data
+async def write_event(
+    connection: Queries,
+    event_type: str = "item-created",
+    data: str = '{"name":"x"}',
+    *,
+    location_ids: Sequence[UUID] | None = None,
+    routed: bool = False,
+) -> UUID:
+    """What psql would do; `routed`: what the service does, which says of an event what it is about."""
+    if not routed:
+        by_psql: UUID = await connection.fetchval(
+            "insert into outbox (type, data, location_ids) values ($1, $2, $3) returning id",
+            event_type,
+            data,
+            location_ids,
+        )
+        return by_psql
+    subject = subject_of(event_type, data, location_ids)
+    event_id = new_id()
+    statement = load("mutation").insert_events
+    values = statement.arguments(
+        {
+            "ids": [event_id],
+            "types": [event_type],
+            "datas": [subject.data],
+            "occurred_at": datetime.now(UTC),
+            "traceparent": None,
+            **columns([subject]),
+        }
     )
+    await connection.execute(statement.sql, *values)
     return event_id

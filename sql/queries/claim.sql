@@ -120,13 +120,12 @@ waiting as (
    where a.limited and a.room < a.share
      and (a.room = 0 or a.webhook_id in (select webhook_id from picked))
 )
-select coalesce(c.webhook_id, n.webhook_id) as webhook_id, c.position, c.event_id, c.event_type, c.event_at, c.attempts,
-       c.attempts_before, c.fence, c.lost_leases, c.lost_by, c.item_id, c.sequence, c.version, c.claimed_at, c.probe,
-       c.next_attempt_at as due_at,
-       e.data, e.occurred_at, e.traceparent,
+-- The first columns are a Lease's fields, in their order.
+select coalesce(c.webhook_id, n.webhook_id) as webhook_id, c.position, c.fence, c.event_id, c.event_type, c.event_at, c.attempts,
+       c.attempts_before, c.lost_leases, c.lost_by, e.data, e.occurred_at, e.traceparent, c.item_id, c.sequence,
        -- Fan-out asked already, so it is asked again only of owners whose rights have changed since they are there.
        c.narrowed_at is null or may_read(c.role, c.owner_id, e.audience, e.location_ids, e.user_ids) as readable,
-       n.seconds as wait_seconds
+       c.probe, c.version, c.claimed_at, c.next_attempt_at as due_at, n.seconds as wait_seconds
   from claimed as c
   full join waiting as n on n.webhook_id = c.webhook_id
   left join lateral (

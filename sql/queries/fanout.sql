@@ -1,63 +1,66 @@
--- name: read_outbox
--- The oldest rows, and whether the log has an event of the same id already. An id's time bounds where it can be in the log, and
--- each is looked up by itself: a list of ids is held against whole partitions where the planner takes them to be small.
--- A leader that was asleep lets go of the doorbell's lock by it. At least one row comes: whether lanes are to be woken, too, and
--- whether any webhook asks for order.
-with woken as materialized (
+-- name: fan_out
+-- Moves the oldest events from the outbox into the log, in order, and queues a delivery for each webhook that matches: all up to the
+-- first that cannot be moved as it is, as nobody has said what it is about, or the log has its id already. An id's time bounds where it
+-- can be in the log. Nothing is moved where webhooks ask for order and the statement is not asked to see to it. A leader that was
+-- asleep lets go of the doorbell's lock by it; one that is `sleepy` falls asleep by it, where that was all: fall_asleep() has snapshots of
+-- its own, and sees what has been moved.
+-- As many deliveries as the leader has slots for are leased to it at once, at most `per_webhook` of a lane and `most` in all: not in
+-- lanes where its own slots are `crowded`, nor where a claim would have to look at a breaker, a pause or a rate, nor those of an owner
+-- who is parked. What is to go in its item's order is only returned, for queue_in_order.
+with look as materialized (
   select case when :asleep::boolean then pg_advisory_unlock(:class_id::int, :object_id::int) end as let_go,
+         clock_timestamp() as now,
          exists (select from lane_wakes) as wakes,
          exists (select from webhooks where ordering is not null) as ordered
-)
-select woken.let_go, woken.wakes, woken.ordered, o.seq, o.id, o.type, o.data, o.location_ids, o.occurred_at, o.traceparent,
-       known.id is not null as known
-  from woken
-  left join (select seq, id, type, data, location_ids, occurred_at, traceparent from outbox order by seq limit :batch) as o on true
-  left join lateral (
-    select e.id
-      from events as e
-     where e.id = o.id and e.recorded_at >= uuid_time(o.id) - interval '1 day' and e.recorded_at <= now()
-     limit 1
-  ) as known on true
- order by o.seq;
-
--- name: fan_out
--- Moves events from the outbox into the log, in order, and queues a delivery for each webhook that matches. As many as the leader
--- has slots for are leased to it at once, at most `per_webhook` of a lane and `most` in all: not in lanes where its own slots are
--- `crowded`, nor where a claim would have to look at a breaker, a pause or a rate, nor those of an owner who is parked. What is to go
--- in its item's order is only returned, for queue_in_order: unless nobody asked for order when the outbox was read.
-with clock as materialized (
-  select clock_timestamp() as now
 ),
-routed as (
-  select *
-    from unnest(:seqs::bigint[], :datas::text[], :audiences::text[], :locations::text[], :categories::uuid[],
-                :users::text[], :stocks::bigint[], :items::uuid[])
-         as r (seq, data, audience, locations, category_id, users, stock, item_id)
+oldest as materialized (
+  select o.seq,
+         -- Each id is looked up by itself: a list of them is held against whole partitions where the planner takes them to be small.
+         o.audience is null
+         or (select true from events as e
+              where e.id = o.id and e.recorded_at >= uuid_time(o.id) - interval '1 day' and e.recorded_at <= now()
+              limit 1) is not null as stuck
+    from (select seq, id, audience from outbox order by seq limit :batch) as o
+),
+found as materialized (
+  select count(*) as rows, bool_or(stuck) as stuck,
+         case when :in_order::boolean or not look.ordered
+              then coalesce(min(seq) filter (where stuck) - 1, max(seq)) end as through
+    from oldest
+   cross join look
+   group by look.ordered
 ),
 moved as (
   delete from outbox as o
-   using routed as r
-   where o.seq >= r.seq and o.seq <= r.seq
-  returning o.seq, o.id, o.type, r.data, o.occurred_at, o.traceparent, r.audience, r.locations::uuid[] as location_ids,
-            r.category_id, r.users::uuid[] as user_ids, r.stock, r.item_id
+   using found
+   where o.seq <= found.through
+  returning o.*
 ),
 head as (
-  update log_head set position = position + (select count(*) from moved) returning position
-),
-numbered as (
-  select moved.*,
-         (select position from head) - count(*) over () + row_number() over (order by moved.seq) as position
-    from moved
+  update log_head
+     set position = position + moved.rows
+    from (select count(*) as rows from moved) as moved
+   where moved.rows > 0
+  returning position - moved.rows as before, moved.rows
 ),
 event as (
-  select position, id, type, audience, location_ids, category_id, user_ids, stock, item_id from numbered
+  select moved.*, head.before + row_number() over (order by moved.seq) as position
+    from moved
+   cross join head
+),
+alike as (
+  -- Events that differ in nothing that webhooks are held against are held against them once.
+  select type, audience, location_ids, category_id, user_ids, stock, array_agg(position) as positions, array_agg(id) as ids,
+         array_agg(item_id) as item_ids
+    from event
+   group by type, audience, location_ids, category_id, user_ids, stock
 ),
 candidate as (
-  -- Each event looks up the webhooks that want its type, by the filter that they are listed under; a filter speaks only of events
-  -- that carry what it filters on, so that one without looks up all of the kind. `offset 0` keeps it a look-up: joined the other
-  -- way round, every event would meet all webhooks of its type.
+  -- Each looks up the webhooks that want its type, by the filter that they are listed under; a filter speaks only of events that
+  -- carry what it filters on, so that one without looks up all of the kind. `offset 0` keeps it a look-up: joined the other way
+  -- round, every event would meet all webhooks of its type.
   select e.*, s.webhook_id
-    from event as e
+    from alike as e
    cross join lateral (
      select webhook_id from subscriptions
       where event_type = e.type and kind = 'any' and key = '00000000-0000-0000-0000-000000000000'
@@ -77,9 +80,9 @@ candidate as (
      offset 0
    ) as s
 ),
-matched as (
-  select c.position, c.id, c.type, c.webhook_id, case when w.ordering = 'item' and :in_order::boolean then c.item_id end as item_id,
-         w.timeout_ms, w.version, w.leasable
+matching as (
+  select c.webhook_id, c.type, w.ordering, w.timeout_ms, w.version, w.leasable,
+         unnest(c.positions) as position, unnest(c.ids) as id, unnest(c.item_ids) as item_id
     from candidate as c
    cross join lateral (
      select w.ordering, w.timeout_ms, w.version,
@@ -97,53 +100,64 @@ matched as (
      offset 0
    ) as w
 ),
+matched as materialized (
+  select webhook_id, position, id, type, case when ordering = 'item' and :in_order then item_id end as item_id, timeout_ms, version,
+         leasable
+    from matching
+),
 logged as (
   insert into events (position, id, seq, type, data, occurred_at, audience, location_ids, category_id, user_ids, stock,
                       item_id, traceparent, deliveries)
   select n.position, n.id, n.seq, n.type, n.data, n.occurred_at, n.audience, n.location_ids, n.category_id, n.user_ids,
          n.stock, n.item_id, n.traceparent, coalesce(m.deliveries, 0)
-    from numbered as n
+    from event as n
     left join (select position, count(*) as deliveries from matched group by position) as m on m.position = n.position
 ),
 shared as (
-  select webhook_id, position, id, type, timeout_ms, version,
-         leasable and row_number() over (partition by webhook_id order by position) <= :per_webhook::int as fits
+  select *, leasable and row_number() over (partition by webhook_id order by position) <= :per_webhook::int as fits
     from matched
-   where item_id is null
 ),
 offered as (
-  select webhook_id, position, id, type, timeout_ms, version,
-         fits and count(*) filter (where fits) over (order by position, webhook_id rows unbounded preceding) <= :most as leased
+  select *, fits and count(*) filter (where fits) over (order by position, webhook_id rows unbounded preceding) <= :most as leased
     from shared
+),
+due as (
+  select *, case when leased then nextval('fences') end as fence from offered
 ),
 queued as (
   insert into deliveries (webhook_id, position, event_id, event_type, event_at, next_attempt_at, leased_by, lease_until, fence)
-  select o.webhook_id, o.position, o.id, o.type, now(), now(),
-         case when o.leased then :relay_id::uuid end,
-         case when o.leased then clock.now + make_interval(secs => o.timeout_ms / 1000.0 + 10) end,
-         case when o.leased then nextval('fences') end
-    from offered as o
-   cross join clock
-  returning webhook_id, position, event_id, fence
+  select d.webhook_id, d.position, d.id, d.type, now(), now(),
+         case when d.leased then :relay_id::uuid end,
+         case when d.leased then look.now + make_interval(secs => d.timeout_ms / 1000.0 + 10) end,
+         d.fence
+    from due as d
+   cross join look
+   where d.item_id is null
 )
-select (select count(*) from moved) as events,
-       (select count(*) from queued) as deliveries,
-       array(select distinct webhook_id from queued where fence is null) as lanes,
-       now() as event_at,
-       (select now from clock) as claimed_at,
-       leased.webhook_ids, leased.positions, leased.event_ids, leased.fences, target.target_ids, target.versions,
-       ordered.webhook_ids as ordered_webhook_ids, ordered.item_ids as ordered_item_ids, ordered.positions as ordered_positions,
-       ordered.event_ids as ordered_event_ids, ordered.event_types as ordered_event_types
-  from (select array_agg(webhook_id) as webhook_ids, array_agg(position) as positions, array_agg(event_id) as event_ids,
-               array_agg(fence) as fences
-          from queued
-         where fence is not null) as leased
- cross join (select array_agg(webhook_id) as target_ids, array_agg(version) as versions
-               from (select distinct webhook_id, version from offered where leased) as each_once) as target
- cross join (select array_agg(webhook_id) as webhook_ids, array_agg(item_id) as item_ids, array_agg(position) as positions,
-                    array_agg(id) as event_ids, array_agg(type) as event_types
-               from matched
-              where item_id is not null) as ordered;
+select case when :sleepy::boolean and found.rows is distinct from :batch then fall_asleep(:class_id, :object_id) end as state,
+       look.let_go, look.wakes, look.ordered, look.now as claimed_at, now() as event_at, found.rows, found.stuck, done.*,
+       event.positions as event_positions, event.event_ids, event.event_types, event.datas, event.occurred_ats, event.traceparents
+  from look
+  left join found on true
+ cross join (
+   select (select rows from head) as events, count(*) filter (where item_id is null) as deliveries,
+          array_agg(webhook_id) filter (where item_id is null and not leased) as lanes,
+          array_agg(webhook_id) filter (where leased) as webhook_ids,
+          array_agg(position) filter (where leased) as positions,
+          array_agg(fence) filter (where leased) as fences,
+          array_agg(version) filter (where leased) as versions,
+          min(position) filter (where leased) as first, max(position) filter (where leased) as last,
+          array_agg(webhook_id) filter (where item_id is not null) as ordered_webhook_ids,
+          array_agg(item_id) filter (where item_id is not null) as ordered_item_ids,
+          array_agg(position) filter (where item_id is not null) as ordered_positions,
+          array_agg(id) filter (where item_id is not null) as ordered_event_ids,
+          array_agg(type) filter (where item_id is not null) as ordered_event_types
+     from due) as done
+ cross join lateral (
+   select array_agg(position) as positions, array_agg(id) as event_ids, array_agg(type) as event_types, array_agg(data) as datas,
+          array_agg(occurred_at) as occurred_ats, array_agg(traceparent) as traceparents
+     from event
+    where position between done.first and done.last) as event;
 
 -- name: queue_in_order
 -- Queues what fan-out returned in its items' orders: in the same transaction, and after it.
@@ -192,6 +206,36 @@ queued as (
 )
 select count(*) as deliveries, array_agg(distinct webhook_id) filter (where next_attempt_at is not null) as lanes from queued;
 
+-- name: read_stuck
+-- Those of the oldest rows that cannot be moved as they are, and whether the log has their ids already.
+select o.seq, o.id, o.type, o.data, o.location_ids, known.id is not null as known
+  from (select seq, id, type, data, location_ids, audience from outbox order by seq limit :batch) as o
+  left join lateral (
+    select e.id
+      from events as e
+     where e.id = o.id and e.recorded_at >= uuid_time(o.id) - interval '1 day' and e.recorded_at <= now()
+     limit 1
+  ) as known on true
+ where o.audience is null or known.id is not null
+ order by o.seq;
+
+-- name: route
+-- Says of rows what they are about. Its commit is not waited for: what a crash undoes is said again, and fan-out's own flush comes
+-- after it.
+update outbox as o
+   set data = r.data,
+       audience = r.audience,
+       location_ids = r.locations::uuid[],
+       category_id = r.category_id,
+       user_ids = r.users::uuid[],
+       stock = r.stock,
+       item_id = r.item_id
+  from unnest(:seqs::bigint[], :datas::text[], :audiences::text[], :locations::text[], :categories::uuid[], :users::text[],
+              :stocks::bigint[], :items::uuid[])
+       as r (seq, data, audience, locations, category_id, users, stock, item_id)
+ cross join (select set_config('synchronous_commit', 'off', true)) as unhurried
+ where o.seq >= r.seq and o.seq <= r.seq;
+
 -- name: set_aside
 -- A row that cannot be fanned out leaves the queue as it is, with the reason.
 with moved as (
@@ -212,8 +256,8 @@ select pg_notify('jossiedb_work', payload) from unnest(:payloads::text[]) as pay
 -- name: try_lock
 select pg_try_advisory_lock(:class_id::int, :object_id::int);
 
--- name: fall_asleep
-select fall_asleep(:class_id::int, :object_id::int);
+-- name: oldest
+select seq from outbox order by seq limit 1;
 
 -- name: anything
 select exists (select from outbox) or exists (select from lane_wakes);

@@ -64,4 +64,8 @@ select due.webhook_id, due.unannounced, due.unannounced_skips, w.url, w.owner_id
  where w.deleted_at is null;
 
 -- name: write_notices
-insert into outbox (type, data) select type, data from unnest(:types::text[], :datas::text[]) as n (type, data);
+insert into outbox (type, data, audience, location_ids, category_id, user_ids, stock, item_id)
+select type, data, audience, locations::uuid[], category_id, users::uuid[], stock, item_id
+  from unnest(:types::text[], :datas::text[], :audiences::text[], :locations::text[], :categories::uuid[], :users::text[],
+              :stocks::bigint[], :items::uuid[])
+       as n (type, data, audience, locations, category_id, users, stock, item_id);

@@ -8,7 +8,7 @@ import asyncpg
 import orjson
 from multidict import CIMultiDictProxy
 
-from tests.integration.conftest import Api, Token
+from tests.integration.conftest import Api, Token, events_of
 
 Database: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -69,9 +69,9 @@ class Caller:
 
 async def take_events(connection: Database) -> list[tuple[str, str]]:
     """Type and data, as stored, of the events in the outbox, in order. They are gone from it then."""
-    rows = await connection.fetch("select type, data from outbox order by seq")
+    events = await events_of(connection)
     await connection.execute("delete from outbox")
-    return [(row["type"], row["data"]) for row in rows]
+    return events
 
 
 def stored(event_type: str, **data: Any) -> tuple[str, str]:

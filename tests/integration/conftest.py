@@ -14,8 +14,18 @@ from aiohttp.test_utils import TestClient, TestServer
 from service.app import make_app
 from service.auth.tokens import Tokens
 from service.platform.settings import Settings
+from service.platform.subject import Subject, subject_of
 
 Api = TestClient[web.Request, web.Application]
+# Events whose data does not say where they happen.
+ELSEWHERE = {
+    "checkout-requested",
+    "checkout-authorized",
+    "checkout-rejected",
+    "checkout-cancelled",
+    "item-checkout",
+    "item-checkin",
+}
 
 
 class Token(str):
@@ -71,13 +81,30 @@ async def sign_up(settings: Settings, connection: "asyncpg.Connection[asyncpg.Re
     return sign_up
 
 
+async def events_of(connection: "asyncpg.Connection[asyncpg.Record]") -> list[tuple[str, str]]:
+    """Type and data of the events in the outbox, in order. The service has said of each what it is about, as the relay would have."""
+    rows = await connection.fetch("select * from outbox order by seq")
+    for row in rows:
+        told = row["location_ids"] if row["type"] in ELSEWHERE else None
+        subject = subject_of(row["type"], row["data"], told)
+        assert subject == Subject(
+            row["data"],
+            row["audience"],
+            tuple(map(str, row["location_ids"])),
+            row["category_id"] and str(row["category_id"]),
+            tuple(map(str, row["user_ids"])),
+            row["stock"],
+            row["item_id"] and str(row["item_id"]),
+        ), row["type"]
+    return [(row["type"], row["data"]) for row in rows]
+
+
 @pytest.fixture
 def outbox(connection: "asyncpg.Connection[asyncpg.Record]") -> Outbox:
     """`await outbox()` is the type and data of the events in the outbox, in the order in which they were written."""
 
     async def outbox() -> list[tuple[str, dict[str, Any]]]:
-        rows = await connection.fetch("select type, data from outbox order by seq")
-        return [(row["type"], orjson.loads(row["data"])) for row in rows]
+        return [(event_type, orjson.loads(data)) for event_type, data in await events_of(connection)]
 
     return outbox
 

@@ -1,17 +1,23 @@
-"""The leader's last look before it sleeps."""
+"""The leader's look, and how it falls asleep by it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
 
-from relay import doorbell
-from service.platform.queries import load
+from relay.doorbell import Falling
+from relay.fanout import FanOut
 from tests.integration.caller import Database
-from tests.relays import write_event
+from tests.relays import until, write_event
 
-FANOUT = load("fanout")
 RING = "select pg_try_advisory_xact_lock_shared(1246712659, 2)"
+REFUSE = """
+create function refuse() returns trigger language plpgsql
+as $$ begin raise exception 'no room for it' using errcode = '53100'; end $$;
+create trigger refuse before insert on events for each row execute function refuse();
+"""
+SPOIL = "alter table events add check (type <> 'item-created')"
 
 
 @pytest.fixture
@@ -21,44 +27,121 @@ async def another_connection(database_url: str) -> AsyncIterator[Database]:
     await connection.close(timeout=10)
 
 
-async def wake(leader: Database) -> list[object]:
-    rows = await FANOUT.read_outbox.fetch(
-        leader, batch=10, asleep=True, class_id=doorbell.LOCK_CLASS, object_id=doorbell.LOCK_DOORBELL
-    )
-    return [row["seq"] for row in rows]
+async def look(leader: Database, *, asleep: bool = False) -> tuple[int, Falling]:
+    """How many events it moves, and where it leaves the leader."""
+    batch = await FanOut(leader).batch(asleep=asleep, sleepy=True)
+    return batch.events, batch.state
+
+
+async def wake(leader: Database) -> int:
+    """How many events the first look after a sleep moves; the leader stays awake."""
+    return (await FanOut(leader).batch(asleep=True)).events
 
 
 async def test_the_leader_sleeps_only_when_there_is_nothing_and_nobody_is_writing(
     connection: Database, another_connection: Database
 ) -> None:
     leader, writer = connection, another_connection
-    assert await doorbell.fall_asleep(leader) == "asleep"
+    assert await look(leader) == (0, "asleep")
     # A writer that finds it asleep is refused, and rings.
     assert not await writer.fetchval(RING)
-    assert await wake(leader) == [None]
+    assert await wake(leader) == 0
 
     transaction = writer.transaction()
     await transaction.start()
     await write_event(writer)
     # Not seen yet, and the writer was let off: it does not ring.
-    assert await doorbell.fall_asleep(leader) == "busy"
+    assert await look(leader) == (0, "busy")
     await transaction.commit()
-    assert await doorbell.fall_asleep(leader) == "work"
+    assert await look(leader) == (1, "asleep")
+    assert not await writer.fetchval(RING)
+    assert await wake(leader) == 0
+
+    await writer.execute("insert into lane_wakes values (gen_random_uuid())")
+    assert await look(leader) == (0, "work")
     # It was granted, and is let go of at once: there is something to do.
     assert await writer.fetchval(RING)
-    await leader.execute("delete from outbox")
-    await writer.execute("insert into lane_wakes values (gen_random_uuid())")
-    assert await doorbell.fall_asleep(leader) == "work"
     await leader.execute("delete from lane_wakes")
-    assert await doorbell.fall_asleep(leader) == "asleep"
-    assert await wake(leader) == [None]
+    assert await look(leader) == (0, "asleep")
+    assert await wake(leader) == 0
     assert await writer.fetchval(RING)
 
 
-async def test_what_is_there_is_seen_even_while_others_write(
+async def test_what_is_there_is_moved_even_while_others_write(
     connection: Database, another_connection: Database
 ) -> None:
-    await write_event(connection)
+    await write_event(connection, routed=True)
     async with another_connection.transaction():
         await another_connection.fetchval(RING)
-        assert await doorbell.fall_asleep(connection) == "work"
+        assert await look(connection) == (1, "busy")
+
+
+async def test_what_commits_while_the_leader_looks_keeps_it_awake(
+    connection: Database, another_connection: Database
+) -> None:
+    leader, writer = connection, another_connection
+    pid = await leader.fetchval("select pg_backend_pid()")
+    await write_event(writer, routed=True)
+    async with writer.transaction():
+        await writer.execute("select from log_head for update")
+        looking = asyncio.create_task(look(leader))
+
+        async def waits() -> bool:
+            return bool(await writer.fetchval("select cardinality(pg_blocking_pids($1)) > 0", pid))
+
+        await until(waits, "the leader waits for the head of the log")
+        await write_event(writer, routed=True)
+    # It commits as the leader goes on, whose look was before it.
+    assert await looking == (1, "work")
+    assert await writer.fetchval(RING), "it is awake"
+    assert await look(leader) == (1, "asleep")
+
+
+async def test_more_than_a_batch_keeps_the_leader_awake(connection: Database, another_connection: Database) -> None:
+    for _ in range(3):
+        await write_event(connection, routed=True)
+    fanout = FanOut(connection)
+    fanout._limit = 2
+    batch = await fanout.batch(sleepy=True)
+    assert (batch.events, batch.full, batch.state) == (2, True, "work")
+    assert await another_connection.fetchval(RING)
+    batch = await fanout.batch(sleepy=True)
+    assert (batch.events, batch.full, batch.state) == (1, False, "asleep")
+
+
+@pytest.mark.parametrize("sleepy", [True, False])
+@pytest.mark.parametrize("routed", [True, False])
+@pytest.mark.parametrize("spoilt", [True, False])
+async def test_the_lock_is_held_once_whatever_is_found(
+    connection: Database, another_connection: Database, *, routed: bool, spoilt: bool, sleepy: bool
+) -> None:
+    leader, writer = connection, another_connection
+    assert await look(leader) == (0, "asleep")
+    await write_event(writer, routed=routed)
+    if spoilt:
+        await writer.execute(SPOIL)
+    batch = await FanOut(leader).batch(asleep=True, sleepy=sleepy)
+    assert batch.taken == 1
+    assert batch.events == (0 if spoilt else 1)
+    assert batch.state == ("asleep" if sleepy else "work")
+    assert await writer.fetchval(RING) == (not sleepy)
+    assert await look(leader, asleep=sleepy) == (0, "asleep")
+    assert not await writer.fetchval(RING)
+    assert await wake(leader) == 0
+    assert await writer.fetchval(RING)
+
+
+async def test_a_look_that_is_refused_leaves_the_lock_to_the_next(
+    connection: Database, another_connection: Database
+) -> None:
+    leader, writer = connection, another_connection
+    await write_event(writer, routed=True)
+    await writer.execute(REFUSE)
+    for _ in range(2):
+        with pytest.raises(asyncpg.DiskFullError):
+            await look(leader, asleep=True)
+    await writer.execute("drop function refuse cascade")
+    assert await look(leader, asleep=True) == (1, "asleep")
+    assert not await writer.fetchval(RING)
+    assert await wake(leader) == 0
+    assert await writer.fetchval(RING)

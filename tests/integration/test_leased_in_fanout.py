@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 
 from relay.fanout import Batch, FanOut
+from relay.result import Lease
 from relay.send import SPARE_SECONDS
 from relay.slots import NOTHING, Offer
 from relay.transport import HttpTransport
@@ -160,18 +161,29 @@ async def test_a_lease_from_fan_out_says_what_one_from_a_claim_does(
     assert claimed == {name: value for name, value in given._asdict().items() if name in claimed}
 
 
-async def test_a_batch_that_a_row_spoils_leases_nothing_and_loses_nothing(
+async def test_a_claim_begins_with_what_a_lease_is_made_of(connection: Connection) -> None:
+    columns = (await connection.prepare(CLAIM.claim.sql)).get_attributes()
+    assert tuple(column.name for column in columns)[: len(Lease._fields)] == Lease._fields
+
+
+async def test_a_row_that_spoils_a_batch_keeps_those_before_it_from_nothing(
     connection: Connection, settings: Settings, pool: Pool
 ) -> None:
     relay_id = await register(connection)
-    webhook = await add_webhook(connection, settings, NOWHERE, ["item-created"])
-    await write_event(connection)
+    await add_webhook(connection, settings, NOWHERE, ["item-created"])
+    before = await write_event(connection)
     # Nothing in the outbox forbids it, and the log refuses it.
     await connection.execute("alter table events add check (type <> 'item-spoilt')")
     await write_event(connection, "item-spoilt")
-    batch = await fan_out(pool, relay_id)
-    assert (batch.taken, batch.events, batch.leases, batch.lanes) == (2, 1, (), (webhook.id,))
+    after = await write_event(connection)
+    fanout = FanOut(pool)
+    leased: list[UUID] = []
+    while (batch := await fanout.batch(lambda: Offer(relay_id, 100, 100))).full:
+        leased += [lease.event_id for lease in batch.leases]
+    leased += [lease.event_id for lease in batch.leases]
+    assert leased == [before, after]
     assert await connection.fetchval("select count(*) from set_aside") == 1
+    assert {row[0] for row in await connection.fetch("select leased_by from deliveries")} == {relay_id}
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
+from relay.fanout import FanOut
 from service.platform import migrate
 from service.platform.errors import StartupError
 from service.platform.ids import new_id
@@ -87,6 +88,27 @@ async def test_a_migration_that_waits_for_a_table_keeps_nobody_from_it(
     assert next(migration.version for migration in await migrating) == 21
     for connection in (migrator, writer):
         await connection.close()
+
+
+async def test_events_that_the_version_before_has_written_and_still_writes_are_fanned_out_in_their_order(
+    empty: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _migrate_to(empty, 22, monkeypatch)
+    ids = [new_id() for _ in range(4)]
+    insert = (
+        "insert into outbox (id, type, data, occurred_at, location_ids, traceparent)"
+        " values ($1, 'item-created', '{}', clock_timestamp(), $2, null)"
+    )
+    await empty.execute(insert, ids[0], None)
+    await empty.execute(insert, ids[1], [new_id()])
+    await migrate.migrate(empty)
+    # An API of the version before, beside a relay of this one.
+    await empty.execute(insert, ids[2], [new_id()])
+    await empty.execute(insert, ids[3], None)
+    assert (await FanOut(empty).batch()).events == 4
+    log = await empty.fetch("select id, audience from events order by position")
+    assert [row["id"] for row in log] == ids
+    assert {row["audience"] for row in log} == {"inventory"}
 
 
 async def test_a_migration_that_gets_no_lock_in_time_says_so_and_can_be_run_again(

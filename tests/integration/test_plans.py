@@ -16,6 +16,7 @@ from relay.result import Lease, Result
 from relay.transport import Exchange
 from service.platform.queries import Connection, Statement, load
 from service.platform.settings import Settings
+from service.platform.subject import columns, subject_of
 from tests.relays import add_user, add_webhook
 
 CLAIM, RECORD, LEASES, FANOUT = load("claim"), load("record"), load("leases"), load("fanout")
@@ -182,33 +183,34 @@ async def test_no_statement_touches_more_in_a_large_queue(relay_connection: Conn
         held = [row["fence"] for row in await _claim(connection, lanes, relay_id)]
         return {"relay_id": relay_id, "webhook_ids": lanes, "held": held[1:], "most": 50}
 
-    async def write_events() -> list[int]:
-        rows = await connection.fetch(
-            """insert into outbox (type, data) select 'item-created', '{"name":"x"}' from generate_series(1, 10) returning seq"""
-        )
-        return [row["seq"] for row in rows]
-
     async def to_read() -> dict[str, Any]:
-        await write_events()
-        return {"batch": 10, "asleep": False, "class_id": 0, "object_id": 0}
+        await connection.execute(
+            """insert into outbox (type, data) select 'item-created', '{"name":"x"}' from generate_series(1, 10)"""
+        )
+        return {"batch": 10}
+
+    async def to_route() -> dict[str, Any]:
+        rows = await FANOUT.read_stuck.fetch(connection, **await to_read())
+        subjects = [subject_of(row["type"], row["data"], None) for row in rows]
+        seqs, datas = [row["seq"] for row in rows], [subject.data for subject in subjects]
+        return {"seqs": seqs, "datas": datas, **columns(subjects)}
 
     async def to_fan_out() -> dict[str, Any]:
-        seqs = await write_events()
-        count = len(seqs)
+        await connection.execute(
+            """insert into outbox (type, data, audience, location_ids, user_ids)
+               select 'item-created', '{"name":"x"}', 'inventory', '{}', '{}' from generate_series(1, 10)"""
+        )
         return {
-            "seqs": seqs,
-            "datas": ["{}"] * count,
-            "audiences": ["inventory"] * count,
-            "locations": ["{}"] * count,
-            "categories": [None] * count,
-            "users": ["{}"] * count,
-            "stocks": [None] * count,
-            "items": [None] * count,
+            "batch": 10,
+            "asleep": False,
+            "class_id": 0,
+            "object_id": 0,
             "relay_id": relay_id,
             "most": 50,
             "per_webhook": 5,
             "crowded": lanes[:10],
             "in_order": False,
+            "sleepy": True,
         }
 
     async def to_find_suspects() -> dict[str, Any]:
@@ -222,7 +224,8 @@ async def test_no_statement_touches_more_in_a_large_queue(relay_connection: Conn
         return {"after": UUID(int=0), "most": 200, "now": None}
 
     cases: dict[str, tuple[Statement, Values]] = {
-        "read": (FANOUT.read_outbox, to_read),
+        "read": (FANOUT.read_stuck, to_read),
+        "route": (FANOUT.route, to_route),
         "fan-out": (FANOUT.fan_out, to_fan_out),
         "claim": (CLAIM.claim, to_claim),
         "rescue": (CLAIM.claim, to_rescue),

@@ -75,7 +75,7 @@ async def test_a_leader_whose_fan_out_is_refused_goes_on_leading(
             return bool(
                 await connection.fetchval(
                     "select exists (select from pg_stat_activity where application_name = 'jossiedb relay listen'"
-                    " and query_start > $1 and query like '-- Moves events%')",
+                    " and query_start > $1 and query like '-- Moves the oldest events%')",
                     since,
                 )
             )

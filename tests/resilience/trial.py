@@ -16,7 +16,7 @@ import asyncpg
 
 from service.platform.db import AWAY
 from service.platform.settings import Settings
-from tests.relays import RelayProcess, Relays, add_webhook, until
+from tests.relays import RelayProcess, Relays, add_webhook, until, write_event
 from tests.resilience.account import Account
 
 ROOT = Path(__file__).parents[2]
@@ -77,6 +77,7 @@ class Load:
         self._pause = WRITERS / per_second
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
+        self._routed = False
         self.committed: dict[str, float] = {}
         self.slowest = 0.0
         self.refused = 0
@@ -95,9 +96,9 @@ class Load:
                 if connection is None:
                     connection = await asyncpg.connect(self._url, timeout=10)
                 began = monotonic()
-                event_id = await connection.fetchval(
-                    """insert into outbox (type, data) values ('item-created', '{"name":"x"}') returning id"""
-                )
+                # By turns as the service writes events, and as psql does.
+                self._routed = not self._routed
+                event_id = await write_event(connection, routed=self._routed)
                 self.committed[str(event_id)] = monotonic()
                 self.slowest = max(self.slowest, monotonic() - began)
             except (*AWAY, asyncpg.PostgresError):

@@ -16,11 +16,11 @@ from relay.address import AddressRefused, check_address
 from relay.envelope import envelope, shown_headers
 from relay.lanes import Lanes
 from relay.policy import decide, failure
-from relay.subject import audience_of
 from relay.target import Target
 from service.events import CATALOGUE
 from service.platform import sign
 from service.platform.ids import new_id
+from service.platform.subject import audience_of
 
 A, B, C = (UUID(int=number) for number in (1, 2, 3))
 

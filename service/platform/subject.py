@@ -1,7 +1,7 @@
 """What an event concerns, read from its data: what webhooks are matched by."""
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from service.platform import canonical
@@ -61,6 +61,13 @@ def subject_of(event_type: str, text: str, location_ids: Iterable[UUID] | None) 
         data, value = canonical.recanonicalise(text)
     except canonical.NotReproducible as error:
         raise Unroutable(str(error)) from None
+    return subject_of_value(event_type, data, value, location_ids)
+
+
+def subject_of_value(
+    event_type: str, data: str, value: dict[str, Json], location_ids: Iterable[UUID] | None
+) -> Subject:
+    """The same of data that was written here: `data` is the text of `value`. Raises Unroutable."""
     places = _ids(value, _LOCATION_KEYS) if location_ids is None else [str(location_id) for location_id in location_ids]
     categories = _ids(value, _CATEGORY_KEYS)
     return Subject(
@@ -72,6 +79,18 @@ def subject_of(event_type: str, text: str, location_ids: Iterable[UUID] | None) 
         _stock(value),
         _item(value),
     )
+
+
+def columns(subjects: Sequence[Subject]) -> dict[str, list[Any]]:
+    """As statements take them, each column an array."""
+    return {
+        "audiences": [subject.audience for subject in subjects],
+        "locations": [_literal(subject.location_ids) for subject in subjects],
+        "categories": [subject.category_id for subject in subjects],
+        "users": [_literal(subject.user_ids) for subject in subjects],
+        "stocks": [subject.stock for subject in subjects],
+        "items": [subject.item_id for subject in subjects],
+    }
 
 
 def audience_of(event_type: str) -> str:
@@ -112,3 +131,8 @@ def _stock(value: dict[str, Json]) -> int | None:
     if isinstance(stock, bool) or not isinstance(stock, int) or abs(stock) > _MAX_BIGINT:
         raise Unroutable(f"data.{_STOCK_KEY} is not an integer")
     return stock
+
+
+def _literal(ids: Sequence[str]) -> str:
+    """A PostgreSQL array: unnest cannot take arrays of different lengths as an array of arrays."""
+    return "{" + ",".join(ids) + "}"
