@@ -69,16 +69,21 @@ class FanOut:
         self._sleepy = sleepy
         aside = await self._route()
         offered = offer()
+        suspect: int | None = None
         while True:
             try:
                 batch = await self._oldest(self._limit, offered, asleep=asleep)
             except _ROW_ERRORS as error:
                 if lacks_partition(error):
                     raise
-                # One of them is refused. It is found by halving; those before it go first.
+                # One of them is refused. It is found by halving; those before it go first. An older one may have been committed
+                # since: the one it is was the oldest before the statement, and is it after it.
                 if self._limit == 1:
-                    await self._set_aside(await _SQL.oldest.fetchval(self.connection), _why(error))
-                    aside += 1
+                    oldest = await _SQL.oldest.fetchval(self.connection)
+                    if oldest is not None and oldest == suspect:
+                        await self._set_aside(oldest, _why(error))
+                        aside += 1
+                    suspect = oldest
                 self._limit = max(1, self._limit // 2)
                 # It may have let go of the lock, and taken it again, before it was undone: that is not.
                 asleep = asleep or sleepy

@@ -6,7 +6,8 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from relay.fanout import FanOut
+from relay.fanout import Batch, FanOut
+from relay.slots import Offer
 from service.platform.clock import iso
 from service.platform.db import Pool, open_pool
 from service.platform.ids import new_id
@@ -97,6 +98,34 @@ async def test_a_row_that_only_the_statement_refuses_is_found_by_halving(connect
     aside = await connection.fetch("select id, reason from set_aside order by seq")
     assert [row["id"] for row in aside] == [ids[3], ids[7]]
     assert all("no_bad" in row["reason"] for row in aside)
+
+
+async def test_an_older_row_that_commits_while_the_refused_one_is_sought_is_not_taken_for_it(
+    connection: Connection, pool: Pool, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await connection.execute("alter table events add constraint no_bad check (data not like '%bad%')")
+    slow = await asyncpg.connect(database_url)
+    transaction = slow.transaction()
+    await transaction.start()
+    older = await write_event(slow, routed=True)
+    bad = await write_event(connection, data='{"x":"bad"}', routed=True)
+    refused = FanOut._oldest
+    tries = []
+
+    async def commit_as_it_is_refused(self: FanOut, limit: int, offer: Offer, *, asleep: bool) -> Batch:
+        try:
+            return await refused(self, limit, offer, asleep=asleep)
+        except asyncpg.CheckViolationError:
+            tries.append(limit)
+            if limit == 1 and tries.count(1) == 1:
+                await transaction.commit()
+            raise
+
+    monkeypatch.setattr(FanOut, "_oldest", commit_as_it_is_refused)
+    await drain(pool)
+    await slow.close()
+    assert [row["id"] for row in await connection.fetch("select id from events")] == [older]
+    assert [row["id"] for row in await connection.fetch("select id from set_aside")] == [bad]
 
 
 async def test_what_is_not_the_rows_fault_sets_nothing_aside(connection: Connection, pool: Pool) -> None:
