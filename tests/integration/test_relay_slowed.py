@@ -92,9 +92,10 @@ async def test_a_rate_is_kept_across_relays(
         "select started_at from attempts where webhook_id = $1 order by started_at", webhook.id
     )
     moments = [row["started_at"] for row in claims]
-    # In any span no more than the bucket holds and what flows into it meanwhile; one more for the rounding of the clock.
+    # In any span no more than the bucket holds and what flows into it meanwhile. Between a token and its request a quarter of a
+    # second may pass where the machine is busy; three buckets would give 15 at once.
     for first in range(len(moments)):
         for last in range(first + 1, len(moments)):
-            allowed = 5 + 20 * (moments[last] - moments[first]).total_seconds() + 1
+            allowed = 5 + 20 * ((moments[last] - moments[first]).total_seconds() + 0.25) + 1
             assert last - first + 1 <= allowed, (first, last)
     assert await connection.fetchval("select count(*) from attempts where webhook_id = $1", free.id) == 45
