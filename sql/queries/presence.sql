@@ -55,10 +55,12 @@ select count(pg_terminate_backend(a.pid))
   join pg_stat_activity as a on a.pid = own.pid and a.backend_start = own.start;
 
 -- name: deaf
--- Whether one of a relay's backends has long been idle. A relay that still waits for what it is to answer will not hear it.
+-- Whether one of a relay's backends has long been idle, or waiting for the rest of what it was asked: a statement is prepared before
+-- it is executed. A relay that still waits for what it is to answer will not hear it.
 select exists (
   select from unnest(:pids::int[], :starts::timestamptz[]) as own (pid, start)
     join pg_stat_activity as a on a.pid = own.pid and a.backend_start = own.start
-   where a.state in ('idle', 'idle in transaction', 'idle in transaction (aborted)')
+   where (a.state in ('idle', 'idle in transaction', 'idle in transaction (aborted)')
+          or a.state = 'active' and a.wait_event = 'ClientRead')
      and a.state_change < clock_timestamp() - make_interval(secs => :seconds)
 );

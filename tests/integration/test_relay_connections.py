@@ -77,6 +77,25 @@ async def test_an_answer_that_is_lost_is_noticed_and_its_backend_ended(
     await until(ended, "the backend that was left is ended, with its locks")
 
 
+async def test_an_answer_that_is_lost_between_preparing_a_statement_and_executing_it_is_noticed(
+    pool: Queues, proxy: SwallowingProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server is not idle then: it waits to be told what to do with what it has prepared."""
+    monkeypatch.setattr(database, "ANSWER_SECONDS", 0.2)
+    async with pool.acquire() as cut_off:
+        statement = await cut_off.prepare("select count(*) from outbox where seq > $1")
+        proxy.swallow_all()
+        waiting = asyncio.create_task(statement.fetchval(0))
+
+        async def hung_up() -> bool:
+            await pool.look_after()
+            return waiting.done()
+
+        await until(hung_up, "the pool hangs up", 10)
+        with pytest.raises(AWAY):
+            await waiting
+
+
 async def test_a_statement_that_is_slow_is_not_taken_for_lost(pool: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "ANSWER_SECONDS", 0.1)
     async with pool.acquire() as slow:
