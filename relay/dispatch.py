@@ -124,13 +124,14 @@ class Dispatcher:
         self._slots.close()
         for lease in batch.leases:
             self._start(lease, targets.get(lease.webhook_id), batch.moment)
-        if len(batch.leases) <= FEW:
-            # They are on their way before the leader asks the database for anything more.
-            await asyncio.sleep(0)
         if self._hindered or (offered and len(self._lanes)):
             # What was offered and not filled is free for them.
             self._hindered = False
             self._wake.set()
+        if len(batch.leases) <= FEW or self.leases.unsure:
+            # A few are on their way, and leases that nobody knows of are looked for, before slots are offered again: that may be
+            # at once, and on and on.
+            await asyncio.sleep(0)
 
     def unanswered(self) -> None:
         """A fan-out was not answered, or its leases cannot be used. It may have leased in any lane."""

@@ -74,7 +74,8 @@ class FanOut:
             try:
                 batch = await self._oldest(self._limit, offered, asleep=asleep)
             except _ROW_ERRORS as error:
-                if lacks_partition(error):
+                if lacks_partition(error) or isinstance(error, asyncpg.NotNullViolationError):
+                    # There is no partition, or no head of the log.
                     raise
                 # One of them is refused. It is found by halving; those before it go first. An older one may have been committed
                 # since: the one it is was the oldest before the statement, and is it after it.
@@ -90,7 +91,8 @@ class FanOut:
                 continue
             if self._stuck and not batch.events:
                 aside += await self._route()
-                asleep = False
+                # Somebody may have taken away what was stuck meanwhile, and then it has fallen asleep.
+                asleep = batch.state == "asleep"
                 continue
             return replace(batch, taken=batch.taken + aside)
 
@@ -107,7 +109,7 @@ class FanOut:
         if done["ordered"] and not self._in_order and done["rows"]:
             # Nothing was moved: it takes a transaction.
             self._in_order = True
-            batch, done = await self._try(limit, offer, asleep=False)
+            batch, done = await self._try(limit, offer, asleep=done["state"] == "asleep")
         self._in_order = done["ordered"]
         if done["stuck"]:
             self._stuck = limit

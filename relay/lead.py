@@ -227,7 +227,7 @@ class Lead:
                 raise
             self._outage.over("fan-out")
             self._outage.over("listen")
-            asleep = False
+            asleep = batch.state == "asleep"
             with self._pool.asking(connection):
                 await self._sending.take(connection, batch)
             if batch.lanes:

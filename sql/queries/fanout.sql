@@ -44,9 +44,9 @@ head as (
   returning position - moved.rows as before, moved.rows
 ),
 event as (
-  select moved.*, head.before + row_number() over (order by moved.seq) as position
+  -- Without a head of the log there is no position, which is refused; nothing that was moved may be missing here.
+  select moved.*, (select before from head) + row_number() over (order by moved.seq) as position
     from moved
-   cross join head
 ),
 alike as (
   -- Events that differ in nothing that webhooks are held against are held against them once.

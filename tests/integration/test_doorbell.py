@@ -145,3 +145,29 @@ async def test_a_look_that_is_refused_leaves_the_lock_to_the_next(
     assert not await writer.fetchval(RING)
     assert await wake(leader) == 0
     assert await writer.fetchval(RING)
+
+
+async def test_the_lock_is_held_once_where_psql_takes_away_what_was_stuck(
+    connection: Database, another_connection: Database
+) -> None:
+    leader, psql = connection, another_connection
+    pid = await leader.fetchval("select pg_backend_pid()")
+    await write_event(psql, routed=True)
+    await write_event(psql)
+    fanout = FanOut(leader)
+    async with psql.transaction():
+        await psql.execute("select from log_head for update")
+        looking = asyncio.create_task(fanout.batch(sleepy=True))
+
+        async def waits() -> bool:
+            return bool(await psql.fetchval("select cardinality(pg_blocking_pids($1)) > 0", pid))
+
+        await until(waits, "the leader waits for the head of the log")
+        await psql.execute("delete from outbox where audience is null")
+    batch = await looking
+    # It has seen the row that was stuck, and falls asleep as that is gone.
+    assert (batch.events, batch.full, batch.state) == (1, True, "asleep")
+    batch = await fanout.batch(asleep=True, sleepy=True)
+    assert (batch.events, batch.state) == (0, "asleep")
+    assert await wake(leader) == 0
+    assert await psql.fetchval(RING)

@@ -214,6 +214,34 @@ async def test_leases_of_a_fan_out_that_was_not_answered_are_given_back(
     assert await connection.fetchval("select count(*) from attempts where lost_by is not null") == 0
 
 
+async def test_leases_that_nobody_knows_of_are_given_back_while_the_leader_looks_without_a_pause(
+    connection: Connection, settings: Settings, pool: Pool, receiver: Receiver
+) -> None:
+    for number in range(12):
+        await add_webhook(connection, settings, f"{receiver.url}/{number}", ["item-created"])
+    relay_id = await register(connection)
+    lost = await write_event(connection)
+    assert len((await fan_out(pool, relay_id)).leases) == 12, "and whoever was told of them has forgotten it"
+    for _ in range(30):
+        await write_event(connection, routed=True)
+    transport = HttpTransport(settings.webhook_allowed_networks)
+    sending = Sending(pool, settings, relay_id, transport, concurrency=1000, per_webhook=100)
+    try:
+        await asyncio.sleep(0.1)
+        sending.dispatcher.leases.unsure_of([row["id"] for row in await connection.fetch("select id from webhooks")])
+        sending.lanes.changed.set()
+        fanout = FanOut(pool)
+        for _ in range(20):
+            fanout._limit = 1
+            batch = await fanout.batch(sending.dispatcher.offer)
+            await sending.dispatcher.take(pool, batch)
+        assert not sending.dispatcher.leases.unsure
+        await receiver.wait_for(lambda: sum(arrival.event_id == str(lost) for arrival in receiver.arrivals) == 12)
+    finally:
+        await sending.stop()
+        await transport.close()
+
+
 async def test_what_is_sent_or_about_to_be_recorded_is_not_taken_for_unknown(
     connection: Connection, settings: Settings, pool: Pool, receiver: Receiver, sending: Sending
 ) -> None:

@@ -125,3 +125,14 @@ async def test_what_is_not_the_rows_fault_sets_nothing_aside(connection: Connect
     await connection.execute("select make_partitions(1)")
     await drain(pool)
     assert await connection.fetchval("select count(*) from events") == 1
+
+
+async def test_without_a_head_of_the_log_nothing_is_lost_or_set_aside(connection: Connection, pool: Pool) -> None:
+    event_id = await write_event(connection, routed=True)
+    position = await connection.fetchval("delete from log_head returning position")
+    with pytest.raises(asyncpg.NotNullViolationError, match="position"):
+        await drain(pool)
+    assert await connection.fetchval("select count(*) from set_aside") == 0
+    await connection.execute("insert into log_head (position) values ($1)", position)
+    await drain(pool)
+    assert await connection.fetchval("select id from events") == event_id
