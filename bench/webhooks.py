@@ -11,8 +11,8 @@ from bench.database import Database
 from bench.drain import drain
 from bench.measure import Figure, Row, Target, compared, cpu_text, interleave
 from bench.world import World
+from relay.database import open_queues
 from relay.fanout import FanOut
-from service.platform.db import open_pool
 
 MATCHES = 10
 
@@ -21,7 +21,8 @@ async def _fan_out(world: World, template: str, places: Sequence[UUID]) -> Figur
     """The leader's statements for one event, in this process: the median time of some hundred events, one after the other."""
     rounds = world.options.pick(300, 30)
     async with world.database(template) as database:
-        pool = await open_pool(database.url, application_name="bench", size=2)
+        # With the relay's settings for planning.
+        pool = await open_queues(database.url)
         # The server's processes but the one that writes the events.
         writer = [database.connection.get_server_pid()]
         started = cpu.server_seconds(world.postmaster) - cpu.seconds(writer)
