@@ -124,13 +124,14 @@ class Dispatcher:
         self._slots.close()
         for lease in batch.leases:
             self._start(lease, targets.get(lease.webhook_id), batch.moment)
-        if self._hindered or (offered and len(self._lanes)):
+        hindered = self._hindered or (offered and len(self._lanes) > 0)
+        if hindered:
             # What was offered and not filled is free for them.
             self._hindered = False
             self._wake.set()
-        if len(batch.leases) <= FEW or self.leases.unsure:
-            # A few are on their way, and leases that nobody knows of are looked for, before slots are offered again: that may be
-            # at once, and on and on.
+        if hindered or self.leases.unsure or len(batch.leases) <= FEW:
+            # Who was hindered has a turn, and a few are on their way, before slots are offered again: that may be at once, and on
+            # and on.
             await asyncio.sleep(0)
 
     def unanswered(self) -> None:

@@ -262,7 +262,7 @@ def _batch(done: asyncpg.Record, asked: float) -> Batch:
         taken=events_moved,
         events=events_moved,
         deliveries=done["deliveries"],
-        lanes=tuple(dict.fromkeys(done["lanes"] or ())),
+        lanes=tuple(done["lanes"] or ()),
         leases=tuple(leases),
         versions=versions,
         moment=moment,

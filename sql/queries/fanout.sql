@@ -141,7 +141,7 @@ select case when :sleepy::boolean and found.rows is distinct from :batch then fa
   left join found on true
  cross join (
    select (select rows from head) as events, count(*) filter (where item_id is null) as deliveries,
-          array_agg(webhook_id) filter (where item_id is null and not leased) as lanes,
+          array_agg(distinct webhook_id) filter (where item_id is null and not leased) as lanes,
           array_agg(webhook_id) filter (where leased) as webhook_ids,
           array_agg(position) filter (where leased) as positions,
           array_agg(fence) filter (where leased) as fences,
