@@ -23,7 +23,7 @@ oldest as materialized (
     from (select seq, id, audience from outbox order by seq limit :batch) as o
 ),
 found as materialized (
-  select count(*) as rows, bool_or(stuck) as stuck,
+  select count(*) as rows, bool_or(stuck) as stuck, min(seq) as first,
          case when :in_order::boolean or not look.ordered
               then coalesce(min(seq) filter (where stuck) - 1, max(seq)) end as through
     from oldest
@@ -33,7 +33,8 @@ found as materialized (
 moved as (
   delete from outbox as o
    using found
-   where o.seq <= found.through
+   -- From the first on: what lies before it is dead, and while some old snapshot is open its index entries are not.
+   where o.seq >= found.first and o.seq <= found.through
   returning o.*
 ),
 head as (
