@@ -8,10 +8,9 @@ import orjson
 from service import stock
 from service.events import ItemUpdated
 from service.inventory import rules
-from service.platform import canonical
 from service.platform.ids import new_id
 from service.platform.queries import Connection, load
-from service.platform.subject import columns, subject_of_value
+from service.platform.subject import columns
 
 _ITEMS = load("items")
 _MUTATION = load("mutation")
@@ -40,8 +39,7 @@ async def mutate(connection: Connection, item_id: UUID, actor_id: UUID, quantity
             category_id=after.category_id,
             changes={"quantity": {"from": before.quantity, "to": after.quantity}},
         )
-        value = event.on_the_wire()
-        subject = subject_of_value(event.type, canonical.dumps(value), value, None)
+        subject = event.subject()
         event_id = new_id()
         await _MUTATION.insert_events.execute(
             connection,

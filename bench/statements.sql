@@ -20,7 +20,8 @@ select 'Hydraulic pump ' || n, 'HP-' || n, 100, 0 from generate_series(1, :count
 returning id;
 
 -- name: write_events
--- So many events as the service writes them, at the given locations in turn; none: without a location.
+-- So many events as the service writes them, at the given locations in turn; none: without a location. An item's id is drawn for each
+-- row, as it looks at n.
 insert into outbox (type, data, audience, location_ids, user_ids, item_id)
 select :event_type::text,
        format('{"itemId":"%s","name":"Hydraulic “Pump” %s","sku":"HP-%s","quantity":%s,"location_id":%s,"category_id":null,'

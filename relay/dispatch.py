@@ -31,7 +31,7 @@ MAX_LANES = 200
 # A claim takes at least this many of a lane, so that few lanes still make a batch.
 LEAST_SHARE = 4
 MAX_TESTS = 20
-# So many leases are nothing to wait for.
+# At most so many requests are written before the leader asks the database for anything more.
 FEW = 8
 # While there is a backlog, slots that become free are filled together, half of them at once or as many as there are after so
 # long: a claim costs the database about as much for one row as for twenty.

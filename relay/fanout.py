@@ -45,7 +45,7 @@ class Batch:
     # Whether there may be more, and whether somebody else gave lanes something to do.
     full: bool = False
     wakes: bool = False
-    # Of who asked to fall asleep where this is all.
+    # How it left a leader that asked to fall asleep if this was all.
     state: Falling = "work"
 
 

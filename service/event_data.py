@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from service.platform import canonical
 from service.platform.canonical import Json
 from service.platform.clock import iso
+from service.platform.subject import Subject, subject_of_value
 
 Changes = dict[str, dict[str, "str | int | bool | None"]]
 
@@ -22,13 +23,11 @@ class EventData(BaseModel):
     type: ClassVar[str]
     summary: ClassVar[str]
 
-    def serialise(self) -> str:
-        """The text that is stored, signed and sent. Raises canonical.NotReproducible."""
-        return canonical.dumps(self.on_the_wire())
-
-    def on_the_wire(self) -> dict[str, Json]:
-        """The object that the text is of."""
-        return {name: _wire(getattr(self, name)) for name in type(self).model_fields}
+    def subject(self, location_ids: list[UUID] | None = None) -> Subject:
+        """The text that is stored, signed and sent, and what it is about. `location_ids`: the places that it concerns, where the
+        text does not say so. Raises canonical.NotReproducible."""
+        value = {name: _wire(getattr(self, name)) for name in type(self).model_fields}
+        return subject_of_value(self.type, canonical.dumps(value), value, location_ids)
 
 
 def _wire(value: object) -> Json:

@@ -10,15 +10,14 @@ from uuid import UUID
 import orjson
 
 from service.event_data import EventData
-from service.platform import canonical
-from service.platform.canonical import MAX_DATA_BYTES
+from service.platform.canonical import MAX_DATA_BYTES, NotReproducible
 from service.platform.clock import iso
 from service.platform.db import Pool
 from service.platform.errors import BadRequest, PreconditionFailed, Unprocessable
 from service.platform.etag import Tags, tag_of
 from service.platform.ids import new_id
 from service.platform.queries import Connection, load
-from service.platform.subject import Subject, columns, subject_of_value
+from service.platform.subject import Subject, columns
 
 _SQL = load("mutation")
 
@@ -58,17 +57,16 @@ class Mutation:
         """Write an event when the mutation ends, after those emitted before it. `location_ids`: the places that it concerns,
         where its data does not say so. Returns the event's id."""
         try:
-            value = data.on_the_wire()
-            text = canonical.dumps(value)
-        except canonical.NotReproducible as error:
+            subject = data.subject(location_ids)
+        except NotReproducible as error:
             raise BadRequest(str(error)) from None
-        size = len(text.encode())
+        size = len(subject.data.encode())
         if size > MAX_DATA_BYTES:
             raise Unprocessable(
                 f"this change makes a {data.type} event of {size} bytes, more than {MAX_DATA_BYTES}; make it in two requests"
             )
         event_id = new_id()
-        self._events.append((event_id, data.type, subject_of_value(data.type, text, value, location_ids)))
+        self._events.append((event_id, data.type, subject))
         return event_id
 
     def check_match(self, representation: object) -> None:

@@ -13,6 +13,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from service.app import make_app
 from service.auth.tokens import Tokens
+from service.platform.db import Pool, open_pool
 from service.platform.settings import Settings
 from service.platform.subject import Subject, subject_of
 
@@ -107,6 +108,13 @@ def outbox(connection: "asyncpg.Connection[asyncpg.Record]") -> Outbox:
         return [(event_type, orjson.loads(data)) for event_type, data in await events_of(connection)]
 
     return outbox
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[Pool]:
+    pool = await open_pool(database_url, application_name="test", size=4)
+    yield pool
+    await pool.close()
 
 
 @pytest.fixture

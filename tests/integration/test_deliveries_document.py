@@ -7,12 +7,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import pytest
 from aiohttp import web
 
 from relay.fanout import FanOut
 from relay.order import Order
-from service.platform.db import Pool, open_pool
+from service.platform.db import Pool
 from service.platform.ids import new_id
 from service.platform.queries import load
 from tests.integration.caller import Caller, Database
@@ -80,13 +79,6 @@ async def unwatched(connection: Database) -> AsyncIterator[None]:
     await connection.execute("set session_replication_role = replica")
     yield
     await connection.execute("set session_replication_role = origin")
-
-
-@pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
-    pool = await open_pool(database_url, application_name="test", size=2)
-    yield pool
-    await pool.close()
 
 
 async def named(connection: Database, constraint: str) -> set[str]:

@@ -12,7 +12,7 @@ from relay.dispatch import Dispatcher
 from relay.fanout import FanOut
 from relay.sweep import Sweep
 from relay.transport import HttpTransport
-from service.platform.db import Pool, open_pool
+from service.platform.db import Pool
 from service.platform.queries import load
 from service.platform.settings import Settings
 from tests.integration.senders import Sending, register
@@ -20,13 +20,6 @@ from tests.relays import Arrival, Connection, Receiver, accept, add_webhook, unt
 
 NOWHERE = "http://127.0.0.1:9/"
 CLAIM = load("claim")
-
-
-@pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
-    pool = await open_pool(database_url, application_name="test", size=4)
-    yield pool
-    await pool.close()
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import pytest
 from relay.doorbell import Falling
 from relay.fanout import FanOut
 from tests.integration.caller import Database
-from tests.relays import until, write_event
+from tests.integration.conftest import SomebodyWaits
+from tests.relays import write_event
 
 RING = "select pg_try_advisory_xact_lock_shared(1246712659, 2)"
 REFUSE = """
@@ -77,19 +78,14 @@ async def test_what_is_there_is_moved_even_while_others_write(
 
 
 async def test_what_commits_while_the_leader_looks_keeps_it_awake(
-    connection: Database, another_connection: Database
+    connection: Database, another_connection: Database, somebody_waits: SomebodyWaits
 ) -> None:
-    leader, writer = connection, another_connection
-    pid = await leader.fetchval("select pg_backend_pid()")
+    leader, writer = another_connection, connection
     await write_event(writer, routed=True)
     async with writer.transaction():
         await writer.execute("select from log_head for update")
         looking = asyncio.create_task(look(leader))
-
-        async def waits() -> bool:
-            return bool(await writer.fetchval("select cardinality(pg_blocking_pids($1)) > 0", pid))
-
-        await until(waits, "the leader waits for the head of the log")
+        await somebody_waits()
         await write_event(writer, routed=True)
     # It commits as the leader goes on, whose look was before it.
     assert await looking == (1, "work")
@@ -148,21 +144,16 @@ async def test_a_look_that_is_refused_leaves_the_lock_to_the_next(
 
 
 async def test_the_lock_is_held_once_where_psql_takes_away_what_was_stuck(
-    connection: Database, another_connection: Database
+    connection: Database, another_connection: Database, somebody_waits: SomebodyWaits
 ) -> None:
-    leader, psql = connection, another_connection
-    pid = await leader.fetchval("select pg_backend_pid()")
+    leader, psql = another_connection, connection
     await write_event(psql, routed=True)
     await write_event(psql)
     fanout = FanOut(leader)
     async with psql.transaction():
         await psql.execute("select from log_head for update")
         looking = asyncio.create_task(fanout.batch(sleepy=True))
-
-        async def waits() -> bool:
-            return bool(await psql.fetchval("select cardinality(pg_blocking_pids($1)) > 0", pid))
-
-        await until(waits, "the leader waits for the head of the log")
+        await somebody_waits()
         await psql.execute("delete from outbox where audience is null")
     batch = await looking
     # It has seen the row that was stuck, and falls asleep as that is gone.

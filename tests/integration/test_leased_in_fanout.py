@@ -15,7 +15,7 @@ from relay.result import Lease
 from relay.send import SPARE_SECONDS
 from relay.slots import NOTHING, Offer
 from relay.transport import HttpTransport
-from service.platform.db import Pool, open_pool
+from service.platform.db import Pool
 from service.platform.ids import new_id
 from service.platform.queries import load
 from service.platform.settings import Settings
@@ -24,13 +24,6 @@ from tests.relays import Arrival, Connection, Receiver, accept, add_user, add_we
 
 NOWHERE = "http://127.0.0.1:9/"
 CLAIM = load("claim")
-
-
-@pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
-    pool = await open_pool(database_url, application_name="test", size=3)
-    yield pool
-    await pool.close()
 
 
 async def fan_out(

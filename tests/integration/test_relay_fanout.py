@@ -16,13 +16,6 @@ from tests.relays import Connection, add_user, add_webhook, write_event
 NOWHERE = "http://127.0.0.1:9/"
 
 
-@pytest.fixture
-async def pool(database_url: str):  # type: ignore[no-untyped-def]
-    pool = await open_pool(database_url, application_name="test", size=2)
-    yield pool
-    await pool.close()
-
-
 def item(**data: object) -> str:
     return json.dumps({"itemId": str(new_id()), "name": "Pump", **data})
 

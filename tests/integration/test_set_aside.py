@@ -7,19 +7,12 @@ import pytest
 
 from relay.fanout import Batch, FanOut
 from relay.slots import Offer
-from service.platform.db import Pool, open_pool
+from service.platform.db import Pool
 from service.platform.settings import Settings
 from tests.integration.fanning import BOTH_WAYS, drain, queued
 from tests.relays import Connection, add_webhook, write_event
 
 NOWHERE = "http://127.0.0.1:9/"
-
-
-@pytest.fixture
-async def pool(database_url: str):  # type: ignore[no-untyped-def]
-    pool = await open_pool(database_url, application_name="test", size=2)
-    yield pool
-    await pool.close()
 
 
 SET_ASIDE = {

@@ -1,7 +1,6 @@
 """Why an event was or was not delivered to a webhook: each reason, brought about for real."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from relay.fanout import FanOut
-from service.platform.db import Pool, open_pool
+from service.platform.db import Pool
 from service.platform.ids import new_id
 from service.platform.queries import load
 from tests.integration.caller import Caller, Database
@@ -24,13 +23,6 @@ KEYS = ["event", "webhook", "delivered", "reason", "basis", "detail", "at", "att
 @pytest.fixture
 async def admin(api: Api, sign_up: SignUp) -> Caller:
     return Caller(api, await sign_up("admin"))
-
-
-@pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
-    pool = await open_pool(database_url, application_name="test", size=2)
-    yield pool
-    await pool.close()
 
 
 async def _drain(pool: Pool) -> None:

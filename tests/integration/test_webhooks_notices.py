@@ -1,6 +1,5 @@
 """Events about one's own webhooks: who gets them; and a breaker as its owner sees it and gets past it."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
@@ -10,20 +9,13 @@ from aiohttp import web
 from relay import notices
 from relay.fanout import FanOut
 from relay.notices import OPERATIONAL
-from service.platform.db import Pool, open_pool
+from service.platform.db import Pool
 from tests.integration.caller import Caller, Database
 from tests.integration.conftest import Api, SignUp
 from tests.integration.webhooks import make_webhook
 from tests.relays import Arrival, Receiver, Relays, until, write_event
 
 NEVER = {"WEBHOOK_BREAKER_DELAY": "3600000"}
-
-
-@pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
-    pool = await open_pool(database_url, application_name="test", size=2)
-    yield pool
-    await pool.close()
 
 
 async def test_they_go_to_the_webhooks_owner_and_to_admins_if_they_are_named(
