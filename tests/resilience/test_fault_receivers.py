@@ -39,33 +39,35 @@ async def test_receivers_that_misbehave_beside_healthy_ones(
         # So that what the breaker holds back is over soon.
         await trial.relays.start(2, WEBHOOK_BREAKER_DELAY="100")
         ill: dict[str, UUID] = {}
-        # Two events each, so that a kept-alive connection is met again; after that only the healthy are owed anything.
+        # After those that are sent here only the healthy are owed anything.
         for name, url in urls.items():
             webhook = await add_webhook(
                 trial.db, settings, url, ["item-deleted"], max_retries=how_often(3, 0), retry_delay_ms=100
             )
             ill[name] = webhook.id
-        trial.load.start()
-        for _ in range(how_often(5, 2)):
-            await trial.db.execute("""insert into outbox (type, data) values ('item-deleted', '{"name":"x"}')""")
-            await trial.recovers()
-        trial.times = len(ill)
 
         async def over() -> bool:
-            waiting = await trial.db.fetchval(
-                "select count(*) from deliveries where webhook_id = any ($1)", list(ill.values())
+            # In one statement: an event that moves from the one to the other between two would be in neither.
+            found: bool = await trial.db.fetchval(
+                "select not exists (select from outbox where type = 'item-deleted')"
+                " and not exists (select from deliveries where webhook_id = any ($1))",
+                list(ill.values()),
             )
-            return waiting == 0 and not await trial.db.fetchval(
-                "select exists (select from outbox where type = 'item-deleted')"
-            )
+            return found
 
-        await until(over, "nothing is owed to the receivers that misbehave any more", PATIENCE)
+        trial.load.start()
+        for _ in range(2):
+            await trial.db.execute("""insert into outbox (type, data) values ('item-deleted', '{"name":"x"}')""")
+            await trial.recovers()
+            # Then once more, so that a connection that was kept alive is met again.
+            await until(over, "nothing is owed to the receivers that misbehave any more", PATIENCE)
+        trial.times = len(ill)
         ends = await trial.db.fetch(
             "select webhook_id, outcome from attempts where webhook_id = any ($1) and outcome <> 'retry'",
             list(ill.values()),
         )
-        by_name = {name: {row["outcome"] for row in ends if row["webhook_id"] == id} for name, id in ill.items()}
-        assert by_name == {name: {"failed"} for name in ill}
+        by_name = {name: [row["outcome"] for row in ends if row["webhook_id"] == id] for name, id in ill.items()}
+        assert by_name == {name: ["failed"] * 2 for name in ill}
         # Whatever they send, little of it is kept.
         assert await _memory_kb(trial) < 400_000
 
