@@ -6,6 +6,7 @@ import pty
 import re
 import signal
 import subprocess
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
@@ -15,6 +16,7 @@ from service.platform.settings import Settings
 from tests.integration.caller import Database
 from tests.integration.command import BOSS, COMMAND, PASSWORD, ROOT, TIMEOUT, refusal, run, started
 from tests.integration.conftest import Api, Outbox
+from tests.integration.relay_log import RelayLog
 
 
 async def test_migrate_says_what_it_applied_and_then_that_there_is_nothing(
@@ -138,8 +140,11 @@ async def test_an_audit_that_finds_a_fault_ends_with_exit_code_1(settings: Setti
     code, output, errors = await run("audit", "outbox_completeness")
     assert (code, errors) == (0, "")
     assert "(0 rows)" in output
+    at = datetime.now(UTC) - timedelta(hours=2)
+    # It looks at days that the log has, and before two o'clock that was yesterday.
+    await RelayLog(connection).partition(at)
     await connection.execute(
-        "insert into audit (action, entity, entity_id, at) values ('register', 'user', uuidv7(), now() - interval '2 hours')"
+        "insert into audit (action, entity, entity_id, at) values ('register', 'user', uuidv7(), $1)", at
     )
     code, output, _ = await run("audit", "outbox_completeness")
     assert code == 1
