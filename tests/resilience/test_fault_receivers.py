@@ -58,9 +58,9 @@ async def test_receivers_that_misbehave_beside_healthy_ones(
         trial.load.start()
         for _ in range(2):
             await trial.db.execute("""insert into outbox (type, data) values ('item-deleted', '{"name":"x"}')""")
-            await trial.recovers()
             # Then once more, so that a connection that was kept alive is met again.
             await until(over, "nothing is owed to the receivers that misbehave any more", PATIENCE)
+            await trial.recovers()
         trial.times = len(ill)
         ends = await trial.db.fetch(
             "select webhook_id, outcome from attempts where webhook_id = any ($1) and outcome <> 'retry'",
