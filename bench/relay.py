@@ -11,7 +11,7 @@ from service.platform.lifecycle import cancelled_by_signals, database, require_m
 from service.platform.settings import Settings
 
 
-class InstantTransport:
+class InstantTransport(Transport):
     """Takes no time and no socket: what is left is the relay and the database."""
 
     async def post(self, url: str, headers: dict[str, str], body: bytes, timeout_ms: int) -> Exchange:

@@ -69,8 +69,8 @@ class Alone:
 
     async def _nothing_in_flight(self) -> None:
         while self._slots.in_use and not self._stopping():
-            if tasks := list(self._slots.tasks):
-                await asyncio.wait(tasks, timeout=_STOP_SECONDS)
+            if self._slots.in_flight:
+                await self._slots.emptied(_STOP_SECONDS)
             else:
                 # Fan-out is at it, with slots that it was offered before.
                 await asyncio.sleep(_OFFER_SECONDS)

@@ -13,7 +13,7 @@ from relay.leases import Leases
 from relay.outage import Outage
 from relay.record import Recorder
 from relay.result import Lease, Moment
-from relay.send import Sender
+from relay.send import Delivery, End, Sender
 from relay.slots import NOTHING, Offer, Slots
 from relay.sweep import Sweep
 from relay.target import Target, Targets
@@ -274,7 +274,21 @@ class Dispatcher:
         return bool(rows) or full
 
     def _start(self, lease: Lease, target: Target | None, moment: Moment) -> None:
-        self._slots.start(lease.webhook_id, lease.fence, self._deliver(lease, target, moment))
+        delivery = Delivery(self._sender, lease, target, moment, self._ended)
+        self._slots.hold(delivery, lease.webhook_id, lease.fence)
+        delivery.begin()
+
+    def _ended(self, delivery: Delivery, end: End) -> None:
+        lease = delivery.lease
+        self._slots.release(delivery)
+        if end == "cut off":
+            self.leases.cut_off(lease)
+        elif end == "unused":
+            # To be given back like one that this relay was not told of: nothing was sent under it.
+            self.leases.unsure_of((lease.webhook_id,))
+            self._wake.set()
+        elif isinstance(end, Exception):
+            self._crashed(lease.webhook_id, end)
 
     def _crashed(self, webhook_id: UUID, error: BaseException) -> None:
         # A defect of ours. The lease runs out and the delivery is tried again; MAX_LOST_LEASES bounds that.
@@ -292,27 +306,11 @@ class Dispatcher:
         self._pace = None
         self._wake.set()
 
-    async def _deliver(self, lease: Lease, target: Target | None, moment: Moment) -> None:
-        try:
-            used = await self._sender.send(lease, target, moment)
-        except asyncio.CancelledError:
-            self.leases.cut_off(lease)
-            raise
-        if not used:
-            # Once this has ended: what is under way is held.
-            asyncio.get_running_loop().call_soon(self._unused, lease.webhook_id)
-
-    def _unused(self, webhook_id: UUID) -> None:
-        """A lease is to be given back like one that this relay was not told of: nothing was sent under it."""
-        self.leases.unsure_of((webhook_id,))
-        self._wake.set()
-
     async def _claim_tests(self) -> None:
         """Tests are one attempt each, past the queue; the API waits for what is written here."""
         rows = await _SQL.claim_tests.fetch(self._pool, relay_id=self._recorder.relay_id, most=MAX_TESTS)
         for row in rows:
-            sending = self._tester.send(row["id"], row["webhook_id"], row["claimed_at"])
-            self._slots.start(row["webhook_id"], None, sending)
+            self._slots.start(row["webhook_id"], self._tester.send(row["id"], row["webhook_id"], row["claimed_at"]))
         if len(rows) == MAX_TESTS:
             self._tests_wanted = True
             self._wake.set()

@@ -1,16 +1,18 @@
 """Sending what was claimed: sign, post, decide what follows, and hand the result to the recorder."""
 
 import time
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from random import Random
+from typing import Literal, TypeAlias
 
-from relay.envelope import envelope, shown_headers
+from relay.envelope import Envelope, envelope, shown_headers
 from relay.policy import MAX_LOST_LEASES, Decision, Outcome, decide, failure, is_success
 from relay.record import Recorder
 from relay.result import Lease, Moment, Result
 from relay.retry_after import retry_after_ms
 from relay.target import Target
-from relay.transport import Transport
+from relay.transport import Call, Exchange, Transport
 from service.platform.logs import get_logger
 
 _log = get_logger(__name__)
@@ -19,21 +21,50 @@ _log = get_logger(__name__)
 # may still be at it when the delivery is another's.
 SPARE_SECONDS = 10.0
 
+# How a lease ended here: with a result; unused, as it had become too old; given up on the way; or by a defect of ours, which ends
+# nothing else.
+End: TypeAlias = Literal["done", "unused", "cut off"] | Exception
 
-class Sender:
-    def __init__(self, recorder: Recorder, transport: Transport) -> None:
-        self._recorder = recorder
-        self._transport = transport
-        self._rng = Random()
-        self.delivered = 0
-        self.attempted = 0
 
-    async def send(self, lease: Lease, target: Target | None, moment: Moment) -> bool:
-        """False if nothing was done with the lease, as it had become too old."""
+class Delivery:
+    """A lease that this relay has, from the moment on at which it holds a slot. `on_end` is told once how that ended."""
+
+    __slots__ = ("_call", "_on_end", "_sender", "_sent", "_started_at", "lease", "moment", "target")
+
+    def __init__(
+        self,
+        sender: "Sender",
+        lease: Lease,
+        target: Target | None,
+        moment: Moment,
+        on_end: "Callable[[Delivery, End], None]",
+    ) -> None:
+        self._sender = sender
+        self.lease = lease
+        self.target = target
+        self.moment = moment
+        self._on_end: Callable[[Delivery, End], None] | None = on_end
+        self._call: Call | None = None
+
+    def begin(self) -> None:
+        """Send it, if it is to be sent."""
+        try:
+            self._begin()
+        except Exception as error:  # noqa: BLE001 - told of
+            self._end(error)
+
+    def cancel(self) -> None:
+        """Give it up, whatever has become of it on the way."""
+        if self._call is not None:
+            self._call.cancel()
+        self._end("cut off")
+
+    def _begin(self) -> None:
+        lease, target, moment = self.lease, self.target, self.moment
         if (end := _end_without_request(lease, target)) is not None:
-            on_failure = target.on_failure if target else None
-            self._recorder.add(Result(lease, Decision(end[0]), end[1], on_failure=on_failure))
-            return True
+            self._sender.without_request(lease, target, *end)
+            self._end("done")
+            return
         assert target is not None, "that would be an end"
         assert lease.data is not None, "and so would this"
         assert lease.occurred_at is not None, "and this"
@@ -41,9 +72,10 @@ class Sender:
         if (age := clock - moment.asked) > SPARE_SECONDS:
             # This process was stopped for a while, or the server took so long to grant it. Others may have taken it over.
             _log.warning("a lease is too old to be used", event_id=str(lease.event_id), seconds=round(age, 1))
-            return False
-        started_at = moment.now + timedelta(seconds=clock - moment.clock)
-        sent = envelope(
+            self._end("unused")
+            return
+        started_at = self._started_at = moment.now + timedelta(seconds=clock - moment.clock)
+        sent = self._sent = envelope(
             target,
             event_id=lease.event_id,
             event_type=lease.event_type,
@@ -54,7 +86,46 @@ class Sender:
             timestamp=int(started_at.timestamp()),
             traceparent=lease.traceparent,
         )
-        exchange = await self._transport.post(target.url, sent.headers, sent.body, target.timeout_ms)
+        call = self._sender.transport.begin(target.url, sent.headers, sent.body, target.timeout_ms, self._answered)
+        if self._on_end is not None:
+            self._call = call
+
+    def _answered(self, exchange: Exchange | Exception) -> None:
+        # It refers to this one.
+        self._call = None
+        if self._on_end is None:
+            return
+        if isinstance(exchange, Exception):
+            self._end(exchange)
+            return
+        assert self.target is not None, "it was sent there"
+        try:
+            self._sender.answered(self.lease, self.target, self._sent, self._started_at, exchange)
+        except Exception as error:  # noqa: BLE001 - told of
+            self._end(error)
+        else:
+            self._end("done")
+
+    def _end(self, end: "End") -> None:
+        self._call = None
+        on_end, self._on_end = self._on_end, None
+        if on_end is not None:
+            on_end(self, end)
+
+
+class Sender:
+    def __init__(self, recorder: Recorder, transport: Transport) -> None:
+        self.transport = transport
+        self._recorder = recorder
+        self._rng = Random()
+        self.delivered = 0
+        self.attempted = 0
+
+    def without_request(self, lease: Lease, target: Target | None, outcome: Outcome, why: str) -> None:
+        on_failure = target.on_failure if target else None
+        self._recorder.add(Result(lease, Decision(outcome), why, on_failure=on_failure))
+
+    def answered(self, lease: Lease, target: Target, sent: Envelope, started_at: datetime, exchange: Exchange) -> None:
         headers = exchange.headers if not is_success(exchange.status) else None
         decision = decide(
             exchange.status,
@@ -80,7 +151,6 @@ class Sender:
                 target.version,
             )
         )
-        return True
 
 
 def _end_without_request(lease: Lease, target: Target | None) -> tuple[Outcome, str] | None:

@@ -2,10 +2,10 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from relay.lanes import NIL
@@ -22,6 +22,12 @@ class Offer:
 
 
 NOTHING = Offer()
+
+
+class Held(Hashable, Protocol):
+    """What holds a slot. When it is cancelled it gives it back, at once or soon."""
+
+    def cancel(self) -> object: ...
 
 
 class Slots:
@@ -41,7 +47,9 @@ class Slots:
         self._share = max(1, per_webhook // 2)
         self._on_free = on_free
         self._on_crash = on_crash
-        self._under_way: dict[asyncio.Task[None], tuple[UUID, int | None]] = {}
+        self._under_way: dict[Held, tuple[UUID, int | None]] = {}
+        self._empty = asyncio.Event()
+        self._empty.set()
         self._per_lane: Counter[UUID] = Counter()
         self._offer = NOTHING
         self._closed = asyncio.Event()
@@ -49,10 +57,6 @@ class Slots:
         # What a claim that is under way may fill, and of which lanes.
         self._claiming = 0
         self._claimed: frozenset[UUID] = frozenset()
-
-    @property
-    def tasks(self) -> Iterable["asyncio.Task[None]"]:
-        return self._under_way.keys()
 
     @property
     def in_flight(self) -> int:
@@ -110,15 +114,38 @@ class Slots:
         finally:
             self._claiming, self._claimed = 0, frozenset()
 
-    def start(self, webhook_id: UUID, fence: int | None, sending: Coroutine[Any, Any, None]) -> None:
+    def hold(self, holder: Held, webhook_id: UUID, fence: int | None) -> None:
+        """A slot is in use until `release`. `fence`: of the lease that is sent under it."""
         self._per_lane[webhook_id] += 1
+        self._under_way[holder] = webhook_id, fence
+        self._empty.clear()
+
+    def release(self, holder: Held) -> None:
+        webhook_id, _ = self._under_way.pop(holder)
+        self._per_lane[webhook_id] -= 1
+        if not self._per_lane[webhook_id]:
+            del self._per_lane[webhook_id]
+        if not self._under_way:
+            self._empty.set()
+        self._on_free(webhook_id)
+
+    def start(self, webhook_id: UUID, sending: Coroutine[Any, Any, None]) -> None:
+        """A task that holds a slot until it has ended."""
         task = asyncio.create_task(sending)
-        self._under_way[task] = webhook_id, fence
-        task.add_done_callback(self._ended)
+        self.hold(task, webhook_id, None)
+        task.add_done_callback(lambda task: self._ended(task, webhook_id))
 
     def fences(self) -> list[int]:
         """Of the leases that are being sent."""
         return [fence for _, fence in self._under_way.values() if fence is not None]
+
+    async def emptied(self, seconds: float) -> None:
+        """Wait until nothing is in flight, at most so long."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._empty.wait()
+        except TimeoutError:
+            pass
 
     async def finish(self, grace_seconds: float) -> None:
         """Wait for what is in flight, at most so long; what is not done then is cut off. Nothing is offered any more; what was
@@ -126,19 +153,14 @@ class Slots:
         try:
             async with asyncio.timeout(grace_seconds):
                 await self._closed.wait()
-                if self._under_way:
-                    await asyncio.wait(self._under_way)
+                await self._empty.wait()
         except TimeoutError:
             pass
-        for task in list(self._under_way):
-            task.cancel()
-        await asyncio.gather(*self._under_way, return_exceptions=True)
+        for holder in list(self._under_way):
+            holder.cancel()
+        await self._empty.wait()
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        webhook_id, _ = self._under_way.pop(task)
-        self._per_lane[webhook_id] -= 1
-        if not self._per_lane[webhook_id]:
-            del self._per_lane[webhook_id]
+    def _ended(self, task: "asyncio.Task[None]", webhook_id: UUID) -> None:
+        self.release(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._on_crash(webhook_id, error)
-        self._on_free(webhook_id)

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from typing import NamedTuple, Protocol, cast
+from abc import ABC, abstractmethod
+from typing import Protocol, cast
 
 import httptools
 
@@ -21,15 +22,21 @@ MAX_HEAD = MAX_HEADERS_KEPT
 MAX_ANSWER = MAX_HEAD + 16 * MAX_BODY_KEPT
 
 
-class Post(NamedTuple):
-    """`started` in monotonic seconds, `deadline` by the loop's clock. `done`: how it ended. It belongs to the request, not to the
-    connection: that may be another's by the time that whoever sent this one looks."""
+class Post(ABC):
+    """A request, and who is told how it ended. `started` in monotonic seconds, `deadline` by the loop's clock."""
 
-    request: bytes
-    exchange: Exchange
-    started: float
-    deadline: float
-    done: asyncio.Future[int]
+    __slots__ = ("deadline", "exchange", "request", "started")
+
+    def __init__(self, request: bytes, exchange: Exchange, started: float, deadline: float) -> None:
+        self.request = request
+        self.exchange = exchange
+        self.started = started
+        self.deadline = deadline
+
+    @abstractmethod
+    def ended(self, how: int) -> None:
+        """Called once on each connection that it was sent on, unless it was dropped there. The connection may be another's by
+        now."""
 
 
 class Keeper(Protocol):
@@ -49,10 +56,8 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_body",
-        "_deadline",
         "_done",
         "_error",
-        "_exchange",
         "_first",
         "_head",
         "_head_done",
@@ -61,12 +66,11 @@ class Connection(asyncio.Protocol):
         "_limit",
         "_loop",
         "_parser",
+        "_post",
         "_received",
-        "_started",
         "_status",
         "_timer",
         "_transport",
-        "_waiter",
         "origin",
         "since",
     )
@@ -79,11 +83,9 @@ class Connection(asyncio.Protocol):
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
-        # Of the exchange under way.
-        self._waiter: asyncio.Future[int] | None = None
+        # What is under way.
+        self._post: Post | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._exchange = Exchange()
-        self._started = self._deadline = 0.0
         self._first: Post | None = first
         self._reset()
 
@@ -104,30 +106,23 @@ class Connection(asyncio.Protocol):
         return self._transport is not None and not self._transport.is_closing()
 
     def send(self, post: Post) -> None:
-        """Write, and begin to listen for the answer; `answer` waits for it."""
+        """Write, and begin to listen for the answer."""
         self._reset()
-        self._exchange = post.exchange
-        self._started = post.started
-        self._waiter = post.done
+        self._post = post
         if self._transport is None:
-            self._broken(None)
+            self._broken(post, None)
             return
-        self._deadline = post.deadline
         # As a rule the timer of an earlier exchange still runs and rings first; then the next is set. One for each exchange would
         # cost as much as making its request.
         if self._timer is None or self._timer.when() > post.deadline:
-            self._set_timer()
+            self._set_timer(post.deadline)
         self._transport.write(post.request)
 
-    async def answer(self, post: Post) -> int:
-        """How it ended."""
-        try:
-            return await post.done
-        except asyncio.CancelledError:
-            # If the answer has come all the same, the connection is another's already.
-            if self._waiter is post.done:
-                self._end(FAILED)
-            raise
+    def drop(self, post: Post) -> None:
+        """Nobody waits for its answer any more. Where that has come all the same, the connection is another's already."""
+        if self._post is post:
+            self._post = None
+            self.abort()
 
     def abort(self) -> None:
         """Close at once: neither what is unsent nor a farewell of TLS is worth waiting for."""
@@ -139,10 +134,10 @@ class Connection(asyncio.Protocol):
         # Parser and protocol refer to each other.
         self._parser = None
 
-    def _end(self, how: int) -> None:
-        waiter, self._waiter = self._waiter, None
+    def _end(self, post: Post, how: int) -> None:
+        self._post = None
         if how == ANSWERED:
-            exchange = self._exchange
+            exchange = post.exchange
             exchange.status = self._status
             exchange.headers = b"\r\n".join(self._head)
             exchange.body = self._body[:MAX_BODY_KEPT]
@@ -150,30 +145,29 @@ class Connection(asyncio.Protocol):
             self._keeper.give(self)
         else:
             self.abort()
-        if waiter is not None and not waiter.done():
-            waiter.set_result(how)
+        post.ended(how)
 
-    def _set_timer(self) -> None:
+    def _set_timer(self, deadline: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(self._deadline, self._ring)
+        self._timer = self._loop.call_at(deadline, self._ring)
 
     def _ring(self) -> None:
         self._timer = None
-        if self._waiter is not None:
+        if (post := self._post) is not None:
             # The loop's clock counts milliseconds, and may ring within the last one.
-            if self._loop.time() >= self._deadline - 0.001:
-                self._end(LATE)
+            if self._loop.time() >= post.deadline - 0.001:
+                self._end(post, LATE)
             else:
-                self._set_timer()
+                self._set_timer(post.deadline)
 
     def _reusable(self) -> bool:
         # An answer that came before the request was read to its end leaves the rest of it in the way.
         return self.usable and cast(asyncio.Transport, self._transport).get_write_buffer_size() == 0
 
-    def _fail(self, error: str) -> None:
-        self._exchange.error = one_line(error)
-        self._end(FAILED)
+    def _fail(self, post: Post, error: str) -> None:
+        post.exchange.error = one_line(error)
+        self._end(post, FAILED)
 
     # What the loop calls.
 
@@ -185,12 +179,13 @@ class Connection(asyncio.Protocol):
             self._first = None
 
     def data_received(self, data: bytes) -> None:
-        if self._waiter is None or self._parser is None:
+        post = self._post
+        if post is None or self._parser is None:
             # Nobody asked.
             self.abort()
             return
-        if self._exchange.first_byte_us is None:
-            self._exchange.first_byte_us = microseconds(time.monotonic() - self._started)
+        if post.exchange.first_byte_us is None:
+            post.exchange.first_byte_us = microseconds(time.monotonic() - post.started)
         try:
             if self._received + len(data) <= self._limit:
                 self._received += len(data)
@@ -204,9 +199,9 @@ class Connection(asyncio.Protocol):
             self._keep = False
             self._error = self._error or f"the answer is not valid HTTP: {error}"
         if self._done:
-            self._end(ANSWERED)
+            self._end(post, ANSWERED)
         elif self._error is not None:
-            self._fail(self._error)
+            self._fail(post, self._error)
 
     def _feed(self, parser: httptools.HttpResponseParser, data: bytes) -> None:
         """As many bytes at a time as the limit leaves room for; the end of the head raises it."""
@@ -224,28 +219,28 @@ class Connection(asyncio.Protocol):
             parser.feed_data(part)
 
     def eof_received(self) -> bool:
-        if self._waiter is not None:
+        if (post := self._post) is not None:
             self._keep = False
             if self._head_done and not self._framed():
-                self._end(ANSWERED)
+                self._end(post, ANSWERED)
             else:
-                self._broken(None)
+                self._broken(post, None)
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._waiter is not None:
-            self._broken(exc)
+        if self._post is not None:
+            self._broken(self._post, exc)
         self._transport = None
         self.abort()
         self._keeper.lost(self)
 
-    def _broken(self, exc: Exception | None) -> None:
+    def _broken(self, post: Post, exc: Exception | None) -> None:
         why = f": {exc}" if exc is not None and str(exc) else ""
         if self._received:
-            self._fail(f"the answer broke off{why}")
+            self._fail(post, f"the answer broke off{why}")
         else:
-            self._exchange.error = one_line(f"the connection was closed before an answer{why}")
-            self._end(SILENT)
+            post.exchange.error = one_line(f"the connection was closed before an answer{why}")
+            self._end(post, SILENT)
 
     def _framed(self) -> bool:
         """Whether the head says where the body ends; if not, it ends with the connection."""

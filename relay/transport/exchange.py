@@ -1,7 +1,10 @@
 """What a transport is asked for, and what it gives back."""
 
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 MAX_BODY_KEPT = 8 * 1024
 MAX_HEADERS_KEPT = 16 * 1024
@@ -37,12 +40,39 @@ class Exchange:
         )
 
 
-class Transport(Protocol):
+# Is told what happened, or of a defect of ours.
+Ended: TypeAlias = Callable[[Exchange | Exception], None]
+
+
+class Call(Protocol):
+    """A request under way."""
+
+    def cancel(self) -> object:
+        """Give it up: nothing is told of it any more."""
+
+
+class Transport(ABC):
+    @abstractmethod
     async def post(self, url: str, headers: dict[str, str], body: bytes, timeout_ms: int) -> Exchange:
         """Send, and never raise for what the other side does."""
-        ...
 
+    def begin(self, url: str, headers: dict[str, str], body: bytes, timeout_ms: int, ended: Ended) -> Call:
+        """`post` for who does not wait: `ended` is told, once. That may be before this returns."""
+        task = asyncio.create_task(self.post(url, headers, body, timeout_ms))
+        task.add_done_callback(lambda task: _tell(task, ended))
+        return task
+
+    @abstractmethod
     async def close(self) -> None: ...
+
+
+def _tell(task: "asyncio.Task[Exchange]", ended: Ended) -> None:
+    if not task.cancelled():
+        error = task.exception()
+        if error is None:
+            ended(task.result())
+        elif isinstance(error, Exception):
+            ended(error)
 
 
 def one_line(text: str) -> str:

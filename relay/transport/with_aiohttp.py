@@ -13,7 +13,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 
 from relay.address import AddressRefused, check_address
-from relay.transport.exchange import MAX_BODY_KEPT, MAX_HEADERS_KEPT, Exchange, late, microseconds, one_line
+from relay.transport.exchange import MAX_BODY_KEPT, MAX_HEADERS_KEPT, Exchange, Transport, late, microseconds, one_line
 
 KEEPALIVE_SECONDS = 30
 
@@ -29,7 +29,7 @@ class _Trace:
     reused: bool = False
 
 
-class AiohttpTransport:
+class AiohttpTransport(Transport):
     """aiohttp's client as the transport."""
 
     def __init__(self, allowed: Sequence[IPv4Network | IPv6Network], resolver: AbstractResolver | None = None) -> None:

@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime
 
+import orjson
+
 # asyncpg takes the very first and the very last for infinities, and an offset may lead beyond them.
 _FIRST = datetime(1, 1, 2, tzinfo=UTC)
 _LAST = datetime(9999, 12, 30, tzinfo=UTC)
@@ -9,10 +11,10 @@ _LAST = datetime(9999, 12, 30, tzinfo=UTC)
 
 def iso(moment: datetime) -> str:
     """ISO 8601 in UTC with milliseconds and `Z`, as JavaScript's toISOString writes it."""
-    utc = moment.astimezone(UTC)
-    # Done for each delivery. isoformat takes nearly twice as long, for the offset that is not wanted here; so does an f-string.
-    date = utc.year, utc.month, utc.day
-    return "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ" % (*date, utc.hour, utc.minute, utc.second, utc.microsecond // 1000)  # noqa: UP031
+    # Done for each delivery, and orjson takes a seventh of the time of what datetime has for it.
+    text = orjson.dumps(moment.astimezone(UTC), option=orjson.OPT_UTC_Z).decode()
+    # In quotes: seconds, and microseconds where there are any.
+    return text[1:24] + "Z" if moment.microsecond else text[1:20] + ".000Z"
 
 
 def iso_or_none(moment: datetime | None) -> str | None:

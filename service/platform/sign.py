@@ -3,10 +3,13 @@
 import base64
 import binascii
 import hashlib
-import hmac
 import secrets
 
 PREFIX = "whsec_"
+
+_BLOCK_BYTES = 64
+_INNER, _OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
+_sha256 = hashlib.sha256
 
 
 def new_secret() -> str:
@@ -15,26 +18,35 @@ def new_secret() -> str:
 
 
 class Signer:
-    """Both signatures under one secret. In one call each: that takes less time than a copy of an HMAC that has its key."""
+    """Both signatures under one secret. HMAC-SHA256 is two hashes (RFC 2104), each of a block that depends on the key alone, and of
+    what follows. The blocks are kept: OpenSSL's HMAC makes them anew for each message, which takes longer than to hash it."""
 
-    __slots__ = ("_key", "_secret")
+    __slots__ = ("_data_inner", "_data_outer", "_message_inner", "_message_outer")
 
     def __init__(self, secret: str) -> None:
         try:
-            self._key = binascii.a2b_base64(secret.removeprefix(PREFIX), strict_mode=True)
+            key = binascii.a2b_base64(secret.removeprefix(PREFIX), strict_mode=True)
         except ValueError:
             # Not base64, of an older system say: the specification leaves the key of such a secret open, so the string it is.
-            self._key = secret.encode()
-        self._secret = secret.encode()
+            key = secret.encode()
+        self._message_inner, self._message_outer = _blocks(key)
+        self._data_inner, self._data_outer = _blocks(secret.encode())
 
     def data(self, data: bytes) -> str:
         """`X-Webhook-Signature`: lower-case hex HMAC-SHA256 of the bytes of `data`; the key is the whole secret string."""
-        return hmac.digest(self._secret, data, hashlib.sha256).hex()
+        return _sha256(self._data_outer + _sha256(self._data_inner + data).digest()).hexdigest()
 
     def message(self, message_id: str, timestamp: int, body: bytes) -> str:
         """`webhook-signature` of Standard Webhooks: the key is what the secret's base64 decodes to; `timestamp` in Unix seconds."""
-        signature = hmac.digest(self._key, b"%s.%d.%s" % (message_id.encode(), timestamp, body), hashlib.sha256)
+        inner = _sha256(b"%s%s.%d.%s" % (self._message_inner, message_id.encode(), timestamp, body)).digest()
+        signature = _sha256(self._message_outer + inner).digest()
         return "v1," + binascii.b2a_base64(signature, newline=False).decode()
+
+
+def _blocks(key: bytes) -> tuple[bytes, bytes]:
+    """The inner and the outer one."""
+    key = (_sha256(key).digest() if len(key) > _BLOCK_BYTES else key).ljust(_BLOCK_BYTES, b"\0")
+    return key.translate(_INNER), key.translate(_OUTER)
 
 
 def sign_data(secret: str, data: bytes) -> str:

@@ -14,7 +14,7 @@ from service.platform.settings import Settings
 FATAL = 418
 
 
-class _Crashing:
+class _Crashing(Transport):
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 

@@ -2,6 +2,8 @@ import time
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from service.platform.clock import iso, iso_or_none
 from service.platform.ids import new_id, parse_id
@@ -35,3 +37,12 @@ def test_times_are_in_utc_with_milliseconds_cut_not_rounded() -> None:
     assert iso(datetime(2026, 2, 18, 1, 2, 3, 999_999, timezone(timedelta(hours=2)))) == "2026-02-17T23:02:03.999Z"
     assert iso(datetime(2026, 2, 18, tzinfo=UTC)) == "2026-02-18T00:00:00.000Z"
     assert iso_or_none(None) is None
+
+
+@given(st.datetimes(timezones=st.timezones()))
+def test_times_are_as_isoformat_has_them(moment: datetime) -> None:
+    try:
+        utc = moment.astimezone(UTC)
+    except OverflowError:
+        return
+    assert iso(moment) == utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")

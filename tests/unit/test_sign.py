@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook
 
 from service.platform.canonical import dumps
-from service.platform.sign import new_secret, sign_data, sign_message
+from service.platform.sign import Signer, new_secret, sign_data, sign_message
 
 
 def test_gives_the_published_vector() -> None:
@@ -33,6 +33,17 @@ def test_the_published_library_accepts_it(text: str) -> None:
 def test_the_older_signature_has_the_whole_secret_string_as_its_key() -> None:
     secret, data = new_secret(), '{"name":"½ 漢字"}'.encode()
     assert sign_data(secret, data) == hmac.new(secret.encode(), data, hashlib.sha256).hexdigest()
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=200), st.binary(max_size=300))
+def test_both_signatures_are_hmac_whatever_the_secret(secret: str, data: bytes) -> None:
+    """Shorter than a block of the hash, as long, or longer."""
+    signer = Signer(secret)
+    assert signer.data(data) == hmac.new(secret.encode(), data, hashlib.sha256).hexdigest()
+    key = base64.b64decode(new_secret().removeprefix("whsec_")) * (len(data) % 4) + data
+    signer = Signer("whsec_" + base64.b64encode(key).decode())
+    expected = base64.b64encode(hmac.new(key, b"msg.1." + data, hashlib.sha256).digest()).decode()
+    assert signer.message("msg", 1, data) == f"v1,{expected}"
 
 
 @pytest.mark.parametrize("secret", ["not base64!", "abc", "schlüssel"])

@@ -23,8 +23,8 @@ async def fill(slots: Slots, webhook_id: UUID, count: int) -> asyncio.Event:
     async def sending() -> None:
         await end.wait()
 
-    for fence in range(count):
-        slots.start(webhook_id, fence, sending())
+    for _ in range(count):
+        slots.start(webhook_id, sending())
     return end
 
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from relay.transport import MAX_BODY_KEPT, Exchange
-from relay.transport.connection import MAX_ANSWER, MAX_HEAD, Connection, Post
+from relay.transport import MAX_BODY_KEPT
+from relay.transport.connection import MAX_ANSWER, MAX_HEAD, Connection
 from relay.transport.endpoint import Origin
-from tests.unit.wire import Keeper, Wire
+from tests.unit.wire import Keeper, Waited, Wire
 
 TOKEN = st.text(
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_!#$%&'*+.^`|~", min_size=1, max_size=12
@@ -71,8 +71,8 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 
 def receive(loop: asyncio.AbstractEventLoop, pieces: list[bytes]) -> dict[str, object]:
-    keeper, wire, exchange = Keeper(), Wire(), Exchange()
-    post = Post(b"", exchange, 0.0, loop.time() + 3600, loop.create_future())
+    keeper, wire, post = Keeper(), Wire(), Waited(loop)
+    exchange = post.exchange
     connection = Connection(Origin("http", "a.test", 80), keeper, loop, post)
     connection.connection_made(wire)
     for piece in pieces:

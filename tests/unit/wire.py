@@ -3,7 +3,8 @@
 import asyncio
 from typing import Any
 
-from relay.transport.connection import Connection
+from relay.transport import Exchange
+from relay.transport.connection import Connection, Post
 
 
 class Wire(asyncio.Transport):
@@ -38,3 +39,20 @@ class Keeper:
 
     def lost(self, connection: Connection) -> None:
         pass
+
+
+class Waited(Post):
+    """A request whose end is waited for."""
+
+    __slots__ = ("_end",)
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(b"", Exchange(), 0.0, loop.time() + 3600)
+        self._end: asyncio.Future[int] = loop.create_future()
+
+    def ended(self, how: int) -> None:
+        self._end.set_result(how)
+
+    async def end(self) -> int:
+        async with asyncio.timeout(5):
+            return await self._end
