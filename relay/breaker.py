@@ -1,6 +1,7 @@
 """The breaker of a webhook's lane, and what else follows from how attempts end. Pure: lane and results in, lane out.
 
 closed → open after FAILURES failures in a row over at least EVENTS events → half-open, while one probe is out → closed | open.
+What goes after a pause is a probe, too: one at a time, until one succeeds.
 """
 
 from collections.abc import Sequence
@@ -128,6 +129,8 @@ def _failed(lane: Lane, seen: Seen, now: datetime, policy: Policy, rng: Random) 
     if seen.position not in events and len(events) < EVENTS:
         events = (*events, seen.position)
     lane = replace(lane, failures=lane.failures + 1, failing_since=lane.failing_since or now, failed_events=events)
+    if seen.probe:
+        lane = replace(lane, probe_by=None, probe_until=None)
     if seen.pause_ms is not None:
         lane = _paused(lane, seen.pause_ms, now)
     if lane.opened_at is not None:
@@ -135,7 +138,7 @@ def _failed(lane: Lane, seen: Seen, now: datetime, policy: Policy, rng: Random) 
         return _reopened(lane, now, policy, rng) if seen.probe else _after_the_pause(lane)
     if lane.failures >= FAILURES and len(events) >= EVENTS:
         probe_at = _later(now, probe_delay_ms(policy.probe_ms, 0, rng))
-        return _after_the_pause(replace(lane, opened_at=now, probe_at=probe_at))
+        return _after_the_pause(replace(lane, opened_at=now, probe_at=probe_at, probe_by=None, probe_until=None))
     return lane
 
 
@@ -144,8 +147,6 @@ def _reopened(lane: Lane, now: datetime, policy: Policy, rng: Random) -> Lane:
         lane,
         probe_at=_later(now, probe_delay_ms(policy.probe_ms, lane.failed_probes + 1, rng)),
         failed_probes=lane.failed_probes + 1,
-        probe_by=None,
-        probe_until=None,
     )
     return _after_the_pause(lane)
 

@@ -111,8 +111,11 @@ def _next_look(row: asyncpg.Record, lane: Lane) -> tuple[UUID, float] | None:
         return None if lane_of(row).clean else (row["webhook_id"], 0.0)
     if lane.probe_at is not None and lane.probe_until is None:
         return row["webhook_id"], (lane.probe_at - row["now"]).total_seconds()
-    if lane.opened_at is None and lane.paused_until is not None and lane.paused_until > row["now"]:
-        return row["webhook_id"], (lane.paused_until - row["now"]).total_seconds()
+    if lane.opened_at is None and lane.paused_until is not None:
+        left = (lane.paused_until - row["now"]).total_seconds()
+        if left > 0 or lane.probe_until is None:
+            # When it is over; at once, where what went after it has failed without asking for another.
+            return row["webhook_id"], max(0.0, left)
     return None
 
 

@@ -597,7 +597,7 @@ CREATE TABLE public.lanes (
     unannounced integer DEFAULT 0 NOT NULL,
     unannounced_skips integer DEFAULT 0 NOT NULL,
     announced_at timestamp with time zone,
-    CONSTRAINT lanes_breaker_check CHECK ((((opened_at IS NULL) = (probe_at IS NULL)) AND ((probe_by IS NULL) = (probe_until IS NULL)) AND ((opened_at IS NOT NULL) OR ((probe_by IS NULL) AND (probe_position IS NULL) AND (failed_probes = 0))) AND ((opened_at IS NULL) OR (failures > 0)))),
+    CONSTRAINT lanes_breaker_check CHECK ((((opened_at IS NULL) = (probe_at IS NULL)) AND ((probe_by IS NULL) = (probe_until IS NULL)) AND ((opened_at IS NOT NULL) OR (pauses > 0) OR (probe_by IS NULL)) AND ((opened_at IS NOT NULL) OR ((probe_position IS NULL) AND (failed_probes = 0))) AND ((opened_at IS NULL) OR (failures > 0)))),
     CONSTRAINT lanes_bucket_check CHECK (((tokens IS NULL) = (tokens_at IS NULL))),
     CONSTRAINT lanes_check CHECK (((unannounced_skips >= 0) AND (unannounced_skips <= unannounced))),
     CONSTRAINT lanes_failed_events_check CHECK ((cardinality(failed_events) <= 3)),

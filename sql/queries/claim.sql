@@ -2,8 +2,8 @@
 -- Leases due rows of the given lanes, at most `shares` a lane and `most` in all. A lease is void when it has run out, or when
 -- its relay is no longer listed, so that one which is not is given none. Every claim draws new fences, so that a result of an older
 -- lease can never be taken for this one's.
--- A lane whose breaker is open gives one row, as a probe, when that is due; one that is paused none; one that was paused one; one
--- with a rate as many as it has tokens. Where that held a lane back, wait_seconds says when to look again: also in a row without
+-- A lane whose breaker is open gives one row, as a probe, when that is due; one that is paused none; one that was paused one, as a
+-- probe, too, so that no second goes before that has ended; one with a rate as many as it has tokens. Where that held a lane back, wait_seconds says when to look again: also in a row without
 -- a delivery. `floors`: where to begin to look in a lane; what was due before it is gone, and while some old snapshot is open its
 -- index entries are not. What has lost five leases is suspected of killing relays: it is leased only where a claim asks for suspects.
 -- Its commit is not waited for: a claim that a crash of the server undoes is made again, and what came of the first is superseded.
@@ -53,14 +53,15 @@ allowed as (
               when s.webhook_id is null then 0
               when s.open then (s.probe_until is null and (s.probe_at <= clock.now or s.probe_position is not null))::int
               when s.paused_until > clock.now then 0
-              else least(l.share, case when s.slowed then 1 end, floor(s.tokens)::int)
+              else least(l.share, case when s.slowed then (s.probe_until is null)::int end, floor(s.tokens)::int)
          end as room
     from lane as l
     left join state as s on s.webhook_id = l.webhook_id
    cross join clock
 ),
 picked as (
-  select due.webhook_id, due.position, a.timeout_ms, a.version, a.owner_id, a.role, a.narrowed_at, a.limited, a.open, a.tokens
+  select due.webhook_id, due.position, a.timeout_ms, a.version, a.owner_id, a.role, a.narrowed_at, a.limited,
+         a.open or a.slowed as probing, a.tokens
     from allowed as a
    cross join clock
    cross join lateral (
@@ -92,16 +93,16 @@ claimed as (
    where d.webhook_id = any (array[p.webhook_id]) and d.position >= p.position and d.position <= p.position
   returning d.webhook_id, d.position, d.event_id, d.event_type, d.event_at, d.attempts, d.attempts_before, d.fence,
             d.lost_leases, d.lost_by, d.next_attempt_at, d.item_id, d.sequence, p.version, p.owner_id, p.role, p.narrowed_at,
-            coalesce(p.open, false) as probe, clock.now as claimed_at
+            coalesce(p.probing, false) as probe, clock.now as claimed_at
 ),
 used as (
   update lanes as s
-     set probe_by = case when n.open then :relay_id end,
-         probe_until = case when n.open then clock.now + make_interval(secs => n.timeout_ms / 1000.0 + 10) end,
+     set probe_by = case when n.probing then :relay_id end,
+         probe_until = case when n.probing then clock.now + make_interval(secs => n.timeout_ms / 1000.0 + 10) end,
          probe_position = null,
          tokens = case when n.tokens is not null then greatest(n.tokens - n.rows, 0) end,
          tokens_at = case when n.tokens is not null then clock.now end
-    from (select webhook_id, open, tokens, timeout_ms, count(*) as rows from picked where limited group by 1, 2, 3, 4) as n
+    from (select webhook_id, probing, tokens, timeout_ms, count(*) as rows from picked where limited group by 1, 2, 3, 4) as n
    cross join clock
    where s.webhook_id = n.webhook_id
 ),

@@ -26,6 +26,7 @@ async def test_a_lane_can_hold_the_states_of_a_breaker_that_are_drawn_and_no_oth
     await connection.execute("insert into relays (id, version, host, pid) values ($1, 'x', 'here', 1)", relay)
     choices: dict[str, tuple[Any, ...]] = {
         "failures": (0, 12),
+        "pauses": (0, 1),
         "failing_since": (None, now),
         "opened_at": (None, now),
         "probe_at": (None, now),
@@ -40,7 +41,13 @@ async def test_a_lane_can_hold_the_states_of_a_breaker_that_are_drawn_and_no_oth
         assert shown is not None
         key = (row["opened_at"] is not None, row["probe_by"] is not None)
         taken.setdefault(key, set()).add(shown["breaker"].replace("-", "_"))
-    assert taken == {(False, False): {"closed"}, (True, False): {"open"}, (True, True): {"half_open"}}
+    # Closed, and a lease of a probe: what goes after a pause.
+    assert taken == {
+        (False, False): {"closed"},
+        (False, True): {"closed"},
+        (True, False): {"open"},
+        (True, True): {"half_open"},
+    }
     assert set().union(*taken.values()) == states(BREAKER)
 
 

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from service.platform.settings import Settings
 from tests.integration.breakers import answering, lane
-from tests.relays import Arrival, Connection, Receiver, Relays, add_webhook, until, write_event
+from tests.relays import Arrival, Connection, Receiver, Relays, accept, add_webhook, until, write_event
 
 NEVER = {"WEBHOOK_BREAKER_DELAY": "3600000"}
 
@@ -64,6 +64,46 @@ async def test_503_slows_the_lane_until_a_success(
     assert len(set(receiver.ids())) == 51
     row = await lane(connection, webhook.id)
     assert (row["pauses"], row["paused_until"]) == (0, None)
+
+
+async def test_after_a_pause_one_request_goes_at_a_time_until_one_succeeds(
+    connection: Connection, settings: Settings, relays: Relays, receiver: Receiver
+) -> None:
+    """By two relays, to a receiver that takes its time, and while more keeps coming."""
+    under_way, most, succeeded = 0, 0, asyncio.Event()
+
+    async def answer(arrival: Arrival) -> web.StreamResponse:
+        nonlocal under_way, most
+        if arrival is receiver.arrivals[0]:
+            return web.Response(status=503)
+        under_way += 1
+        if not succeeded.is_set():
+            most = max(most, under_way)
+        await asyncio.sleep(1.3)
+        under_way -= 1
+        if len(receiver.arrivals) < 4:
+            return web.Response(status=500)
+        succeeded.set()
+        return await accept(arrival)
+
+    receiver.answer = answer
+    webhook = await add_webhook(connection, settings, receiver.url, ["item-created"], max_retries=5)
+    await relays.start(2, **NEVER)
+    await write_event(connection)
+
+    async def paused() -> bool:
+        return (await lane(connection, webhook.id))["pauses"] == 1
+
+    await until(paused, "the lane is paused")
+    while not succeeded.is_set():
+        await write_event(connection)
+        await asyncio.sleep(0.1)
+        # A retry that comes soon, too.
+        await connection.execute("update deliveries set next_attempt_at = now() where next_attempt_at > now()")
+    assert most == 1
+    assert len(receiver.arrivals) >= 4
+    await relays.idle()
+    assert (await lane(connection, webhook.id))["pauses"] == 0
 
 
 async def test_a_rate_is_kept_across_relays(

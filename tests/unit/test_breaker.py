@@ -217,7 +217,8 @@ def test_it_never_sends_while_open_and_keeps_to_what_its_table_allows(
         assert lane.failures > 0 or lane.failed_events == ()
         assert len(lane.failed_events) == len(set(lane.failed_events)) <= EVENTS
         assert (lane.opened_at is None) == (lane.probe_at is None)
-        assert lane.opened_at is not None or (lane.probe_by is None and lane.failed_probes == 0)
+        assert lane.opened_at is not None or lane.failed_probes == 0
+        assert lane.opened_at is not None or lane.pauses > 0 or lane.probe_by is None
         assert (lane.pauses > 0) >= (lane.paused_until is not None)
 
 
@@ -227,3 +228,26 @@ def test_a_lease_of_a_probe_ends_with_its_result(probe: bool) -> None:
     lane = replace(opened(), probe_by=relay_id, probe_until=until)
     later = after(lane, [failed(1, probe=probe)], NOW, POLICY, RNG).lane
     assert (later.probe_by, later.probe_until) == ((None, None) if probe else (relay_id, until))
+
+
+@pytest.mark.parametrize("probe", [False, True])
+def test_what_goes_after_a_pause_is_over_with_its_own_result_only(probe: bool) -> None:
+    relay_id, until = new_id(), NOW + timedelta(seconds=40)
+    paused = after(Lane(), [failed(1, pause_ms=0)], NOW, POLICY, RNG).lane
+    later = NOW + timedelta(seconds=2)
+    trying = replace(paused, probe_by=relay_id, probe_until=until)
+    lane = after(trying, [failed(2, probe=probe)], later, POLICY, RNG).lane
+    assert (lane.probe_by, lane.probe_until) == ((None, None) if probe else (relay_id, until))
+    assert (lane.pauses, lane.paused_until) == (1, paused.paused_until)
+    assert after(trying, [Seen(2, success=True, probe=probe)], later, POLICY, RNG).lane == Lane()
+    unsent = after(trying, [Seen(2, success=False, probe=True, sent=False)], later, POLICY, RNG).lane
+    assert unsent == paused
+
+
+def test_a_breaker_that_opens_while_something_goes_after_a_pause_is_open_and_not_half_open() -> None:
+    trying = replace(
+        opened(), opened_at=None, probe_at=None, pauses=1, probe_by=new_id(), probe_until=NOW + timedelta(seconds=40)
+    )
+    lane = after(trying, [failed(8)], NOW, POLICY, RNG).lane
+    assert lane.opened_at == NOW
+    assert (lane.probe_by, lane.probe_until) == (None, None)
