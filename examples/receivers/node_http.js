@@ -13,7 +13,7 @@ const processed = new Set();
 function handle(req, res) {
     // Verify signature
     const signature = req.headers['x-webhook-signature'];
-    const payload = JSON.stringify(req.body.data);
+    const payload = JSON.stringify(req.body.data) ?? '';
 
     const expectedSig = crypto
         .createHmac('sha256', process.env.WEBHOOK_SECRET)
@@ -53,7 +53,11 @@ const server = http.createServer((req, res) => {
         try {
             req.body = JSON.parse(Buffer.concat(chunks).toString('utf8'));
         } catch {
-            return answer(res, 400, { error: 'Not JSON' });
+            req.body = null;
+        }
+        if (req.body === null || typeof req.body !== 'object') {
+            // Anybody may send anything here.
+            return answer(res, 400, { error: 'Not a JSON object' });
         }
         handle(req, res);
     });

@@ -16,6 +16,16 @@ from service.platform.vault import SealBroken
 
 _log = get_logger(__name__)
 RETRY_AFTER_SECONDS = 5
+# What pydantic says in words of Python's.
+_KINDS = {
+    "dict_type": "an object",
+    "model_type": "an object",
+    "model_attributes_type": "an object",
+    "list_type": "a list",
+    "string_type": "a text",
+    "bool_type": "true or false",
+    "int_type": "an integer",
+}
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -126,6 +136,12 @@ def _visible(location: Iterable[int | str]) -> Iterable[int | str]:
 
 
 def _message(found: ErrorDetails) -> str:
+    if (kind := _KINDS.get(found["type"])) is not None:
+        return f"must be {kind}"
+    if isinstance(found["input"], list) and found["type"] in {"too_short", "too_long"}:
+        least, most = found["ctx"].get("min_length"), found["ctx"].get("max_length")
+        bound, number = ("least", least) if found["type"] == "too_short" else ("most", most)
+        return f"must have at {bound} {number} entr{'y' if number == 1 else 'ies'}"
     # Pydantic speaks of a text's length as if it were a list's.
     if isinstance(found["input"], str) and found["type"] in {"too_short", "too_long"}:
         bounds = found["ctx"]

@@ -16,7 +16,7 @@ from service.api.idempotency import Answer, Keyed, key_of
 from service.api.problems import invalid
 from service.mutation import Origin
 from service.platform import canonical, trace
-from service.platform.errors import BadRequest, Forbidden, Unreadable, UnsupportedMediaType
+from service.platform.errors import BadRequest, FieldError, Forbidden, Unreadable, UnsupportedMediaType
 from service.platform.etag import Tags
 
 PREFIX = "/api/v1"
@@ -189,11 +189,12 @@ async def _parse_body(request: web.Request, model: type[BaseModel]) -> BaseModel
 def _parse_query(request: web.Request, model: type[BaseModel]) -> BaseModel:
     if model is Nothing:
         return Nothing()
-    try:
-        for name, text in request.query.items():
+    for name, text in request.query.items():
+        try:
             canonical.check_text(text, f"?{name}")
-    except canonical.NotReproducible as error:
-        raise BadRequest(str(error)) from None
+        except canonical.NotReproducible as error:
+            why = str(error).removeprefix(f"?{name} ")
+            raise BadRequest(str(error), errors=[FieldError(f"?{name}", why)]) from None
     try:
         return model.model_validate(dict(request.query))
     except ValidationError as error:

@@ -36,7 +36,7 @@ def parse_duration(value: Any) -> Any:
         return timedelta(seconds=seconds)
     if isinstance(value, timedelta):
         return value
-    raise ValueError("takes a duration such as 15m, 24h, 7d, or a number of seconds")
+    raise ValueError("takes a duration such as 15m, 24h, 7d, or a number of seconds, of at least one")
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
@@ -98,20 +98,16 @@ class Settings(BaseSettings):
             parse_keys(value)
         return value
 
+    @field_validator("database_url")
+    @classmethod
+    def _postgresql(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("takes the address of a database, as in postgresql://user:password@host:5432/name")
+        return value
+
     @model_validator(mode="after")
     def _production_needs_secrets(self) -> "Settings":
-        if self.jossiedb_env != "production":
-            return self
-        wrong = []
-        if self.jwt_secret is None:
-            wrong.append("JWT_SECRET must be set in production")
-        elif is_weak(self.jwt_secret.get_secret_value()):
-            wrong.append(f"JWT_SECRET is a default or shorter than {MIN_SECRET_CHARS} characters")
-        if self.webhook_secret_keys is None:
-            wrong.append("WEBHOOK_SECRET_KEYS must be set in production")
-        if self.database_url is None:
-            wrong.append("DATABASE_URL must be set in production; the embedded PostgreSQL is for development")
-        if wrong:
+        if self.jossiedb_env == "production" and (wrong := _missing(self.model_dump())):
             raise ValueError("; ".join(wrong))
         return self
 
@@ -129,16 +125,35 @@ class Settings(BaseSettings):
 
 
 def load_settings() -> Settings:
-    """The settings, or a StartupError that lists everything wrong with them at once and shows no value."""
+    """The settings, or a StartupError that lists everything wrong with them at once and shows no secret."""
     try:
         return Settings()
     except ValidationError as error:
         lines = []
+        given = {name.lower(): value for name, value in os.environ.items()}
+        if given.get("jossiedb_env") == "production" and error.errors()[0]["loc"]:
+            # Values that cannot be read; then nobody has looked yet at what is not there.
+            lines += _missing(given)
         for problem in error.errors(include_url=False, include_input=False):
             name = str(problem["loc"][0]).upper() if problem["loc"] else ""
             message = problem["msg"].removeprefix("Value error, ")
             lines.append(f"{name}: {message}" if name else message)
         raise StartupError("bad settings: " + "; ".join(lines)) from None
+
+
+def _missing(given: Mapping[str, Any]) -> list[str]:
+    """What a server in production cannot do without."""
+    wrong = []
+    secret = given.get("jwt_secret")
+    if not secret:
+        wrong.append("JWT_SECRET must be set in production")
+    elif is_weak(secret.get_secret_value() if isinstance(secret, SecretStr) else secret):
+        wrong.append(f"JWT_SECRET is a default or shorter than {MIN_SECRET_CHARS} characters")
+    if not given.get("webhook_secret_keys"):
+        wrong.append("WEBHOOK_SECRET_KEYS must be set in production")
+    if not given.get("database_url"):
+        wrong.append("DATABASE_URL must be set in production; the embedded PostgreSQL is for development")
+    return wrong
 
 
 def unknown_names(environment: Mapping[str, str] = os.environ) -> list[str]:

@@ -120,7 +120,7 @@ def check_header_name(name: str) -> str:
     if len(name) > MAX_HEADER_NAME_CHARS:
         raise ValueError(f"may have at most {MAX_HEADER_NAME_CHARS} characters")
     if lower in _SET_BY_THE_RELAY:
-        raise ValueError("is set by the sender of webhooks and cannot be given")
+        raise ValueError("is the sender's to set or to leave out, and cannot be given")
     if lower in _OF_THE_CONNECTION or lower.startswith("proxy-"):
         raise ValueError("concerns the connection and cannot be given")
     return name

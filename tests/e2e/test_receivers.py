@@ -5,8 +5,11 @@ import json
 import sys
 from typing import Any
 
+import aiohttp
+import pytest
 from standardwebhooks import Webhook
 
+from service.platform.sign import new_secret
 from tests.e2e.conftest import NODE_DIR, Api, line_printer
 from tests.relays import Receiver, Relays, receiving
 
@@ -80,6 +83,21 @@ async def test_the_node_receiver_refuses_another_webhooks_secret(api: Api, relay
         await api.call("POST", "/items", {"name": "Pump", "quantity": 9})
         (line,) = await read(receiver, 1)
     assert line["status"] == 401
+
+
+@pytest.mark.parametrize(
+    "program", ["node_http.js", "python_stdlib.py", "python_aiohttp.py", "python_standardwebhooks.py"]
+)
+async def test_the_receivers_refuse_what_nobody_signed_and_go_on(node: str, program: str) -> None:
+    command = (node if program.endswith(".js") else sys.executable, f"examples/receivers/{program}")
+    async with (
+        line_printer(*command, PORT="0", WEBHOOK_SECRET=new_secret()) as (receiver, first),
+        aiohttp.ClientSession() as session,
+    ):
+        for body in ("", "no JSON", "null", "[]", "5", "{}", '{"data":null}', '{"id":1,"data":{}}'):
+            async with session.post(first["listening"], data=body, headers={"X-Webhook-ID": "x"}) as answer:
+                assert answer.status in {400, 401}, body
+        assert receiver.returncode is None
 
 
 async def test_the_python_receivers_accept_every_delivery(api: Api, relays: Relays) -> None:

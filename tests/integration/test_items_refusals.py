@@ -138,10 +138,30 @@ async def test_a_change_too_large_for_one_event_is_refused_whole(admin: Caller, 
         ("", "must have at least 1 character"),
         ("x" * 256, "must have at most 255 characters"),
         (" ", "must not be blank"),
-        (None, "input should be a valid string"),
+        (None, "must be a text"),
     ],
 )
 async def test_a_bad_text_is_told_in_a_persons_words(admin: Caller, name: str | None, detail: str) -> None:
     answer = await admin.post("/items", {"name": name})
     assert (answer.status, answer.body["errors"]) == (400, [{"pointer": "/name", "detail": detail}])
     assert answer.body["detail"] == answer.body["error"] == f"/name: {detail}"
+
+
+@pytest.mark.parametrize(
+    ("fields", "pointer", "detail"),
+    [
+        ({"attributes": 5}, "/attributes", "must be an object"),
+        ({"quantity": "many"}, "/quantity", "must be an integer"),
+    ],
+)
+async def test_a_bad_type_is_told_in_a_persons_words(
+    admin: Caller, fields: dict[str, object], pointer: str, detail: str
+) -> None:
+    answer = await admin.post("/items", {"name": "Pump", **fields})
+    assert (answer.status, answer.body["errors"]) == (400, [{"pointer": pointer, "detail": detail}])
+
+
+async def test_a_query_that_cannot_be_stored_names_its_parameter(admin: Caller) -> None:
+    answer = await admin.get("/items", search="a\0b")
+    assert (answer.status, answer.body["detail"]) == (400, "?search holds U+0000")
+    assert answer.body["errors"] == [{"pointer": "?search", "detail": "holds U+0000"}]

@@ -92,7 +92,7 @@ async def test_after_a_pause_one_request_goes_at_a_time_until_one_succeeds(
     await write_event(connection)
 
     async def paused() -> bool:
-        return (await lane(connection, webhook.id))["pauses"] == 1
+        return bool((await lane(connection, webhook.id))["pauses"] == 1)
 
     await until(paused, "the lane is paused")
     while not succeeded.is_set():

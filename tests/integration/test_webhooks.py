@@ -242,6 +242,13 @@ async def test_secret_and_headers_are_sealed_and_a_new_key_in_front_still_opens_
     }
     assert resealed[:4] != row["headers_sealed"][:4]
 
+    lost = settings.model_copy(update={"webhook_secret_keys": SecretStr(new_key())})
+    async with TestClient(TestServer(make_app(lost, database_url))) as api:
+        for path in ("", "/stream"):
+            answer = await Caller(api, worker.token).get(f"/webhooks/{webhook['id']}{path}")
+            assert answer.status == 503
+            assert "WEBHOOK_SECRET_KEYS" in answer.body["detail"]
+
 
 async def test_the_secret_is_shown_once_and_kept_nowhere_in_the_clear(
     worker: Caller, connection: Database, capfd: pytest.CaptureFixture[str]

@@ -63,6 +63,22 @@ def test_production_refuses_to_make_up_secrets(monkeypatch: pytest.MonkeyPatch) 
         assert f"{name} must be set in production" in str(refused.value)
 
 
+def test_what_production_misses_is_listed_beside_what_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JWT_SECRET", raising=False)
+    monkeypatch.delenv("WEBHOOK_SECRET_KEYS", raising=False)
+    monkeypatch.setenv("DATABASE_URL", "mysql://somebody:hunter2@host/db")
+    monkeypatch.setenv("JOSSIEDB_ENV", "production")
+    monkeypatch.setenv("WEBHOOK_MAX_RETRIES", "99")
+    with pytest.raises(StartupError) as refused:
+        load_settings()
+    said = str(refused.value)
+    assert "JWT_SECRET must be set" in said
+    assert "WEBHOOK_SECRET_KEYS must be set" in said
+    assert "DATABASE_URL: takes the address" in said
+    assert "WEBHOOK_MAX_RETRIES: " in said
+    assert "hunter2" not in said
+
+
 @pytest.mark.parametrize("secret", ["secret", "changeme", "x" * 31])
 def test_production_refuses_a_weak_secret(secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://host/db")
