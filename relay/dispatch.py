@@ -60,6 +60,8 @@ class Dispatcher:
         self._slots = Slots(concurrency, per_webhook, on_free=self._freed, on_crash=self._crashed)
         self.leases = Leases(pool, recorder, self._slots.fences)
         self._tester = Tester(pool, recorder, targets, transport)
+        # Past the limits of deliveries, which must not wait for receivers that are only tried.
+        self._tests = Slots(MAX_TESTS, MAX_TESTS, on_free=lambda _: self._tested(), on_crash=self._crashed)
         self._alone = Alone(
             pool,
             recorder,
@@ -82,7 +84,7 @@ class Dispatcher:
 
     @property
     def in_flight(self) -> int:
-        return self._slots.in_flight
+        return self._slots.in_flight + self._tests.in_flight
 
     @property
     def delivered(self) -> int:
@@ -141,13 +143,17 @@ class Dispatcher:
             self.leases.unsure_of_all()
             self.sweep_now()
 
+    def untold(self) -> None:
+        """A fan-out may have been committed after it was looked for what an unanswered one had leased."""
+        self.leases.unsure_of_all()
+
     def stop_claiming(self) -> None:
         self._stopping = True
         self._wake.set()
 
     async def finish(self, grace_seconds: float) -> None:
         """Wait for what is in flight, at most so long; what is not done then is cut off."""
-        await self._slots.finish(grace_seconds)
+        await asyncio.gather(self._slots.finish(grace_seconds), self._tests.finish(grace_seconds))
 
     async def run(self) -> None:
         """Claim and send until told to stop. While the database is away it waits and goes on by itself."""
@@ -248,6 +254,7 @@ class Dispatcher:
             self._lanes.heat(webhook_id for webhook_id, _ in lanes)
             self.leases.unsure_of(webhook_id for webhook_id, _ in lanes)
             raise
+        short = {webhook_id for webhook_id, _ in lanes} - waits.keys()
         taken = Counter(row["webhook_id"] for row in rows)
         full = sum(taken.values()) >= free
         self._floors.rise((row["webhook_id"], row["due_at"]) for row in rows)
@@ -258,6 +265,7 @@ class Dispatcher:
             if webhook_id in waits:
                 self._floors.drop(webhook_id)
             elif taken[webhook_id] >= asked or full:
+                short.discard(webhook_id)
                 self._lanes.keep((webhook_id,))
             else:
                 self._floors.drop(webhook_id)
@@ -271,6 +279,10 @@ class Dispatcher:
             for row in rows:
                 lease = Lease._make(row[:_FIELDS])
                 self._start(lease, targets.get(lease.webhook_id), moment)
+        if ripe := self._lanes.ripened(short):
+            # Whoever said when to look knew of one time only, or the server's clock was another one then.
+            for row in await _SQL.soonest.fetch(self._pool, webhook_ids=ripe, now=None):
+                self._lanes.heat_in(row["webhook_id"], row["due_in"])
         return bool(rows) or full
 
     def _start(self, lease: Lease, target: Target | None, moment: Moment) -> None:
@@ -308,9 +320,13 @@ class Dispatcher:
 
     async def _claim_tests(self) -> None:
         """Tests are one attempt each, past the queue; the API waits for what is written here."""
-        rows = await _SQL.claim_tests.fetch(self._pool, relay_id=self._recorder.relay_id, most=MAX_TESTS)
+        if (free := self._tests.free) <= 0:
+            return
+        rows = await _SQL.claim_tests.fetch(self._pool, relay_id=self._recorder.relay_id, most=free)
         for row in rows:
-            self._slots.start(row["webhook_id"], self._tester.send(row["id"], row["webhook_id"], row["claimed_at"]))
-        if len(rows) == MAX_TESTS:
-            self._tests_wanted = True
-            self._wake.set()
+            self._tests.start(row["webhook_id"], self._tester.send(row["id"], row["webhook_id"], row["claimed_at"]))
+
+    def _tested(self) -> None:
+        """Others may have waited for that."""
+        self._tests_wanted = True
+        self._wake.set()

@@ -21,6 +21,9 @@ _log = get_logger(__name__)
 _SQL = load("fanout")
 
 MAX_EVENTS = 500
+# A leader begins with so many and doubles them: it does not know yet how many webhooks an event is for, and a statement that takes
+# longer than its connection waits for would be begun anew for ever.
+FIRST_EVENTS = 16
 # A statement should stay short, so an event that matches thousands of webhooks makes the next batches smaller.
 TARGET_DELIVERIES = 5000
 
@@ -52,9 +55,9 @@ class Batch:
 class FanOut:
     """Used by the leader only, one batch at a time."""
 
-    def __init__(self, connection: Executor) -> None:
+    def __init__(self, connection: Executor, limit: int = MAX_EVENTS) -> None:
         self.connection = connection
-        self._limit = MAX_EVENTS
+        self._limit = limit
         # As it was in the last batch: whether webhooks ask for order, and of how many rows some cannot be moved as they are.
         self._in_order = False
         self._stuck = 0
@@ -95,6 +98,11 @@ class FanOut:
                 asleep = batch.state == "asleep"
                 continue
             return replace(batch, taken=batch.taken + aside)
+
+    @property
+    def limit(self) -> int:
+        """How many events the next batch may have."""
+        return self._limit
 
     async def lane_wakes(self) -> list[UUID]:
         """Webhooks that somebody else gave something to do: a manual retry, a test, a resumed lane."""

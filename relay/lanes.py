@@ -24,6 +24,8 @@ class Lanes:
         self._heap: list[tuple[float, UUID]] = []
         self._soonest: dict[UUID, float] = {}
         self._times: dict[UUID, set[float]] = {}
+        # Those that time has heated.
+        self._ripe: set[UUID] = set()
 
     def __len__(self) -> int:
         return len(self._hot)
@@ -81,6 +83,13 @@ class Lanes:
                 # A sooner time replaced it: the lane was heated then.
                 continue
             self._hot.setdefault(webhook_id)
+            self._ripe.add(webhook_id)
+
+    def ripened(self, webhook_ids: Iterable[UUID]) -> list[UUID]:
+        """Those of them that time has heated since this was asked last."""
+        ripe = [webhook_id for webhook_id in webhook_ids if webhook_id in self._ripe]
+        self._ripe.difference_update(ripe)
+        return ripe
 
     def next_ripe(self) -> float | None:
         """When the next lane becomes hot by itself; may be early, never late."""

@@ -14,10 +14,10 @@ import asyncpg
 from relay import doorbell
 from relay.database import PLANNING, QueueConnection, Queues, introduce
 from relay.doorbell import Falling
-from relay.fanout import Batch, FanOut
+from relay.fanout import FIRST_EVENTS, Batch, FanOut
 from relay.outage import Outage
 from relay.slots import Offer
-from service.platform.db import AWAY, CONTENDED
+from service.platform.db import AWAY, CONTENDED, SESSION
 from service.platform.logs import get_logger
 from service.platform.queries import Executor, load
 
@@ -31,6 +31,8 @@ PROBE_SECONDS = 5.0
 PROBE_TIMEOUT = 5.0
 CONNECT_TIMEOUT = 10.0
 COMMAND_TIMEOUT = 60.0
+# How long a backend may take to end.
+END_MS = 3000
 # A ring is on its way for so long; what the poll finds and nobody rings for in that time, nobody had rung for.
 RING_SECONDS = 0.5
 # A NOTIFY's payload is at most 8,000 bytes, so many lanes. More than so many altogether are said as "look at all".
@@ -43,6 +45,7 @@ SERVER_SETTINGS = {
     "timezone": "UTC",
     "statement_timeout": "0",
     "idle_session_timeout": "0",
+    **SESSION,
     "tcp_keepalives_idle": "5",
     "tcp_keepalives_interval": "2",
     "tcp_keepalives_count": "3",
@@ -66,6 +69,9 @@ class Sending(Protocol):
 
     def unanswered(self) -> None:
         """What was leased, if anything, is not known."""
+
+    def untold(self) -> None:
+        """Whatever was leased unheard by a statement on an earlier connection, that has ended by now."""
 
 
 class Lead:
@@ -98,6 +104,8 @@ class Lead:
         self._has_peers = has_peers
         self._wake = asyncio.Event()
         self._lost = asyncio.Event()
+        # How many events the next batch may have, whoever led meanwhile.
+        self._batch = FIRST_EVENTS
         self.relay_id: UUID | None = None
         self.leader = asyncio.Event()
         self.listen_pid: int | None = None
@@ -109,6 +117,7 @@ class Lead:
         while True:
             try:
                 async with self._connection() as connection:
+                    self._sending.untold()
                     self._on_missed()
                     await self._serve(connection)
             except (*AWAY, *CONTENDED, asyncpg.PostgresError) as error:
@@ -135,8 +144,9 @@ class Lead:
             connection.terminate()
 
     async def tell_peers(self, webhook_ids: Sequence[UUID] | None) -> None:
-        """Wake the other relays, in a transaction of its own: one that writes nothing has nothing to flush. None: look at all."""
-        if not self._has_peers():
+        """Wake the other relays, in a transaction of its own: one that writes nothing has nothing to flush. None: look at all, and
+        then also those that have come since they were counted last."""
+        if webhook_ids is not None and not self._has_peers():
             return
         if webhook_ids is None or len(webhook_ids) > MAX_HINTED:
             said = [ALL]
@@ -150,13 +160,21 @@ class Lead:
         connection.add_termination_listener(self._on_lost)
         await connection.add_listener(doorbell.WORK_CHANNEL, self._on_work)
         if self.listen_pid is not None:
-            # The one before may have been cut off without the server's knowing, and hold the leader's locks still.
-            await _PRESENCE.end_backend.execute(connection, pid=self.listen_pid, start=self.listen_start)
+            # The one before may have been cut off without the server's knowing, hold the leader's locks still, and lease.
+            await self._end_backend(connection, self.listen_pid)
         await introduce(connection)
         self._pool.adopt(connection)
         self.listen_pid, self.listen_start = connection.backend
         # Before it can hold the leader's locks: whoever finds this relay stopped must know which backend to end.
         await _PRESENCE.listens.execute(connection, id=self.relay_id, pid=self.listen_pid, start=self.listen_start)
+
+    async def leave(self) -> None:
+        """When it has been cancelled: a fan-out that waits for something in the server would go on, and keep the leader's locks."""
+        if self.listen_pid is not None:
+            await self._end_backend(self._pool, self.listen_pid)
+
+    async def _end_backend(self, connection: Executor, pid: int) -> None:
+        await _PRESENCE.end_backend.execute(connection, pid=pid, start=self.listen_start, wait_ms=END_MS)
 
     async def _serve(self, connection: QueueConnection) -> None:
         while not self._lost.is_set():
@@ -165,6 +183,8 @@ class Lead:
             if elected:
                 self.leader.set()
                 _log.info("leading", relay_id=str(self.relay_id))
+                # What the one before it did last, it may not have lived to tell.
+                self._on_missed()
                 await self._lead(connection)
             self._outage.over("listen")
             await _wait(self._lost, ELECTION_SECONDS)
@@ -174,7 +194,7 @@ class Lead:
         # Only the leader looks at what is rung for.
         async with asyncio.timeout(PROBE_TIMEOUT):
             await connection.add_listener(doorbell.WAKE_CHANNEL, self._on_wake)
-        fanout = FanOut(connection)
+        fanout = FanOut(connection, self._batch)
         refused = 0
         state: State = "work"
         while not self._lost.is_set():
@@ -222,9 +242,13 @@ class Lead:
                 # It was refused, the disk is full, say, and the connection is as it was.
                 await self._outage.wait("fan-out", error)
                 return "unknown"
-            except BaseException:
+            except BaseException as error:
+                if isinstance(error, TimeoutError):
+                    # It would take as long again.
+                    self._batch = max(1, fanout.limit // 8)
                 self._sending.unanswered()
                 raise
+            self._batch = fanout.limit
             self._outage.over("fan-out")
             self._outage.over("listen")
             asleep = batch.state == "asleep"

@@ -61,12 +61,18 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
         per_webhook=settings.relay_concurrency_per_webhook,
         poll_seconds=settings.relay_poll_interval / 1000,
     )
+    outage.on_over = dispatcher.sweep_now
     retention = Retention(pool, outage, settings, on_due=lanes.heat_in)
 
     def given_work(webhook_ids: list[UUID]) -> None:
         dispatcher.hint(webhook_ids, tests=True)
         retention.discard_now()
         replay.look_now()
+
+    async def reaped() -> None:
+        # Whoever has room for what has become void is to look, not only who saw it.
+        dispatcher.sweep_now()
+        await lead.tell_peers(None)
 
     def identified(relay_id: UUID) -> None:
         recorder.relay_id = lead.relay_id = relay_id
@@ -97,7 +103,7 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
             poll_wakes=lead.poll_wakes,
         ),
         on_new_id=identified,
-        on_reaped=dispatcher.sweep_now,
+        on_reaped=reaped,
     )
     replay = Replay(
         pool,
@@ -164,6 +170,7 @@ async def _stop(
     for name in ("retention", "replay", "lead"):
         tasks[name].cancel()
     await asyncio.wait([tasks["lead"], tasks["retention"], tasks["replay"]])
+    await lead.leave()
     tasks["presence"].cancel()
     await asyncio.wait([tasks["presence"]])
     await presence.leave()

@@ -21,6 +21,9 @@ class Outage:
         self._failed_at = 0.0
         # When the last beat that succeeded had begun.
         self._alive_at = 0.0
+        # Hears of each part that has done its work again. It may have done it before, and not have been told: then nobody has heard
+        # of what that made due.
+        self.on_over: Callable[[], None] = lambda: None
 
     async def wait(self, part: str, error: BaseException, **known: object) -> None:
         """A part could not do its work; returns when it may try again. What is `known` is said if this is the first to notice."""
@@ -37,7 +40,8 @@ class Outage:
     def over(self, part: str) -> None:
         """A part has done its work."""
         if self._absence.said:
-            self._failures.pop(part, None)
+            if self._failures.pop(part, None) is not None:
+                self.on_over()
             self._end()
 
     def alive(self, began: float) -> None:

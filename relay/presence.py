@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -49,7 +49,7 @@ class Presence:
         outage: Outage,
         state: Callable[[], State],
         on_new_id: Callable[[UUID], None],
-        on_reaped: Callable[[], None],
+        on_reaped: Callable[[], Awaitable[None]],
     ) -> None:
         self._pool = pool
         self._outage = outage
@@ -60,6 +60,8 @@ class Presence:
         self.relays = 1
         # Peers are only judged by one that has itself been able to beat for as long as it takes to be judged.
         self._steady_since = time.monotonic()
+        # Of those that are silent by the server's clock: since when, by this one's, and when they were seen last.
+        self._silent: dict[UUID, tuple[float, datetime]] = {}
         self._last_beat = time.monotonic()
         self._delivered, self._attempted = Rate(self._last_beat), Rate(self._last_beat)
 
@@ -116,12 +118,27 @@ class Presence:
             return
         self.relays = row["relays"]
         await self._pool.look_after()
-        if row["silent"] and now - self._steady_since > STALE_SECONDS:
-            await self._reap()
+        silent = self._silent_since(row["silent"], now)
+        if silent and now - self._steady_since > STALE_SECONDS:
+            await self._reap(silent)
 
-    async def _reap(self) -> None:
+    def _silent_since(self, rows: Sequence[tuple[UUID, datetime]], now: float) -> dict[UUID, datetime]:
+        """Those that have missed a beat while this relay looked, and when they were seen last."""
+        before, self._silent = self._silent, {}
+        for relay_id, seen_at in rows:
+            since, known = before.get(relay_id, (now, seen_at))
+            self._silent[relay_id] = (since if known == seen_at else now), seen_at
+        return {
+            relay_id: seen_at for relay_id, (since, seen_at) in self._silent.items() if now - since > BEAT_SECONDS * 1.5
+        }
+
+    async def _reap(self, silent: Mapping[UUID, datetime]) -> None:
         gone = await _SQL.reap.fetch(
-            self._pool, id=self.relay_id, stale_seconds=STALE_SECONDS, silent_seconds=SILENT_SECONDS
+            self._pool,
+            ids=list(silent),
+            seen_ats=list(silent.values()),
+            stale_seconds=STALE_SECONDS,
+            silent_seconds=SILENT_SECONDS,
         )
         for row in gone:
             _log.warning(
@@ -131,4 +148,4 @@ class Presence:
                 ended=row["terminated"],
             )
         if gone:
-            self._on_reaped()
+            await self._on_reaped()

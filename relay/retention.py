@@ -66,10 +66,13 @@ class Retention:
                     await self.once()
                     next_round = time.monotonic() + EVERY_SECONDS
                 else:
-                    # Where the clock has leapt, or no lock was to be had, all wait for one that is missing.
-                    await _patiently(self._make_partitions)
-                    await self.discard()
-                    await self.announce()
+                    # Where the clock has leapt, or no lock was to be had, all wait for a partition that is missing.
+                    await _each(self._make_partitions, self.discard, self._release_needless, self.announce)
+            except asyncpg.QueryCanceledError as error:
+                # A step took longer than a statement may, and would again.
+                _log.warning("housekeeping waits", error=str(error))
+                if time.monotonic() >= next_round:
+                    next_round = time.monotonic() + EVERY_SECONDS
             except (*AWAY, *CONTENDED) as error:
                 await self._outage.wait("housekeeping", error)
                 continue
@@ -85,12 +88,25 @@ class Retention:
                 pass
 
     async def once(self) -> None:
-        await _patiently(self._make_partitions)
-        await self.discard()
+        await _each(
+            self._make_partitions,
+            self.discard,
+            self._expire_all,
+            self._release_needless,
+            self._forget,
+            self._drop_partitions,
+            self._fold,
+        )
+
+    async def _expire_all(self) -> None:
         while await self._in_order(partial(Order.expired, ttl_seconds=self._ttl), self._expire) == BATCH:
             pass
+
+    async def _release_needless(self) -> None:
         while await self._in_order(partial(Order.needless, ttl_seconds=self._ttl), self._release) == BATCH:
             pass
+
+    async def _forget(self) -> None:
         while await _ORDER.forget.execute(self._pool, batch=BATCH) == f"DELETE {BATCH}":
             pass
         await _SQL.forget_tests.execute(self._pool)
@@ -98,13 +114,14 @@ class Retention:
             pass
         while await _REPLAY.forget_jobs.fetchval(self._pool, batch=BATCH, ttl_seconds=self._job_ttl) == BATCH:
             pass
-        await _patiently(self._drop_partitions)
-        kept = timedelta(seconds=self._ttl)
-        while await _FORGET.fold_counts.fetchval(self._pool, batch=BATCH, ttl=kept, now=None) == BATCH:
-            pass
         for statement, ttl in self._kept:
             while await statement.execute(self._pool, batch=BATCH, ttl=ttl, now=None) == f"DELETE {BATCH}":
                 pass
+
+    async def _fold(self) -> None:
+        kept = timedelta(seconds=self._ttl)
+        while await _FORGET.fold_counts.fetchval(self._pool, batch=BATCH, ttl=kept, now=None) == BATCH:
+            pass
 
     async def announce(self) -> None:
         """Failures that came too soon after those that a delivery-failed event has told of."""
@@ -162,8 +179,21 @@ class Retention:
             _log.info("dropped a partition", dropped=dropped)
 
 
+async def _each(*steps: Callable[[], Awaitable[None]]) -> None:
+    """One after the other. What took longer than a statement may is told of when the others are done."""
+    too_long: asyncpg.QueryCanceledError | None = None
+    for step in steps:
+        try:
+            await _patiently(step)
+        except asyncpg.QueryCanceledError as error:
+            too_long = error
+    if too_long is not None:
+        raise too_long
+
+
 async def _patiently(step: Callable[[], Awaitable[None]]) -> None:
-    """Both steps give up a lock after 100 ms, so that nobody queues behind them; tried again until they get it."""
+    """Partitions are made and dropped with a lock that is given up after 100 ms, so that nobody queues behind; tried again until it
+    is had."""
     for _ in range(LOCK_TRIES):
         try:
             await step()

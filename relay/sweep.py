@@ -46,7 +46,7 @@ class Sweep:
             if row["due_in"] <= 0:
                 self._lanes.heat((row["webhook_id"],))
             elif row["due_in"] <= self._poll:
-                self._lanes.heat_at(row["webhook_id"], now + row["due_in"])
+                self._lanes.heat_in(row["webhook_id"], row["due_in"])
         if begun != self._begun:
             # Another has begun meanwhile, for something that this step may not have seen yet.
             return

@@ -1059,6 +1059,8 @@ CREATE UNIQUE INDEX users_username_key ON public.users USING btree (lower(userna
 
 CREATE INDEX webhook_tests_open ON public.webhook_tests USING btree (requested_at) WHERE (claimed_by IS NULL);
 
+CREATE INDEX webhook_tests_unfinished ON public.webhook_tests USING btree (webhook_id) WHERE (finished_at IS NULL);
+
 CREATE INDEX webhooks_discarding ON public.webhooks USING btree (id) WHERE (discard_through > 0);
 
 CREATE INDEX webhooks_in_order ON public.webhooks USING btree (id) WHERE (ordering IS NOT NULL);

@@ -14,6 +14,9 @@ from relay.transport.pool import Pool
 from relay.transport.resolver import Resolver
 
 MAX_ENDPOINTS = 10_000
+# A connection that the other side had closed is silent at once, or when that has come back from afar. What is silent later was at
+# work on the request.
+STALE_SECONDS = 1.0
 
 
 class HttpTransport(Transport):
@@ -118,7 +121,7 @@ class _Request(Post):
         self.connection = None
         if self._ended is None:
             return
-        if how == SILENT and self.dialling is None:
+        if how == SILENT and self.dialling is None and time.monotonic() - self.started < STALE_SECONDS:
             # The other side had closed it, and nothing of an answer came: then this is not an attempt yet. On a new connection
             # silence counts.
             self.exchange.error = None

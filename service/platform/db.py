@@ -31,6 +31,10 @@ AWAY = (
 CONTENDED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
 
+# What the statements rely on, whatever the database or the role has for a default.
+SESSION = {"default_transaction_isolation": "read committed", "lock_timeout": "0"}
+
+
 def lacks_partition(error: BaseException) -> bool:
     """Whether a row was refused as there is no partition for it, which is not the row's fault. Not told by the message, whose
     language is the server's: of what is raised as a check that failed only this names no constraint."""
@@ -87,6 +91,7 @@ async def open_pool(
             "application_name": application_name,
             "timezone": "UTC",
             "statement_timeout": "60s",
+            **SESSION,
             **(server_settings or {}),
         },
         **({} if on_ended is None else {"init": _telling(on_ended)}),

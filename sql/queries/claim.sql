@@ -3,9 +3,10 @@
 -- its relay is no longer listed, so that one which is not is given none. Every claim draws new fences, so that a result of an older
 -- lease can never be taken for this one's.
 -- A lane whose breaker is open gives one row, as a probe, when that is due; one that is paused none; one that was paused one, as a
--- probe, too, so that no second goes before that has ended; one with a rate as many as it has tokens. Where that held a lane back, wait_seconds says when to look again: also in a row without
--- a delivery. `floors`: where to begin to look in a lane; what was due before it is gone, and while some old snapshot is open its
--- index entries are not. What has lost five leases is suspected of killing relays: it is leased only where a claim asks for suspects.
+-- probe, too, so that no second goes before that has ended; one with a rate as many as it has tokens. Where that held a lane back, or
+-- an item's next has to wait for a request that was given up, wait_seconds says when to look again: also in a row without a delivery.
+-- `floors`: where to begin to look in a lane; what was due before it is gone, and while some old snapshot is open its index entries are
+-- not. What has lost five leases is suspected of killing relays: it is leased only where a claim asks for suspects.
 -- Its commit is not waited for: a claim that a crash of the server undoes is made again, and what came of the first is superseded.
 -- Whatever is recorded later is flushed together with all that was committed before it.
 with clock as (
@@ -13,7 +14,8 @@ with clock as (
 ),
 lane as (
   select l.webhook_id, l.share, l.floor, l.number, w.timeout_ms, w.version, w.owner_id, w.discard_through, w.rate_per_second,
-         w.rate_burst, u.role, u.narrowed_at, s.opened_at is not null or s.pauses > 0 or w.rate_per_second is not null as limited
+         w.rate_burst, u.role, u.narrowed_at, s.opened_at is not null or s.pauses > 0 or w.rate_per_second is not null as limited,
+         w.ordering is not null as in_order
     from unnest(:webhook_ids::uuid[], :shares::int[], :floors::timestamptz[]) with ordinality
          as l (webhook_id, share, floor, number)
     join webhooks as w on w.id = l.webhook_id
@@ -120,6 +122,18 @@ waiting as (
    cross join clock
    where a.limited and a.room < a.share
      and (a.room = 0 or a.webhook_id in (select webhook_id from picked))
+  union all
+  select a.webhook_id, extract(epoch from due.next_attempt_at - clock.now)::float8
+    from allowed as a
+   cross join clock
+   cross join lateral (
+     select d.next_attempt_at
+       from deliveries as d
+      where d.webhook_id = a.webhook_id and d.next_attempt_at > clock.now
+      order by d.next_attempt_at
+      limit 1
+   ) as due
+   where a.in_order and not (a.limited and a.room < a.share) and a.webhook_id not in (select webhook_id from picked)
 )
 -- The first columns are a Lease's fields, in their order.
 select coalesce(c.webhook_id, n.webhook_id) as webhook_id, c.position, c.fence, c.event_id, c.event_type, c.event_at, c.attempts,
@@ -182,6 +196,19 @@ select webhook_id,
        greatest(extract(epoch from next_attempt_at - coalesce(:now::timestamptz, clock_timestamp())), 0)::float8 as due_in
   from lane;
 
+-- name: soonest
+-- When the next delivery of each of these lanes is due that is not due yet: one index entry a lane.
+select lane.webhook_id, extract(epoch from due.next_attempt_at - clock.now)::float8 as due_in
+  from unnest(:webhook_ids::uuid[]) as lane (webhook_id)
+ cross join (select coalesce(:now::timestamptz, clock_timestamp()) as now) as clock
+ cross join lateral (
+   select d.next_attempt_at
+     from deliveries as d
+    where d.webhook_id = lane.webhook_id and d.next_attempt_at > clock.now
+    order by d.next_attempt_at
+    limit 1
+ ) as due;
+
 -- name: targets
 select id, version, owner_id, url, secret_sealed, headers_sealed, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms,
        timeout_ms, on_failure
@@ -191,11 +218,17 @@ select id, version, owner_id, url, secret_sealed, headers_sealed, max_retries, r
 -- name: claim_tests
 update webhook_tests as t
    set claimed_by = :relay_id
-  from (select id from webhook_tests
-         where claimed_by is null and expires_at > now()
-         order by requested_at
+  from (select asked.id
+          from webhook_tests as asked
+         where asked.claimed_by is null and asked.expires_at > now()
+           -- A webhook that hangs has a few under way, and its others wait.
+           and (select count(*)
+                  from webhook_tests as before
+                 where before.webhook_id = asked.webhook_id and before.finished_at is null and before.expires_at > now()
+                   and (before.claimed_by is not null or (before.requested_at, before.id) < (asked.requested_at, asked.id))) < 4
+         order by asked.requested_at
          limit :most
-           for update skip locked) as open
+           for update of asked skip locked) as open
  where t.id = open.id
 returning t.id, t.webhook_id, clock_timestamp() as claimed_at;
 

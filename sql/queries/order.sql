@@ -74,11 +74,12 @@ select o.webhook_id, o.item_id
    for no key update of o;
 
 -- name: block
--- By deliveries that have just failed for good. The items are locked.
+-- By deliveries that have just failed for good, where their webhook wants that still. The items are locked.
 update item_orders as o
    set blocked_position = f.position, blocked_event_at = f.event_at, head = null
   from unnest(:webhook_ids::uuid[], :item_ids::uuid[], :positions::bigint[], :event_ats::timestamptz[])
        as f (webhook_id, item_id, position, event_at)
+  join webhooks as w on w.id = f.webhook_id and w.on_failure = 'block'
  where o.webhook_id = f.webhook_id and o.item_id = f.item_id;
 
 -- name: unblock

@@ -12,16 +12,17 @@ update relays
        deliver_rate = :deliver_rate, attempt_rate = :attempt_rate
  where id = :id
 returning (select count(*) from relays)::int as relays,
-          (select count(*) from relays as peer
-            where peer.id <> :id and peer.seen_at < clock_timestamp() - make_interval(secs => :silent_seconds))::int as silent;
+          array(select (peer.id, peer.seen_at) from relays as peer
+                 where peer.id <> :id and peer.seen_at < clock_timestamp() - make_interval(secs => :silent_seconds)) as silent;
 
 -- name: reap
 -- Relays that have not been seen lately. Their rows go, and with them their leases. A leader that is stopped but still connected
 -- would keep its locks, so the backend that holds them is ended. One that was killed is known sooner: it is silent, and the
--- backend that it listened on has ended. (One that only lost that connection is not silent.)
+-- backend that it listened on has ended. (One that only lost that connection is not silent.) Only those that have been seen to be
+-- silent for a while: where the server's clock leaps ahead, all seem to be at once.
 with gone as (
   delete from relays
-   where id <> :id
+   where (id, seen_at) in (select * from unnest(:ids::uuid[], :seen_ats::timestamptz[]))
      and (seen_at < clock_timestamp() - make_interval(secs => :stale_seconds)
           or (seen_at < clock_timestamp() - make_interval(secs => :silent_seconds)
               and listen_pid is not null
@@ -41,7 +42,8 @@ select gone.id, gone.leader, coalesce(ended.terminated, false) as terminated
 delete from relays where id = :id;
 
 -- name: end_backend
-select pg_terminate_backend(pid) from pg_stat_activity where pid = :pid and backend_start = :start;
+-- And waits until it has ended, if it ends soon: what it was at may have been committed before.
+select pg_terminate_backend(pid, :wait_ms::bigint) from pg_stat_activity where pid = :pid and backend_start = :start;
 
 -- name: listens
 update relays set listen_pid = :pid, listen_start = :start where id = :id;

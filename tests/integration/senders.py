@@ -52,6 +52,7 @@ class Sending:
             transport,
             **{"concurrency": 8, "per_webhook": 8, "poll_seconds": 3600, **limits},
         )
+        outage.on_over = self.dispatcher.sweep_now
         self.tasks = [asyncio.create_task(self.recorder.run()), asyncio.create_task(self.dispatcher.run())]
 
     async def stop(self) -> None:

@@ -7,7 +7,9 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from aiohttp import web
 
+from service.platform.ids import new_id
 from service.platform.settings import Settings
 from tests.ordered import (
     EVENT,
@@ -247,3 +249,28 @@ async def test_discarding_and_expiring_leave_no_item_standing_still(
     await relays.idle()
     assert [arrival.envelope["sequence"] for arrival in receiver.arrivals] == [1, 4]
     await check_order(database_url)
+
+
+async def test_an_item_is_not_blocked_where_its_webhook_has_come_to_skip_meanwhile(
+    connection: Connection, settings: Settings, relays: Relays, receiver: Receiver
+) -> None:
+    webhook = await add_webhook(
+        connection, settings, receiver.url, [EVENT], max_retries=0, ordering="item", on_failure="block"
+    )
+    go = asyncio.Event()
+
+    async def answer(_: Arrival) -> web.StreamResponse:
+        if len(receiver.arrivals) > 1:
+            return web.Response()
+        await go.wait()
+        return web.Response(status=500)
+
+    receiver.answer = answer
+    await relays.start()
+    item = new_id()
+    for number in range(2):
+        await change(connection, item, number)
+    await receiver.wait_for(lambda: len(receiver.arrivals) == 1)
+    await connection.execute("update webhooks set on_failure = 'skip', version = version + 1 where id = $1", webhook.id)
+    go.set()
+    await receiver.wait_for(lambda: len(receiver.arrivals) == 2)

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from uuid import UUID
 
 from aiohttp import web
 from standardwebhooks import Webhook as StandardWebhook
@@ -131,6 +132,40 @@ async def test_a_test_is_one_attempt_outside_queue_and_statistics(
     StandardWebhook(webhook.secret).verify(receiver.arrivals[0].body, dict(receiver.arrivals[0].headers))
     assert await connection.fetchval("select count(*) from attempts") == 0
     assert await connection.fetchval("select count(*) from delivery_counts") == 0
+
+
+async def test_tests_of_a_receiver_that_hangs_hold_up_neither_deliveries_nor_tests_of_others(
+    connection: Connection, settings: Settings, relays: Relays, receiver: Receiver
+) -> None:
+    hangs = await add_webhook(connection, settings, receiver.url + "/hangs", ["item-deleted"], timeout_ms=60_000)
+    well = await add_webhook(connection, settings, receiver.url + "/well", ["item-created"])
+
+    async def answer(arrival: Arrival) -> web.StreamResponse:
+        if arrival.path == "/hangs":
+            await asyncio.sleep(60)
+        return web.Response()
+
+    def sent(path: str) -> int:
+        return sum(arrival.path == path for arrival in receiver.arrivals)
+
+    async def ask(webhook_id: UUID, count: int) -> None:
+        async with connection.transaction():
+            await connection.execute(
+                "insert into webhook_tests (webhook_id, expires_at)"
+                " select $1, now() + interval '60 seconds' from generate_series(1, $2)",
+                webhook_id,
+                count,
+            )
+            await connection.execute("insert into lane_wakes values ($1)", webhook_id)
+
+    receiver.answer = answer
+    await relays.start(1, RELAY_CONCURRENCY="2", RELAY_GRACE="0")
+    await ask(hangs.id, 30)
+    await receiver.wait_for(lambda: sent("/hangs") == 4)
+    await write_event(connection)
+    await ask(well.id, 2)
+    await receiver.wait_for(lambda: sent("/well") == 3)
+    assert sent("/hangs") == 4
 
 
 async def test_a_deleted_webhook_gets_nothing_more_and_what_was_pending_is_cancelled(

@@ -10,14 +10,15 @@ import pytest
 from aiohttp import web
 
 from relay import retention
-from relay.database import open_queues
+from relay.database import Queues, open_queues
 from relay.fanout import FanOut
+from relay.lead import SERVER_SETTINGS
 from relay.outage import Outage
 from relay.presence import Presence, State
 from relay.retention import Retention
 from relay.settle import Results
 from relay.transport import HttpTransport
-from service.platform.db import Pool
+from service.platform.db import Pool, open_pool
 from service.platform.ids import new_id
 from service.platform.queries import Statement
 from service.platform.settings import Settings
@@ -29,7 +30,7 @@ OPEN = "update lanes set failures = 10, failing_since = now(), failed_events = '
 
 
 @pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
+async def pool(database_url: str) -> AsyncIterator[Queues]:
     pool = await open_queues(database_url)
     yield pool
     await pool.close()
@@ -153,12 +154,85 @@ async def test_what_is_recorded_is_not_recorded_again_when_its_lane_could_not_be
     assert (await lane(connection, webhook.id))["opened_at"] is None
 
 
+async def nothing() -> None:
+    pass
+
+
+async def test_a_relay_is_taken_for_dead_only_when_it_has_been_seen_to_be_silent(
+    connection: Connection, pool: Queues
+) -> None:
+    """Where the server's clock leaps ahead all seem to be silent at once, and beat again."""
+    presence = Presence(pool, Outage(), State, lambda _: None, nothing)
+    await presence.register()
+    presence._steady_since -= 60
+    peer = await register(connection)
+    leap = "update relays set seen_at = seen_at - interval '10 s' where id = $1"
+    await connection.execute(leap, peer)
+    await presence._beat()
+    await connection.execute("update relays set seen_at = clock_timestamp() where id = $1", peer)
+    await asyncio.sleep(1.6)
+    await presence._beat()
+    await connection.execute(leap, peer)
+    await presence._beat()
+    assert await connection.fetchval("select count(*) from relays") == 2
+    await asyncio.sleep(1.6)
+    await presence._beat()
+    assert await connection.fetchval("select array_agg(id) from relays") == [presence.relay_id]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "pinned"),
+    [("lock_timeout", "500ms", "0"), ("default_transaction_isolation", "repeatable read", "read committed")],
+)
+async def test_what_statements_rely_on_is_not_left_to_the_databases_defaults(
+    connection: Connection, database_url: str, name: str, value: str, pinned: str
+) -> None:
+    database = await connection.fetchval("select current_database()")
+    await connection.execute(f"alter database {database} set {name} = '{value}'")
+    queues = await open_queues(database_url)
+    served = await open_pool(database_url, application_name="api", size=1)
+    listening = await asyncpg.connect(database_url, server_settings=SERVER_SETTINGS)
+    assert await connection.fetchval(
+        "select setconfig from pg_db_role_setting where setdatabase = (select oid from pg_database where datname = $1)",
+        database,
+    )
+    assert [await each.fetchval(f"show {name}") for each in (queues, served, listening)] == [pinned] * 3
+    await listening.close()
+    await queues.close()
+    await served.close()
+
+
+async def test_a_step_of_housekeeping_that_takes_too_long_holds_up_no_other(
+    connection: Connection, settings: Settings, pool: Queues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await add_webhook(connection, settings, "http://127.0.0.1:9/", ["item-created"])
+    await connection.execute("update lanes set unannounced = 3")
+    keeping = Retention(pool, Outage(), settings, on_due=lambda *_: None)
+    tried = 0
+
+    async def dawdle(connection: Connection, _: object) -> int:
+        nonlocal tried
+        tried += 1
+        await connection.execute("set local statement_timeout = 50")
+        return int(await connection.fetchval("select count(*) from pg_sleep(5)"))
+
+    monkeypatch.setattr(keeping, "_cancel", dawdle)
+    monkeypatch.setattr(retention, "ANNOUNCE_SECONDS", 0.2)
+    leads = asyncio.Event()
+    leads.set()
+    running = asyncio.create_task(keeping.run(leads))
+    await until(lambda: connection.fetchval("select count(*) = 1 from outbox"), "what failed is told of")
+    assert tried >= 2
+    running.cancel()
+    await asyncio.wait([running])
+
+
 async def test_a_registration_whose_answer_is_lost_is_made_again(
     connection: Connection, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids: list[object] = []
     pool = await open_queues(database_url)
-    presence = Presence(pool, Outage(), State, ids.append, lambda: None)
+    presence = Presence(pool, Outage(), State, ids.append, nothing)
     execute = Statement.execute
     lost: list[object] = []
 

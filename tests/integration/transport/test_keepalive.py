@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from relay.transport import HttpTransport
+from relay.transport.client import STALE_SECONDS
 from relay.transport.pool import Pool
 from tests.integration.transport.scripted import LOOPBACK, PATIENT_MS, Peer, Server, hang, ok, serve
 from tests.relays import until
@@ -325,3 +326,19 @@ async def test_closing_the_transport_closes_every_connection() -> None:
         await transport.close()
         assert await asked is None
         await nothing_open(transport)
+
+
+async def test_a_connection_that_closes_while_the_receiver_works_is_an_attempt(transport: HttpTransport) -> None:
+    """A stale one is silent at once. What comes later had been received, and is not sent again past the log."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(ok())
+        await peer.request()
+        await asyncio.sleep(STALE_SECONDS + 0.2)
+
+    async with serve(script) as server:
+        assert await status(transport, server) == 200
+        exchange = await transport.post(server.url, {}, b"{}", PATIENT_MS)
+    assert (exchange.status, exchange.error) == (None, "the connection was closed before an answer")
+    assert len(server.requests) == 2

@@ -1,0 +1,62 @@
+"""A way to the server that can be cut on the client's side only: the server goes on with what it was asked, and knows of nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import parse_qs, urlsplit
+
+
+class CuttingProxy:
+    def __init__(self, path: str, database: str) -> None:
+        self._path = path
+        self._database = database
+        self._refusing = False
+        self._listening: list[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = []
+        self._left: set[asyncio.StreamWriter] = set()
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{self._database}?sslmode=disable"
+
+    def cut_listeners(self) -> None:
+        """And let nobody in until `admit`."""
+        self._refusing = True
+        for client, server in self._listening:
+            self._left.add(server)
+            client.transport.abort()
+
+    def admit(self) -> None:
+        self._refusing = False
+
+    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._refusing:
+            writer.transport.abort()
+            return
+        from_server, to_server = await asyncio.open_unix_connection(self._path)
+        hello = await reader.read(65536)
+        if b"relay listen" in hello:
+            self._listening.append((writer, to_server))
+        to_server.write(hello)
+        await asyncio.gather(self._pump(reader, to_server), self._pump(from_server, writer))
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        except OSError:
+            pass
+        if writer not in self._left:
+            writer.close()
+
+
+@asynccontextmanager
+async def cutting_proxy(database_url: str) -> AsyncIterator[CuttingProxy]:
+    parts = urlsplit(database_url)
+    query = parse_qs(parts.query)
+    proxy = CuttingProxy(f"{query['host'][0]}/.s.PGSQL.{query['port'][0]}", parts.path.removeprefix("/"))
+    server = await asyncio.start_server(proxy.carry, "127.0.0.1", 0)
+    proxy.port = server.sockets[0].getsockname()[1]
+    yield proxy
+    server.close()
