@@ -55,9 +55,11 @@ class Batch:
 class FanOut:
     """Used by the leader only, one batch at a time."""
 
-    def __init__(self, connection: Executor, limit: int = MAX_EVENTS) -> None:
+    def __init__(self, connection: Executor, limit: int = MAX_EVENTS, most: int = MAX_EVENTS) -> None:
+        """`limit`: how many events the first batch may have; `most`: and any."""
         self.connection = connection
-        self._limit = limit
+        self._limit = min(limit, most)
+        self._most = most
         # As it was in the last batch: whether webhooks ask for order, and of how many rows some cannot be moved as they are.
         self._in_order = False
         self._stuck = 0
@@ -203,7 +205,7 @@ class FanOut:
         if batch.deliveries > TARGET_DELIVERIES:
             self._limit = max(1, batch.events * TARGET_DELIVERIES // batch.deliveries)
         elif rows == self._limit:
-            self._limit = min(MAX_EVENTS, self._limit * 2)
+            self._limit = min(self._most, self._limit * 2)
 
 
 def _why(error: BaseException) -> str:

@@ -24,7 +24,7 @@ class Lanes:
         self._heap: list[tuple[float, UUID]] = []
         self._soonest: dict[UUID, float] = {}
         self._times: dict[UUID, set[float]] = {}
-        # Those that time has heated.
+        # Those that time has heated: of what is due there later nobody has told.
         self._ripe: set[UUID] = set()
 
     def __len__(self) -> int:
@@ -43,6 +43,13 @@ class Lanes:
         """They are still hot, which is no reason to look sooner."""
         for webhook_id in webhook_ids:
             self._hot.setdefault(webhook_id)
+
+    def ripe(self, webhook_ids: Iterable[UUID]) -> None:
+        """Something is due there, and time alone has told."""
+        for webhook_id in webhook_ids:
+            self._ripe.add(webhook_id)
+            self._hot.setdefault(webhook_id)
+        self.changed.set()
 
     def heat_in(self, webhook_id: UUID, seconds: float) -> None:
         """A delivery will be due there, in so long; every such time is kept, as each is about another one. It is looked at up to

@@ -14,7 +14,7 @@ import asyncpg
 from relay import doorbell
 from relay.database import PLANNING, QueueConnection, Queues, introduce
 from relay.doorbell import Falling
-from relay.fanout import FIRST_EVENTS, Batch, FanOut
+from relay.fanout import FIRST_EVENTS, MAX_EVENTS, Batch, FanOut
 from relay.outage import Outage
 from relay.slots import Offer
 from service.platform.db import AWAY, CONTENDED, SESSION
@@ -104,8 +104,8 @@ class Lead:
         self._has_peers = has_peers
         self._wake = asyncio.Event()
         self._lost = asyncio.Event()
-        # How many events the next batch may have, whoever led meanwhile.
-        self._batch = FIRST_EVENTS
+        # How many events a batch may have: half of what took too long once.
+        self._most = MAX_EVENTS
         self.relay_id: UUID | None = None
         self.leader = asyncio.Event()
         self.listen_pid: int | None = None
@@ -194,7 +194,7 @@ class Lead:
         # Only the leader looks at what is rung for.
         async with asyncio.timeout(PROBE_TIMEOUT):
             await connection.add_listener(doorbell.WAKE_CHANNEL, self._on_wake)
-        fanout = FanOut(connection, self._batch)
+        fanout = FanOut(connection, FIRST_EVENTS, self._most)
         refused = 0
         state: State = "work"
         while not self._lost.is_set():
@@ -245,10 +245,9 @@ class Lead:
             except BaseException as error:
                 if isinstance(error, TimeoutError):
                     # It would take as long again.
-                    self._batch = max(1, fanout.limit // 8)
+                    self._most = max(1, fanout.limit // 2)
                 self._sending.unanswered()
                 raise
-            self._batch = fanout.limit
             self._outage.over("fan-out")
             self._outage.over("listen")
             asleep = batch.state == "asleep"

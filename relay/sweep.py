@@ -44,7 +44,7 @@ class Sweep:
         now = time.monotonic()
         for row in rows:
             if row["due_in"] <= 0:
-                self._lanes.heat((row["webhook_id"],))
+                self._lanes.ripe((row["webhook_id"],))
             elif row["due_in"] <= self._poll:
                 self._lanes.heat_in(row["webhook_id"], row["due_in"])
         if begun != self._begun:
