@@ -58,5 +58,7 @@ async def cutting_proxy(database_url: str) -> AsyncIterator[CuttingProxy]:
     proxy = CuttingProxy(f"{query['host'][0]}/.s.PGSQL.{query['port'][0]}", parts.path.removeprefix("/"))
     server = await asyncio.start_server(proxy.carry, "127.0.0.1", 0)
     proxy.port = server.sockets[0].getsockname()[1]
-    yield proxy
-    server.close()
+    try:
+        yield proxy
+    finally:
+        server.close()
