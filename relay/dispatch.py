@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
@@ -254,24 +253,27 @@ class Dispatcher:
             self._lanes.heat(webhook_id for webhook_id, _ in lanes)
             self.leases.unsure_of(webhook_id for webhook_id, _ in lanes)
             raise
-        short = {webhook_id for webhook_id, _ in lanes} - waits.keys()
-        taken = Counter(row["webhook_id"] for row in rows)
-        full = sum(taken.values()) >= free
+        taken: dict[UUID, int] = {}
+        for row in rows:
+            taken[row["webhook_id"]] = taken.get(row["webhook_id"], 0) + 1
+        full = len(rows) >= free
         self._floors.rise((row["webhook_id"], row["due_at"]) for row in rows)
         # Those that got nothing are the first to be asked again.
-        for (webhook_id, asked), floor in sorted(
-            zip(lanes, floors, strict=True), key=lambda each: taken[each[0][0]] > 0
-        ):
-            if webhook_id in waits:
-                self._floors.drop(webhook_id)
-            elif taken[webhook_id] >= asked or full:
-                short.discard(webhook_id)
-                self._lanes.keep((webhook_id,))
-            else:
-                self._floors.drop(webhook_id)
+        nothing, more, short = list[UUID](), list[UUID](), list[UUID]()
+        for (webhook_id, asked), floor in zip(lanes, floors, strict=True):
+            got = taken.get(webhook_id, 0)
+            if webhook_id not in waits:
+                if full or got >= asked:
+                    (more if got else nothing).append(webhook_id)
+                    continue
+                short.append(webhook_id)
                 if floor is not None:
                     # That was its end, not yet all of it.
-                    self._lanes.heat((webhook_id,))
+                    (more if got else nothing).append(webhook_id)
+                    self._wake.set()
+            self._floors.drop(webhook_id)
+        self._lanes.keep(nothing)
+        self._lanes.keep(more)
         for webhook_id, seconds in waits.items():
             self._lanes.heat_at(webhook_id, answered_at + seconds)
         if rows:

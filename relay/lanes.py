@@ -106,12 +106,13 @@ class Lanes:
         """The next lanes in turn that have capacity, with it. They are no longer hot: the claim says which of them still are,
         and a hint that comes while it runs is not lost by clearing it afterwards."""
         taken: list[tuple[UUID, int]] = []
-        for webhook_id in list(self._hot):
+        for webhook_id in self._hot:
             if len(taken) == most:
                 break
             if (room := capacity(webhook_id)) > 0:
                 taken.append((webhook_id, room))
-                del self._hot[webhook_id]
+        for webhook_id, _ in taken:
+            del self._hot[webhook_id]
         return taken
 
 
