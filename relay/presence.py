@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -118,25 +118,23 @@ class Presence:
             return
         self.relays = row["relays"]
         await self._pool.look_after()
-        silent = self._silent_since(row["silent"], now)
-        if silent and now - self._steady_since > STALE_SECONDS:
-            await self._reap(silent)
+        self._note(row["silent"], now)
+        if self._silent and now - self._steady_since > STALE_SECONDS:
+            await self._reap(now)
 
-    def _silent_since(self, rows: Sequence[tuple[UUID, datetime]], now: float) -> dict[UUID, datetime]:
-        """Those that have missed a beat while this relay looked, and when they were seen last."""
+    def _note(self, silent: Sequence[tuple[UUID, datetime]], now: float) -> None:
         before, self._silent = self._silent, {}
-        for relay_id, seen_at in rows:
+        for relay_id, seen_at in silent:
             since, known = before.get(relay_id, (now, seen_at))
             self._silent[relay_id] = (since if known == seen_at else now), seen_at
-        return {
-            relay_id: seen_at for relay_id, (since, seen_at) in self._silent.items() if now - since > BEAT_SECONDS * 1.5
-        }
 
-    async def _reap(self, silent: Mapping[UUID, datetime]) -> None:
+    async def _reap(self, now: float) -> None:
         gone = await _SQL.reap.fetch(
             self._pool,
-            ids=list(silent),
-            seen_ats=list(silent.values()),
+            ids=list(self._silent),
+            seen_ats=[seen_at for _, seen_at in self._silent.values()],
+            # Whether they have missed a beat while this relay looked.
+            missed=[now - since > BEAT_SECONDS * 1.5 for since, _ in self._silent.values()],
             stale_seconds=STALE_SECONDS,
             silent_seconds=SILENT_SECONDS,
         )

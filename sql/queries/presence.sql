@@ -18,12 +18,13 @@ returning (select count(*) from relays)::int as relays,
 -- name: reap
 -- Relays that have not been seen lately. Their rows go, and with them their leases. A leader that is stopped but still connected
 -- would keep its locks, so the backend that holds them is ended. One that was killed is known sooner: it is silent, and the
--- backend that it listened on has ended. (One that only lost that connection is not silent.) Only those that have been seen to be
--- silent for a while: where the server's clock leaps ahead, all seem to be at once.
+-- backend that it listened on has ended. (One that only lost that connection is not silent.) One that is connected must have missed
+-- a beat while somebody looked, too: where the server's clock leaps ahead, all seem to be silent at once.
 with gone as (
   delete from relays
-   where (id, seen_at) in (select * from unnest(:ids::uuid[], :seen_ats::timestamptz[]))
-     and (seen_at < clock_timestamp() - make_interval(secs => :stale_seconds)
+   using unnest(:ids::uuid[], :seen_ats::timestamptz[], :missed::boolean[]) as silent (relay_id, last_seen_at, missed)
+   where id = silent.relay_id and seen_at = silent.last_seen_at
+     and (silent.missed and seen_at < clock_timestamp() - make_interval(secs => :stale_seconds)
           or (seen_at < clock_timestamp() - make_interval(secs => :silent_seconds)
               and listen_pid is not null
               and not exists (select from pg_stat_activity as a where a.pid = listen_pid and a.backend_start = listen_start)))
