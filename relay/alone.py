@@ -1,5 +1,5 @@
-"""Deliveries that may be what kills relays: each is sent while nothing else is in flight, so that it takes nothing along, and what
-was only taken along so far is cleared of the suspicion."""
+"""Deliveries that may be what kills relays: each is sent while no other is in flight, so that it takes none along, and what was
+only taken along so far is cleared of the suspicion."""
 
 import asyncio
 import time

@@ -282,9 +282,14 @@ class Dispatcher:
                 lease = Lease._make(row[:_FIELDS])
                 self._start(lease, targets.get(lease.webhook_id), moment)
         if ripe := self._lanes.ripened(short):
-            # Whoever said when to look knew of one time only, or the server's clock was another one then.
-            for row in await _SQL.soonest.fetch(self._pool, webhook_ids=ripe, now=None):
-                self._lanes.heat_in(row["webhook_id"], row["due_in"])
+            # Whoever said when to look knew of one time only, or the server's clock was another one then. What has become due since
+            # the claim is not to be missed.
+            ago = time.monotonic() - asked_at
+            for row in await _SQL.soonest.fetch(self._pool, webhook_ids=ripe, ago=ago, now=None):
+                if row["due_in"] > 0:
+                    self._lanes.heat_in(row["webhook_id"], row["due_in"])
+                else:
+                    self._lanes.ripe((row["webhook_id"],))
         return bool(rows) or full
 
     def _start(self, lease: Lease, target: Target | None, moment: Moment) -> None:

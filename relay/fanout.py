@@ -106,6 +106,10 @@ class FanOut:
         """How many events the next batch may have."""
         return self._limit
 
+    def allow(self, most: int) -> None:
+        """How many any batch may have."""
+        self._most = most
+
     async def lane_wakes(self) -> list[UUID]:
         """Webhooks that somebody else gave something to do: a manual retry, a test, a resumed lane."""
         return [row["webhook_id"] for row in await _SQL.take_lane_wakes.fetch(self.connection)]

@@ -105,7 +105,7 @@ class Lead:
         self._has_peers = has_peers
         self._wake = asyncio.Event()
         self._lost = asyncio.Event()
-        # How many events a batch may have: half of what took too long once.
+        # How many events a batch may have: half of what took too long, and twice what took little since.
         self._most = MAX_EVENTS
         self.relay_id: UUID | None = None
         self.leader = asyncio.Event()
@@ -116,9 +116,11 @@ class Lead:
     async def run(self) -> None:
         """Keep a LISTEN connection, for ever; reconnect with back-off, and sweep then, as anything may have been missed."""
         while True:
+            again = self.listen_pid is not None
             try:
                 async with self._connection() as connection:
-                    self._sending.untold()
+                    if again:
+                        self._sending.untold()
                     self._on_missed()
                     await self._serve(connection)
             except (*AWAY, *CONTENDED, asyncpg.PostgresError) as error:
@@ -233,6 +235,7 @@ class Lead:
         while True:
             # Before the look, never after.
             self._wake.clear()
+            began = time.monotonic()
             try:
                 with self._pool.asking(connection):
                     batch = await fanout.batch(self._sending.offer, asleep=asleep, sleepy=True)
@@ -249,6 +252,9 @@ class Lead:
                     self._most = max(1, fanout.limit // 2)
                 self._sending.unanswered()
                 raise
+            if batch.events >= self._most < MAX_EVENTS and time.monotonic() - began < COMMAND_TIMEOUT / 10:
+                self._most = min(MAX_EVENTS, self._most * 2)
+                fanout.allow(self._most)
             self._outage.over("fan-out")
             self._outage.over("listen")
             asleep = batch.state == "asleep"

@@ -5,6 +5,8 @@ import gc
 from collections.abc import Sequence
 from uuid import UUID
 
+import asyncpg
+
 from relay.breaker import Policy
 from relay.database import open_queues
 from relay.dispatch import Dispatcher
@@ -72,7 +74,10 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
     async def reaped() -> None:
         # Whoever has room for what has become void is to look, not only who saw it.
         dispatcher.sweep_now()
-        await lead.tell_peers(None)
+        try:
+            await lead.tell_peers(None)
+        except (*AWAY, asyncpg.PostgresError) as error:
+            _log.info("other relays were not told of one that is gone", error=str(error) or type(error).__name__)
 
     def identified(relay_id: UUID) -> None:
         recorder.relay_id = lead.relay_id = relay_id

@@ -36,8 +36,8 @@ class Recorder:
     what it came with is.
 
     `on_retry` hears of each retry, and in how many seconds it is due, after it has been recorded: by then the time that the
-    database wrote has begun to run, so that who waits as long from now finds the delivery due. `on_freed` hears of lanes that a
-    success has freed of their breaker or their pause, `on_room` that there is room for results again.
+    database wrote has begun to run, so that who waits as long from now finds the delivery due. `on_freed` hears of lanes that may
+    be sent to again, after a success or after what went alone, `on_room` that there is room for results again.
     """
 
     def __init__(

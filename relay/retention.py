@@ -61,8 +61,9 @@ class Retention:
                 self._outage.over("housekeeping")
                 await leads.wait()
             self._discard.clear()
+            hourly = time.monotonic() >= next_round
             try:
-                if time.monotonic() >= next_round:
+                if hourly:
                     await self.once()
                     next_round = time.monotonic() + EVERY_SECONDS
                 else:
@@ -71,7 +72,7 @@ class Retention:
             except asyncpg.QueryCanceledError as error:
                 # A step took longer than a statement may, and would again.
                 _log.warning("housekeeping waits", error=str(error))
-                if time.monotonic() >= next_round:
+                if hourly:
                     next_round = time.monotonic() + EVERY_SECONDS
             except (*AWAY, *CONTENDED) as error:
                 await self._outage.wait("housekeeping", error)

@@ -38,7 +38,8 @@ class Settler:
 
     async def settle(self, connection: Connection, results: Mapping[UUID, Results]) -> dict[UUID, float]:
         """Within the transaction that records the results. Returns which lanes to look at again, and in how many seconds: at once
-        where a success has freed one of its breaker or pause, later where a probe has failed or a pause lasts."""
+        where a success has freed one of its breaker or pause, or what went after a pause has failed without asking for another;
+        later where a probe has failed or a pause lasts."""
         if not results:
             return {}
         rows = await _SQL.lock.fetch(connection, webhook_ids=list(results))

@@ -90,7 +90,7 @@ class Slots:
         """Slots are kept free until `close`. Lanes with a backlog get none, as what is new would overtake it; they are about to be
         claimed from, and what they have room for is not offered."""
         lanes = list(backlogged)
-        # Tests go past what a webhook may have, so that its room may be less than none.
+        # What has more than it may, if anything ever has, makes no room for others.
         if (free := self.free - sum(max(0, self.room(webhook_id)) for webhook_id in lanes)) <= 0:
             return NOTHING
         self._closed.clear()

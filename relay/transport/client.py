@@ -132,12 +132,16 @@ class _Request(Post):
             self.tell(self.exchange)
 
     def late(self) -> None:
-        self.exchange.error = late(self._timeout_ms)
-        self.tell(self.exchange)
+        self._fail(late(self._timeout_ms))
 
     def fail(self, error: Exception) -> None:
-        self.exchange.error = one_line(str(error)) or type(error).__name__
-        self.tell(self.exchange)
+        self._fail(one_line(str(error)) or type(error).__name__)
+
+    def _fail(self, why: str) -> None:
+        if self._ended is not None:
+            # Else what was told stands.
+            self.exchange.error = why
+            self.tell(self.exchange)
 
     def tell(self, what: Exchange | Exception) -> None:
         ended, self._ended = self._ended, None

@@ -31,6 +31,8 @@ AWAY = (
 CONTENDED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
 
+# In seconds. The server ends a statement sooner, by its statement_timeout, and says so.
+COMMAND_TIMEOUT = 65.0
 # What the statements rely on, whatever the database or the role has for a default.
 SESSION = {"default_transaction_isolation": "read committed", "lock_timeout": "0"}
 
@@ -86,7 +88,7 @@ async def open_pool(
         init_size=1,
         max_size=size,
         timeout=10,
-        command_timeout=60,
+        command_timeout=COMMAND_TIMEOUT,
         server_settings={
             "application_name": application_name,
             "timezone": "UTC",

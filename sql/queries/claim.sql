@@ -133,7 +133,10 @@ waiting as (
       order by d.next_attempt_at
       limit 1
    ) as due
-   where a.in_order and not (a.limited and a.room < a.share) and a.webhook_id not in (select webhook_id from picked)
+   -- Where all of the lane was looked at, and nothing was found.
+   where a.in_order and a.floor is null and not (a.limited and a.room < a.share)
+     and a.webhook_id not in (select webhook_id from picked)
+     and (select count(*) from picked) < :most
 )
 -- The first columns are a Lease's fields, in their order.
 select coalesce(c.webhook_id, n.webhook_id) as webhook_id, c.position, c.fence, c.event_id, c.event_type, c.event_at, c.attempts,
@@ -197,14 +200,15 @@ select webhook_id,
   from lane;
 
 -- name: soonest
--- When the next delivery of each of these lanes is due that is not due yet: one index entry a lane.
+-- When the next delivery of each of these lanes is due that was not due so many seconds ago: one index entry a lane.
 select lane.webhook_id, extract(epoch from due.next_attempt_at - clock.now)::float8 as due_in
   from unnest(:webhook_ids::uuid[]) as lane (webhook_id)
+  join webhooks as w on w.id = lane.webhook_id and w.active and w.deleted_at is null
  cross join (select coalesce(:now::timestamptz, clock_timestamp()) as now) as clock
  cross join lateral (
    select d.next_attempt_at
      from deliveries as d
-    where d.webhook_id = lane.webhook_id and d.next_attempt_at > clock.now
+    where d.webhook_id = lane.webhook_id and d.next_attempt_at > clock.now - make_interval(secs => :ago) and d.leased_by is null
     order by d.next_attempt_at
     limit 1
  ) as due;

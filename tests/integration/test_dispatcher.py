@@ -1,6 +1,7 @@
 """Whose turn it is: claims, sweeps and what they leave for later."""
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from relay.fanout import FanOut
 from relay.sweep import Sweep
 from relay.transport import HttpTransport
 from service.platform.db import Pool
+from service.platform.ids import new_id
 from service.platform.queries import load
 from service.platform.settings import Settings
 from tests.integration.senders import Sending, register
@@ -85,6 +87,42 @@ async def test_a_clock_that_is_set_back_takes_no_tokens_away(
     assert await connection.fetchval("select tokens = 0 and tokens_at <= clock_timestamp() from lanes")
     assert None in await claimed(1.5)
     assert await connection.fetchval("select tokens from lanes") == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("most", "floor", "waits"),
+    [(3, None, False), (9, timedelta(minutes=5), False), (9, None, True)],
+    ids=["not come to", "looked at in part", "looked at"],
+)
+async def test_only_an_ordered_lane_that_has_nothing_due_is_left_until_it_has(
+    connection: Connection, settings: Settings, pool: Pool, most: int, floor: timedelta | None, waits: bool
+) -> None:
+    """One in which there is something due has to keep its turn."""
+    plain = await add_webhook(connection, settings, NOWHERE, ["item-created"])
+    ordered = await add_webhook(connection, settings, NOWHERE, ["item-updated"], ordering="item", on_failure="block")
+    for _ in range(4):
+        await write_event(connection)
+    for _ in range(2):
+        await write_event(connection, "item-updated", json.dumps({"itemId": str(new_id())}))
+    await FanOut(pool).batch()
+    await connection.execute("update deliveries set next_attempt_at = now() + interval '1 hour' where position = 6")
+    if waits:
+        await connection.execute(
+            "update deliveries set next_attempt_at = now() + interval '2 hours' where position = 5"
+        )
+    rows = await CLAIM.claim.fetch(
+        connection,
+        relay_id=await register(connection),
+        webhook_ids=[plain.id, ordered.id],
+        shares=[4, 4],
+        floors=[None, None if floor is None else datetime.now(UTC) + floor],
+        most=most,
+        suspects=False,
+        now=None,
+    )
+    asked_to_wait = {row["webhook_id"]: row["wait_seconds"] for row in rows if row["wait_seconds"] is not None}
+    assert asked_to_wait == ({ordered.id: pytest.approx(3600, abs=60)} if waits else {})
+    assert sum(row["position"] is not None for row in rows) == min(most, 4)
 
 
 PARKED = {

@@ -18,7 +18,7 @@ from relay.presence import Presence, State
 from relay.retention import Retention
 from relay.settle import Results
 from relay.transport import HttpTransport
-from service.platform.db import Pool, open_pool
+from service.platform.db import COMMAND_TIMEOUT, Pool, open_pool
 from service.platform.ids import new_id
 from service.platform.queries import Statement
 from service.platform.settings import Settings
@@ -216,6 +216,9 @@ async def test_a_step_of_housekeeping_that_takes_too_long_holds_up_no_other(
         await connection.execute("set local statement_timeout = 50")
         return int(await connection.fetchval("select count(*) from pg_sleep(5)"))
 
+    # As it is in operation: the server ends a statement before the client gives it up, which would be taken for the server's absence.
+    timeout = await pool.fetchval("select extract(epoch from current_setting('statement_timeout')::interval)")
+    assert timeout < COMMAND_TIMEOUT
     monkeypatch.setattr(keeping, "_cancel", dawdle)
     monkeypatch.setattr(retention, "ANNOUNCE_SECONDS", 0.2)
     leads = asyncio.Event()

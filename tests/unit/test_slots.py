@@ -67,7 +67,7 @@ async def test_what_a_backlog_has_room_for_is_not_offered() -> None:
     await fill(slots, ONE, 4)
     assert slots.offer(RELAY, [ONE]).most == 4
     slots.close()
-    # A test of the webhook goes past its limit, and makes no slot.
+    # One that has more than it may makes no slot for others.
     await fill(slots, ONE, 1)
     assert slots.offer(RELAY, [ONE]).most == 3
 
