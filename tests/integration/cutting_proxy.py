@@ -13,6 +13,7 @@ class CuttingProxy:
         self._refusing = False
         self._listening: list[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = []
         self._left: set[asyncio.StreamWriter] = set()
+        self._carrying: set[asyncio.Task[None]] = set()
         self.port = 0
 
     @property
@@ -29,7 +30,19 @@ class CuttingProxy:
     def admit(self) -> None:
         self._refusing = False
 
-    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._carry(reader, writer))
+        self._carrying.add(task)
+        task.add_done_callback(self._carrying.discard)
+
+    async def end(self) -> None:
+        for task in self._carrying:
+            task.cancel()
+        await asyncio.gather(*self._carrying, return_exceptions=True)
+        for writer in self._left:
+            writer.transport.abort()
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._refusing:
             writer.transport.abort()
             return
@@ -38,7 +51,12 @@ class CuttingProxy:
         if b"relay listen" in hello:
             self._listening.append((writer, to_server))
         to_server.write(hello)
-        await asyncio.gather(self._pump(reader, to_server), self._pump(from_server, writer))
+        try:
+            await asyncio.gather(self._pump(reader, to_server), self._pump(from_server, writer))
+        finally:
+            for each in (writer, to_server):
+                if each not in self._left:
+                    each.transport.abort()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -62,3 +80,4 @@ async def cutting_proxy(database_url: str) -> AsyncIterator[CuttingProxy]:
         yield proxy
     finally:
         server.close()
+        await proxy.end()
