@@ -48,7 +48,7 @@ class Call(Protocol):
     """A request under way."""
 
     def cancel(self) -> object:
-        """Give it up: nothing is told of it any more."""
+        """Give it up. What came of it just before may still be told."""
 
 
 class Transport(ABC):

@@ -138,15 +138,12 @@ def _visible(location: Iterable[int | str]) -> Iterable[int | str]:
 def _message(found: ErrorDetails) -> str:
     if (kind := _KINDS.get(found["type"])) is not None:
         return f"must be {kind}"
-    if isinstance(found["input"], list) and found["type"] in {"too_short", "too_long"}:
-        least, most = found["ctx"].get("min_length"), found["ctx"].get("max_length")
-        bound, number = ("least", least) if found["type"] == "too_short" else ("most", most)
-        return f"must have at {bound} {number} entr{'y' if number == 1 else 'ies'}"
-    # Pydantic speaks of a text's length as if it were a list's.
-    if isinstance(found["input"], str) and found["type"] in {"too_short", "too_long"}:
+    # Pydantic speaks of a text's length as if it were a list's, and of a list's as a program would.
+    if found["type"] in {"too_short", "too_long"} and isinstance(found["input"], str | list):
+        one, many = ("character", "characters") if isinstance(found["input"], str) else ("entry", "entries")
         bounds = found["ctx"]
         if found["type"] == "too_short":
-            return f"must have at least {bounds['min_length']} character{'s' if bounds['min_length'] > 1 else ''}"
-        return f"must have at most {bounds['max_length']} characters"
+            return f"must have at least {bounds['min_length']} {one if bounds['min_length'] == 1 else many}"
+        return f"must have at most {bounds['max_length']} {one if bounds['max_length'] == 1 else many}"
     message = found["msg"].removeprefix("Value error, ")
     return message[:1].lower() + message[1:]

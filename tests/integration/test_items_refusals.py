@@ -165,3 +165,23 @@ async def test_a_query_that_cannot_be_stored_names_its_parameter(admin: Caller) 
     answer = await admin.get("/items", search="a\0b")
     assert (answer.status, answer.body["detail"]) == (400, "?search holds U+0000")
     assert answer.body["errors"] == [{"pointer": "?search", "detail": "holds U+0000"}]
+
+
+@pytest.mark.parametrize(
+    ("fields", "pointer", "detail"),
+    [
+        ({"events": []}, "/events", "must have at least 1 entry"),
+        ({"events": "item-created"}, "/events", "must be a list"),
+        ({"events": ["item-created"], "retryPolicy": 5}, "/retryPolicy", "must be an object"),
+        (
+            {"events": ["item-created"], "retryPolicy": {"schedule": [1000] * 21}},
+            "/retryPolicy/schedule",
+            "must have at most 20 entries",
+        ),
+    ],
+)
+async def test_a_bad_list_or_object_is_told_in_a_persons_words(
+    admin: Caller, fields: dict[str, object], pointer: str, detail: str
+) -> None:
+    answer = await admin.post("/webhooks", {"url": "https://example.org/", **fields})
+    assert (answer.status, answer.body["errors"]) == (400, [{"pointer": pointer, "detail": detail}])

@@ -1,5 +1,6 @@
 """What keeps order by item whole: housekeeping that ends deliveries, and the audit that would find what is not."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -16,7 +17,7 @@ from service.platform.queries import Statement, load
 from service.platform.settings import Settings
 from tests.audit import run_audit
 from tests.ordered import change, check_order, items, ordered_webhook
-from tests.relays import Connection, Webhook
+from tests.relays import Connection, Webhook, until
 
 NOWHERE = "http://127.0.0.1:9/"
 
@@ -241,3 +242,32 @@ async def test_claims_and_sweeps_never_meet_what_waits(
         assert plan.count(" on deliveries ") == 4, plan
     finally:
         queues.terminate()
+
+
+async def test_what_is_blocked_under_an_older_policy_is_let_go_within_a_minute(
+    connection: Connection, pool: Pool, webhook: Webhook, retention: Retention, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relay may have read the webhook before it was changed, and block after."""
+    hourly = asyncio.Event()
+
+    async def once() -> None:
+        hourly.set()
+
+    monkeypatch.setattr(retention, "once", once)
+    monkeypatch.setattr("relay.retention.ANNOUNCE_SECONDS", 0.1)
+    (item,) = items(1)
+    await _queued(connection, pool, item, 2)
+    leads = asyncio.Event()
+    leads.set()
+    running = asyncio.create_task(retention.run(leads))
+    async with asyncio.timeout(10):
+        await hourly.wait()
+    await connection.execute("update webhooks set on_failure = 'skip' where id = $1", webhook.id)
+    await _block(connection, 1)
+
+    async def let_go() -> bool:
+        return await _line(connection) == [(2, True)]
+
+    await until(let_go, "the next is due")
+    running.cancel()
+    await asyncio.wait([running])

@@ -95,11 +95,12 @@ async def test_after_a_pause_one_request_goes_at_a_time_until_one_succeeds(
         return bool((await lane(connection, webhook.id))["pauses"] == 1)
 
     await until(paused, "the lane is paused")
-    while not succeeded.is_set():
-        await write_event(connection)
-        await asyncio.sleep(0.1)
-        # A retry that comes soon, too.
-        await connection.execute("update deliveries set next_attempt_at = now() where next_attempt_at > now()")
+    async with asyncio.timeout(60):
+        while not succeeded.is_set():
+            await write_event(connection)
+            await asyncio.sleep(0.1)
+            # A retry that comes soon, too.
+            await connection.execute("update deliveries set next_attempt_at = now() where next_attempt_at > now()")
     assert most == 1
     assert len(receiver.arrivals) >= 4
     await relays.idle()

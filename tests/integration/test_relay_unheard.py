@@ -15,7 +15,7 @@ from aiohttp import web
 from asyncpg.transaction import Transaction
 
 from relay.database import open_queues
-from relay.fanout import FanOut
+from relay.fanout import MAX_EVENTS, FanOut
 from relay.outage import Outage
 from relay.replay import Replay
 from relay.transport import HttpTransport
@@ -100,10 +100,11 @@ async def test_a_fan_out_that_takes_too_long_is_tried_with_less(
     ):
         await connection.execute(statement)
     await write_event(connection, routed=True)
-    await connection.execute(
+    more = (
         "insert into outbox (type, data, audience, location_ids, user_ids)"
-        " select type, data, audience, location_ids, user_ids from outbox cross join generate_series(2, 600)"
+        " select type, data, audience, location_ids, user_ids from outbox cross join generate_series(2, $1)"
     )
+    await connection.execute(more, 600)
     script = tmp_path / "impatient_relay.py"
     script.write_text(
         "import relay.lead, relay.fanout\nrelay.lead.COMMAND_TIMEOUT = 1.0\nfrom relay.__main__ import main\nmain()\n"
@@ -111,6 +112,15 @@ async def test_a_fan_out_that_takes_too_long_is_tried_with_less(
     (relay,) = await relays.start(1, command=(sys.executable, str(script)), PYTHONPATH=str(Path.cwd()))
     await until(lambda: connection.fetchval("select not exists (select from outbox)"), "all is fanned out")
     assert any("away" in line["event"] for line in relay.log())
+    # A batch has one time. It stays small while it takes long, and grows again when it no longer does.
+    largest = "select max(count) from (select count(*) from events group by recorded_at) as batches"
+    assert await connection.fetchval(largest) < MAX_EVENTS
+    await connection.execute("drop trigger dawdle on deliveries")
+    async with connection.transaction():
+        await write_event(connection, routed=True)
+        await connection.execute(more, 6000)
+    await until(lambda: connection.fetchval("select not exists (select from outbox)"), "the rest is fanned out")
+    assert await connection.fetchval(largest) == MAX_EVENTS
 
 
 async def test_who_leaves_tells_those_that_it_has_not_counted_yet(relays: Relays, database_url: str) -> None:
