@@ -87,9 +87,9 @@ class Recorder:
         while True:
             await self._arrived.wait()
             self._arrived.clear()
-            if self._may_gather():
-                await asyncio.sleep(GATHER_SECONDS)
             while self._buffer:
+                if self._may_gather():
+                    await asyncio.sleep(GATHER_SECONDS)
                 batch = self._buffer[:MAX_BATCH]
                 try:
                     await self._record(batch)
