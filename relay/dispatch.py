@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from relay.alone import Alone
-from relay.fanout import Batch
+from relay.batch import Batch
 from relay.lanes import Floors, Lanes
 from relay.leases import Leases
 from relay.outage import Outage

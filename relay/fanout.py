@@ -3,14 +3,13 @@
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from uuid import UUID
 
 import asyncpg
 
-from relay.doorbell import LOCK_CLASS, LOCK_DOORBELL, Falling
-from relay.result import Lease, Moment
+from relay.batch import Batch, of_few, of_many
+from relay.doorbell import LOCK_CLASS, LOCK_DOORBELL
 from relay.slots import NOTHING, Offer
 from service.platform.db import CONTENDED, lacks_partition
 from service.platform.logs import get_logger
@@ -24,32 +23,14 @@ MAX_EVENTS = 500
 # A leader begins with so many and doubles them: it does not know yet how many webhooks an event is for, and a statement that takes
 # longer than its connection waits for would be begun anew for ever.
 FIRST_EVENTS = 16
+# So many at most go one by one, where that is all there is.
+FEW_EVENTS = 3
 # A statement should stay short, so an event that matches thousands of webhooks makes the next batches smaller.
 TARGET_DELIVERIES = 5000
 
 # What a row's own content can cause in the statement. Anything else (no partition, disk full, a lock) is not the row's fault: it
 # is kept, and tried again.
 _ROW_ERRORS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
-NEVER = Moment(datetime.fromtimestamp(0, UTC), 0.0, 0.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What one batch did. `taken` counts outbox rows that are gone, those set aside included; `lanes` have something due that
-    nobody was given; `leases` were given to who offered slots, at `moment`, for webhooks of these `versions`."""
-
-    taken: int = 0
-    events: int = 0
-    deliveries: int = 0
-    lanes: tuple[UUID, ...] = ()
-    leases: tuple[Lease, ...] = ()
-    versions: tuple[tuple[UUID, int], ...] = ()
-    moment: Moment = NEVER
-    # Whether there may be more, and whether somebody else gave lanes something to do.
-    full: bool = False
-    wakes: bool = False
-    # How it left a leader that asked to fall asleep if this was all.
-    state: Falling = "work"
 
 
 class FanOut:
@@ -63,17 +44,28 @@ class FanOut:
         # As it was in the last batch: whether webhooks ask for order, and of how many rows some cannot be moved as they are.
         self._in_order = False
         self._stuck = 0
+        # Whether the last batch had few.
+        self._few = True
         self._sleepy = False
 
     async def batch(
-        self, offer: Callable[[], Offer] = lambda: NOTHING, *, asleep: bool = False, sleepy: bool = False
+        self,
+        offer: Callable[[], Offer] = lambda: NOTHING,
+        *,
+        asleep: bool = False,
+        sleepy: bool = False,
+        patience_ms: int = 0,
     ) -> Batch:
         """Fan out the oldest rows. A row that cannot be is set aside with its reason, and stops nothing. `offer` is asked for slots
         that are then leased to; `asleep`: the doorbell's lock is held, and to be let go of; `sleepy`: and to be taken again, if
-        there is nothing more to do."""
+        there is nothing more to do; `patience_ms`: how long to wait for writers in flight first, where few events are expected."""
         self._sleepy = sleepy
         aside = await self._route()
         offered = offer()
+        if self.few and (not offered.most or offered.per_webhook >= FEW_EVENTS):
+            batch, asleep = await self._one_by_one(offered, asleep=asleep, patience_ms=patience_ms)
+            if batch is not None:
+                return replace(batch, taken=batch.taken + aside)
         suspect: int | None = None
         while True:
             try:
@@ -106,6 +98,11 @@ class FanOut:
         """How many events the next batch may have."""
         return self._limit
 
+    @property
+    def few(self) -> bool:
+        """Whether few events are expected."""
+        return self._few and self._limit > FEW_EVENTS and not (self._in_order or self._stuck)
+
     def allow(self, most: int) -> None:
         """How many any batch may have."""
         self._most = most
@@ -118,6 +115,28 @@ class FanOut:
         """Whether there is anything to look at."""
         return bool(await _SQL.anything.fetchval(self.connection))
 
+    async def _one_by_one(self, offer: Offer, *, asleep: bool, patience_ms: int) -> tuple[Batch | None, bool]:
+        """None if a batch is to be tried; and whether the doorbell's lock may be held then."""
+        asked = time.monotonic()
+        try:
+            *events, said = await _SQL.fan_out_few.fetch(
+                self.connection,
+                few=FEW_EVENTS,
+                patience_ms=patience_ms,
+                asleep=asleep,
+                sleepy=self._sleepy,
+                class_id=LOCK_CLASS,
+                object_id=LOCK_DOORBELL,
+                relay_id=offer.relay_id,
+                most=offer.most,
+                crowded=offer.crowded,
+            )
+        except (*CONTENDED, *_ROW_ERRORS):
+            # It may have let go of the lock, and taken it again, before it was undone: that is not.
+            return None, asleep or self._sleepy
+        self._few = said["moved"] is not None
+        return (of_few(events, said, asked) if self._few else None), False
+
     async def _oldest(self, limit: int, offer: Offer, *, asleep: bool) -> Batch:
         batch, done = await self._try(limit, offer, asleep=asleep)
         if done["ordered"] and not self._in_order and done["rows"]:
@@ -125,6 +144,7 @@ class FanOut:
             self._in_order = True
             batch, done = await self._try(limit, offer, asleep=done["state"] == "asleep")
         self._in_order = done["ordered"]
+        self._few = (done["rows"] or 0) <= FEW_EVENTS
         if done["stuck"]:
             self._stuck = limit
         self._adapt(done["rows"], batch)
@@ -142,11 +162,11 @@ class FanOut:
         asked = time.monotonic()
         if not self._in_order:
             done = await self._statement(self.connection, limit, offer, asleep=asleep)
-            return _batch(done, asked), done
+            return of_many(done, asked), done
         async with _one(self.connection) as connection, connection.transaction():
             done = await self._statement(connection, limit, offer, asleep=asleep)
             queued = await _queue_in_order(connection, done)
-        batch = _batch(done, asked)
+        batch = of_many(done, asked)
         if queued is not None:
             lanes = tuple(dict.fromkeys((*batch.lanes, *(queued["lanes"] or ()))))
             batch = replace(batch, deliveries=batch.deliveries + queued["deliveries"], lanes=lanes)
@@ -236,48 +256,4 @@ async def _queue_in_order(connection: Connection, done: asyncpg.Record) -> async
         positions=done["ordered_positions"],
         event_ids=done["ordered_event_ids"],
         event_types=done["ordered_event_types"],
-    )
-
-
-def _batch(done: asyncpg.Record, asked: float) -> Batch:
-    moment = Moment(done["claimed_at"], time.monotonic(), asked)
-    leases: list[Lease] = []
-    versions: tuple[tuple[UUID, int], ...] = ()
-    if done["fences"] is not None:
-        versions = tuple(dict.fromkeys(zip(done["webhook_ids"], done["versions"], strict=True)))
-        names = ("event_positions", "event_ids", "event_types", "datas", "occurred_ats", "traceparents")
-        events = {event[0]: event for event in zip(*(done[name] for name in names), strict=True)}
-        event_at = done["event_at"]
-        for webhook_id, position, fence in zip(done["webhook_ids"], done["positions"], done["fences"], strict=True):
-            _, event_id, event_type, data, occurred_at, traceparent = events[position]
-            leases.append(
-                Lease(
-                    webhook_id=webhook_id,
-                    position=position,
-                    fence=fence,
-                    event_id=event_id,
-                    event_type=event_type,
-                    event_at=event_at,
-                    attempts=0,
-                    attempts_before=0,
-                    lost_leases=0,
-                    lost_by=None,
-                    data=data,
-                    occurred_at=occurred_at,
-                    traceparent=traceparent,
-                    item_id=None,
-                    sequence=None,
-                    readable=True,
-                    probe=False,
-                )
-            )
-    events_moved = done["events"] or 0
-    return Batch(
-        taken=events_moved,
-        events=events_moved,
-        deliveries=done["deliveries"],
-        lanes=tuple(done["lanes"] or ()),
-        leases=tuple(leases),
-        versions=versions,
-        moment=moment,
     )

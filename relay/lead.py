@@ -1,7 +1,6 @@
 """The LISTEN connection, and what a relay does on it: hear of work, and lead if nobody else does."""
 
 import asyncio
-import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -13,9 +12,10 @@ import asyncpg
 from asyncpg.pgproto import pgproto
 
 from relay import doorbell
+from relay.batch import Batch
 from relay.database import PLANNING, QueueConnection, Queues, introduce
 from relay.doorbell import Falling
-from relay.fanout import FIRST_EVENTS, MAX_EVENTS, Batch, FanOut
+from relay.fanout import FIRST_EVENTS, MAX_EVENTS, FanOut
 from relay.outage import Outage
 from relay.slots import Offer
 from service.platform.db import AWAY, CONTENDED, SESSION
@@ -198,21 +198,30 @@ class Lead:
         async with asyncio.timeout(PROBE_TIMEOUT):
             await connection.add_listener(doorbell.WAKE_CHANNEL, self._on_wake)
         fanout = FanOut(connection, FIRST_EVENTS, self._most)
-        refused = 0
         state: State = "work"
+        refused = 0
+        patient = True
         while not self._lost.is_set():
-            refused = refused + 1 if state == "busy" else 0
-            if state == "busy":
-                # Writers are in flight. They do not ring, as we are awake; look again when they may be done.
-                await _wait(self._lost, doorbell.BUSY_SECONDS[min(refused, len(doorbell.BUSY_SECONDS)) - 1])
-            elif state == "asleep":
+            patience_ms = 0
+            if state == "asleep":
+                patient = True
                 polled = await self._sleep(connection)
                 if self._lost.is_set():
                     return
                 if polled and await self._anything(fanout) and not await _wait(self._wake, RING_SECONDS):
                     self.poll_wakes += 1
                     _log.warning("the poll found what nobody had rung for")
-            state = await self._look(connection, fanout, asleep=state in {"asleep", "unknown"})
+            if state != "busy":
+                refused = 0
+            # Writers are in flight, who do not ring, as we are awake. Most are done at once.
+            elif patient and fanout.few:
+                patience_ms = doorbell.PATIENCE_MS
+            else:
+                await _wait(self._wake, doorbell.BUSY_SECONDS[min(refused, len(doorbell.BUSY_SECONDS) - 1)])
+                refused += 1
+            began = time.monotonic()
+            state = await self._look(connection, fanout, asleep=state in {"asleep", "unknown"}, patience_ms=patience_ms)
+            patient = patient and (not patience_ms or time.monotonic() - began < patience_ms / 1000)
 
     async def _anything(self, fanout: FanOut) -> bool:
         async with asyncio.timeout(PROBE_TIMEOUT):
@@ -230,7 +239,7 @@ class Lead:
                     await doorbell.probe(connection)
         return False
 
-    async def _look(self, connection: QueueConnection, fanout: FanOut, *, asleep: bool) -> State:
+    async def _look(self, connection: QueueConnection, fanout: FanOut, *, asleep: bool, patience_ms: int) -> State:
         """Fan out what is there, and whatever comes meanwhile if it is much; then fall asleep, if that was all."""
         while True:
             # Before the look, never after.
@@ -238,7 +247,8 @@ class Lead:
             began = time.monotonic()
             try:
                 with self._pool.asking(connection):
-                    batch = await fanout.batch(self._sending.offer, asleep=asleep, sleepy=True)
+                    batch = await fanout.batch(self._sending.offer, asleep=asleep, sleepy=True, patience_ms=patience_ms)
+                patience_ms = 0
             except asyncpg.PostgresError as error:
                 self._sending.unanswered()
                 if self._lost.is_set() or not isinstance(error, (*AWAY, *CONTENDED)):
@@ -261,9 +271,8 @@ class Lead:
             with self._pool.asking(connection):
                 await self._sending.take(connection, batch)
             if batch.lanes:
-                # From somewhere in the midst, or this relay and its peers would ask for the same lanes at the same time.
-                begin = random.randrange(len(batch.lanes))
-                self._on_queued(batch.lanes[begin:] + batch.lanes[:begin])
+                # From the other end than its peers, who would ask for the same lanes at the same time.
+                self._on_queued(batch.lanes[::-1])
                 await self.tell_peers(batch.lanes)
             if batch.wakes:
                 with self._pool.asking(connection):

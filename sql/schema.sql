@@ -105,6 +105,116 @@ begin
 end
 $$;
 
+CREATE FUNCTION public.fan_out_few(few integer, patience_ms integer, asleep boolean, sleepy boolean, class_id integer, object_id integer, relay_id uuid, most integer, crowded uuid[]) RETURNS TABLE("position" bigint, id uuid, type text, data text, occurred_at timestamp with time zone, traceparent text, deliveries bigint, lanes uuid[], webhook_ids uuid[], fences bigint[], versions bigint[], moved integer, claimed_at timestamp with time zone, event_at timestamp with time zone, wakes boolean, state text)
+    LANGUAGE plpgsql
+    AS $$
+#variable_conflict use_column
+declare
+  this outbox;
+  seqs bigint[];
+  stuck boolean;
+  ordered boolean;
+  woken boolean;
+  gone integer := 0;
+  left_over integer := most;
+  claimed timestamptz;
+begin
+  if asleep then
+    perform pg_advisory_unlock(class_id, object_id);
+  end if;
+  if patience_ms > 0 then
+    perform set_config('lock_timeout', patience_ms::text, true);
+    begin
+      perform pg_advisory_lock(class_id, object_id);
+      perform pg_advisory_unlock(class_id, object_id);
+    exception when lock_not_available then
+      null;
+    end;
+    perform set_config('lock_timeout', '0', true);
+  end if;
+  claimed := clock_timestamp();
+  select exists (select from lane_wakes), exists (select from webhooks where ordering is not null), oldest.seqs, oldest.stuck
+    into woken, ordered, seqs, stuck
+    from (select array_agg(o.seq order by o.seq) as seqs,
+                 bool_or(o.audience is null
+                         or (select true from events as e
+                              where e.id = o.id and e.recorded_at >= uuid_time(o.id) - interval '1 day' and e.recorded_at <= now()
+                              limit 1) is not null) as stuck
+            from (select seq, id, audience from outbox order by seq limit few + 1) as o) as oldest;
+  position := null;
+  if ordered or stuck or cardinality(seqs) > few then
+    return next;
+    return;
+  end if;
+  for number in 1 .. coalesce(cardinality(seqs), 0) loop
+    delete from outbox where seq = seqs[number] returning * into this;
+    continue when not found;
+    update log_head set position = log_head.position + 1 returning log_head.position into position;
+    with matching as materialized (
+      select w.*
+        from subscribed(this.type, this.location_ids, this.category_id) as s
+       cross join lateral (
+         select w.id, w.timeout_ms, w.version, w.ordering,
+                exists (select from relays as r where r.id = relay_id)
+                and w.rate_per_second is null and u.status = 'active' and w.id <> all (crowded)
+                and (select l.opened_at is null and l.pauses = 0 from lanes as l where l.webhook_id = w.id) as leasable
+           from webhooks as w
+           join users as u on u.id = w.owner_id
+          where w.id = s.webhook_id
+            and w.active
+            and w.deleted_at is null
+            and webhook_wants(w, u.role, this.type, this.audience, this.location_ids, this.category_id, this.user_ids, this.stock)
+         offset 0
+       ) as w
+    ),
+    due as materialized (
+      select m.id, m.timeout_ms, m.version, m.ordering,
+             case when m.leasable and count(*) filter (where m.leasable) over (rows unbounded preceding) <= left_over
+                  then nextval('fences') end as fence
+        from matching as m
+    ),
+    queued as (
+      insert into deliveries (webhook_id, position, event_id, event_type, event_at, next_attempt_at, leased_by, lease_until, fence)
+      select d.id, position, this.id, this.type, now(), now(),
+             case when d.fence is not null then relay_id end,
+             case when d.fence is not null then claimed + make_interval(secs => d.timeout_ms / 1000.0 + 10) end,
+             d.fence
+        from due as d
+    )
+    select count(*), array_agg(d.id) filter (where d.fence is null), array_agg(d.id) filter (where d.fence is not null),
+           array_agg(d.fence) filter (where d.fence is not null), array_agg(d.version) filter (where d.fence is not null),
+           bool_or(d.ordering is not null)
+      into deliveries, lanes, webhook_ids, fences, versions, ordered
+      from due as d;
+    if ordered then
+      -- Since it was looked whether any does.
+      raise exception 'a webhook asks for order now' using errcode = 'serialization_failure';
+    end if;
+    insert into events (position, id, seq, type, data, occurred_at, audience, location_ids, category_id, user_ids, stock,
+                        item_id, traceparent, deliveries)
+    values (position, this.id, this.seq, this.type, this.data, this.occurred_at, this.audience, this.location_ids,
+            this.category_id, this.user_ids, this.stock, this.item_id, this.traceparent, deliveries);
+    id := this.id;
+    type := this.type;
+    data := this.data;
+    occurred_at := this.occurred_at;
+    traceparent := this.traceparent;
+    gone := gone + 1;
+    left_over := left_over - coalesce(cardinality(fences), 0);
+    return next;
+  end loop;
+  position := null;
+  moved := gone;
+  claimed_at := claimed;
+  event_at := now();
+  wakes := woken;
+  if sleepy then
+    state := fall_asleep(class_id, object_id);
+  end if;
+  return next;
+end
+$$;
+
 CREATE FUNCTION public.is_of_the_time(id uuid, written_at timestamp with time zone) RETURNS boolean
     LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
     AS $$
@@ -247,6 +357,27 @@ begin
   perform ring();
   return null;
 end
+$$;
+
+CREATE FUNCTION public.subscribed(wanted text, location_ids uuid[], category_id uuid) RETURNS TABLE(webhook_id uuid)
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+  select s.webhook_id from subscriptions as s
+   where s.event_type = wanted and s.kind = 'any' and s.key = '00000000-0000-0000-0000-000000000000'
+  union all
+  select distinct s.webhook_id
+    from (select 'location' as kind, place.id as low, place.id as high from unnest(location_ids) as place (id)
+          union all
+          select 'location', '00000000-0000-0000-0000-000000000000', 'ffffffff-ffff-ffff-ffff-ffffffffffff'
+           where location_ids = '{}'
+          union all
+          select 'category', coalesce(category_id, '00000000-0000-0000-0000-000000000000'),
+                 coalesce(category_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff')) as filter
+   cross join lateral (
+     select t.webhook_id
+       from subscriptions as t
+      where t.event_type = wanted and t.kind = filter.kind and t.key between filter.low and filter.high offset 0) as s
+  offset 0
 $$;
 
 CREATE FUNCTION public.uuid_time(id uuid) RETURNS timestamp with time zone

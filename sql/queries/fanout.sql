@@ -57,29 +57,9 @@ alike as (
    group by type, audience, location_ids, category_id, user_ids, stock
 ),
 candidate as (
-  -- Each looks up the webhooks that want its type, by the filter that they are listed under; a filter speaks only of events that
-  -- carry what it filters on, so that one without looks up all of the kind. `offset 0` keeps it a look-up: joined the other way
-  -- round, every event would meet all webhooks of its type.
   select e.*, s.webhook_id
     from alike as e
-   cross join lateral (
-     select webhook_id from subscriptions
-      where event_type = e.type and kind = 'any' and key = '00000000-0000-0000-0000-000000000000'
-     union all
-     select distinct s.webhook_id
-       from (select 'location' as kind, place.id as low, place.id as high from unnest(e.location_ids) as place (id)
-             union all
-             select 'location', '00000000-0000-0000-0000-000000000000', 'ffffffff-ffff-ffff-ffff-ffffffffffff'
-              where e.location_ids = '{}'
-             union all
-             select 'category', coalesce(e.category_id, '00000000-0000-0000-0000-000000000000'),
-                    coalesce(e.category_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff')) as filter
-      cross join lateral (
-        select webhook_id
-          from subscriptions
-         where event_type = e.type and kind = filter.kind and key between filter.low and filter.high offset 0) as s
-     offset 0
-   ) as s
+   cross join lateral subscribed(e.type, e.location_ids, e.category_id) as s
 ),
 matching as (
   select c.webhook_id, c.type, w.ordering, w.timeout_ms, w.version, w.leasable,
@@ -159,6 +139,13 @@ select case when :sleepy::boolean and found.rows is distinct from :batch then fa
           array_agg(occurred_at) as occurred_ats, array_agg(traceparent) as traceparents
      from event
     where position between done.first and done.last) as event;
+
+-- name: fan_out_few
+-- The same for at most `few` events, where that is all, one by one: a row for each, and one that says how it went. fan_out_few() says
+-- what it leaves to fan_out.
+select *
+  from fan_out_few(:few::int, :patience_ms::int, :asleep::boolean, :sleepy::boolean, :class_id::int, :object_id::int, :relay_id::uuid,
+                   :most::int, :crowded::uuid[]);
 
 -- name: queue_in_order
 -- Queues what fan-out returned in its items' orders: in the same transaction, and after it.

@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from relay.fanout import FEW_EVENTS
 from service.app import make_app
 from service.auth.tokens import Tokens
 from service.platform.db import Pool, open_pool
@@ -115,6 +116,12 @@ async def pool(database_url: str) -> AsyncIterator[Pool]:
     pool = await open_pool(database_url, application_name="test", size=4)
     yield pool
     await pool.close()
+
+
+@pytest.fixture(params=[FEW_EVENTS, 0], ids=["one by one", "as a batch"])
+def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few events are fanned out one by one, or as many are."""
+    monkeypatch.setattr("relay.fanout.FEW_EVENTS", request.param)
 
 
 @pytest.fixture

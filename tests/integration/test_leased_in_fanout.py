@@ -10,7 +10,8 @@ from uuid import UUID
 import pytest
 from aiohttp import web
 
-from relay.fanout import Batch, FanOut
+from relay.batch import Batch
+from relay.fanout import FanOut
 from relay.result import Lease
 from relay.send import SPARE_SECONDS
 from relay.slots import NOTHING, Offer
@@ -21,6 +22,8 @@ from service.platform.queries import load
 from service.platform.settings import Settings
 from tests.integration.senders import Sending, register
 from tests.relays import Arrival, Connection, Receiver, accept, add_user, add_webhook, until, write_event
+
+pytestmark = pytest.mark.usefixtures("either_way")
 
 NOWHERE = "http://127.0.0.1:9/"
 CLAIM = load("claim")
@@ -58,6 +61,21 @@ async def test_no_more_is_leased_than_was_offered_in_all_and_for_each_webhook(
     assert {tuple(row) for row in rows} == {(each.webhook_id, each.position, each.fence, 0) for each in batch.leases}
     assert len({lease.fence for lease in batch.leases}) == 7
     assert await connection.fetchval("select count(*) from deliveries where leased_by is null") == 5
+
+
+async def test_no_more_of_a_few_is_leased_than_was_offered(
+    connection: Connection, settings: Settings, pool: Pool
+) -> None:
+    relay_id = await register(connection)
+    for _ in range(3):
+        await add_webhook(connection, settings, NOWHERE, ["item-created"])
+    first, second, third = [await write_event(connection, routed=True) for _ in range(3)]
+    batch = await fan_out(pool, relay_id, most=4)
+    assert (batch.events, batch.deliveries) == (3, 9)
+    assert Counter(lease.event_id for lease in batch.leases) == {first: 3, second: 1}
+    assert await connection.fetchval("select count(*) from deliveries where leased_by is null") == 5
+    assert third in await connection.fetchval("select array_agg(event_id) from deliveries where leased_by is null")
+    assert len(batch.lanes) == 3
 
 
 async def test_nothing_is_leased_where_nothing_is_offered(

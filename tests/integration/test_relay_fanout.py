@@ -13,6 +13,8 @@ from service.platform.settings import Settings
 from tests.integration.fanning import BOTH_WAYS, drain, queued
 from tests.relays import Connection, add_user, add_webhook, write_event
 
+pytestmark = pytest.mark.usefixtures("either_way")
+
 NOWHERE = "http://127.0.0.1:9/"
 
 

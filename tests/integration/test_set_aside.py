@@ -5,7 +5,8 @@ import json
 import asyncpg
 import pytest
 
-from relay.fanout import Batch, FanOut
+from relay.batch import Batch
+from relay.fanout import FanOut
 from relay.slots import Offer
 from service.platform.db import Pool
 from service.platform.settings import Settings
