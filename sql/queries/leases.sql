@@ -7,18 +7,25 @@ update deliveries as d
    and d.fence is not distinct from l.fence;
 
 -- name: give_back_unknown
--- Leases that a relay was granted and not told of: all but those that it holds. Nothing was sent under them.
+-- Leases that a relay was granted and not told of: all but those that it holds. Nothing was sent under them. One that was a probe makes
+-- room for the next.
 with unknown as (
-  select d.webhook_id, d.position, d.fence
+  select d.webhook_id, d.position, d.fence, d.lease_until
     from unnest(:webhook_ids::uuid[]) as lane (webhook_id)
    cross join lateral (
-     select webhook_id, position, leased_by, fence
+     select webhook_id, position, leased_by, fence, lease_until
        from deliveries
       where deliveries.webhook_id = lane.webhook_id and next_attempt_at is not null
       order by next_attempt_at
       limit :most
    ) as d
    where d.leased_by = :relay_id and d.fence <> all (:held::bigint[])
+),
+unprobed as (
+  update lanes as s
+     set probe_by = null, probe_until = null
+    from unknown as u
+   where s.webhook_id = u.webhook_id and s.probe_by = :relay_id and s.probe_until = u.lease_until
 )
 update deliveries as d
    set leased_by = null, lease_until = null, fence = null

@@ -294,3 +294,29 @@ async def test_a_lease_that_was_granted_too_late_is_given_back_unused(
     await until(lambda: empty(connection), "it is delivered")
     attempts = await connection.fetch("select outcome, lost_by from attempts")
     assert [tuple(row) for row in attempts] == [("success", None)]
+
+
+async def test_a_probe_that_its_relay_was_not_told_of_makes_room_for_the_next(
+    connection: Connection, settings: Settings, pool: Pool, receiver: Receiver, sending: Sending
+) -> None:
+    webhook = await add_webhook(connection, settings, receiver.url, ["item-created"], timeout_ms=60_000)
+    await write_event(connection)
+    await FanOut(pool).batch()
+    await connection.execute("update lanes set pauses = 1, paused_until = now()")
+    await CLAIM.claim.fetch(
+        pool,
+        relay_id=sending.recorder.relay_id,
+        webhook_ids=[webhook.id],
+        shares=[1],
+        floors=[None],
+        most=1,
+        suspects=False,
+        now=None,
+    )
+    assert await connection.fetchval("select probe_by = leased_by and probe_until = lease_until from lanes, deliveries")
+    sending.dispatcher.leases.unsure_of([webhook.id])
+    sending.dispatcher.hint([webhook.id])
+    # Long before the lease would have run out.
+    async with asyncio.timeout(30):
+        await receiver.wait_for(lambda: len(receiver.arrivals) == 1)
+    await until(lambda: empty(connection), "it is delivered")
