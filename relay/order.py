@@ -11,6 +11,7 @@ from service.platform.queries import Connection, load
 
 _SQL = load("order")
 
+NO_LONGER_ASKED = "skipped: its webhook no longer asks for that"
 # A webhook and an item.
 Key: TypeAlias = tuple[UUID, UUID]
 # A lane that has been given something to send, and in how many seconds it is due.
@@ -72,15 +73,18 @@ class Order:
         return cls(connection, [(row["webhook_id"], row["item_id"]) for row in rows])
 
     async def block(self, failed: Sequence[Failed]) -> None:
-        """By these, which have just been recorded as failed for good."""
-        if failed:
-            await _SQL.block.execute(
-                self._connection,
-                webhook_ids=[delivery.webhook_id for delivery in failed],
-                item_ids=[delivery.item_id for delivery in failed],
-                positions=[delivery.position for delivery in failed],
-                event_ats=[delivery.event_at for delivery in failed],
-            )
+        """By these, which have just been recorded as failed for good. One whose webhook has come to skip is skipped at once."""
+        if not failed:
+            return
+        rows = await _SQL.block.fetch(
+            self._connection,
+            webhook_ids=[delivery.webhook_id for delivery in failed],
+            item_ids=[delivery.item_id for delivery in failed],
+            positions=[delivery.position for delivery in failed],
+            event_ats=[delivery.event_at for delivery in failed],
+        )
+        if unwanted := [row for row in rows if not row["wanted"]]:
+            await self._locked(self._connection, unwanted).skip(NO_LONGER_ASKED)
 
     async def skip(self, why: str) -> None:
         """What blocks them."""

@@ -74,13 +74,14 @@ select o.webhook_id, o.item_id
    for no key update of o;
 
 -- name: block
--- By deliveries that have just failed for good, where their webhook wants that still. The items are locked.
+-- By deliveries that have just failed for good. The items are locked. Says whether their webhook wants that still.
 update item_orders as o
    set blocked_position = f.position, blocked_event_at = f.event_at, head = null
   from unnest(:webhook_ids::uuid[], :item_ids::uuid[], :positions::bigint[], :event_ats::timestamptz[])
        as f (webhook_id, item_id, position, event_at)
-  join webhooks as w on w.id = f.webhook_id and w.on_failure = 'block'
- where o.webhook_id = f.webhook_id and o.item_id = f.item_id;
+  join webhooks as w on w.id = f.webhook_id
+ where o.webhook_id = f.webhook_id and o.item_id = f.item_id
+returning o.webhook_id, o.item_id, w.on_failure is not distinct from 'block' as wanted;
 
 -- name: unblock
 update item_orders

@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 from aiohttp import web
 
+from relay.order import NO_LONGER_ASKED
 from service.platform.ids import new_id
 from service.platform.settings import Settings
 from tests.ordered import (
@@ -252,7 +253,7 @@ async def test_discarding_and_expiring_leave_no_item_standing_still(
 
 
 async def test_an_item_is_not_blocked_where_its_webhook_has_come_to_skip_meanwhile(
-    connection: Connection, settings: Settings, relays: Relays, receiver: Receiver
+    connection: Connection, settings: Settings, relays: Relays, receiver: Receiver, database_url: str
 ) -> None:
     webhook = await add_webhook(
         connection, settings, receiver.url, [EVENT], max_retries=0, ordering="item", on_failure="block"
@@ -274,3 +275,11 @@ async def test_an_item_is_not_blocked_where_its_webhook_has_come_to_skip_meanwhi
     await connection.execute("update webhooks set on_failure = 'skip', version = version + 1 where id = $1", webhook.id)
     go.set()
     await receiver.wait_for(lambda: len(receiver.arrivals) == 2)
+    await relays.idle()
+    log = "select position, outcome, error from attempts order by position, recorded_at, outcome"
+    assert [tuple(row) for row in await connection.fetch(log)] == [
+        (1, "failed", "the receiver answered 500"),
+        (1, "skipped", NO_LONGER_ASKED),
+        (2, "success", None),
+    ]
+    await check_order(database_url)
