@@ -92,7 +92,7 @@ class Recorder:
                     await asyncio.sleep(GATHER_SECONDS)
                 batch = self._buffer[:MAX_BATCH]
                 try:
-                    await self._record(batch)
+                    batch = batch[: await self._record(batch)]
                 except (*AWAY, *CONTENDED, asyncpg.CheckViolationError) as error:
                     if isinstance(error, asyncpg.CheckViolationError) and not lacks_partition(error):
                         raise
@@ -123,7 +123,8 @@ class Recorder:
             looks = await self._settler.settle(connection, {webhook_id: Results([seen], silent=False)})
         await self._look_again(looks)
 
-    async def _record(self, batch: Sequence[Result]) -> None:
+    async def _record(self, batch: Sequence[Result]) -> int:
+        """How many of them, from the first on, have been recorded."""
         try:
             await self._write(batch)
         except CONTENDED:
@@ -131,13 +132,11 @@ class Recorder:
         except asyncpg.DataError as error:
             # Something in one of them is refused. Found by halving; that one is recorded as failed, without what it came with.
             if len(batch) > 1:
-                half = len(batch) // 2
-                await self._record(batch[:half])
-                await self._record(batch[half:])
-                return
+                return await self._record(batch[: len(batch) // 2])
             _log.error("a result could not be recorded", event_id=str(batch[0].lease.event_id), error=str(error))
             failed, why = Decision("failed"), "the result could not be recorded"
             await self._write([Result(batch[0].lease, failed, why, Exchange(), on_failure=batch[0].on_failure)])
+        return len(batch)
 
     async def _write(self, batch: Sequence[Result]) -> None:
         """Where something failed, what that means for its lane is written in the same transaction, and so is what the end of a
