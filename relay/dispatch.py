@@ -329,9 +329,10 @@ class Dispatcher:
         """Tests are one attempt each, past the queue; the API waits for what is written here."""
         if (free := self._tests.free) <= 0:
             return
-        rows = await _SQL.claim_tests.fetch(self._pool, relay_id=self._recorder.relay_id, most=free)
-        for row in rows:
-            self._tests.start(row["webhook_id"], self._tester.send(row["id"], row["webhook_id"], row["claimed_at"]))
+        relay_id = self._recorder.relay_id
+        for row in await _SQL.claim_tests.fetch(self._pool, relay_id=relay_id, most=free):
+            test = self._tester.send(row["id"], row["webhook_id"], row["claimed_at"], relay_id)
+            self._tests.start(row["webhook_id"], test)
 
     def _tested(self) -> None:
         """Others may have waited for that."""

@@ -71,6 +71,11 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
         retention.discard_now()
         replay.look_now()
 
+    def missed() -> None:
+        dispatcher.sweep_now()
+        retention.discard_now()
+        replay.look_now()
+
     async def reaped() -> None:
         # Whoever has room for what has become void is to look, not only who saw it.
         dispatcher.sweep_now()
@@ -92,7 +97,7 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
         sending=dispatcher,
         on_queued=dispatcher.hint,
         on_given_work=given_work,
-        on_missed=dispatcher.sweep_now,
+        on_missed=missed,
         has_peers=lambda: presence.relays > 1,
     )
     presence = Presence(

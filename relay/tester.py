@@ -24,16 +24,17 @@ class Tester:
         self._targets = targets
         self._transport = transport
 
-    async def send(self, test_id: UUID, webhook_id: UUID, now: datetime) -> None:
+    async def send(self, test_id: UUID, webhook_id: UUID, now: datetime, relay_id: UUID | None) -> None:
+        """`relay_id`: this relay's as it claimed the test; it may have another one in the end."""
         try:
-            await self._send(test_id, webhook_id, now)
+            await self._send(test_id, webhook_id, now, relay_id)
         except AWAY as error:
             # Whoever asked is answered that nobody did it in time, and may ask again.
             _log.warning(
                 "a test was not finished", webhook_id=str(webhook_id), error=str(error) or type(error).__name__
             )
 
-    async def _send(self, test_id: UUID, webhook_id: UUID, now: datetime) -> None:
+    async def _send(self, test_id: UUID, webhook_id: UUID, now: datetime, relay_id: UUID | None) -> None:
         async with self._pool.acquire() as connection:
             target = await self._targets.load_fresh(connection, webhook_id)
         status: int | None = None
@@ -53,9 +54,7 @@ class Tester:
             )
             exchange = await self._transport.post(target.url, sent.headers, sent.body, target.timeout_ms)
             status, error = exchange.status, failure(exchange.status, exchange.error)
-        await _SQL.finish_test.execute(
-            self._pool, id=test_id, relay_id=self._recorder.relay_id, status=status, error=error
-        )
+        await _SQL.finish_test.execute(self._pool, id=test_id, relay_id=relay_id, status=status, error=error)
         if is_success(status):
             # It passes the breaker, and closes it: the receiver is well.
             await self._recorder.observe(webhook_id, Seen(0, success=True, probe=True))

@@ -1,0 +1,71 @@
+"""What somebody asked a relay for is done, though it was not heard, or though the relay is another one by then."""
+
+import sys
+from pathlib import Path
+
+from aiohttp import web
+
+from relay.transport import HttpTransport
+from service.platform.db import Pool
+from service.platform.ids import new_id
+from service.platform.settings import Settings
+from tests.integration.senders import Sending, register
+from tests.relays import Arrival, Connection, Receiver, Relays, add_webhook, until, write_event
+
+OWED = """
+(webhook_id, position, event_id, event_type, event_at) select $1, position, id, type, recorded_at from events
+"""
+# Whose first answer about who was given work is lost.
+DEAF_RELAY = """
+from relay.fanout import FanOut
+take, heard = FanOut.lane_wakes, []
+async def lane_wakes(fanout):
+    woken = await take(fanout)
+    if not heard:
+        heard.append(woken)
+        raise ConnectionResetError
+    return woken
+FanOut.lane_wakes = lane_wakes
+from relay.__main__ import main
+main()
+"""
+
+
+async def test_what_was_asked_for_in_words_that_were_lost_is_done_all_the_same(
+    connection: Connection, settings: Settings, relays: Relays, tmp_path: Path
+) -> None:
+    webhook = await add_webhook(connection, settings, "http://127.0.0.1:9/", ["item-created"])
+    await connection.execute("update webhooks set active = false")
+    await write_event(connection)
+    script = tmp_path / "deaf_relay.py"
+    script.write_text(DEAF_RELAY)
+    command = (sys.executable, str(script))
+    (relay,) = await relays.start(1, command=command, PYTHONPATH=str(Path.cwd()), RELAY_POLL_INTERVAL="86400000")
+    await until(lambda: connection.fetchval("select exists (select from events)"), "it is fanned out")
+    async with connection.transaction():
+        await connection.execute("insert into deliveries " + OWED, webhook.id)
+        await connection.execute("update webhooks set discard_through = 1")
+        await connection.execute("insert into lane_wakes values ($1)", webhook.id)
+    ended = "select exists (select from attempts where outcome = 'cancelled')"
+    # Long before the minute's round.
+    await until(lambda: connection.fetchval(ended), "what is no longer wanted has ended", 30)
+    assert any("away" in line["event"] for line in relay.log())
+
+
+async def test_a_test_is_finished_though_its_relay_has_another_id_by_then(
+    connection: Connection, settings: Settings, pool: Pool, receiver: Receiver
+) -> None:
+    webhook = await add_webhook(connection, settings, receiver.url, ["item-created"])
+    sending = Sending(pool, settings, await register(connection), HttpTransport(settings.webhook_allowed_networks))
+
+    async def answer(_: Arrival) -> web.StreamResponse:
+        sending.recorder.relay_id = new_id()
+        return web.Response()
+
+    receiver.answer = answer
+    await connection.execute(
+        "insert into webhook_tests (webhook_id, expires_at) values ($1, now() + interval '35 seconds')", webhook.id
+    )
+    sending.dispatcher.hint([], tests=True)
+    await until(lambda: connection.fetchval("select exists (select from webhook_tests where status = 200)"), "it is")
+    await sending.stop()
