@@ -213,6 +213,14 @@ async def test_no_statement_touches_more_in_a_large_queue(relay_connection: Conn
             "sleepy": True,
         }
 
+    async def to_fan_out_few() -> dict[str, Any]:
+        # What the function's statements touch counts as the call's.
+        values = await to_fan_out()
+        await connection.execute("delete from outbox where seq not in (select seq from outbox order by seq limit 3)")
+        return {"few": 3, "patience_ms": 3} | {
+            name: values[name] for name in FANOUT.fan_out_few.parameters if name in values
+        }
+
     async def to_find_suspects() -> dict[str, Any]:
         await connection.execute(
             "update deliveries set lost_leases = 5"
@@ -227,6 +235,7 @@ async def test_no_statement_touches_more_in_a_large_queue(relay_connection: Conn
         "read": (FANOUT.read_stuck, to_read),
         "route": (FANOUT.route, to_route),
         "fan-out": (FANOUT.fan_out, to_fan_out),
+        "fan-out one by one": (FANOUT.fan_out_few, to_fan_out_few),
         "claim": (CLAIM.claim, to_claim),
         "rescue": (CLAIM.claim, to_rescue),
         "completion": (RECORD.record, to_complete),
