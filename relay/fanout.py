@@ -47,6 +47,8 @@ class FanOut:
         # Whether the last batch had few.
         self._few = True
         self._sleepy = False
+        # How many seconds the last batch that was to wait for writers did; None if it did not.
+        self.waited: float | None = None
 
     async def batch(
         self,
@@ -58,11 +60,13 @@ class FanOut:
     ) -> Batch:
         """Fan out the oldest rows. A row that cannot be is set aside with its reason, and stops nothing. `offer` is asked for slots
         that are then leased to; `asleep`: the doorbell's lock is held, and to be let go of; `sleepy`: and to be taken again, if
-        there is nothing more to do; `patience_ms`: how long to wait for writers in flight first, where few events are expected."""
+        there is nothing more to do; `patience_ms`: how long to wait for writers in flight first, if this goes one by one."""
         self._sleepy = sleepy
         aside = await self._route()
         offered = offer()
-        if self.few and (not offered.most or offered.per_webhook >= FEW_EVENTS):
+        if patience_ms:
+            self.waited = None
+        if self.few:
             batch, asleep = await self._one_by_one(offered, asleep=asleep, patience_ms=patience_ms)
             if batch is not None:
                 return replace(batch, taken=batch.taken + aside)
@@ -101,7 +105,7 @@ class FanOut:
     @property
     def few(self) -> bool:
         """Whether few events are expected."""
-        return self._few and self._limit > FEW_EVENTS and not (self._in_order or self._stuck)
+        return self._few and not (self._in_order or self._stuck)
 
     def allow(self, most: int) -> None:
         """How many any batch may have."""
@@ -117,11 +121,12 @@ class FanOut:
 
     async def _one_by_one(self, offer: Offer, *, asleep: bool, patience_ms: int) -> tuple[Batch | None, bool]:
         """None if a batch is to be tried; and whether the doorbell's lock may be held then."""
+        room = offer.per_webhook if offer.most else FEW_EVENTS
         asked = time.monotonic()
         try:
             *events, said = await _SQL.fan_out_few.fetch(
                 self.connection,
-                few=FEW_EVENTS,
+                few=min(FEW_EVENTS, self._limit, room),
                 patience_ms=patience_ms,
                 asleep=asleep,
                 sleepy=self._sleepy,
@@ -134,8 +139,14 @@ class FanOut:
         except (*CONTENDED, *_ROW_ERRORS):
             # It may have let go of the lock, and taken it again, before it was undone: that is not.
             return None, asleep or self._sleepy
+        if patience_ms:
+            self.waited = (said["claimed_at"] - said["event_at"]).total_seconds()
         self._few = said["moved"] is not None
-        return (of_few(events, said, asked) if self._few else None), False
+        if not self._few:
+            return None, False
+        batch = of_few(events, said, asked)
+        self._adapt(batch.events, batch)
+        return batch, False
 
     async def _oldest(self, limit: int, offer: Offer, *, asleep: bool) -> Batch:
         batch, done = await self._try(limit, offer, asleep=asleep)
@@ -225,10 +236,10 @@ class FanOut:
         await _SQL.set_aside.execute(self.connection, seq=seq, reason=reason)
         _log.error("an event cannot be fanned out and was set aside", seq=seq, reason=reason)
 
-    def _adapt(self, rows: int, batch: Batch) -> None:
+    def _adapt(self, rows: int | None, batch: Batch) -> None:
         if batch.deliveries > TARGET_DELIVERIES:
             self._limit = max(1, batch.events * TARGET_DELIVERIES // batch.deliveries)
-        elif rows == self._limit:
+        elif rows == self._limit or (rows and self._limit < FIRST_EVENTS):
             self._limit = min(self._most, self._limit * 2)
 
 

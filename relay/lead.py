@@ -219,9 +219,9 @@ class Lead:
             else:
                 await _wait(self._wake, doorbell.BUSY_SECONDS[min(refused, len(doorbell.BUSY_SECONDS) - 1)])
                 refused += 1
-            began = time.monotonic()
             state = await self._look(connection, fanout, asleep=state in {"asleep", "unknown"}, patience_ms=patience_ms)
-            patient = patient and (not patience_ms or time.monotonic() - began < patience_ms / 1000)
+            if patience_ms:
+                patient = fanout.waited is not None and fanout.waited < patience_ms / 1000
 
     async def _anything(self, fanout: FanOut) -> bool:
         async with asyncio.timeout(PROBE_TIMEOUT):

@@ -27,9 +27,10 @@ $$;
 
 -- What fan_out does, for at most `few` events: a row for each that was moved, and one at the end, without a position, that says how it
 -- went. Where there are more, where some cannot be moved as they are, and where webhooks ask for order, nothing is moved, `moved` is null
--- in the last row, and the doorbell's lock is not held. Deliveries are leased as there, but up to `most` in all of whatever lanes: each
--- that is not crowded must have room for `few`. If there is patience, it first waits for so long at most for writers in flight: until
--- it has been granted the doorbell's lock. Who begins to write meanwhile is refused, and rings.
+-- in that row, and the doorbell's lock is not held. Deliveries are leased as there, but up to `most` in all of whatever lanes: each
+-- that is not crowded must have room for `few`. If there is patience, it first waits for so long at most for writers in flight, until
+-- it has been granted the doorbell's lock, of which it lets go; that ended at `claimed_at`. Who begins to write meanwhile is refused, and
+-- rings.
 create function fan_out_few(
   few integer, patience_ms integer, asleep boolean, sleepy boolean, class_id integer, object_id integer, relay_id uuid, most integer,
   crowded uuid[]
@@ -49,7 +50,6 @@ declare
   woken boolean;
   gone integer := 0;
   left_over integer := most;
-  claimed timestamptz;
 begin
   if asleep then
     perform pg_advisory_unlock(class_id, object_id);
@@ -57,14 +57,16 @@ begin
   if patience_ms > 0 then
     perform set_config('lock_timeout', patience_ms::text, true);
     begin
-      perform pg_advisory_lock(class_id, object_id);
-      perform pg_advisory_unlock(class_id, object_id);
-    exception when lock_not_available then
+      -- It may be granted just as the time runs out, and still be an error: whatever was granted goes as the block is undone.
+      perform pg_advisory_xact_lock(class_id, object_id);
+      raise exception 'granted' using errcode = 'JD001';
+    exception when lock_not_available or sqlstate 'JD001' then
       null;
     end;
     perform set_config('lock_timeout', '0', true);
   end if;
-  claimed := clock_timestamp();
+  claimed_at := clock_timestamp();
+  event_at := now();
   select exists (select from lane_wakes), exists (select from webhooks where ordering is not null), oldest.seqs, oldest.stuck
     into woken, ordered, seqs, stuck
     from (select array_agg(o.seq order by o.seq) as seqs,
@@ -109,7 +111,7 @@ begin
       insert into deliveries (webhook_id, position, event_id, event_type, event_at, next_attempt_at, leased_by, lease_until, fence)
       select d.id, position, this.id, this.type, now(), now(),
              case when d.fence is not null then relay_id end,
-             case when d.fence is not null then claimed + make_interval(secs => d.timeout_ms / 1000.0 + 10) end,
+             case when d.fence is not null then claimed_at + make_interval(secs => d.timeout_ms / 1000.0 + 10) end,
              d.fence
         from due as d
     )
@@ -137,8 +139,6 @@ begin
   end loop;
   position := null;
   moved := gone;
-  claimed_at := claimed;
-  event_at := now();
   wakes := woken;
   if sleepy then
     state := fall_asleep(class_id, object_id);

@@ -11,7 +11,6 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from relay.fanout import FEW_EVENTS
 from service.app import make_app
 from service.auth.tokens import Tokens
 from service.platform.db import Pool, open_pool
@@ -118,10 +117,11 @@ async def pool(database_url: str) -> AsyncIterator[Pool]:
     await pool.close()
 
 
-@pytest.fixture(params=[FEW_EVENTS, 0], ids=["one by one", "as a batch"])
+@pytest.fixture(params=["one by one", "as a batch"])
 def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Few events are fanned out one by one, or as many are."""
-    monkeypatch.setattr("relay.fanout.FEW_EVENTS", request.param)
+    if request.param == "as a batch":
+        monkeypatch.setattr("relay.fanout.FanOut.few", False)
 
 
 @pytest.fixture

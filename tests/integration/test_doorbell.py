@@ -1,20 +1,16 @@
 """The leader's look, and how it falls asleep by it."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import asyncpg
 import pytest
 
-from relay import doorbell
 from relay.doorbell import Falling
 from relay.fanout import FanOut
-from service.platform.settings import Settings
 from tests.integration.caller import Database
 from tests.integration.conftest import SomebodyWaits
-from tests.relays import Receiver, Relays, add_webhook, until, write_event
+from tests.relays import write_event
 
 pytestmark = pytest.mark.usefixtures("either_way")
 
@@ -26,17 +22,6 @@ create trigger refuse before insert on events for each row execute function refu
 """
 SPOIL = "alter table events add check (type <> 'item-created')"
 
-FOR_EVER_MS = 600_000
-# A relay that only a writer's end can wake in time.
-PATIENT_RELAY = f"""
-from relay import doorbell, lead
-doorbell.PATIENCE_MS = {FOR_EVER_MS}
-doorbell.BUSY_SECONDS = ({FOR_EVER_MS / 1000},)
-lead.PROBE_TIMEOUT = {FOR_EVER_MS / 1000}
-from relay.__main__ import main
-main()
-"""
-
 
 @pytest.fixture
 async def another_connection(database_url: str) -> AsyncIterator[Database]:
@@ -45,16 +30,9 @@ async def another_connection(database_url: str) -> AsyncIterator[Database]:
     await connection.close(timeout=10)
 
 
-@pytest.fixture
-async def third(database_url: str) -> AsyncIterator[Database]:
-    connection = await asyncpg.connect(database_url)
-    yield connection
-    await connection.close(timeout=10)
-
-
-async def look(leader: Database, *, asleep: bool = False, patience_ms: int = 0) -> tuple[int, Falling]:
+async def look(leader: Database, *, asleep: bool = False) -> tuple[int, Falling]:
     """How many events it moves, and where it leaves the leader."""
-    batch = await FanOut(leader).batch(asleep=asleep, sleepy=True, patience_ms=patience_ms)
+    batch = await FanOut(leader).batch(asleep=asleep, sleepy=True)
     return batch.events, batch.state
 
 
@@ -186,77 +164,3 @@ async def test_the_lock_is_held_once_where_psql_takes_away_what_was_stuck(
     assert (batch.events, batch.state) == (0, "asleep")
     assert await wake(leader) == 0
     assert await psql.fetchval(RING)
-
-
-@pytest.mark.parametrize("ends", ["commit", "rollback"])
-async def test_the_leader_falls_asleep_when_the_last_writer_has_ended(
-    connection: Database,
-    another_connection: Database,
-    third: Database,
-    somebody_waits: SomebodyWaits,
-    ends: str,
-) -> None:
-    leader, writer = another_connection, connection
-    transaction = writer.transaction()
-    await transaction.start()
-    await write_event(writer, routed=True)
-    assert await look(leader) == (0, "busy")
-    assert await third.fetchval(RING), "it is awake"
-    waiting = asyncio.create_task(look(leader, patience_ms=FOR_EVER_MS))
-    await somebody_waits()
-    assert not await third.fetchval(RING), "who begins while it waits rings"
-    await (transaction.commit() if ends == "commit" else transaction.rollback())
-    assert await waiting == (int(ends == "commit"), "asleep")
-    assert not await third.fetchval(RING)
-    assert await wake(leader) == 0
-    assert await third.fetchval(RING), "it held it once"
-
-
-async def test_the_leader_does_not_wait_long_for_a_writer_that_stays_open(
-    connection: Database, another_connection: Database
-) -> None:
-    leader, writer = connection, another_connection
-    async with writer.transaction():
-        await write_event(writer)
-        assert await look(leader, patience_ms=doorbell.PATIENCE_MS) == (0, "busy")
-        # It no longer waits, nor does it hold the lock.
-        assert await leader.fetchval(RING)
-    assert await leader.fetchval("show lock_timeout") == "0"
-    assert await look(leader) == (1, "asleep")
-    assert await wake(leader) == 0
-    assert await writer.fetchval(RING), "it held it once"
-
-
-async def test_a_relay_that_found_a_writer_in_flight_looks_when_that_has_ended(
-    connection: Database,
-    settings: Settings,
-    receiver: Receiver,
-    relays: Relays,
-    another_connection: Database,
-    third: Database,
-    somebody_waits: SomebodyWaits,
-    tmp_path: Path,
-) -> None:
-    await add_webhook(connection, settings, receiver.url, ["item-created"])
-    script = tmp_path / "patient_relay.py"
-    script.write_text(PATIENT_RELAY)
-    await relays.start(
-        1, command=(sys.executable, str(script)), PYTHONPATH=str(Path.cwd()), RELAY_POLL_INTERVAL="86400000"
-    )
-
-    async def asleep() -> bool:
-        return not await another_connection.fetchval(RING)
-
-    await until(asleep, "the leader sleeps")
-    async with another_connection.transaction():
-        async with connection.transaction():
-            await connection.execute("select from log_head for update")
-            await write_event(third)
-            await somebody_waits()
-            # The leader is awake: this one does not ring.
-            await write_event(another_connection)
-        await receiver.wait_for(lambda: len(receiver.arrivals) == 1)
-        await somebody_waits()
-    await receiver.wait_for(lambda: len(receiver.arrivals) == 2)
-    await until(asleep, "it sleeps again")
-    assert await relays.poll_wakes() == 0

@@ -9,7 +9,6 @@ from uuid import UUID
 
 import pytest
 
-from relay import fanout
 from relay.batch import NEVER, Batch
 from relay.fanout import FanOut
 from relay.slots import Offer
@@ -37,6 +36,15 @@ select webhook_id, position, event_id, event_type, next_attempt_at = now() as du
        item_id, sequence, attempts
   from deliveries order by position, webhook_id
 """
+
+
+class OneByOne(FanOut):
+    async def _oldest(self, *_: Any, **__: Any) -> Batch:
+        raise AssertionError("it has declined")
+
+
+class AsABatch(FanOut):
+    few = False
 
 
 async def settle(
@@ -87,9 +95,7 @@ def plain(batch: Batch) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("seed", range(40))
-async def test_what_becomes_of_events_is_the_same(
-    connection: Connection, settings: Settings, monkeypatch: pytest.MonkeyPatch, seed: int
-) -> None:
+async def test_what_becomes_of_events_is_the_same(connection: Connection, settings: Settings, seed: int) -> None:
     chance = random.Random(seed)
     places, kinds = [
         [
@@ -108,11 +114,10 @@ async def test_what_becomes_of_events_is_the_same(
     if chance.random() < 0.2:
         await connection.execute("insert into lane_wakes values ($1)", webhooks[0])
     seen = []
-    for few in (fanout.FEW_EVENTS, 0):
-        monkeypatch.setattr(fanout, "FEW_EVENTS", few)
+    for way in (OneByOne, AsABatch):
         transaction = connection.transaction()
         await transaction.start()
-        batch = await FanOut(connection).batch(lambda: offer)
+        batch = await way(connection).batch(lambda: offer)
         seen.append([plain(batch), await connection.fetch(EVENTS), await connection.fetch(DELIVERIES)])
         await transaction.rollback()
     assert seen[0] == seen[1]

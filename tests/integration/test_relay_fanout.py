@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from relay.fanout import FanOut
+from relay.fanout import FIRST_EVENTS, FanOut
 from service.platform.clock import iso
 from service.platform.db import Pool, open_pool
 from service.platform.ids import new_id
@@ -229,3 +229,23 @@ async def test_two_leaders_at_once_fan_out_each_event_once(
         await two.close()
     assert await connection.fetchval("select count(*) from deliveries") == 3000
     assert await connection.fetchval("select array_agg(position order by position) from events") == list(range(1, 3001))
+
+
+async def test_a_batch_is_as_large_as_what_it_leads_to_allows(
+    connection: Connection, settings: Settings, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.fanout.TARGET_DELIVERIES", 4)
+    for _ in range(3):
+        await add_webhook(connection, settings, NOWHERE, ["item-created"])
+    fanout = FanOut(pool)
+    for _ in range(2):
+        await write_event(connection, routed=True)
+    assert (await fanout.batch()).deliveries == 6
+    assert fanout.limit == 1
+    limits = []
+    for _ in range(6):
+        await write_event(connection, "item-deleted", routed=True)
+        await fanout.batch()
+        limits.append(fanout.limit)
+    # Few events at a time say little of how it would be with many.
+    assert limits == [2, 4, 8, FIRST_EVENTS, FIRST_EVENTS, FIRST_EVENTS]
