@@ -66,6 +66,7 @@ def _lease(
 
 
 def of_few(events: Sequence[asyncpg.Record], said: asyncpg.Record, asked: float) -> Batch:
+    """From the rows of `fan_out_few`, of which the last says how it went; `asked` at this time, in monotonic seconds."""
     moment = Moment(said["claimed_at"], time.monotonic(), asked)
     event_at = said["event_at"]
     leases: list[Lease] = []
@@ -94,6 +95,7 @@ def of_few(events: Sequence[asyncpg.Record], said: asyncpg.Record, asked: float)
 
 
 def of_many(done: asyncpg.Record, asked: float) -> Batch:
+    """From the row of `fan_out`."""
     moment = Moment(done["claimed_at"], time.monotonic(), asked)
     leases: list[Lease] = []
     versions: tuple[tuple[UUID, int], ...] = ()
