@@ -111,6 +111,14 @@ class Relays:
         await until(self._led if len(self.started) == 1 else self.leader, "a relay leads")
         return new
 
+    async def start_changed(self, change: str, **environment: str) -> RelayProcess:
+        """One in whose process this has been run before."""
+        script = self.directory / f"relay{len(self.started)}.py"
+        script.write_text(f"{change}\nfrom relay.__main__ import main\nmain()\n")
+        command = (sys.executable, str(script))
+        (relay,) = await self.start(1, command=command, PYTHONPATH=str(Path.cwd()), **environment)
+        return relay
+
     async def row(self, relay: RelayProcess) -> asyncpg.Record | None:
         assert relay.exit_code is None, f"the relay ended: {relay.log()}"
         return await self.connection.fetchrow("select * from relays where pid = $1", relay.pid)

@@ -11,11 +11,14 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from relay.transport import HttpTransport
 from service.app import make_app
 from service.auth.tokens import Tokens
 from service.platform.db import Pool, open_pool
 from service.platform.settings import Settings
 from service.platform.subject import Subject, subject_of
+from tests.integration.senders import Sending, register
+from tests.relays import Connection
 
 Api = TestClient[web.Request, web.Application]
 # Events whose data does not say where they happen.
@@ -115,6 +118,31 @@ async def pool(database_url: str) -> AsyncIterator[Pool]:
     pool = await open_pool(database_url, application_name="test", size=4)
     yield pool
     await pool.close()
+
+
+@pytest.fixture
+async def another_connection(database_url: str) -> AsyncIterator[Connection]:
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close(timeout=10)
+
+
+@pytest.fixture
+async def third(database_url: str) -> AsyncIterator[Connection]:
+    """And one more."""
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close(timeout=10)
+
+
+@pytest.fixture
+async def sending(connection: Connection, pool: Pool, settings: Settings) -> AsyncIterator[Sending]:
+    """A relay's sending side."""
+    transport = HttpTransport(settings.webhook_allowed_networks)
+    sending = Sending(pool, settings, await register(connection), transport)
+    yield sending
+    await sending.stop()
+    await transport.close()
 
 
 @pytest.fixture(params=["one by one", "as a batch"])

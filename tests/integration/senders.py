@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from uuid import UUID
 
+import asyncpg
+
 from relay.breaker import Policy
 from relay.dispatch import Dispatcher
 from relay.lanes import Lanes
@@ -14,14 +16,31 @@ from relay.target import Targets
 from relay.transport import HttpTransport
 from service.platform.db import Pool
 from service.platform.ids import new_id
+from service.platform.queries import load
 from service.platform.settings import Settings
 from tests.relays import Connection
+
+_CLAIM = load("claim")
 
 
 async def register(connection: Connection) -> UUID:
     relay_id = new_id()
     await connection.execute("insert into relays (id, version, host, pid) values ($1, '0', 'here', 1)", relay_id)
     return relay_id
+
+
+async def claim_one(pool: Pool, relay_id: UUID | None, webhook_id: UUID) -> list[asyncpg.Record]:
+    """What a claim of a single row of that lane gives."""
+    return await _CLAIM.claim.fetch(
+        pool,
+        relay_id=relay_id,
+        webhook_ids=[webhook_id],
+        shares=[1],
+        floors=[None],
+        most=1,
+        suspects=False,
+        now=None,
+    )
 
 
 class Sending:

@@ -17,7 +17,7 @@ from service.platform.db import Pool
 from service.platform.ids import new_id
 from service.platform.queries import load
 from service.platform.settings import Settings
-from tests.integration.senders import Sending, register
+from tests.integration.senders import Sending, claim_one, register
 from tests.relays import Arrival, Connection, Receiver, accept, add_webhook, until, write_event
 
 NOWHERE = "http://127.0.0.1:9/"
@@ -70,16 +70,7 @@ async def test_a_clock_that_is_set_back_takes_no_tokens_away(
     async def claimed(tokens: float) -> list[float | None]:
         later = datetime.now(UTC) + timedelta(hours=1)
         await connection.execute("update lanes set tokens = $1, tokens_at = $2", tokens, later)
-        rows = await CLAIM.claim.fetch(
-            connection,
-            relay_id=relay_id,
-            webhook_ids=[webhook.id],
-            shares=[1],
-            floors=[None],
-            most=1,
-            suspects=False,
-            now=None,
-        )
+        rows = await claim_one(pool, relay_id, webhook.id)
         return [row["wait_seconds"] if row["position"] is None else None for row in rows]
 
     # Nor does it hold the lane up until it is as late again: one goes, and from then on the time is that of the clock as it is.

@@ -1,7 +1,6 @@
 """The leader's look, and how it falls asleep by it."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
@@ -21,13 +20,6 @@ as $$ begin raise exception 'no room for it' using errcode = '53100'; end $$;
 create trigger refuse before insert on events for each row execute function refuse();
 """
 SPOIL = "alter table events add check (type <> 'item-created')"
-
-
-@pytest.fixture
-async def another_connection(database_url: str) -> AsyncIterator[Database]:
-    connection = await asyncpg.connect(database_url)
-    yield connection
-    await connection.close(timeout=10)
 
 
 async def look(leader: Database, *, asleep: bool = False) -> tuple[int, Falling]:

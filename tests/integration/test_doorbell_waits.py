@@ -3,11 +3,7 @@
 import asyncio
 import os
 import signal
-import sys
-from collections.abc import AsyncIterator
-from pathlib import Path
 
-import asyncpg
 import pytest
 
 from relay import doorbell
@@ -26,8 +22,6 @@ from relay import doorbell, lead
 doorbell.PATIENCE_MS = {FOR_EVER_MS}
 doorbell.BUSY_SECONDS = ({FOR_EVER_MS / 1000},)
 lead.PROBE_TIMEOUT = {FOR_EVER_MS / 1000}
-from relay.__main__ import main
-main()
 """
 
 # One whose looks never go one by one, although it expects that, and that ends if it looks without a pause.
@@ -42,23 +36,7 @@ async def declines(self, offer, *, asleep, patience_ms):
         os._exit(1)
     return None, asleep
 fanout.FanOut._one_by_one = declines
-from relay.__main__ import main
-main()
 """
-
-
-@pytest.fixture
-async def another_connection(database_url: str) -> AsyncIterator[Database]:
-    connection = await asyncpg.connect(database_url)
-    yield connection
-    await connection.close(timeout=10)
-
-
-@pytest.fixture
-async def third(database_url: str) -> AsyncIterator[Database]:
-    connection = await asyncpg.connect(database_url)
-    yield connection
-    await connection.close(timeout=10)
 
 
 async def look(leader: Database, patience_ms: int = 0) -> tuple[int, Falling]:
@@ -119,14 +97,9 @@ async def test_a_relay_that_found_a_writer_in_flight_looks_when_that_has_ended(
     another_connection: Database,
     third: Database,
     somebody_waits: SomebodyWaits,
-    tmp_path: Path,
 ) -> None:
     await add_webhook(connection, settings, receiver.url, ["item-created"])
-    script = tmp_path / "patient_relay.py"
-    script.write_text(PATIENT_RELAY)
-    await relays.start(
-        1, command=(sys.executable, str(script)), PYTHONPATH=str(Path.cwd()), RELAY_POLL_INTERVAL="86400000"
-    )
+    await relays.start_changed(PATIENT_RELAY, RELAY_POLL_INTERVAL="86400000")
 
     async def asleep() -> bool:
         return not await another_connection.fetchval(RING)
@@ -197,13 +170,9 @@ async def test_a_leader_that_could_not_wait_leaves_writers_alone(
     another_connection: Database,
     third: Database,
     somebody_waits: SomebodyWaits,
-    tmp_path: Path,
 ) -> None:
     await add_webhook(connection, settings, receiver.url, ["item-created"])
-    script = tmp_path / "declining_relay.py"
-    script.write_text(DECLINING_RELAY)
-    command = (sys.executable, str(script))
-    (relay,) = await relays.start(1, command=command, PYTHONPATH=str(Path.cwd()), RELAY_POLL_INTERVAL="86400000")
+    relay = await relays.start_changed(DECLINING_RELAY, RELAY_POLL_INTERVAL="86400000")
 
     async def asleep() -> bool:
         return not await third.fetchval(RING)

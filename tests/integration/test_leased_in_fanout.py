@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -20,7 +20,7 @@ from service.platform.db import Pool
 from service.platform.ids import new_id
 from service.platform.queries import load
 from service.platform.settings import Settings
-from tests.integration.senders import Sending, register
+from tests.integration.senders import Sending, claim_one, register
 from tests.relays import Arrival, Connection, Receiver, accept, add_user, add_webhook, until, write_event
 
 pytestmark = pytest.mark.usefixtures("either_way")
@@ -162,9 +162,7 @@ async def test_a_lease_from_fan_out_says_what_one_from_a_claim_does(
     )
     (given,) = (await fan_out(pool, gone)).leases
     await connection.execute("delete from relays where id = $1", gone)
-    (row,) = await CLAIM.claim.fetch(
-        pool, relay_id=relay_id, webhook_ids=[webhook.id], shares=[1], floors=[None], most=1, suspects=False, now=None
-    )
+    (row,) = await claim_one(pool, relay_id, webhook.id)
     claimed = {name: row[name] for name in given._fields}
     assert claimed.pop("fence") > given.fence
     # The claim found a lease that was void.
@@ -195,15 +193,6 @@ async def test_a_row_that_spoils_a_batch_keeps_those_before_it_from_nothing(
     assert leased == [before, after]
     assert await connection.fetchval("select count(*) from set_aside") == 1
     assert {row[0] for row in await connection.fetch("select leased_by from deliveries")} == {relay_id}
-
-
-@pytest.fixture
-async def sending(connection: Connection, pool: Pool, settings: Settings) -> AsyncIterator[Sending]:
-    transport = HttpTransport(settings.webhook_allowed_networks)
-    sending = Sending(pool, settings, await register(connection), transport)
-    yield sending
-    await sending.stop()
-    await transport.close()
 
 
 async def empty(connection: Connection) -> Any:
@@ -303,16 +292,7 @@ async def test_a_probe_that_its_relay_was_not_told_of_makes_room_for_the_next(
     await write_event(connection)
     await FanOut(pool).batch()
     await connection.execute("update lanes set pauses = 1, paused_until = now()")
-    await CLAIM.claim.fetch(
-        pool,
-        relay_id=sending.recorder.relay_id,
-        webhook_ids=[webhook.id],
-        shares=[1],
-        floors=[None],
-        most=1,
-        suspects=False,
-        now=None,
-    )
+    await claim_one(pool, sending.recorder.relay_id, webhook.id)
     assert await connection.fetchval("select probe_by = leased_by and probe_until = lease_until from lanes, deliveries")
     sending.dispatcher.leases.unsure_of([webhook.id])
     sending.dispatcher.hint([webhook.id])

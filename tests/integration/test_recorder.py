@@ -1,6 +1,6 @@
 """What the recorder does with results that the database does not take."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
@@ -9,25 +9,16 @@ from relay.fanout import FanOut
 from relay.policy import Decision
 from relay.result import Result
 from relay.slots import Offer
-from relay.transport import Exchange, HttpTransport
+from relay.transport import Exchange
 from service.platform.db import Pool
 from service.platform.settings import Settings
-from tests.integration.senders import Sending, register
+from tests.integration.senders import Sending
 from tests.relays import Connection, add_webhook, until, write_event
 
 OUTCOMES = "select position, outcome, error from attempts order by position, outcome"
 REFUSED = "the result could not be recorded"
 # More microseconds than a column holds.
 TOO_LONG = 2**40
-
-
-@pytest.fixture
-async def sending(connection: Connection, pool: Pool, settings: Settings) -> AsyncIterator[Sending]:
-    transport = HttpTransport(settings.webhook_allowed_networks)
-    sending = Sending(pool, settings, await register(connection), transport)
-    yield sending
-    await sending.stop()
-    await transport.close()
 
 
 @pytest.mark.parametrize("away", [False, True])

@@ -3,10 +3,8 @@
 import asyncio
 import json
 import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from types import TracebackType
 
 import asyncpg
@@ -90,7 +88,7 @@ async def test_a_fan_out_that_outlives_a_leader_that_was_told_to_stop(
 
 
 async def test_a_fan_out_that_takes_too_long_is_tried_with_less(
-    connection: Connection, settings: Settings, receiver: Receiver, relays: Relays, tmp_path: Path
+    connection: Connection, settings: Settings, receiver: Receiver, relays: Relays
 ) -> None:
     """Four milliseconds a delivery, and one second for a statement: 500 of them never come about, however often."""
     await add_webhook(connection, settings, receiver.url, ["item-created"])
@@ -105,11 +103,7 @@ async def test_a_fan_out_that_takes_too_long_is_tried_with_less(
         " select type, data, audience, location_ids, user_ids from outbox cross join generate_series(2, $1)"
     )
     await connection.execute(more, 600)
-    script = tmp_path / "impatient_relay.py"
-    script.write_text(
-        "import relay.lead, relay.fanout\nrelay.lead.COMMAND_TIMEOUT = 1.0\nfrom relay.__main__ import main\nmain()\n"
-    )
-    (relay,) = await relays.start(1, command=(sys.executable, str(script)), PYTHONPATH=str(Path.cwd()))
+    relay = await relays.start_changed("import relay.lead\nrelay.lead.COMMAND_TIMEOUT = 1.0")
     await until(lambda: connection.fetchval("select not exists (select from outbox)"), "all is fanned out")
     assert any("away" in line["event"] for line in relay.log())
     # A batch has one time. It stays small while it takes long, and grows again when it no longer does.
