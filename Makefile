@@ -43,7 +43,7 @@ check: $(DEV) ## lint, formatting, types, direction of imports, the compose file
 	bash -n .ci/run
 
 .PHONY: bench
-bench: $(RUNTIME) ## measure how fast it is, as ratios; ARGS="--quick", "--only drain,latency", "--json FILE", "--markdown"
+bench: $(RUNTIME) ## measure how fast it is, as ratios; ARGS="--quick", "--only drain,latency", "--against COMMIT", "--json FILE", "--markdown"
 	@exec $(BIN)/python -m bench $(ARGS)
 
 .PHONY: schema

@@ -6,11 +6,12 @@ import dataclasses
 import json
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import uvloop
 
+from bench.against import ROUNDS, AgainstError, against
 from bench.api import scenario_api, scenario_receiver
 from bench.commits import scenario_commits, scenario_doorbell
 from bench.drain import scenario_drain, scenario_relays
@@ -44,16 +45,20 @@ SCENARIOS: dict[str, Scenario] = {
 }
 # However it goes, one scenario ends after so many seconds, and the next begins.
 LIMIT_SECONDS = 1500
+PAIRS = 5
 QUICK_PAIRS = 1
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--only", help=f"scenarios, comma separated, of: {', '.join(SCENARIOS)}")
-    parser.add_argument("--pairs", type=int, default=5, help="rounds of interleaved runs, 5 unless given")
+    parser.add_argument("--pairs", type=int, help=f"rounds of interleaved runs: {PAIRS}, or {ROUNDS} with --against")
     parser.add_argument("--quick", action="store_true", help="small counts and one round: shows that it works, no more")
     parser.add_argument("--json", type=Path, help="a file for the raw figures")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
+    parser.add_argument(
+        "--against", metavar="COMMIT", help="run that commit in turns with this tree, and fail where a row got worse"
+    )
     parser.add_argument(
         "--profile", type=Path, help="instead: profile the leader in a drain, and PostgreSQL, into a directory"
     )
@@ -80,13 +85,30 @@ async def measure(options: Options, names: list[str], directory: Path) -> list[R
     return rows
 
 
+def _against(arguments: argparse.Namespace, names: Sequence[str]) -> int:
+    quick = ["--quick"] if arguments.quick else []
+    try:
+        text, good = asyncio.run(
+            against(arguments.against, arguments.pairs or ROUNDS, ["--only", ",".join(names), *quick])
+        )
+    except AgainstError as error:
+        say(str(error))
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    print(text)
+    return 0 if good else 1
+
+
 def main() -> int:
     arguments = _arguments()
     names = arguments.only.split(",") if arguments.only else list(SCENARIOS)
     if unknown := [name for name in names if name not in SCENARIOS]:
         say(f"no such scenario: {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
         return 2
-    options = Options(pairs=QUICK_PAIRS if arguments.quick else arguments.pairs, quick=arguments.quick)
+    if arguments.against is not None:
+        return _against(arguments, names)
+    options = Options(pairs=QUICK_PAIRS if arguments.quick else arguments.pairs or PAIRS, quick=arguments.quick)
     # Ends the server and removes its data even where this process is killed.
     janitor = Janitor()
     try:
