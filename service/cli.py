@@ -66,7 +66,7 @@ def _print(line: str) -> None:
 
 
 @app.command
-def serve(*, host: str = "127.0.0.1", port: Port = 3002) -> None:
+def serve(*, host: str = "127.0.0.1", port: Port = 3002, fd: int | None = None) -> None:
     """Serve the API until Ctrl-C or SIGTERM; requests in flight are finished first.
 
     Parameters
@@ -75,13 +75,15 @@ def serve(*, host: str = "127.0.0.1", port: Port = 3002) -> None:
         The address to listen on; 0.0.0.0 stands for all of this machine's.
     port
         The port to listen on; 0 takes a free one and logs which.
+    fd
+        A listening socket that the parent process opened, as a file descriptor, instead of host and port.
     """
     import uvloop
 
     from service.platform.lifecycle import start
     from service.serve import serve as serve_api
 
-    uvloop.run(serve_api(start(), host, port))
+    uvloop.run(serve_api(start(), host, port, fd))
 
 
 @app.command

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import logging
+import socket
 import warnings
 
 from aiohttp import web
@@ -48,8 +49,9 @@ class ClientsFault(logging.Filter):
         return True
 
 
-async def serve(settings: Settings, host: str, port: int) -> None:
-    """Serve until SIGTERM or SIGINT, then finish the requests in flight. Port 0: a free one. Raises StartupError."""
+async def serve(settings: Settings, host: str, port: int, fd: int | None = None) -> None:
+    """Serve until SIGTERM or SIGINT, then finish the requests in flight. Port 0: a free one. `fd`: a socket that this process
+    inherited and that listens already, instead of host and port. Raises StartupError."""
     if settings.jwt_secret is not None and is_weak(settings.jwt_secret.get_secret_value()):
         # Refused in production. Said once and clearly here, and not by the library at each token.
         _log.warning("JWT_SECRET is weak: anybody can guess it and sign in as anybody")
@@ -63,8 +65,8 @@ async def serve(settings: Settings, host: str, port: int) -> None:
             )
             try:
                 await runner.setup()
-                await _listen(runner, host, port)
-                _log.info("ready", address=_address(runner, host))
+                await (_listen(runner, host, port) if fd is None else _listen_on(runner, fd))
+                _log.info("ready", address=_address(runner))
                 await asyncio.Event().wait()
             finally:
                 await runner.cleanup()
@@ -79,6 +81,13 @@ async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
         raise StartupError(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
 
 
-def _address(runner: web.AppRunner, host: str) -> str:
-    port = runner.addresses[0][1]
+async def _listen_on(runner: web.AppRunner, fd: int) -> None:
+    try:
+        await web.SockSite(runner, socket.socket(fileno=fd)).start()
+    except OSError as error:
+        raise StartupError(f"--fd {fd} is no socket to listen on: {error.strerror or error}") from None
+
+
+def _address(runner: web.AppRunner) -> str:
+    host, port = runner.addresses[0][:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

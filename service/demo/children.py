@@ -3,12 +3,13 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
-from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self, TypeAlias, TypeVar
 
 from service.platform.errors import JossieError
 
@@ -20,7 +21,7 @@ T = TypeVar("T")
 
 
 class ChildDied(JossieError):
-    """A process of the demo ended by itself. `lines` is the end of its log."""
+    """A process of the demo failed. `lines` is the end of its log."""
 
     def __init__(self, child: "Child") -> None:
         self.lines = child.log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]
@@ -29,11 +30,52 @@ class ChildDied(JossieError):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Child:
+    """A process and what it takes to start it once more. `process` is the present one."""
+
     name: str
-    process: asyncio.subprocess.Process
     log: Path
+    arguments: Sequence[str]
+    environment: Mapping[str, str]
+    read_output: bool
+    sockets: Sequence[socket.socket]
+    process: asyncio.subprocess.Process = field(init=False)
+
+    async def run(self) -> None:
+        """Starts it; the log goes on where it was."""
+        with self.log.open("ab") as file:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                _LEASH,
+                str(os.getpid()),
+                sys.executable,
+                *self.arguments,
+                env=self.environment,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE if self.read_output else file,
+                stderr=file,
+                pass_fds=[each.fileno() for each in self.sockets],
+                # Ctrl-C in the terminal is for the demo, which ends its processes in their order.
+                start_new_session=True,
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A process of the child that somebody ended: its id and its exit code, which is negative for a signal."""
+
+    pid: int
+    code: int
+
+    def __str__(self) -> str:
+        if self.code == -signal.SIGKILL:
+            return "was killed"
+        return "was stopped" if self.code == 0 else f"was ended by {signal.Signals(-self.code).name}"
+
+
+# Called when somebody has ended a process of the child. The child runs again by then, as another process.
+OnEnded: TypeAlias = Callable[[Child, Ended], None]
 
 
 class Children:
@@ -41,7 +83,7 @@ class Children:
 
     def __init__(self, log_dir: Path) -> None:
         self._log_dir = log_dir
-        self._running: dict[Child, asyncio.Task[int]] = {}
+        self._running: dict[Child, asyncio.Task[None]] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -53,30 +95,25 @@ class Children:
             await self.end(child)
 
     async def start(
-        self, name: str, *arguments: str, environment: Mapping[str, str], read_output: bool = False
+        self,
+        name: str,
+        *arguments: str,
+        environment: Mapping[str, str],
+        read_output: bool = False,
+        sockets: Sequence[socket.socket] = (),
+        on_ended: OnEnded | None = None,
     ) -> Child:
-        """A Python program with these arguments. Its stderr goes to the log; its stdout too, unless `read_output`."""
+        """A Python program with these arguments, which inherits these sockets. Its stderr goes to the log; its stdout too, unless
+        `read_output`. With `on_ended` it is started again when a signal has ended it; without, its end is a failure."""
         log = self._log_dir / f"{name}.log"
-        with log.open("wb") as file:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                _LEASH,
-                str(os.getpid()),
-                sys.executable,
-                *arguments,
-                env=environment,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE if read_output else file,
-                stderr=file,
-                # Ctrl-C in the terminal is for the demo, which ends its processes in their order.
-                start_new_session=True,
-            )
-        child = Child(name, process, log)
-        self._running[child] = asyncio.ensure_future(process.wait())
+        log.write_bytes(b"")
+        child = Child(name, log, arguments, environment, read_output, sockets)
+        await child.run()
+        self._running[child] = asyncio.ensure_future(_watch(child, on_ended))
         return child
 
     async def unless_one_dies(self, work: Awaitable[T]) -> T:
-        """The result of `work`. Raises ChildDied as soon as a process ends by itself."""
+        """The result of `work`. Raises ChildDied as soon as a process fails."""
         task = asyncio.ensure_future(work)
         try:
             await asyncio.wait([task, *self._running.values()], return_when=asyncio.FIRST_COMPLETED)
@@ -93,12 +130,21 @@ class Children:
     async def end(self, *children: Child) -> None:
         """SIGTERM to all of these, and SIGKILL to what has not ended after 30 s."""
         for child in children:
+            # First, or it would be started again.
+            self._running.pop(child).cancel()
             if child.process.returncode is None:
                 child.process.send_signal(signal.SIGTERM)
         for child in children:
-            ended = self._running.pop(child)
             try:
-                await asyncio.wait_for(asyncio.shield(ended), _STOP_SECONDS)
+                await asyncio.wait_for(child.process.wait(), _STOP_SECONDS)
             except TimeoutError:
                 child.process.kill()
-                await ended
+                await child.process.wait()
+
+
+async def _watch(child: Child, on_ended: OnEnded | None) -> None:
+    """Returns when the child has failed. A signal, and an orderly end after one, is somebody's wish and no failure."""
+    while (code := await child.process.wait()) <= 0 and on_ended is not None:
+        ended = Ended(child.process.pid, code)
+        await child.run()
+        on_ended(child, ended)

@@ -5,12 +5,15 @@ from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any
 
+import aiohttp
+
 from service.demo.client import Api, Refused
 from service.demo.seed import ADMIN, USERS
 
 _SKU = "DM-"  # of the items that the demo adds, and so may remove
 _MOST_ADDED = 5
-_GONE_OR_IN_CONFLICT = {404, 409}
+_PASSING = {404, 409, 503}
+_AGAIN_SECONDS = 0.5
 _NEW_ITEMS = ("Diamond blade 230 mm", "Extension lead 25 m", "Tarpaulin 6 × 8 m", "Ladder, 12 rungs", "Chain hoist 1 t")
 _CONDITIONS = ("excellent", "good", "fair", "poor", "damaged")
 
@@ -38,15 +41,27 @@ class Driver:
             try:
                 self._say(await deck.pop()())
             except Refused as refused:
-                # Somebody else, with curl say, may have been at the same item.
-                if refused.status not in _GONE_OR_IN_CONFLICT:
+                # Somebody else may have changed the same item, with curl perhaps; or PostgreSQL is away for a moment.
+                if refused.status not in _PASSING:
                     raise
                 self._say(str(refused))
-                await self._look()
+                await self._look_again(stop)
+            except aiohttp.ClientConnectionError:
+                self._say("a request ended without an answer: its change and its event are both there, or neither is")
+                await self._look_again(stop)
             try:
                 await asyncio.wait_for(stop.wait(), self._rng.uniform(0.2, 0.4))
             except TimeoutError:
                 continue
+
+    async def _look_again(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            try:
+                await self._look()
+            except (Refused, aiohttp.ClientConnectionError):
+                await asyncio.sleep(_AGAIN_SECONDS)
+            else:
+                return
 
     async def _look(self) -> None:
         self._items = await self._admin.get("/items?limit=200")

@@ -13,22 +13,25 @@ from typing import Self
 
 import aiohttp
 
-from service.demo.children import Child, ChildDied, Children
+from service.demo.children import Child, ChildDied, Children, Ended
 from service.demo.client import Api
 from service.demo.drive import Driver
 from service.demo.screen import Screen
 from service.demo.seed import ADMIN, SUPERVISOR, seed_inventory, seed_users, sign_in
 from service.demo.subscribe import Subscription, delete_leftovers, subscribe
+from service.demo.succession import Succession
 from service.demo.tally import Received, count, mark, relays_ready, waiting
 from service.platform.db import AWAY, Pool, connect, open_pool
 from service.platform.errors import JossieError, StartupError
 from service.platform.lifecycle import database
-from service.platform.migrate import migrate
+from service.platform.migrate import LOCK_CLASS, migrate
+from service.platform.queries import load
 from service.platform.settings import Settings
 
 HOST = "127.0.0.1"
 RELAYS = 2
 FAILED, INTERRUPTED = 1, 130
+LOCK_DEMO = 4
 _RECEIVER = Path(__file__).resolve().parents[2] / "examples" / "receivers" / "python_stdlib.py"
 _FAIL_ONE_IN = "8"
 _START_SECONDS = 60.0
@@ -47,7 +50,9 @@ def run(settings: Settings, *, port: int, seconds: float | None) -> int:
         )
     if not _RECEIVER.exists():
         raise StartupError(f"the demo needs {_RECEIVER}: run it from a checkout")
-    demo = Demo(settings, _free_port(port), seconds)
+    # Held from here on: what answers on this port is what the demo hands the socket to, and nothing that ran before.
+    listener = _listen(port)
+    demo = Demo(settings, listener, seconds)
     try:
         return asyncio.run(demo.run())
     except StartupError:
@@ -56,18 +61,20 @@ def run(settings: Settings, *, port: int, seconds: float | None) -> int:
         demo.screen.complain(str(died), *died.lines)
     except (JossieError, aiohttp.ClientError, *AWAY) as error:
         demo.screen.complain(str(error) or type(error).__name__)
+    finally:
+        listener.close()
     return FAILED
 
 
 class Demo:
     """One run. `screen` is what it shows."""
 
-    def __init__(self, settings: Settings, port: int, seconds: float | None) -> None:
+    def __init__(self, settings: Settings, listener: socket.socket, seconds: float | None) -> None:
         self.screen = Screen()
         self._settings = settings
-        self._port = port
+        self._listener = listener
         self._seconds = seconds
-        self._address = f"http://{HOST}:{port}"
+        self._address = f"http://{HOST}:{listener.getsockname()[1]}"
         self._received = Received()
         self._names: dict[str, str] = {}
         self._stop = asyncio.Event()
@@ -104,7 +111,8 @@ class Demo:
             children = await stack.enter_async_context(Children(logs))
             receiver, receiver_address = await self._start_receiver(children, secrets.path)
             reading = asyncio.ensure_future(self._read(receiver))
-            api, relays = await self._start_senders(children, pool)
+            succession = await stack.enter_async_context(Succession(pool, self.screen.notice))
+            api, relays = await self._start_senders(children, pool, succession)
 
             http = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)))
             anyone = Api(http, self._address)
@@ -116,7 +124,9 @@ class Demo:
             self._names = {one.id: one.name for one in (everything, purchasing)}
             secrets.write(f"{everything.secret}\n{purchasing.secret}\n")
 
-            self.screen.welcome(self._address, (await admin.get("/items?limit=1"))[0], logs)
+            # The one that leads: it has the most to lose.
+            leader = await load("demo").leader.fetchval(pool)
+            self.screen.welcome(self._address, (await admin.get("/items?limit=1"))[0], logs, leader)
             with self.screen:
                 await self._drive(children, Driver(anyone, clients, self.screen.mutation, Random()))
                 self.screen.say("ending: waiting until everything has arrived")
@@ -138,11 +148,14 @@ class Demo:
             if self._settings.database_url is None:
                 self.screen.say(f"starting PostgreSQL; its data is in {self._settings.jossiedb_data_dir}")
             url = await stack.enter_async_context(database(self._settings))
+            # Kept open: it holds the lock.
             connection = await connect(url, application_name="jossiedb demo")
-            try:
-                await migrate(connection)
-            finally:
-                await connection.close()
+            stack.push_async_callback(connection.close)
+            if not await load("migrate").try_lock.fetchval(connection, class_id=LOCK_CLASS, object_id=LOCK_DEMO):
+                raise StartupError(
+                    "another demo runs on this database; end it first, or give this one its own with JOSSIEDB_DATA_DIR"
+                )
+            await migrate(connection)
             pool = await open_pool(url, application_name="jossiedb demo", size=2)
             stack.push_async_callback(pool.close)
             yield pool
@@ -153,17 +166,25 @@ class Demo:
         first = await children.unless_one_dies(_output(receiver).readline())
         return receiver, json.loads(first)["listening"].rstrip("/")
 
-    async def _start_senders(self, children: Children, pool: Pool) -> tuple[Child, list[Child]]:
+    async def _start_senders(self, children: Children, pool: Pool, succession: Succession) -> tuple[Child, list[Child]]:
         environment = os.environ | {"WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8"}
-        serve = ("-m", "service", "serve", "--host", HOST, "--port", str(self._port))
-        api = await children.start("api", *serve, environment=environment)
+        serve = ("-m", "service", "serve", "--fd", str(self._listener.fileno()))
+        api = await children.start(
+            "api", *serve, environment=environment, sockets=[self._listener], on_ended=self._api_ended
+        )
         relays = [
-            await children.start(f"relay-{number}", "-m", "relay", environment=environment)
+            await children.start(
+                f"relay-{number}", "-m", "relay", environment=environment, on_ended=succession.relay_ended
+            )
             for number in range(1, RELAYS + 1)
         ]
+        succession.relays = relays
         await _until(children, self._api_answers, _START_SECONDS, "the API does not answer")
         await _until(children, lambda: relays_ready(pool, RELAYS), _START_SECONDS, "the relays do not get ready")
         return api, relays
+
+    def _api_ended(self, child: Child, ended: Ended) -> None:
+        self.screen.notice(f"{child.name} {ended} and is started again; nothing that it had committed is lost")
 
     async def _api_answers(self) -> bool:
         try:
@@ -228,17 +249,14 @@ def _output(child: Child) -> asyncio.StreamReader:
     return child.process.stdout
 
 
-def _free_port(port: int) -> int:
-    """The port itself, or a free one for 0. Raises StartupError if it is taken."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            raise StartupError(
-                f"port {port} cannot be listened on ({(error.strerror or '').lower()}); free it, or choose another with --port"
-            ) from None
-        return int(probe.getsockname()[1])
+def _listen(port: int) -> socket.socket:
+    """A socket that listens on the port, or on a free one for 0. Raises StartupError if it is taken."""
+    try:
+        return socket.create_server((HOST, port))
+    except OSError as error:
+        raise StartupError(
+            f"port {port} cannot be listened on ({os.strerror(error.errno or 0).lower()}); free it, or choose another with --port"
+        ) from None
 
 
 class _PrivateFile:

@@ -41,6 +41,10 @@ class Screen:
         for line in lines:
             self._console.print(Text(line, style="red"))
 
+    def notice(self, text: str) -> None:
+        """Something out of the ordinary."""
+        self._console.print(Text(f"{_clock()}  {text}", style="bold"))
+
     def mutation(self, text: str) -> None:
         self._console.print(Text(f"{_clock()}  {text}", style="dim"))
 
@@ -63,7 +67,8 @@ class Screen:
                 style="reverse",
             ))  # fmt: skip
 
-    def welcome(self, address: str, item: dict[str, Any], logs: Path) -> None:
+    def welcome(self, address: str, item: dict[str, Any], logs: Path, relay_pid: int) -> None:
+        """`relay_pid`: the process of a relay that one may kill."""
         admin = USERS[0]
         self.say(f"\nThe API is at {address}/api/v1, the logs are in {logs}. The logins:")
         for user in USERS:
@@ -78,6 +83,8 @@ class Screen:
             f'curl -s -X PUT {address}/api/v1/items/{item["id"]} -H "Authorization: Bearer $TOKEN" \\\n'
             f"""  -H 'Content-Type: application/json' -d '{{"quantity": {max(0, item["min_quantity"] - 1)}}}'\n"""
         )
+
+        self.say(f"Or kill a relay, and watch the other one take over:  kill -9 {relay_pid}\n")
 
     def summary(self, tally: Tally) -> None:
         rows: Sequence[tuple[str, str]] = (

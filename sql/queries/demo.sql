@@ -34,3 +34,29 @@ select webhook_id, event_id from deliveries where position in (select position f
 union
 select webhook_id, event_id from attempts
  where position in (select position from written) and recorded_at >= :since;
+
+-- name: leader
+-- The process that leads.
+select pid from relays where leader order by seen_at desc limit 1;
+
+-- name: relay_of_process
+-- The relay that ran as this process, if it is still listed.
+select id, leader
+  from relays
+ where pid = :pid and host = :host
+ order by started_at desc
+ limit 1;
+
+-- name: is_succeeded
+-- Whether a relay's leases are void, nothing is leased to it any more, and some relay leads.
+select not exists (select from relays where id = :id)
+       and not exists (select from deliveries where leased_by = :id)
+       and exists (select from relays where leader);
+
+-- name: successors
+-- The relays that there are, each with how many leases of the one that is gone it has sent again.
+select r.id, r.pid, r.leader, count(a.fence) as leases
+  from relays as r
+  left join attempts as a on a.relay_id = r.id and a.lost_by = :id
+ group by r.id, r.pid, r.leader
+ order by r.started_at;

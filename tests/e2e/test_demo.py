@@ -100,16 +100,22 @@ def data_dir(environment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
     shutil.rmtree(path)
 
 
+def check_counts(running: Demo) -> dict[str, str]:
+    """Nothing is lost, whatever was killed meanwhile."""
+    summary = running.summary()
+    assert int(summary["delivered"]) == int(summary["deliveries owed"]) > 0
+    assert (summary["lost"], summary["signature failures"]) == ("0", "0")
+    return summary
+
+
 def check_summary(running: Demo) -> None:
     """Against what was shown: each line is one request that the receiver got."""
     shown = [match for line in running.lines if (match := DELIVERY.search(line))]
     delivered = [match for match in shown if match["answer"].startswith("answered 200")]
-    summary = running.summary()
+    summary = check_counts(running)
     assert int(summary["events written"]) > 0
     assert int(summary["delivered"]) == len(delivered) == int(summary["deliveries owed"])
     assert int(summary["retried"]) == len({match.string for match in shown if match["attempt"] == "2"}) > 0
-    assert summary["signature failures"] == "0"
-    assert summary["lost"] == "0"
 
 
 async def test_it_ends_by_itself_with_a_summary_of_what_was_delivered(data_dir: Path) -> None:
@@ -170,18 +176,80 @@ async def test_a_killed_demo_leaves_nothing_running_and_the_next_one_starts_clea
         assert again.summary()["lost"] == "0"
 
 
-@pytest.mark.parametrize(
-    ("command", "name"), [("relay", r"relay-\d"), ("serve", "api"), ("examples/receivers/python_stdlib.py", "receiver")]
-)
-async def test_a_process_that_dies_ends_it_with_the_end_of_its_log(settings: Settings, command: str, name: str) -> None:
+async def test_a_receiver_that_dies_ends_it_with_the_end_of_its_log(settings: Settings) -> None:
     async with demo() as running:
         await running.read_until(DELIVERY.search)
-        victim = next(process for process in running.running() if command in (process / "cmdline").read_text())
-        os.kill(int(victim.name), signal.SIGKILL)
+        os.kill(process_of(running, "examples/receivers/python_stdlib.py"), signal.SIGKILL)
         assert await running.ended() == 1
-        assert re.search(rf"{name} ended unexpectedly, with exit code -9; the end of .*/{name}\.log:", running.output)
+        assert re.search(
+            r"receiver ended unexpectedly, with exit code -9; the end of .*/receiver\.log:", running.output
+        )
         assert "Traceback" not in running.output
         assert not running.running()
+
+
+def process_of(running: Demo, argument: str) -> int:
+    """The id of a process that has this among its arguments."""
+    return int(next(each for each in running.running() if argument in (each / "cmdline").read_text()).name)
+
+
+async def test_the_relay_that_it_offers_to_kill_is_succeeded_and_started_again(settings: Settings) -> None:
+    async with demo() as running:
+        offer = await running.read_until(lambda line: "kill -9" in line)
+        await running.read_until(DELIVERY.search)
+        pid = int(offer.rpartition(" ")[2])
+        os.kill(pid, signal.SIGKILL)
+        told = await running.read_until(lambda line: "was killed" in line)
+        assert re.search(
+            r"relay-\d was killed; (it held no lease|relay-\d took over \d+ leases?).* and relay-\d leads now, after [\d.]+ s; "
+            r"relay-\d is started again$",
+            told,
+        )
+        await running.read_until(DELIVERY.search)
+        running.process.send_signal(signal.SIGINT)
+        assert await running.ended() == 0, running.output
+        check_counts(running)
+
+
+async def test_a_relay_that_is_stopped_is_started_again_and_so_is_the_api(settings: Settings) -> None:
+    async with demo() as running:
+        await running.read_until(DELIVERY.search)
+        os.kill(process_of(running, "relay"), signal.SIGTERM)
+        await running.read_until(lambda line: re.search(r"relay-\d was stopped; it left no lease behind", line))
+        before = process_of(running, "serve")
+        os.kill(before, signal.SIGKILL)
+        await running.read_until(lambda line: "api was killed and is started again" in line)
+        await running.read_until(DELIVERY.search)
+        assert process_of(running, "serve") != before
+        running.process.send_signal(signal.SIGINT)
+        assert await running.ended() == 0, running.output
+        check_counts(running)
+
+
+async def test_a_second_demo_on_the_same_port_leaves_the_first_alone(
+    settings: Settings, connection: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    async with demo() as running:
+        where = await running.read_until(lambda line: line.startswith("The API is at"))
+        await running.read_until(DELIVERY.search)
+        port = int(where.partition("127.0.0.1:")[2].partition("/")[0])
+        async with demo(port=port) as second:
+            assert await second.ended() == 2
+            assert f"port {port} cannot be listened on (address already in use)" in second.output
+            assert len(second.lines) == 1
+        assert await connection.fetchval("select count(*) from webhooks where deleted_at is null") == 2
+
+
+async def test_a_second_demo_on_the_same_database_leaves_the_first_alone(
+    settings: Settings, connection: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    async with demo() as running:
+        await running.read_until(DELIVERY.search)
+        async with demo() as second:
+            assert await second.ended() == 2
+            assert "another demo runs on this database" in second.output
+        assert await connection.fetchval("select count(*) from webhooks where deleted_at is null") == 2
+        await running.read_until(DELIVERY.search)
 
 
 async def test_a_lost_delivery_is_counted_and_makes_it_fail(
