@@ -1,18 +1,16 @@
 """Questions that the command line asks a running system."""
 
 import http.client
-import os
 import re
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from itertools import takewhile
-from pathlib import Path
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
+from service import psql
 from service.platform.errors import StartupError
 
 _TIMEOUT_SECONDS = 5
@@ -118,14 +116,18 @@ def run_audit(audit: Audit, url: str, variables: Sequence[str]) -> tuple[str, bo
     """What psql prints for the script, and whether that is as it should be. `variables` are `name=value`, of names that the script
     knows. Raises StartupError."""
     _check_variables(audit, variables)
-    address, password = _without_password(url)
-    environment = {**os.environ, "LC_ALL": "C", "PSQL_PAGER": "", **({"PGPASSWORD": password} if password else {})}
     with as_file(files("sql") / "audit" / f"{audit.name}.sql") as script:
-        command = [_psql(), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"]
-        command += [f"--set={variable}" for variable in variables]
+        argv, environment = psql.command(
+            url,
+            "--no-psqlrc",
+            "--quiet",
+            "--set=ON_ERROR_STOP=1",
+            *[f"--set={variable}" for variable in variables],
+            f"--file={script}",
+        )
         done = subprocess.run(
-            [*command, f"--file={script}", address],
-            env=environment,
+            argv,
+            env=environment | {"LC_ALL": "C", "PSQL_PAGER": ""},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -137,26 +139,3 @@ def run_audit(audit: Audit, url: str, variables: Sequence[str]) -> tuple[str, bo
         raise StartupError(f"psql failed: {done.stderr.strip() or f'exit code {done.returncode}'}")
     rows = [int(footer["rows"]) for footer in _FOOTER.finditer(done.stdout)]
     return done.stdout, not audit.expects_no_rows or (bool(rows) and not any(rows))
-
-
-def _psql() -> str:
-    """The embedded server's psql, which is as new as any; else the one on PATH."""
-    from service.platform.embedded import bin_dir
-
-    try:
-        embedded: Path | None = bin_dir() / "psql"
-    except StartupError:
-        embedded = None
-    found = str(embedded) if embedded and embedded.exists() else shutil.which("psql")
-    if found is None:
-        raise StartupError("psql is not installed; install PostgreSQL's client")
-    return found
-
-
-def _without_password(url: str) -> tuple[str, str | None]:
-    """The URL without its password, which everybody could read among the arguments of a process, and the password."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url, None
-    login, _, server = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{login.partition(':')[0]}@{server}")), unquote(parts.password)

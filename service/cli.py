@@ -195,6 +195,26 @@ def healthcheck(*, url: str = "http://127.0.0.1:3002", relay: bool = False) -> i
 
 
 @app.command
+def psql(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
+    """Open psql on the database that is in use, the embedded one too, as the owner of the data.
+
+    Parameters
+    ----------
+    arguments
+        psql's own, such as: -c "select count(*) from outbox"
+    """
+    return asyncio.run(_psql(arguments))
+
+
+async def _psql(arguments: Sequence[str]) -> int:
+    from service.platform.lifecycle import database, start
+    from service.psql import run
+
+    async with database(start()) as url:
+        return await run(url, arguments)
+
+
+@app.command
 def audit(
     name: str | None = None, /, *, variables: Annotated[list[str] | None, Parameter(name=["-v", "--set"])] = None
 ) -> int:

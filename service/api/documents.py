@@ -69,9 +69,15 @@ async def docs(_: web.Request) -> web.Response:
     return web.Response(text=page, content_type="text/html", headers=_PAGE_HEADERS)
 
 
+async def root(_: web.Request) -> web.Response:
+    """There is nothing at the root but the way to the API's pages."""
+    raise web.HTTPFound("/docs")
+
+
 def add_docs(app: web.Application, routes: tuple[Route, ...]) -> None:
-    """Show `routes` at /docs. The files that the page needs are below /static."""
+    """Show `routes` at /docs, where / leads as well. The files that the page needs are below /static."""
     app[DOCUMENTED] = routes
+    app.router.add_get("/", root)
     app.router.add_get("/docs", docs)
     with as_file(files("service").joinpath("web", "static")) as folder:
         app.router.add_static("/static", folder)

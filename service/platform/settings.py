@@ -1,5 +1,6 @@
 """Settings, from the environment only. docs/SETTINGS.md names each; a test holds the two together."""
 
+import json
 import os
 import re
 import secrets
@@ -7,7 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -22,6 +23,7 @@ _PREFIXES = ("JOSSIEDB_", "JWT_", "WEBHOOK_", "RELAY_")
 # What orchestrators put into every container's environment for a service of that name.
 _INJECTED = re.compile(r".*(?:_PORT(?:_.*)?|_SERVICE_.*|_HOST)$")
 MIN_SECRET_CHARS = 32
+_SHOWN_CHARS = 60
 # A hundred years: added to today it is still a time that everything that it goes through can hold.
 MAX_SECONDS = 36_500 * 86_400
 _WELL_KNOWN_SECRETS = frozenset({"secret", "changeme", "change-me", "your-secret-key", "development", "jossiedb"})
@@ -137,8 +139,21 @@ def load_settings() -> Settings:
         for problem in error.errors(include_url=False, include_input=False):
             name = str(problem["loc"][0]).upper() if problem["loc"] else ""
             message = problem["msg"].removeprefix("Value error, ")
+            if name and not _is_secret(name.lower()) and name.lower() in given:
+                message += f", not {_quoted(given[name.lower()])}"
             lines.append(f"{name}: {message}" if name else message)
         raise StartupError("bad settings: " + "; ".join(lines)) from None
+
+
+def _is_secret(name: str) -> bool:
+    annotation = Settings.model_fields[name].annotation
+    return SecretStr in (annotation, *get_args(annotation))
+
+
+def _quoted(value: str) -> str:
+    """As JSON, which shows blanks and line ends; cut, since a message is one line."""
+    shown = value if len(value) <= _SHOWN_CHARS else f"{value[:_SHOWN_CHARS]}…"
+    return json.dumps(shown, ensure_ascii=False)
 
 
 def _missing(given: Mapping[str, Any]) -> list[str]:

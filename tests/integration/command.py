@@ -4,7 +4,7 @@ import asyncio
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -98,8 +98,10 @@ async def serving(*arguments: str) -> AsyncIterator[Server]:
 
 
 @asynccontextmanager
-async def started(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    process = await asyncio.create_subprocess_exec(*COMMAND, *arguments, cwd=ROOT, stderr=subprocess.PIPE)
+async def started(*arguments: str, pass_fds: Collection[int] = ()) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, *arguments, cwd=ROOT, stderr=subprocess.PIPE, pass_fds=pass_fds
+    )
     try:
         yield process
     finally:

@@ -288,3 +288,17 @@ async def test_a_server_that_is_told_to_stop_answers_who_waits_for_events(
         assert await server.end() == 0
         # Cut off at the end of the grace there would be no answer.
         assert await waiting == (200, [])
+
+
+async def test_it_serves_on_a_socket_that_it_was_given(settings: Settings, connection: Database) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        async with (
+            started("serve", "--fd", str(listener.fileno()), pass_fds=[listener.fileno()]),
+            aiohttp.request("GET", f"http://127.0.0.1:{port}/api/v1/health") as response,
+        ):
+            assert response.status == 200
+
+
+async def test_a_descriptor_that_is_no_socket_is_refused_in_a_line(settings: Settings, connection: Database) -> None:
+    assert "--fd 987 is no socket to listen on" in await refusal("serve", "--fd", "987")

@@ -41,6 +41,12 @@ async def test_the_page_may_load_from_here_only_and_all_that_it_names_is_here(ap
             assert response.status == 200, path
 
 
+async def test_the_root_leads_to_the_page(api: Api) -> None:
+    async with api.get("/", allow_redirects=False) as response:
+        assert response.status == 302
+        assert response.headers["Location"] == "/docs"
+
+
 @pytest.mark.parametrize("path", ["/static/", "/static/none.js", "/static/%2e%2e/__init__.py", "/static/../app.py"])
 async def test_nothing_else_is_served_as_a_file(api: Api, path: str) -> None:
     async with api.get(path) as response:

@@ -34,6 +34,16 @@ def test_lists_everything_wrong_at_once_in_one_line(monkeypatch: pytest.MonkeyPa
     message = str(refused.value)
     assert all(f"{name}: " in message for name in BAD)
     assert "\n" not in message
+    repeated = {name for name, value in BAD.items() if f'not "{value}"' in message}
+    assert repeated == BAD.keys() - {"WEBHOOK_SECRET_KEYS"}
+
+
+def test_a_bad_value_is_shown_in_one_short_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RELAY_GRACE", "a\n" + "b" * 1000)
+    with pytest.raises(StartupError) as refused:
+        load_settings()
+    assert 'not "a\\nbbb' in str(refused.value)
+    assert len(str(refused.value)) < 200
 
 
 def test_shows_no_secret_however_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
