@@ -35,7 +35,7 @@ chaos: $(DEV) ## try every fault under load, some of them 50 times, and print th
 
 .PHONY: large
 large: $(DEV) ## run the tests that need a million items, a million events and two million attempts; takes some minutes
-	@JOSSIEDB_TEST_ROOM_GIB=12 exec $(BIN)/python -m pytest -n 0 -q tests/large -m large $(ARGS)
+	@JOSSIEDB_TEST_ROOM_GIB=12 exec $(BIN)/python -m pytest -n 0 -q -o faulthandler_timeout=1800 tests/large -m large $(ARGS)
 
 .PHONY: check
 check: $(DEV) ## lint, formatting, types, direction of imports, the compose file

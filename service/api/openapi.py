@@ -9,6 +9,7 @@ from service import __version__
 from service.api import receivers
 from service.api.answers import answer_example
 from service.api.call import Nothing
+from service.api.costs import may_be_costly
 from service.api.examples import EXAMPLES
 from service.api.paging import Page
 from service.api.problem_examples import PROBLEMS
@@ -58,7 +59,14 @@ _HEADERS: dict[str, Schema] = {
         "description": "The request's id: the one that was sent, or a new one.",
         "schema": {"type": "string"},
     },
-    "X-Total-Count": {"description": "How many there are in all.", "schema": {"type": "integer", "minimum": 0}},
+    "X-Total-Count": {
+        "description": "How many there are in all; where X-Total-Count-Is-Minimum is there, at least.",
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    "X-Total-Count-Is-Minimum": {
+        "description": "`true`, and only there, where more rows are there than are counted.",
+        "schema": {"type": "string", "enum": ["true"]},
+    },
     "Link": {
         "description": "RFC 8288 links to the pages `first`, `prev`, `next` and `last`.",
         "schema": {"type": "string"},
@@ -233,7 +241,7 @@ def _demands_something(schema: Schema, schemas: Schemas) -> bool:
 def _answer(route: Route, status: int, returns: Any, schemas: Schemas) -> Schema:
     names = ["X-Request-ID"]
     if issubclass(route.query, Page) and getattr(returns, "__origin__", None) is list:
-        names += ["X-Total-Count", "Link"]
+        names += ["X-Total-Count", "X-Total-Count-Is-Minimum", "Link"]
     elif route.path.endswith("{id}") and returns is not None:
         names.append("ETag")
     if route.keeps_answers:
@@ -266,7 +274,7 @@ def _refusals(route: Route) -> set[int]:
         found |= {403}
     if changes:
         found |= {409, 422}
-    if route.public and changes:
+    if (route.public and changes) or may_be_costly(route.method, route.path):
         found |= {429}
     if _is_conditional(route):
         found |= {400, 412}

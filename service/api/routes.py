@@ -1,7 +1,7 @@
 """The route table: what every route takes and gives, and how a request becomes a Call."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any
@@ -11,7 +11,9 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import BaseModel, ValidationError
 
+from service.api.admission import ADMISSION
 from service.api.call import BodyT, Call, Nothing, Principal, QueryT, Reply
+from service.api.costs import Cost, cost_of
 from service.api.idempotency import Answer, Keyed, key_of
 from service.api.problems import invalid
 from service.mutation import Origin
@@ -85,7 +87,7 @@ def route(
 
 def add_routes(app: web.Application, routes: Iterable[Route], authenticate: Authenticate) -> None:
     for entry in routes:
-        serve = _serve(entry, authenticate)
+        serve = _serve(entry, authenticate, cost_of(entry.method, entry.path))
         # Express, which older clients were written for, takes a slash at the end as none.
         for path in (PREFIX + entry.path, PREFIX + entry.path + "/"):
             app.router.add_route(entry.method, path, serve)
@@ -94,7 +96,9 @@ def add_routes(app: web.Application, routes: Iterable[Route], authenticate: Auth
                 app.router.add_route("HEAD", path, serve)
 
 
-def _serve(entry: Route, authenticate: Authenticate) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def _serve(
+    entry: Route, authenticate: Authenticate, is_costly: Cost
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def serve(request: web.Request) -> web.StreamResponse:
         principal = None if entry.public else await authenticate(request)
         if principal is not None and entry.roles and principal.role not in entry.roles:
@@ -112,7 +116,7 @@ def _serve(entry: Route, authenticate: Authenticate) -> Callable[[web.Request], 
             ),
             principal=principal,
         )
-        answer = await _answer(entry, call)
+        answer = await (_admit if is_costly(call) else _answer)(entry, call)
         if answer.body is None or _is_known(request, answer):
             status = answer.status if answer.body is None else HTTPStatus.NOT_MODIFIED
             return web.Response(status=status, headers=answer.headers)
@@ -125,6 +129,12 @@ def _serve(entry: Route, authenticate: Authenticate) -> Callable[[web.Request], 
         )
 
     return serve
+
+
+async def _admit(entry: Route, call: Call[Any, Any]) -> Answer:
+    admission, readonly = call.request.app[ADMISSION], entry.method == "GET"
+    async with admission.costly(call.pool, call.user.user_id, readonly=readonly) as unit:
+        return await _answer(entry, replace(call, unit=unit))
 
 
 async def _answer(entry: Route, call: Call[Any, Any]) -> Answer:

@@ -4,6 +4,7 @@ import re
 from uuid import UUID
 
 from service.api.call import Principal
+from service.api.counts import Total, count
 from service.api.fields import containing
 from service.api.paging import IdPage, Newest, NewestPage
 from service.inventory import rules
@@ -22,7 +23,7 @@ _LOCATIONS = load("locations")
 _CATEGORIES = load("categories")
 
 
-async def list_items(pool: Pool, user: Principal, query: ItemQuery) -> tuple[list[Item], int]:
+async def list_items(pool: Pool, user: Principal, query: ItemQuery) -> tuple[list[Item], Total]:
     """A page, and how many there are in all."""
     filters = {
         "category_id": query.category_id,
@@ -42,11 +43,11 @@ async def list_items(pool: Pool, user: Principal, query: ItemQuery) -> tuple[lis
                 **filters,
             )
             rows = await _ITEMS.by_ids.fetch(connection, ids=found["ids"])
-            return [from_row(row) for row in rows], found["total"]
-        total = await _ITEMS.count_visible.fetchval(connection, **filters)
+            return [from_row(row) for row in rows], Total(found["total"])
         rows = await _ITEMS.list_visible.fetch(
             connection, after=query.after, skip=query.skip, limit=query.limit, **filters
         )
+        total = await count(connection, _ITEMS.count_visible, seen=query.skip + len(rows), **filters)
     return [from_row(row) for row in rows], total
 
 
@@ -71,24 +72,26 @@ async def location_summary(pool: Pool, user: Principal, item_id: UUID) -> Locati
 
 async def location_history(
     pool: Pool, user: Principal, item_id: UUID, page: NewestPage
-) -> tuple[list[Move], list[Newest], int]:
+) -> tuple[list[Move], list[Newest], Total]:
     await get_item(pool, user, item_id)
     foreman_id = _foreman_id(user)
     async with pool.acquire() as connection:
-        total = await _ITEMS.count_moves.fetchval(connection, id=item_id, foreman_id=foreman_id)
         rows = await _ITEMS.list_moves.fetch(
             connection, id=item_id, foreman_id=foreman_id, skip=page.skip, limit=page.limit, **page.before
         )
+        seen = page.skip + len(rows)
+        total = await count(connection, _ITEMS.count_moves, seen=seen, id=item_id, foreman_id=foreman_id)
     return [move_from_row(row) for row in rows], [(row["at"], row["id"]) for row in rows], total
 
 
-async def list_locations(pool: Pool, user: Principal, page: IdPage) -> tuple[list[Location], int]:
+async def list_locations(pool: Pool, user: Principal, page: IdPage) -> tuple[list[Location], Total]:
     foreman_id = _foreman_id(user)
     async with pool.acquire() as connection:
-        total = await _LOCATIONS.count_visible.fetchval(connection, foreman_id=foreman_id)
         rows = await _LOCATIONS.list_visible.fetch(
             connection, foreman_id=foreman_id, after=page.after, skip=page.skip, limit=page.limit
         )
+        seen = page.skip + len(rows)
+        total = await count(connection, _LOCATIONS.count_visible, seen=seen, foreman_id=foreman_id)
     return [location_from_row(row) for row in rows], total
 
 
@@ -102,10 +105,10 @@ async def get_location(pool: Pool, user: Principal, location_id: UUID) -> Locati
     return location
 
 
-async def list_categories(pool: Pool, page: IdPage) -> tuple[list[Category], int]:
+async def list_categories(pool: Pool, page: IdPage) -> tuple[list[Category], Total]:
     async with pool.acquire() as connection:
-        total = await _CATEGORIES.count_all.fetchval(connection)
         rows = await _CATEGORIES.list_all.fetch(connection, after=page.after, skip=page.skip, limit=page.limit)
+        total = await count(connection, _CATEGORIES.count_all, seen=page.skip + len(rows))
     return [category_from_row(row) for row in rows], total
 
 

@@ -4,6 +4,7 @@ from typing import Literal
 from uuid import UUID
 
 from service.api.call import Principal
+from service.api.counts import MOST, Total
 from service.mutation import Origin, mutation
 from service.platform.db import Pool
 from service.platform.errors import Conflict, NotFound
@@ -32,7 +33,7 @@ async def list_deliveries(
     """A page, newest event first, of those before a position; and their positions. The total is that of the same moment."""
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         own(await _SQL.get.fetchrow(connection, id=webhook_id), user)
-        current = await _current(connection, webhook_id, ttl_seconds)
+        current, pending = await _current(connection, webhook_id, ttl_seconds)
         rows = await _SQL.list_deliveries.fetch(
             connection,
             webhook_id=webhook_id,
@@ -46,6 +47,8 @@ async def list_deliveries(
         )
     total = sum(count for name, count in current.items() if status in {None, name})
     page: EventsReply = {"events": [delivery(row) for row in rows], "total": total, "skip": skip, "limit": limit}
+    if pending.is_minimum and status in {None, "pending"}:
+        page["totalIsMinimum"] = True
     return page, [row["position"] for row in rows]
 
 
@@ -68,8 +71,8 @@ async def stats(pool: Pool, user: Principal, webhook_id: UUID, ttl_seconds: int)
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         own(await _SQL.get.fetchrow(connection, id=webhook_id), user)
         lifetime = statistics(await _SQL.statistics.fetchrow(connection, ids=[webhook_id]))
-        current = await _current(connection, webhook_id, ttl_seconds)
-    return {
+        current, pending = await _current(connection, webhook_id, ttl_seconds)
+    found: Stats = {
         "totalEvents": lifetime["totalEvents"],
         "successfulDeliveries": lifetime["successfulDeliveries"],
         "failedDeliveries": lifetime["failedDeliveries"],
@@ -80,6 +83,9 @@ async def stats(pool: Pool, user: Principal, webhook_id: UUID, ttl_seconds: int)
         "lastDelivery": lifetime["lastDelivery"],
         "lastFailure": lifetime["lastFailure"],
     }
+    if pending.is_minimum:
+        found["pendingCountIsMinimum"] = True
+    return found
 
 
 async def retry(
@@ -157,7 +163,9 @@ async def skip(
     }
 
 
-async def _current(connection: Connection, webhook_id: UUID, ttl_seconds: int) -> dict[str, int]:
-    row = await _SQL.current.fetchrow(connection, webhook_id=webhook_id, ttl_seconds=ttl_seconds)
+async def _current(connection: Connection, webhook_id: UUID, ttl_seconds: int) -> tuple[dict[str, int], Total]:
+    """How many there are of each status, and once more those that wait: all that is counted row by row."""
+    row = await _SQL.current.fetchrow(connection, webhook_id=webhook_id, ttl_seconds=ttl_seconds, most=MOST + 1)
     assert row is not None
-    return {"pending": row["pending"], "success": row["success"], "failed": row["failed"]}
+    pending = Total.counted(row["pending"])
+    return {"pending": pending.rows, "success": row["success"], "failed": row["failed"]}, pending

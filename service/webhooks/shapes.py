@@ -74,7 +74,7 @@ class Summary(_Webhook):
 
 
 class Detail(_Webhook):
-    """`blockedItems`: how many items have events that wait for one that failed."""
+    """`blockedItems`: how many items have events that wait for one that failed; at most 10,000 are counted."""
 
     description: str | None
     headers: dict[str, str]
@@ -117,12 +117,15 @@ class DeliveryView(TypedDict):
 
 
 class Stats(TypedDict):
+    """`pendingCountIsMinimum` is true, and there, where more wait than are counted."""
+
     totalEvents: int
     successfulDeliveries: int
     failedDeliveries: int
     successCount: int
     failedCount: int
     pendingCount: int
+    pendingCountIsMinimum: NotRequired[Literal[True]]
     successRate: str
     lastDelivery: str | None
     lastFailure: str | None
@@ -162,8 +165,11 @@ class UpdateReply(TypedDict):
 
 
 class EventsReply(TypedDict):
+    """`totalIsMinimum` is true, and there, where more wait than are counted."""
+
     events: list[DeliveryView]
     total: int
+    totalIsMinimum: NotRequired[Literal[True]]
     skip: int
     limit: int
 

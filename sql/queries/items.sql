@@ -1,13 +1,15 @@
 -- name: count_visible
 -- A foreman sees the items of the locations assigned to them, and those without a location. Null: everybody else.
 select count(*)
-  from items
- where (:category_id::uuid is null or category_id = :category_id)
-   and (:location_id::uuid is null or location_id = :location_id)
-   and (:status::text is null or status = :status)
-   and (:foreman_id::uuid is null or location_id is null
-        or exists (select from location_foremen as assigned
-                    where assigned.location_id = items.location_id and assigned.user_id = :foreman_id));
+  from (select
+          from items
+         where (:category_id::uuid is null or category_id = :category_id)
+           and (:location_id::uuid is null or location_id = :location_id)
+           and (:status::text is null or status = :status)
+           and (:foreman_id::uuid is null or location_id is null
+                or exists (select from location_foremen as assigned
+                            where assigned.location_id = items.location_id and assigned.user_id = :foreman_id))
+         limit :most::bigint) as counted;
 
 -- name: list_visible
 -- By id, so that an item that is created meanwhile comes last and moves no page.
@@ -102,14 +104,16 @@ select i.location_id, l.name as location_name, sum(i.quantity)::bigint as quanti
 -- name: count_moves
 -- An item's row moves by edits, each of which the audit trail has. A foreman sees the moves from or to an assigned location.
 select count(*)
-  from audit as entry
- where entry.entity = 'item' and entry.entity_id = :id
-   and (entry.before ->> 'location_id') is distinct from (entry.after ->> 'location_id')
-   and entry.after is not null
-   and (:foreman_id::uuid is null
-        or exists (select from location_foremen as assigned
-                    where assigned.user_id = :foreman_id
-                      and assigned.location_id::text in (entry.before ->> 'location_id', entry.after ->> 'location_id')));
+  from (select
+          from audit as entry
+         where entry.entity = 'item' and entry.entity_id = :id
+           and (entry.before ->> 'location_id') is distinct from (entry.after ->> 'location_id')
+           and entry.after is not null
+           and (:foreman_id::uuid is null
+                or exists (select from location_foremen as assigned
+                            where assigned.user_id = :foreman_id
+                              and assigned.location_id::text in (entry.before ->> 'location_id', entry.after ->> 'location_id')))
+         limit :most::bigint) as counted;
 
 -- name: list_moves
 select entry.id, entry.before ->> 'location_id' as from_location_id, entry.after ->> 'location_id' as to_location_id, entry.at,

@@ -1,6 +1,10 @@
 -- name: ping
 select 1;
 
+-- name: limit_statements
+-- For this transaction only, so that it holds, and ends, behind a pooler too.
+select set_config('statement_timeout', :milliseconds::int::text, true);
+
 -- name: takes_writes
 -- Not on a standby, nor where the server or the database is read-only by default.
 select current_setting('transaction_read_only') = 'off';

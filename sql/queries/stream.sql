@@ -1,6 +1,7 @@
 -- name: reader
--- The webhook, and the role of who reads it: null once that session has ended, which it may have while the reader waited.
-select w.id, w.owner_id, w.secret_sealed, w.created_at,
+-- The webhook, how far the log reaches, and the role of who reads it: null once that session has ended, which it may have while
+-- the reader waited.
+select w.id, w.owner_id, w.secret_sealed, w.created_at, (select position from log_head) as head,
        (select u.role
           from sessions as s
           join users as u on u.id = s.user_id

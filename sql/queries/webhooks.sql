@@ -109,8 +109,9 @@ select webhook_id,
  group by webhook_id;
 
 -- name: current
--- How many deliveries a list of each status has.
-select (select count(*) from deliveries where webhook_id = :webhook_id) as pending,
+-- How many deliveries a list of each status has; of those that wait, at most :most are counted.
+select (select count(*)
+          from (select from deliveries where webhook_id = :webhook_id limit :most::bigint) as waiting) as pending,
        coalesce(sum(current) filter (where status = 'success'), 0)::bigint as success,
        coalesce(sum(current) filter (where status <> 'success'), 0)::bigint as failed
   from delivery_counts
