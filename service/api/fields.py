@@ -10,6 +10,7 @@ from service.platform import canonical
 from service.platform.ids import parse_id
 
 MAX_INTEGER = 2**31 - 1
+MAX_IDS = 500
 
 
 class Body(BaseModel):
@@ -83,6 +84,6 @@ Name = Annotated[
 ]
 Description = Annotated[Text, Field(max_length=8000)]
 Id = Annotated[UUID, BeforeValidator(_id)]
-Ids = Annotated[list[Id], AfterValidator(_list_of_ids)]
+Ids = Annotated[list[Id], Field(max_length=MAX_IDS), AfterValidator(_list_of_ids)]
 Count = Annotated[int, Field(strict=True, ge=0, le=MAX_INTEGER)]
 Day = Annotated[date, BeforeValidator(_day)]

@@ -13,7 +13,7 @@ from service.api.costs import may_be_costly
 from service.api.examples import EXAMPLES
 from service.api.paging import Page
 from service.api.problem_examples import PROBLEMS
-from service.api.problems import shown
+from service.api.problems import MAX_ERRORS, shown
 from service.api.request_examples import REQUESTS
 from service.api.routes import PREFIX, Route
 from service.api.schemas import Schema, Schemas
@@ -38,7 +38,7 @@ _PROBLEM: Schema = {
         "error": {"type": "string"},
         "errors": {
             "type": "array",
-            "description": "One entry a bad field.",
+            "description": "One entry a bad field, for the first of them.",
             "items": {
                 "type": "object",
                 "properties": {
@@ -50,6 +50,12 @@ _PROBLEM: Schema = {
                 },
                 "required": ["pointer", "detail"],
             },
+            "maxItems": MAX_ERRORS,
+        },
+        "moreErrors": {
+            "type": "integer",
+            "description": "How many bad fields there are besides those in `errors`.",
+            "minimum": 1,
         },
     },
     "required": ["type", "title", "status", "detail", "error"],

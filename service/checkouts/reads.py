@@ -4,6 +4,7 @@ from uuid import UUID
 
 from service.api.call import Principal
 from service.api.counts import Total, count
+from service.api.slices import in_slices
 from service.checkouts import rules
 from service.checkouts.models import CheckoutQuery
 from service.checkouts.rows import checkout_from_row
@@ -31,7 +32,7 @@ async def list_checkouts(pool: Pool, user: Principal, query: CheckoutQuery) -> t
             connection, after=query.after, skip=query.skip, limit=query.limit, **filters
         )
         total = await count(connection, _SQL.count_visible, seen=query.skip + len(rows), **filters)
-    return [checkout_from_row(row) for row in rows], total
+    return await in_slices(rows, checkout_from_row), total
 
 
 async def get_checkout(pool: Pool, user: Principal, checkout_id: UUID) -> Checkout:

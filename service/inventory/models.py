@@ -11,7 +11,7 @@ from service.platform import canonical
 
 MAX_ATTRIBUTES_BYTES = 8192
 MAX_ATTRIBUTES_DEPTH = 32
-MAX_FOREMEN_AT_ONCE = 500
+_TOO_DEEP = f"may be nested at most {MAX_ATTRIBUTES_DEPTH} deep"
 
 Condition = Literal["new", "excellent", "good", "fair", "poor", "damaged"]
 Status = Literal["available", "checked_out", "maintenance", "retired", "lost"]
@@ -23,16 +23,20 @@ ABSENT: Any = Field(default_factory=lambda: None)
 
 
 def _attributes(value: dict[str, Any]) -> dict[str, Any]:
-    _check_attributes(value, "attributes", 1)
-    size = len(orjson.dumps(value))
+    # Its size first, which bounds how long it takes to look at each of its values.
+    try:
+        size = len(orjson.dumps(value))
+    except TypeError:
+        raise ValueError(_TOO_DEEP) from None
     if size > MAX_ATTRIBUTES_BYTES:
         raise ValueError(f"may be at most {MAX_ATTRIBUTES_BYTES} bytes of JSON, and these are {size}")
+    _check_attributes(value, "attributes", 1)
     return value
 
 
 def _check_attributes(value: Any, at: str, depth: int) -> None:
     if isinstance(value, dict | list) and depth > MAX_ATTRIBUTES_DEPTH:
-        raise ValueError(f"may be nested at most {MAX_ATTRIBUTES_DEPTH} deep")
+        raise ValueError(_TOO_DEEP)
     match value:
         case str():
             canonical.check_text(value, at)
@@ -45,7 +49,7 @@ def _check_attributes(value: Any, at: str, depth: int) -> None:
                 _check_attributes(inner, f"{at}[{number}]", depth + 1)
 
 
-Attributes = Annotated[dict[str, Any], AfterValidator(_attributes)]
+Attributes = Annotated[dict[str, Any], Field(max_length=MAX_ATTRIBUTES_BYTES // 4), AfterValidator(_attributes)]
 
 
 class ItemCreate(Body):
@@ -109,7 +113,7 @@ class Foremen(Body):
     """One user, or several."""
 
     user_id: Id | None = None
-    user_ids: Annotated[Ids, Field(max_length=MAX_FOREMEN_AT_ONCE)] = Field(default_factory=list)
+    user_ids: Ids = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _somebody(self) -> "Foremen":

@@ -1,5 +1,6 @@
 """What a user may see of items, locations and categories. No read holds a transaction."""
 
+import asyncio
 import re
 from uuid import UUID
 
@@ -7,6 +8,7 @@ from service.api.call import Principal
 from service.api.counts import Total, count
 from service.api.fields import containing
 from service.api.paging import IdPage, Newest, NewestPage
+from service.api.slices import in_slices
 from service.inventory import rules
 from service.inventory.models import ItemQuery
 from service.inventory.rows import category_from_row, location_from_row, move_from_row, place_from_row
@@ -92,7 +94,7 @@ async def list_locations(pool: Pool, user: Principal, page: IdPage) -> tuple[lis
         )
         seen = page.skip + len(rows)
         total = await count(connection, _LOCATIONS.count_visible, seen=seen, foreman_id=foreman_id)
-    return [location_from_row(row) for row in rows], total
+    return await in_slices(rows, location_from_row), total
 
 
 async def get_location(pool: Pool, user: Principal, location_id: UUID) -> Location:
@@ -115,7 +117,8 @@ async def list_categories(pool: Pool, page: IdPage) -> tuple[list[Category], Tot
 async def category_tree(pool: Pool) -> list[CategoryNode]:
     async with pool.acquire() as connection:
         rows = await _CATEGORIES.tree.fetch(connection)
-    return rules.category_tree(category_from_row(row) for row in rows)
+    # Of any number of categories: a thread leaves the event loop to others.
+    return await asyncio.to_thread(lambda: rules.category_tree(category_from_row(row) for row in rows))
 
 
 async def get_category(pool: Pool, category_id: UUID) -> Category:

@@ -10,6 +10,11 @@ from service.events import CATALOGUE
 from service.platform.backoff import MAX_DELAY_MS
 from service.webhooks import rules
 
+# The outbox takes no longer one.
+MAX_TYPE_CHARS = 64
+# Of each filter: matching looks through them for each event.
+MAX_FILTER_IDS = 1000
+
 
 def _refuse_secret(_: Any) -> None:
     raise ValueError("cannot be set; it is made when the webhook is created")
@@ -20,13 +25,22 @@ Url = Annotated[
     Field(max_length=rules.MAX_URL_CHARS, json_schema_extra={"pattern": "^https?://"}),
     AfterValidator(rules.check_url),
 ]
-EventType = Annotated[Text, Field(json_schema_extra={"enum": [*CATALOGUE]}), AfterValidator(rules.check_event_type)]
+EventType = Annotated[
+    Text,
+    Field(max_length=MAX_TYPE_CHARS, json_schema_extra={"enum": [*CATALOGUE]}),
+    AfterValidator(rules.check_event_type),
+]
 EventTypes = Annotated[
-    list[EventType], Field(min_length=1, json_schema_extra={"uniqueItems": True}), AfterValidator(rules.check_distinct)
+    list[EventType],
+    Field(min_length=1, max_length=len(CATALOGUE), json_schema_extra={"uniqueItems": True}),
+    AfterValidator(rules.check_distinct),
 ]
 HeaderName = Annotated[str, Field(strict=True), AfterValidator(rules.check_header_name)]
 HeaderValue = Annotated[str, Field(strict=True), AfterValidator(rules.check_header_value)]
-Headers = Annotated[dict[HeaderName, HeaderValue], AfterValidator(rules.check_headers)]
+Headers = Annotated[
+    dict[HeaderName, HeaderValue], Field(max_length=rules.MAX_HEADERS), AfterValidator(rules.check_headers)
+]
+Places = Annotated[list[Id], Field(max_length=MAX_FILTER_IDS)]
 Threshold = Annotated[int, Field(strict=True, gt=0, le=MAX_INTEGER)]
 Timeout = Annotated[int, Field(strict=True, ge=5000, le=60_000)]
 MaxRetries = Annotated[int, Field(strict=True, ge=0, le=rules.MAX_RETRIES)]
@@ -55,8 +69,8 @@ def _refuse_null(value: Any) -> Any:
 class Filters(Body):
     """Null or an empty list: no such filter."""
 
-    locations: list[Id] | None = None
-    categories: list[Id] | None = None
+    locations: Places | None = None
+    categories: Places | None = None
     minStockThreshold: Threshold | None = None
 
 

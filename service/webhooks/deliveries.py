@@ -10,7 +10,7 @@ from service.platform.db import Pool
 from service.platform.errors import Conflict, NotFound
 from service.platform.queries import Connection, load
 from service.webhooks import order
-from service.webhooks.attempts import DeliveryDetail, delivery_detail
+from service.webhooks.attempts import MOST_ATTEMPTS, DeliveryDetail, delivery_detail
 from service.webhooks.commands import ENTITY, own
 from service.webhooks.shapes import EventsReply, Retried, Stats, delivery, statistics
 
@@ -53,7 +53,7 @@ async def list_deliveries(
 
 
 async def get_delivery(pool: Pool, user: Principal, webhook_id: UUID, event_id: UUID) -> DeliveryDetail:
-    """One event's delivery with every attempt, in their order. Raises NotFound."""
+    """One event's delivery with its latest attempts, in their order. Raises NotFound."""
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         own(await _SQL.get.fetchrow(connection, id=webhook_id), user)
         row = await _SQL.get_delivery.fetchrow(
@@ -62,9 +62,13 @@ async def get_delivery(pool: Pool, user: Principal, webhook_id: UUID, event_id: 
         if row is None:
             raise NotFound(_NOT_HERE)
         attempts = await _SQL.list_attempts.fetch(
-            connection, webhook_id=webhook_id, position=row["position"], event_at=row["event_at"]
+            connection,
+            webhook_id=webhook_id,
+            position=row["position"],
+            event_at=row["event_at"],
+            most=MOST_ATTEMPTS + 1,
         )
-    return delivery_detail(row, attempts)
+    return await delivery_detail(row, attempts)
 
 
 async def stats(pool: Pool, user: Principal, webhook_id: UUID, ttl_seconds: int) -> Stats:

@@ -1,8 +1,11 @@
 """The webhook routes. Users manage their own webhooks; an admin manages all."""
 
+import asyncpg
+
 from service.api.call import Call, Nothing, Reply, tagged
 from service.api.paging import cursor_link
 from service.api.routes import Route, route
+from service.api.slices import in_slices
 from service.platform.queries import load
 from service.webhooks import attempts, commands, deliveries, order, probe, shapes
 from service.webhooks import explain as explanations
@@ -30,13 +33,11 @@ async def list_webhooks(call: Call[Nothing, ListQuery]) -> Reply:
         ids = [row["id"] for row in rows]
         counted = {row["webhook_id"]: row for row in await _SQL.statistics.fetch(connection, ids=ids)}
         lanes = {row["webhook_id"]: row for row in await _SQL.lanes.fetch(connection, ids=ids)}
-    return Reply(
-        {
-            "webhooks": [
-                shapes.summary(row, shapes.statistics(counted.get(row["id"])), lanes.get(row["id"])) for row in rows
-            ]
-        }
-    )
+
+    def shown(row: asyncpg.Record) -> shapes.Summary:
+        return shapes.summary(row, shapes.statistics(counted.get(row["id"])), lanes.get(row["id"]))
+
+    return Reply({"webhooks": await in_slices(rows, shown)})
 
 
 async def get(call: Call[Nothing, Nothing]) -> Reply:
