@@ -10,6 +10,8 @@ from structlog.contextvars import bound_contextvars
 
 from service.api.admission import ADMISSION, Admission, reads_at_once
 from service.api.call import DATABASE, POOL, SETTINGS, VAULT, Call, Nothing, Reply
+from service.api.client import client_middleware
+from service.api.connections import connections_middleware
 from service.api.documents import ROUTES as DOCUMENT_ROUTES
 from service.api.documents import add_docs
 from service.api.problems import Handler, problems_middleware
@@ -74,7 +76,10 @@ ROUTES = (
 
 def make_app(settings: Settings, database_url: str) -> web.Application:
     """The application. It opens its pool when it starts and closes it when it ends."""
-    app = web.Application(middlewares=[request_id_middleware, problems_middleware], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(
+        middlewares=[connections_middleware, request_id_middleware, client_middleware, problems_middleware],
+        client_max_size=MAX_BODY_BYTES,
+    )
     app[SETTINGS] = settings
     app[DATABASE] = Watch()
     app[VAULT] = settings.vault()

@@ -1,5 +1,6 @@
 """The route table: what every route takes and gives, and how a request becomes a Call."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -12,13 +13,14 @@ from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import BaseModel, ValidationError
 
 from service.api.admission import ADMISSION
-from service.api.call import BodyT, Call, Nothing, Principal, QueryT, Reply
+from service.api.call import SETTINGS, BodyT, Call, Nothing, Principal, QueryT, Reply
+from service.api.connections import body_seconds
 from service.api.costs import Cost, cost_of
 from service.api.idempotency import Answer, Keyed, key_of
 from service.api.problems import invalid
 from service.mutation import Origin
 from service.platform import canonical, trace
-from service.platform.errors import BadRequest, FieldError, Forbidden, Unreadable, UnsupportedMediaType
+from service.platform.errors import BadRequest, FieldError, Forbidden, TooSlow, Unreadable, UnsupportedMediaType
 from service.platform.etag import Tags
 
 PREFIX = "/api/v1"
@@ -166,8 +168,12 @@ def _is_known(request: web.Request, answer: Answer) -> bool:
 
 async def _read(request: web.Request) -> bytes:
     """The body. Raises Unreadable where it cannot be had, which is the client's doing and not the database's."""
+    seconds = body_seconds(request.app[SETTINGS].jossiedb_body_timeout, request.content_length)
     try:
-        return await request.read()
+        async with asyncio.timeout(seconds):
+            return await request.read()
+    except TimeoutError:
+        raise TooSlow(f"the body was not complete after {seconds:g} s") from None
     except (web.RequestPayloadError, HttpProcessingError):
         raise Unreadable("the body is not what its Content-Encoding or Transfer-Encoding says") from None
     except ConnectionResetError:

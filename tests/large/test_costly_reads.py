@@ -12,9 +12,9 @@ from tests.integration.conftest import Api, SignUp
 from tests.large.people import token_of
 from tests.relays import Connection
 
+# A costly read is a transaction of several statements; the others here are statements by themselves.
 BUSY = """select count(*) from pg_stat_activity
-           where datname = current_database() and application_name = 'jossiedb service' and state <> 'idle'
-             and xact_start is not null and query not like '%from sessions s%'"""
+           where datname = current_database() and application_name = 'jossiedb service' and xact_start < query_start"""
 SINCE = "2020-01-01T00:00:00Z"
 
 
@@ -51,8 +51,7 @@ async def test_twelve_dry_runs_and_twelve_streams_leave_the_rest_of_the_pool_alo
     statuses = Counter(answer.status for task in asking for answer in task.result())
     assert set(statuses) <= {200, 429, 503}
     assert statuses[200] > 0
-    # One more is the request for items, seen while it has its connection.
-    assert most <= reads_at_once(settings.jossiedb_pool_size) + 1
+    assert 0 < most <= reads_at_once(settings.jossiedb_pool_size)
     assert ordinary > 1
 
 
