@@ -1,7 +1,7 @@
 """The audit trail over HTTP: who did what to what, when, from where, and which events it wrote."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import asyncpg
 import orjson
@@ -55,8 +55,8 @@ class AuditEntry(TypedDict):
     action: str
     entity: str
     entity_id: str
-    before: object
-    after: object
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
     ip_address: str | None
     request_id: str | None
     event_ids: list[str]
@@ -87,13 +87,17 @@ def _view(row: asyncpg.Record) -> AuditEntry:
         "action": row["action"],
         "entity": row["entity"],
         "entity_id": str(row["entity_id"]),
-        # As it is stored: a page may hold some 20 MB of them.
-        "before": orjson.Fragment(row["before"]) if row["before"] else None,
-        "after": orjson.Fragment(row["after"]) if row["after"] else None,
+        "before": _stored(row["before"]),
+        "after": _stored(row["after"]),
         "ip_address": row["ip_address"],
         "request_id": row["request_id"],
         "event_ids": [str(event_id) for event_id in row["event_ids"]],
     }
+
+
+def _stored(text: str | None) -> Any:
+    """As it is stored: a page may hold some 20 MB, which would take a while to read and to write anew."""
+    return orjson.Fragment(text) if text else None
 
 
 ROUTES: tuple[Route, ...] = (

@@ -1,5 +1,6 @@
 """What the routes of items, locations and categories take."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -11,7 +12,6 @@ from service.platform import canonical
 
 MAX_ATTRIBUTES_BYTES = 8192
 MAX_ATTRIBUTES_DEPTH = 32
-_TOO_DEEP = f"may be nested at most {MAX_ATTRIBUTES_DEPTH} deep"
 
 Condition = Literal["new", "excellent", "good", "fair", "poor", "damaged"]
 Status = Literal["available", "checked_out", "maintenance", "retired", "lost"]
@@ -23,30 +23,29 @@ ABSENT: Any = Field(default_factory=lambda: None)
 
 
 def _attributes(value: dict[str, Any]) -> dict[str, Any]:
-    # Its size first, which bounds how long it takes to look at each of its values.
-    try:
-        size = len(orjson.dumps(value))
-    except TypeError:
-        raise ValueError(_TOO_DEEP) from None
+    # No more values than there are bytes, which bounds how long it takes to look at each.
+    _check_attributes(value, "attributes", 1, iter(range(MAX_ATTRIBUTES_BYTES)))
+    size = len(orjson.dumps(value))
     if size > MAX_ATTRIBUTES_BYTES:
         raise ValueError(f"may be at most {MAX_ATTRIBUTES_BYTES} bytes of JSON, and these are {size}")
-    _check_attributes(value, "attributes", 1)
     return value
 
 
-def _check_attributes(value: Any, at: str, depth: int) -> None:
+def _check_attributes(value: Any, at: str, depth: int, left: Iterator[int]) -> None:
+    if next(left, None) is None:
+        raise ValueError(f"may be at most {MAX_ATTRIBUTES_BYTES} bytes of JSON")
     if isinstance(value, dict | list) and depth > MAX_ATTRIBUTES_DEPTH:
-        raise ValueError(_TOO_DEEP)
+        raise ValueError(f"may be nested at most {MAX_ATTRIBUTES_DEPTH} deep")
     match value:
         case str():
             canonical.check_text(value, at)
         case dict():
             for key, inner in value.items():
                 canonical.check_text(key, f"a key of {at}")
-                _check_attributes(inner, f"{at}.{key}", depth + 1)
+                _check_attributes(inner, f"{at}.{key}", depth + 1, left)
         case list():
             for number, inner in enumerate(value):
-                _check_attributes(inner, f"{at}[{number}]", depth + 1)
+                _check_attributes(inner, f"{at}[{number}]", depth + 1, left)
 
 
 Attributes = Annotated[dict[str, Any], Field(max_length=MAX_ATTRIBUTES_BYTES // 4), AfterValidator(_attributes)]

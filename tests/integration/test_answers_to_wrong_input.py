@@ -1,4 +1,4 @@
-"""An answer does not grow with what is wrong, and none of it takes the event loop for long."""
+"""An answer does not grow with what is wrong, nor without bound with what is stored."""
 
 import re
 from typing import Any
@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from service.api.call import Nothing
 from service.api.problems import MAX_ERRORS
 from service.app import MAX_BODY_BYTES, ROUTES
-from tests.integration.caller import Caller
+from service.mutation import EVENTS_AT_ONCE
+from tests.integration.caller import Caller, Database
 from tests.integration.conftest import Api, SignUp
+from tests.integration.webhooks import make_webhook
 
 MAX_ANSWER_BYTES = 16 * 1024
 ANY_ID = "0198c7a0-7c5f-7e55-8d4b-000000000000"
@@ -136,3 +138,44 @@ async def test_no_error_lists_the_catalogue(admin: Caller) -> None:
     answer = await admin.post("/webhooks", {"url": "http://127.0.0.1/", "events": ["no-such-type"]})
     assert answer.pointers == ["/events/0"]
     assert "item-created" not in str(answer.body)
+
+
+# Answers that would grow with what is stored
+
+
+async def test_a_delivery_with_very_many_attempts_shows_the_latest(admin: Caller, connection: Database) -> None:
+    webhook_id = (await make_webhook(admin))["id"]
+    event_id = await connection.fetchval(
+        """insert into events (position, id, seq, type, data, occurred_at, audience, location_ids, user_ids, deliveries)
+           values (1, uuidv7(), 1, 'item-created', '{}', now(), 'inventory', '{}', '{}', 1) returning id"""
+    )
+    await connection.execute(
+        """insert into attempts (webhook_id, position, event_id, event_type, event_at, attempt, outcome, retried_at, recorded_at)
+           select $1, 1, $2, 'item-created', recorded_at, n, 'failed', case when n < 120 then now() end,
+                  recorded_at + n * interval '1 millisecond'
+             from events, generate_series(1, 120) as n""",
+        webhook_id,
+        event_id,
+    )
+    event = (await admin.get(f"/webhooks/{webhook_id}/events/{event_id}")).body["event"]
+    assert [attempt["attempt"] for attempt in event["attempts"]] == list(range(21, 121))
+    assert event["earlierAttempts"] is True
+    await connection.execute("delete from attempts where attempt <= 20")
+    event = (await admin.get(f"/webhooks/{webhook_id}/events/{event_id}")).body["event"]
+    assert len(event["attempts"]) == 100
+    assert "earlierAttempts" not in event
+
+
+async def test_a_logout_from_very_many_sessions_writes_an_event_of_each_in_one_transaction(
+    admin: Caller, connection: Database
+) -> None:
+    sessions = 2 * EVENTS_AT_ONCE + 10
+    await connection.execute(
+        "insert into sessions (user_id, expires_at) select $1, now() + interval '1 day' from generate_series(2, $2::int)",
+        admin.token.user_id,
+        sessions,
+    )
+    assert (await admin.post("/auth/logout-all", None)).body == {"message": f"signed out of {sessions} sessions"}
+    rows = await connection.fetch("select type, xmin::text as transaction from outbox")
+    assert [row["type"] for row in rows] == ["user-logout"] * sessions
+    assert len({row["transaction"] for row in rows}) == 1
