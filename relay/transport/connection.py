@@ -25,13 +25,15 @@ MAX_ANSWER = MAX_HEAD + 16 * MAX_BODY_KEPT
 class Post(ABC):
     """A request, and who is told how it ended. `started` in monotonic seconds, `deadline` by the loop's clock."""
 
-    __slots__ = ("deadline", "exchange", "request", "started")
+    __slots__ = ("address", "deadline", "exchange", "request", "started")
 
     def __init__(self, request: bytes, exchange: Exchange, started: float, deadline: float) -> None:
         self.request = request
         self.exchange = exchange
         self.started = started
         self.deadline = deadline
+        # Of the server, once there is a connection.
+        self.address: str | None = None
 
     @abstractmethod
     def ended(self, how: int) -> None:
@@ -71,6 +73,7 @@ class Connection(asyncio.Protocol):
         "_status",
         "_timer",
         "_transport",
+        "address",
         "origin",
         "since",
     )
@@ -78,6 +81,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, origin: Origin, keeper: Keeper, loop: asyncio.AbstractEventLoop, first: Post) -> None:
         """`first` is sent as soon as the connection stands: some servers answer without reading."""
         self.origin = origin
+        self.address = first.address
         self.since = time.monotonic()
         self._keeper = keeper
         self._loop = loop

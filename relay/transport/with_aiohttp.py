@@ -65,14 +65,17 @@ class AiohttpTransport(Transport):
         check_address(address[0], self._allowed)
         return socket.socket(family, kind, protocol)
 
-    async def post(self, url: str, headers: dict[str, str], body: bytes, timeout_ms: int) -> Exchange:
+    async def post(
+        self, url: str, headers: dict[str, str], body: bytes, timeout_ms: int, *, retry: int = 0
+    ) -> Exchange:
         started = time.monotonic()
         trace = _Trace()
         exchange = Exchange()
         try:
             async with asyncio.timeout(timeout_ms / 1000):
                 try:
-                    await self._exchange(self._pooled, url, headers, body, trace, exchange)
+                    session = self._fresh if retry else self._pooled
+                    await self._exchange(session, url, headers, body, trace, exchange)
                 except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
                     # A connection kept alive that the other side had closed: nothing of a response came, so this is not an attempt
                     # yet. Once more, on a connection of its own.
