@@ -13,6 +13,7 @@ from relay.transport.endpoint import Endpoint, Origin, parse
 from relay.transport.exchange import Call, Ended, Exchange, Transport, late, microseconds, one_line
 from relay.transport.pool import Pool
 from relay.transport.resolver import Resolver
+from relay.transport.tls import client_context
 
 MAX_ENDPOINTS = 10_000
 # A connection that the other side had closed is silent at once, or when that has come back from afar. What is silent later was at
@@ -37,7 +38,7 @@ class HttpTransport(Transport):
         self._resolver = resolver or Resolver()
         self.pool = pool or Pool()
         self._order = AddressOrder()
-        self._dialer = Dialer(allowed, self._resolver, self._order, tls or ssl.create_default_context(), self.pool)
+        self._dialer = Dialer(allowed, self._resolver, self._order, tls or client_context(), self.pool)
         self._endpoints: dict[str, Endpoint] = {}
 
     async def post(

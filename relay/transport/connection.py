@@ -223,16 +223,24 @@ class Connection(asyncio.Protocol):
             parser.feed_data(part)
 
     def eof_received(self) -> bool:
+        self._closed()
+        return False
+
+    def _closed(self) -> None:
+        """The other side sends no more, and says nothing of an error."""
         if (post := self._post) is not None:
             self._keep = False
             if self._head_done and not self._framed():
                 self._end(post, ANSWERED)
             else:
                 self._broken(post, None)
-        return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._post is not None:
+        if exc is None and self._parser is not None:
+            # The other side closed TLS without close_notify, as many servers do: the loop calls this and not eof_received. A body
+            # that ends with the connection is no less whole than over plain HTTP. Without a parser it was aborted here.
+            self._closed()
+        elif self._post is not None:
             self._broken(self._post, exc)
         self._transport = None
         self.abort()

@@ -14,6 +14,7 @@ from aiohttp.abc import AbstractResolver
 
 from relay.address import AddressRefused, check_address
 from relay.transport.exchange import MAX_BODY_KEPT, MAX_HEADERS_KEPT, Exchange, Transport, late, microseconds, one_line
+from relay.transport.tls import client_context
 
 KEEPALIVE_SECONDS = 30
 
@@ -35,6 +36,7 @@ class AiohttpTransport(Transport):
     def __init__(self, allowed: Sequence[IPv4Network | IPv6Network], resolver: AbstractResolver | None = None) -> None:
         self._allowed = allowed
         self._resolver = resolver or aiohttp.AsyncResolver()
+        self._tls = client_context()
         self._pooled = self._session(force_close=False)
         self._fresh = self._session(force_close=True)
 
@@ -44,6 +46,7 @@ class AiohttpTransport(Transport):
             connector=aiohttp.TCPConnector(
                 limit=0,
                 resolver=self._resolver,
+                ssl=self._tls,
                 ttl_dns_cache=10,
                 force_close=force_close,
                 socket_factory=self._socket,
