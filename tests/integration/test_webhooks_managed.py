@@ -268,7 +268,7 @@ async def test_the_audit_trail_has_each_change_without_secrets(worker: Caller, c
     assert first == before
     assert first == {
         "id": webhook["id"],
-        "url": URL,
+        "url": "https://your-app.com",
         "events": ["item-created"],
         "active": True,
         "filters": {"locations": [], "categories": [], "minStockThreshold": None},
