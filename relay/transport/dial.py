@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import NamedTuple
 
-from relay.address import AddressRefused, check_address
 from relay.transport.addresses import AddressOrder
 from relay.transport.connection import Connection, Keeper, Post
 from relay.transport.endpoint import Origin
 from relay.transport.exchange import Exchange, microseconds
 from relay.transport.resolver import Resolver
+from service.platform.address import AddressRefused, check_address
 
 # An address that does not answer gets company after so long.
 HEAD_START_SECONDS = 0.25

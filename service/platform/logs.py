@@ -7,7 +7,6 @@ from typing import Any
 
 import structlog
 
-
 # PostgreSQL adds the whole row to the error of a constraint: URLs, e-mail addresses, hashes of passwords.
 _ROW = re.compile(r"(Failing row contains) \(.*?\)\.$", re.DOTALL | re.MULTILINE)
 

@@ -144,9 +144,19 @@ class Retried(TypedDict):
     message: str
 
 
+class Caution(TypedDict):
+    """What will not work as it is. `pointer` names the field, as in errors."""
+
+    pointer: str
+    detail: str
+
+
 class CreatedReply(TypedDict):
+    """`warnings` is left out where there is none."""
+
     webhook: Created
     message: str
+    warnings: NotRequired[list[Caution]]
 
 
 class ListReply(TypedDict):
@@ -158,8 +168,11 @@ class GetReply(TypedDict):
 
 
 class UpdateReply(TypedDict):
+    """`warnings` are about the fields that were given, and left out where there is none."""
+
     webhook: Detail
     message: str
+    warnings: NotRequired[list[Caution]]
 
 
 class EventsReply(TypedDict):
