@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from relay.breaker import DisableReason
 from service.platform import canonical
 from service.platform.clock import iso
+from service.platform.origin import origin_of
 
 DISABLED = "webhook-disabled"
 RECOVERED = "webhook-recovered"
@@ -73,5 +74,5 @@ def delivery_failed(row: Row) -> Notice:
 
 
 def _notice(event_type: str, row: Row, **data: Any) -> Notice:
-    about = {"webhookId": str(row["webhook_id"]), "userId": str(row["owner_id"]), "url": row["url"]}
+    about = {"webhookId": str(row["webhook_id"]), "userId": str(row["owner_id"]), "url": origin_of(row["url"])}
     return Notice(event_type, canonical.dumps(about | data))

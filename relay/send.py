@@ -86,7 +86,12 @@ class Delivery:
             timestamp=int(started_at.timestamp()),
             traceparent=lease.traceparent,
         )
-        call = self._sender.transport.begin(target.url, sent.headers, sent.body, target.timeout_ms, self._answered)
+        # A probe goes out because attempts failed, if not of this delivery. Events that a replay sends again did not fail, and go
+        # over kept connections.
+        retry = max(lease.attempts - lease.attempts_before, int(lease.probe))
+        call = self._sender.transport.begin(
+            target.url, sent.headers, sent.body, target.timeout_ms, self._answered, retry=retry
+        )
         if self._on_end is not None:
             self._call = call
 

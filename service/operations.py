@@ -12,6 +12,9 @@ from service.event_data import EventData
 
 
 class _Operational(EventData):
+    """`url` has scheme, host and port only. Admins are told of the webhooks of others, and for chat services the path is the
+    secret."""
+
     webhookId: UUID
     userId: UUID
     url: str

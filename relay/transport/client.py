@@ -6,17 +6,21 @@ import time
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network
 
+from relay.transport.addresses import AddressOrder
 from relay.transport.connection import LATE, SILENT, Connection, Post
 from relay.transport.dial import Dialer
 from relay.transport.endpoint import Endpoint, Origin, parse
 from relay.transport.exchange import Call, Ended, Exchange, Transport, late, microseconds, one_line
 from relay.transport.pool import Pool
 from relay.transport.resolver import Resolver
+from relay.transport.tls import client_context
 
 MAX_ENDPOINTS = 10_000
 # A connection that the other side had closed is silent at once, or when that has come back from afar. What is silent later was at
 # work on the request.
 STALE_SECONDS = 1.0
+# From here on a status says that the server failed, and another address may lead to another server.
+SERVER_ERROR = 500
 
 
 class HttpTransport(Transport):
@@ -33,10 +37,13 @@ class HttpTransport(Transport):
         self._loop = asyncio.get_running_loop()
         self._resolver = resolver or Resolver()
         self.pool = pool or Pool()
-        self._dialer = Dialer(allowed, self._resolver, tls or ssl.create_default_context(), self.pool)
+        self._order = AddressOrder()
+        self._dialer = Dialer(allowed, self._resolver, self._order, tls or client_context(), self.pool)
         self._endpoints: dict[str, Endpoint] = {}
 
-    async def post(self, url: str, headers: dict[str, str], body: bytes, timeout_ms: int) -> Exchange:
+    async def post(
+        self, url: str, headers: dict[str, str], body: bytes, timeout_ms: int, *, retry: int = 0
+    ) -> Exchange:
         answered: asyncio.Future[Exchange] = self._loop.create_future()
 
         def ended(exchange: Exchange | Exception) -> None:
@@ -47,18 +54,20 @@ class HttpTransport(Transport):
             else:
                 answered.set_exception(exchange)
 
-        call = self.begin(url, headers, body, timeout_ms, ended)
+        call = self.begin(url, headers, body, timeout_ms, ended, retry=retry)
         try:
             return await answered
         except asyncio.CancelledError:
             call.cancel()
             raise
 
-    def begin(self, url: str, headers: dict[str, str], body: bytes, timeout_ms: int, ended: Ended) -> Call:
+    def begin(
+        self, url: str, headers: dict[str, str], body: bytes, timeout_ms: int, ended: Ended, *, retry: int = 0
+    ) -> Call:
         """On a connection that was kept it is a write, and a call when the answer has come: a task for each request, and what that
         awaits, took a tenth of what a request takes."""
         # The one deadline: every wait on the way ends there.
-        request = _Request(self, time.monotonic(), self._loop.time() + timeout_ms / 1000, timeout_ms, ended)
+        request = _Request(self, time.monotonic(), self._loop.time() + timeout_ms / 1000, timeout_ms, ended, retry)
         try:
             endpoint = self._endpoints.get(url) or self._endpoint(url)
             request.request = endpoint.request(headers, body)
@@ -66,11 +75,13 @@ class HttpTransport(Transport):
             request.fail(error)
             return request
         request.origin = endpoint.origin
-        connection = self.pool.take(endpoint.origin)
+        # What failed before may have failed by its connection: a router that forgot it, or the one bad server behind a balancer.
+        connection = None if retry else self.pool.take(endpoint.origin)
         if connection is None:
             request.dialling = self.dial(request)
         else:
             request.connection = connection
+            request.address = connection.address
             connection.send(request)
         return request
 
@@ -81,13 +92,20 @@ class HttpTransport(Transport):
     async def _dial(self, request: "_Request") -> None:
         try:
             async with asyncio.timeout_at(request.deadline):
-                request.connection = await self._dialer.dial(request.origin, request)
+                request.connection = await self._dialer.dial(request.origin, request, request.retry)
         except TimeoutError:
             request.late()
         except (OSError, ValueError) as error:
             request.fail(error)
         except Exception as error:  # noqa: BLE001 - a defect of ours, told of
             request.tell(error)
+
+    def note(self, origin: Origin, address: str, status: int | None) -> None:
+        """What came of a request to this address."""
+        if status is None or status >= SERVER_ERROR:
+            self._order.failed(origin, address)
+        else:
+            self._order.answered(origin, address)
 
     def _endpoint(self, url: str) -> Endpoint:
         endpoint = parse(url)
@@ -104,11 +122,13 @@ class HttpTransport(Transport):
 class _Request(Post):
     """On a connection that was kept, and once more on a new one where nothing came of that."""
 
-    __slots__ = ("_client", "_ended", "_timeout_ms", "connection", "dialling", "origin")
+    __slots__ = ("_client", "_ended", "_timeout_ms", "connection", "dialling", "origin", "retry")
     # Known before it is sent.
     origin: Origin
 
-    def __init__(self, client: HttpTransport, started: float, deadline: float, timeout_ms: int, ended: Ended) -> None:
+    def __init__(
+        self, client: HttpTransport, started: float, deadline: float, timeout_ms: int, ended: Ended, retry: int
+    ) -> None:
         super().__init__(b"", Exchange(), started, deadline)
         self._client = client
         self._timeout_ms = timeout_ms
@@ -116,12 +136,18 @@ class _Request(Post):
         self._ended: Ended | None = ended
         self.connection: Connection | None = None
         self.dialling: asyncio.Task[None] | None = None
+        self.retry = retry
 
     def ended(self, how: int) -> None:
         self.connection = None
+        kept = self.dialling is None
+        if kept and how in {SILENT, LATE} and self.exchange.first_byte_us is None:
+            # Something on the way may have forgotten this connection, and then its siblings as well. One that has answered since
+            # the request was sent is known to work.
+            self._client.pool.end_idle_since(self.origin, self.started)
         if self._ended is None:
             return
-        if how == SILENT and self.dialling is None and time.monotonic() - self.started < STALE_SECONDS:
+        if how == SILENT and kept and time.monotonic() - self.started < STALE_SECONDS:
             # The other side had closed it, and nothing of an answer came: then this is not an attempt yet. On a new connection
             # silence counts.
             self.exchange.error = None
@@ -147,6 +173,8 @@ class _Request(Post):
         ended, self._ended = self._ended, None
         if ended is not None:
             self.exchange.total_us = microseconds(time.monotonic() - self.started)
+            if self.address is not None:
+                self._client.note(self.origin, self.address, self.exchange.status)
             ended(what)
 
     def cancel(self) -> None:

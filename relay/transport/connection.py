@@ -25,13 +25,15 @@ MAX_ANSWER = MAX_HEAD + 16 * MAX_BODY_KEPT
 class Post(ABC):
     """A request, and who is told how it ended. `started` in monotonic seconds, `deadline` by the loop's clock."""
 
-    __slots__ = ("deadline", "exchange", "request", "started")
+    __slots__ = ("address", "deadline", "exchange", "request", "started")
 
     def __init__(self, request: bytes, exchange: Exchange, started: float, deadline: float) -> None:
         self.request = request
         self.exchange = exchange
         self.started = started
         self.deadline = deadline
+        # Of the server, once there is a connection.
+        self.address: str | None = None
 
     @abstractmethod
     def ended(self, how: int) -> None:
@@ -71,6 +73,7 @@ class Connection(asyncio.Protocol):
         "_status",
         "_timer",
         "_transport",
+        "address",
         "origin",
         "since",
     )
@@ -78,6 +81,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, origin: Origin, keeper: Keeper, loop: asyncio.AbstractEventLoop, first: Post) -> None:
         """`first` is sent as soon as the connection stands: some servers answer without reading."""
         self.origin = origin
+        self.address = first.address
         self.since = time.monotonic()
         self._keeper = keeper
         self._loop = loop
@@ -219,16 +223,24 @@ class Connection(asyncio.Protocol):
             parser.feed_data(part)
 
     def eof_received(self) -> bool:
+        self._closed()
+        return False
+
+    def _closed(self) -> None:
+        """The other side sends no more, and says nothing of an error."""
         if (post := self._post) is not None:
             self._keep = False
             if self._head_done and not self._framed():
                 self._end(post, ANSWERED)
             else:
                 self._broken(post, None)
-        return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._post is not None:
+        if exc is None and self._parser is not None:
+            # The other side closed TLS without close_notify, as many servers do: the loop calls this and not eof_received. A body
+            # that ends with the connection is no less whole than over plain HTTP. Without a parser it was aborted here.
+            self._closed()
+        elif self._post is not None:
             self._broken(self._post, exc)
         self._transport = None
         self.abort()

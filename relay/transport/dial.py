@@ -7,12 +7,14 @@ import ssl
 import time
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import NamedTuple
 
-from relay.address import AddressRefused, check_address
+from relay.transport.addresses import AddressOrder
 from relay.transport.connection import Connection, Keeper, Post
 from relay.transport.endpoint import Origin
 from relay.transport.exchange import Exchange, microseconds
 from relay.transport.resolver import Resolver
+from service.platform.address import AddressRefused, check_address
 
 # An address that does not answer gets company after so long.
 HEAD_START_SECONDS = 0.25
@@ -24,21 +26,27 @@ class CannotConnect(OSError):
 
 class Dialer:
     def __init__(
-        self, allowed: Sequence[IPv4Network | IPv6Network], resolver: Resolver, tls: ssl.SSLContext, keeper: Keeper
+        self,
+        allowed: Sequence[IPv4Network | IPv6Network],
+        resolver: Resolver,
+        order: AddressOrder,
+        tls: ssl.SSLContext,
+        keeper: Keeper,
     ) -> None:
         self._allowed = allowed
         self._resolver = resolver
+        self._order = order
         self._tls = tls
         self._keeper = keeper
         self._loop = asyncio.get_running_loop()
 
-    async def dial(self, origin: Origin, post: Post) -> Connection:
-        """A new connection, on which `post` is sent. Its exchange gets the times of the phases. Raises OSError, whose text is
-        what to tell the subscriber."""
+    async def dial(self, origin: Origin, post: Post, retry: int) -> Connection:
+        """A new connection, on which `post` is sent. Its exchange gets the times of the phases. `retry`: how many attempts failed
+        before. Raises OSError, whose text is what to tell the subscriber."""
         exchange = post.exchange
-        addresses = await self._addresses(origin.host, exchange)
+        addresses = self._order.sort(origin, await self._addresses(origin.host, exchange, retry), retry)
         started = time.monotonic()
-        opened = await self._connect(addresses, origin.port)
+        post.address, opened = await self._connect(addresses, origin)
         connected = time.monotonic()
         exchange.connect_us = microseconds(connected - started)
 
@@ -61,26 +69,26 @@ class Dialer:
         exchange.tls_us = microseconds(time.monotonic() - connected)
         return connection
 
-    async def _addresses(self, host: str, exchange: Exchange) -> Sequence[str]:
+    async def _addresses(self, host: str, exchange: Exchange, retry: int) -> Sequence[str]:
         try:
             return (str(ip_address(host)),)
         except ValueError:
             pass
         started = time.monotonic()
         try:
-            return await self._resolver.resolve(host)
+            return await self._resolver.resolve(host, retry=retry > 0)
         finally:
             exchange.dns_us = microseconds(time.monotonic() - started)
 
-    async def _connect(self, addresses: Sequence[str], port: int) -> socket.socket:
+    async def _connect(self, addresses: Sequence[str], origin: Origin) -> "_Opened":
         """To the first address that answers; each is tried when the one before has failed or had its head start."""
         waiting = list(addresses)
-        trying: set[asyncio.Task[socket.socket]] = set()
+        trying: set[asyncio.Task[_Opened]] = set()
         error: OSError = CannotConnect("the host has no address")
         try:
             while waiting or trying:
                 if waiting:
-                    trying.add(asyncio.create_task(self._connect_to(waiting.pop(0), port)))
+                    trying.add(asyncio.create_task(self._connect_to(waiting.pop(0), origin)))
                 done, trying = await asyncio.wait(
                     trying, timeout=HEAD_START_SECONDS if waiting else None, return_when=asyncio.FIRST_COMPLETED
                 )
@@ -100,7 +108,7 @@ class Dialer:
                 task.cancel()
         raise error
 
-    async def _connect_to(self, address: str, port: int) -> socket.socket:
+    async def _connect_to(self, address: str, origin: Origin) -> "_Opened":
         # Here, and nowhere earlier: the address that is checked is the one that is connected to, so rebinding has no window.
         check_address(address, self._allowed)
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -108,20 +116,28 @@ class Dialer:
         try:
             opened.setblocking(False)
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await self._loop.sock_connect(opened, (address, port))
+            await self._loop.sock_connect(opened, (address, origin.port))
         except OSError as error:
             opened.close()
+            self._order.failed(origin, address)
             raise CannotConnect(f"cannot connect to {address}: {_reason(error)}") from error
         except BaseException:
+            # Another address was quicker, or the deadline came.
             opened.close()
+            self._order.failed(origin, address)
             raise
-        return opened
+        return _Opened(address, opened)
 
 
-def _close(task: "asyncio.Task[socket.socket]") -> None:
+class _Opened(NamedTuple):
+    address: str
+    socket: socket.socket
+
+
+def _close(task: "asyncio.Task[_Opened]") -> None:
     """What a task that lost the race connected all the same."""
     if not task.cancelled() and task.exception() is None:
-        task.result().close()
+        task.result().socket.close()
 
 
 def _reason(error: OSError) -> str:

@@ -53,11 +53,13 @@ def _parse_any(text: str) -> Endpoint:
     # As it stands, where it can stand in a request: to quote anew what is quoted may change what it means.
     try:
         url = URL(text, encoded=text.isascii() and text.isprintable() and " " not in text)
-    except IndexError:
+        port = url.port
+    except (IndexError, ValueError):
+        # Its own words may repeat a part of the URL, and admins are told of failures.
         raise ValueError("the URL is not one") from None
-    if url.scheme not in _PORTS or not url.raw_host or url.port is None:
+    if url.scheme not in _PORTS or not url.raw_host or port is None:
         raise ValueError("the URL is not one of http or https with a host")
-    return _endpoint(url.scheme, url.raw_host.lower(), url.port, url.host_port_subcomponent or "", url.raw_path_qs)
+    return _endpoint(url.scheme, url.raw_host.lower(), port, url.host_port_subcomponent or "", url.raw_path_qs)
 
 
 def _endpoint(scheme: str, host: str, port: int, named: str, target: str) -> Endpoint:

@@ -53,12 +53,17 @@ class Call(Protocol):
 
 class Transport(ABC):
     @abstractmethod
-    async def post(self, url: str, headers: dict[str, str], body: bytes, timeout_ms: int) -> Exchange:
-        """Send, and never raise for what the other side does."""
+    async def post(
+        self, url: str, headers: dict[str, str], body: bytes, timeout_ms: int, *, retry: int = 0
+    ) -> Exchange:
+        """Send, and never raise for what the other side does. `retry`: how many attempts failed before this one. A retry goes over
+        a new connection, and to another address where the host has several."""
 
-    def begin(self, url: str, headers: dict[str, str], body: bytes, timeout_ms: int, ended: Ended) -> Call:
+    def begin(
+        self, url: str, headers: dict[str, str], body: bytes, timeout_ms: int, ended: Ended, *, retry: int = 0
+    ) -> Call:
         """`post` for who does not wait: `ended` is told, once. That may be before this returns."""
-        task = asyncio.create_task(self.post(url, headers, body, timeout_ms))
+        task = asyncio.create_task(self.post(url, headers, body, timeout_ms, retry=retry))
         task.add_done_callback(lambda task: _tell(task, ended))
         return task
 

@@ -68,6 +68,12 @@ class Pool:
         if self._sweep is None:
             self._sweep = asyncio.get_running_loop().call_later(self._idle_seconds, self._end_expired)
 
+    def end_idle_since(self, origin: Origin, since: float) -> None:
+        """Close the origin's connections that nothing has passed over since then, in monotonic seconds."""
+        for connection in list(self._by_origin.get(origin, ())):
+            if self._idle[connection] <= since:
+                self._end(connection)
+
     def lost(self, connection: Connection) -> None:
         """It has ended, by whichever side."""
         self.open.discard(connection)

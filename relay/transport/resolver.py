@@ -16,6 +16,9 @@ QUERY_SECONDS = 10.0
 # An answer is kept for its TTL and at most so long, so that a change in the DNS takes effect; a failure, for a moment.
 MAX_TTL_SECONDS = 20.0
 FAILURE_SECONDS = 3.0
+# A retry is not given a failure that is older than this. Retries may follow each other after 100 ms; they must not all fail by one
+# answer of the DNS.
+RETRY_FAILURE_SECONDS = 0.25
 MAX_QUERIES = 512
 # Of one family, of one name: each address may be a connect, and whoever has the name chooses how many there are.
 MAX_ADDRESSES = 8
@@ -28,7 +31,10 @@ class Unresolvable(OSError):
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
+    """Times in monotonic seconds. `expires_for_retry`: when a retry asks again."""
+
     expires: float
+    expires_for_retry: float
     addresses: tuple[str, ...]
     error: str = ""
 
@@ -55,10 +61,10 @@ class Resolver:
         self._kept: dict[str, _Answer] = {}
         self._queries: dict[str, asyncio.Task[_Answer]] = {}
 
-    async def resolve(self, host: str) -> tuple[str, ...]:
+    async def resolve(self, host: str, *, retry: bool = False) -> tuple[str, ...]:
         """The addresses in the order in which to try them. Raises Unresolvable."""
         answer = self._kept.get(host)
-        if answer is None or answer.expires <= time.monotonic():
+        if answer is None or (answer.expires_for_retry if retry else answer.expires) <= time.monotonic():
             query = self._queries.get(host)
             if query is None:
                 query = self._queries[host] = asyncio.create_task(self._query(host))
@@ -100,14 +106,16 @@ class Resolver:
         else:
             if nodes := result.nodes:
                 ttl = min(self._max_ttl, *(node.ttl for node in nodes))
-                return _Answer(time.monotonic() + ttl, _first_of_each_family(_text(node.addr[0]) for node in nodes))
+                expires = time.monotonic() + ttl
+                return _Answer(expires, expires, _first_of_each_family(_text(node.addr[0]) for node in nodes))
             error = "it has no address"
-        return _Answer(time.monotonic() + self._failure_seconds, (), error)
+        now = time.monotonic()
+        return _Answer(now + self._failure_seconds, now + min(self._failure_seconds, RETRY_FAILURE_SECONDS), (), error)
 
     def _forget(self) -> None:
         """c-ares has a cache of its own, for as long as the TTL says, be it a day. Nothing in aiodns empties it."""
         now = time.monotonic()
-        if now - self._forgot >= self._failure_seconds:
+        if now - self._forgot >= min(self._failure_seconds, RETRY_FAILURE_SECONDS):
             self._forgot = now
             self._ares._channel.reinit()
 

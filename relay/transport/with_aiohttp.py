@@ -12,8 +12,9 @@ from typing import Any
 import aiohttp
 from aiohttp.abc import AbstractResolver
 
-from relay.address import AddressRefused, check_address
 from relay.transport.exchange import MAX_BODY_KEPT, MAX_HEADERS_KEPT, Exchange, Transport, late, microseconds, one_line
+from relay.transport.tls import client_context
+from service.platform.address import AddressRefused, check_address
 
 KEEPALIVE_SECONDS = 30
 
@@ -35,6 +36,7 @@ class AiohttpTransport(Transport):
     def __init__(self, allowed: Sequence[IPv4Network | IPv6Network], resolver: AbstractResolver | None = None) -> None:
         self._allowed = allowed
         self._resolver = resolver or aiohttp.AsyncResolver()
+        self._tls = client_context()
         self._pooled = self._session(force_close=False)
         self._fresh = self._session(force_close=True)
 
@@ -44,6 +46,7 @@ class AiohttpTransport(Transport):
             connector=aiohttp.TCPConnector(
                 limit=0,
                 resolver=self._resolver,
+                ssl=self._tls,
                 ttl_dns_cache=10,
                 force_close=force_close,
                 socket_factory=self._socket,
@@ -65,14 +68,17 @@ class AiohttpTransport(Transport):
         check_address(address[0], self._allowed)
         return socket.socket(family, kind, protocol)
 
-    async def post(self, url: str, headers: dict[str, str], body: bytes, timeout_ms: int) -> Exchange:
+    async def post(
+        self, url: str, headers: dict[str, str], body: bytes, timeout_ms: int, *, retry: int = 0
+    ) -> Exchange:
         started = time.monotonic()
         trace = _Trace()
         exchange = Exchange()
         try:
             async with asyncio.timeout(timeout_ms / 1000):
                 try:
-                    await self._exchange(self._pooled, url, headers, body, trace, exchange)
+                    session = self._fresh if retry else self._pooled
+                    await self._exchange(session, url, headers, body, trace, exchange)
                 except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
                     # A connection kept alive that the other side had closed: nothing of a response came, so this is not an attempt
                     # yet. Once more, on a connection of its own.

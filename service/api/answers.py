@@ -35,15 +35,15 @@ def _object(name: str, components: Mapping[str, Schema], own: Values, where: str
     for field, schema in properties.items():
         inner = _inner(schema)
         value = values.get(field)
+        if field not in values and field not in components[name].get("required", ()):
+            # Some have it and others have not; those who have it say so.
+            continue
         if inner is not None and (field not in values or isinstance(value, Mapping)):
             one_of_them = schema.get("type") == "array"
             found = _object(inner, components, value or {}, where)
             made[field] = [found] if one_of_them else found
         elif field in values:
             made[field] = value
-        elif field not in components[name].get("required", ()):
-            # Some have it and others have not; those who have it say so.
-            continue
         elif field in FIELDS:
             made[field] = FIELDS[field]
         elif {"type": "null"} in schema.get("anyOf", ()):

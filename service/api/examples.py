@@ -55,7 +55,7 @@ FIELDS: Mapping[str, Json] = {
     "deviceInfo": None,
     "timestamp": OCCURRED_AT,
     "webhookId": WEBHOOK_ID,
-    "url": "https://your-app.com/webhooks/inventory",
+    "url": "https://your-app.com",
     "failingSince": "2026-02-13T09:29:58.004Z",
     "openedAt": "2026-02-13T09:30:41.250Z",
     "failures": 312,

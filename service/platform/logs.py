@@ -1,10 +1,21 @@
 """Structured logs: for people on a terminal, JSON lines otherwise. No secret and no token is ever passed to them."""
 
 import logging
+import re
 import sys
 from typing import Any
 
 import structlog
+
+# PostgreSQL adds the whole row to the error of a constraint: URLs, e-mail addresses, hashes of passwords.
+_ROW = re.compile(r"(Failing row contains) \(.*?\)\.$", re.DOTALL | re.MULTILINE)
+
+
+def _without_rows(_: Any, __: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = _ROW.sub(r"\1 (…).", value)
+    return event
 
 
 def configure(level: str = "info", *, stream: Any = None) -> None:
@@ -17,9 +28,13 @@ def configure(level: str = "info", *, stream: Any = None) -> None:
         structlog.processors.TimeStamper(fmt="%H:%M:%S.%f" if terminal else "iso", utc=not terminal),
     ]
     if terminal:
-        final: list[structlog.types.Processor] = [structlog.dev.ConsoleRenderer()]
+        # The renderer's own tracebacks would show local variables.
+        renderer: structlog.types.Processor = structlog.dev.ConsoleRenderer(
+            exception_formatter=structlog.dev.plain_traceback
+        )
     else:
-        final = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
+        renderer = structlog.processors.JSONRenderer(ensure_ascii=False)
+    final: list[structlog.types.Processor] = [structlog.processors.format_exc_info, _without_rows, renderer]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

@@ -7,9 +7,11 @@ from service.api.paging import cursor_link
 from service.api.routes import Route, route
 from service.api.slices import in_slices
 from service.platform.queries import load
+from service.platform.settings import Settings
 from service.webhooks import attempts, commands, deliveries, order, probe, shapes
 from service.webhooks import explain as explanations
 from service.webhooks.bodies import CreateWebhook, EventsQuery, ExplainQuery, ListQuery, UpdateWebhook
+from service.webhooks.cautions import private_receiver
 from service.webhooks.replay_routes import ROUTES as REPLAY_ROUTES
 
 _SQL = load("webhooks")
@@ -19,7 +21,12 @@ async def create(call: Call[CreateWebhook, Nothing]) -> Reply:
     webhook, configuration = await commands.create(
         call.pool, call.vault, call.settings, call.user, call.origin, call.body
     )
-    body = {"webhook": webhook, "message": "Webhook created; keep its secret, it is not shown again"}
+    body: shapes.CreatedReply = {
+        "webhook": webhook,
+        "message": "Webhook created; keep its secret, it is not shown again",
+    }
+    if warnings := _warnings(call.settings, call.body.url):
+        body["warnings"] = warnings
     return tagged(body, representation=configuration, status=201)
 
 
@@ -55,7 +62,16 @@ async def update(call: Call[UpdateWebhook, Nothing]) -> Reply:
     webhook, configuration = await commands.update(
         call.pool, call.vault, call.settings, call.user, call.origin, call.path_id(), call.body
     )
-    return tagged({"webhook": webhook, "message": "Webhook updated"}, representation=configuration)
+    body: shapes.UpdateReply = {"webhook": webhook, "message": "Webhook updated"}
+    if warnings := _warnings(call.settings, call.body.url):
+        body["warnings"] = warnings
+    return tagged(body, representation=configuration)
+
+
+def _warnings(settings: Settings, url: str | None) -> list[shapes.Caution]:
+    """`url` is None where it was not given."""
+    why = None if url is None else private_receiver(url, settings.webhook_allowed_networks)
+    return [] if why is None else [{"pointer": "/url", "detail": why}]
 
 
 async def delete(call: Call[Nothing, Nothing]) -> Reply:

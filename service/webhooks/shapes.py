@@ -8,6 +8,7 @@ import orjson
 from typing_extensions import TypedDict
 
 from service.platform.clock import iso, iso_or_none
+from service.platform.origin import origin_of
 from service.webhooks.rules import mask, success_rate
 
 
@@ -146,9 +147,19 @@ class Retried(TypedDict):
     message: str
 
 
+class Caution(TypedDict):
+    """What will not work as it is. `pointer` names the field, as in errors."""
+
+    pointer: str
+    detail: str
+
+
 class CreatedReply(TypedDict):
+    """`warnings` is left out where there is none."""
+
     webhook: Created
     message: str
+    warnings: NotRequired[list[Caution]]
 
 
 class ListReply(TypedDict):
@@ -160,8 +171,11 @@ class GetReply(TypedDict):
 
 
 class UpdateReply(TypedDict):
+    """`warnings` are about the fields that were given, and left out where there is none."""
+
     webhook: Detail
     message: str
+    warnings: NotRequired[list[Caution]]
 
 
 class EventsReply(TypedDict):
@@ -269,17 +283,18 @@ _VOLATILE = frozenset({"statistics", "blockedItems", "breaker", "failingSince", 
 
 
 def audited(row: asyncpg.Record, headers: Mapping[str, str] | None) -> dict[str, object]:
-    """What the audit trail keeps: all but the secret, the headers' values, what is counted, and what is known of the receiver.
-    None: nobody looked at them."""
+    """What the audit trail keeps: all but the secret, the URL behind its host, the headers' values, what is counted, and what is
+    known of the receiver. `headers` is None where nobody looked at them."""
     shown = detail(row, headers or {}, statistics(None), None)
     left_out = _VOLATILE | {"updatedAt"} | ({"headers"} if headers is None else set())
-    return {name: value for name, value in shown.items() if name not in left_out}
+    kept = {name: value for name, value in shown.items() if name not in left_out}
+    return kept | {"url": origin_of(row["url"])}
 
 
 def configuration(row: asyncpg.Record) -> dict[str, object]:
     """What a webhook's ETag stands for: what its owner gave, and not what is counted, which changes with each delivery. The
     headers stay sealed; the exact time of the last change tells of them, too."""
-    return {**audited(row, None), "updatedAt": row["updated_at"].isoformat()}
+    return {**audited(row, None), "url": row["url"], "updatedAt": row["updated_at"].isoformat()}
 
 
 def delivery(row: asyncpg.Record) -> DeliveryView:

@@ -21,7 +21,8 @@ async def test_it_opens_after_ten_failures_parks_the_lane_and_closes_when_a_prob
 ) -> None:
     owner_id = await add_user(connection)
     everything = ["item-created", "webhook-recovered", "webhook-disabled"]
-    webhook = await add_webhook(connection, settings, receiver.url, everything, max_retries=20, owner_id=owner_id)
+    url = receiver.url + "/hooks/token?key=secret"
+    webhook = await add_webhook(connection, settings, url, everything, max_retries=20, owner_id=owner_id)
     await relays.start(2, **SOON)
     await open_breaker(connection, receiver, webhook.id)
     row = await lane(connection, webhook.id)

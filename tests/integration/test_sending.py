@@ -21,12 +21,14 @@ class Tampered(HttpTransport):
     defect: Defect | None = None
     ended: Ended | None = None
 
-    def begin(self, url: str, headers: dict[str, str], body: bytes, timeout_ms: int, ended: Ended) -> Call:
+    def begin(
+        self, url: str, headers: dict[str, str], body: bytes, timeout_ms: int, ended: Ended, *, retry: int = 0
+    ) -> Call:
         if (defect := self.defect) is not None:
             self.defect, self.ended = None, ended
             defect(ended)
             return Nothing()
-        return super().begin(url, headers, body, timeout_ms, ended)
+        return super().begin(url, headers, body, timeout_ms, ended, retry=retry)
 
 
 class Nothing:

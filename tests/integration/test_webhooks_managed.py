@@ -252,6 +252,28 @@ async def test_a_deleted_webhook_is_gone_at_once_and_owes_nothing(worker: Caller
     }
 
 
+# Warnings
+
+
+async def test_a_private_receiver_is_warned_about_when_its_url_is_given(worker: Caller) -> None:
+    created = await worker.post("/webhooks", {"url": "http://10.0.0.5/hook", "events": ["item-created"]})
+    assert created.status == 201
+    warning = {
+        "pointer": "/url",
+        "detail": "10.0.0.5 is a private address, and not in WEBHOOK_ALLOWED_NETWORKS; nothing is sent there until the operator"
+        " lists its network",
+    }
+    assert created.body["warnings"] == [warning]
+    path = f"/webhooks/{created.body['webhook']['id']}"
+    assert (await worker.put(path, {"url": URL})).body.keys() == {"webhook", "message"}
+    updated = await worker.put(path, {"url": "http://10.0.0.5/other"})
+    assert (updated.status, updated.body["warnings"]) == (200, [warning])
+    assert (await worker.put(path, {"timeout": 5000})).body.keys() == {"webhook", "message"}
+    # The tests' relays may send there.
+    allowed = await worker.post("/webhooks", {"url": "http://127.0.0.1/hook", "events": ["item-created"]})
+    assert allowed.body.keys() == {"webhook", "message"}
+
+
 # Audit
 
 
@@ -268,7 +290,7 @@ async def test_the_audit_trail_has_each_change_without_secrets(worker: Caller, c
     assert first == before
     assert first == {
         "id": webhook["id"],
-        "url": URL,
+        "url": "https://your-app.com",
         "events": ["item-created"],
         "active": True,
         "filters": {"locations": [], "categories": [], "minStockThreshold": None},

@@ -18,8 +18,10 @@ class _Crashing(Transport):
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    async def post(self, url: str, headers: dict[str, str], body: bytes, timeout_ms: int) -> Exchange:
-        exchange = await self._transport.post(url, headers, body, timeout_ms)
+    async def post(
+        self, url: str, headers: dict[str, str], body: bytes, timeout_ms: int, *, retry: int = 0
+    ) -> Exchange:
+        exchange = await self._transport.post(url, headers, body, timeout_ms, retry=retry)
         if exchange.status == FATAL:
             os.kill(os.getpid(), signal.SIGKILL)
         return exchange

@@ -47,6 +47,12 @@ def test_what_is_written_is_what_its_model_would_write(notice: Notice) -> None:
 
 
 @pytest.mark.parametrize("notice", NOTICES, ids=lambda notice: notice.type)
+def test_it_tells_scheme_and_host_of_the_url_and_no_more(notice: Notice) -> None:
+    assert json.loads(notice.data)["url"] == "https://your-app.com"
+    assert "inventory" not in notice.data
+
+
+@pytest.mark.parametrize("notice", NOTICES, ids=lambda notice: notice.type)
 def test_it_concerns_the_webhooks_owner(notice: Notice) -> None:
     subject = subject_of(notice.type, notice.data, None)
     assert (subject.audience, subject.user_ids) == ("user", (str(ROW["owner_id"]),))

@@ -12,13 +12,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook as StandardWebhook
 
-from relay.address import AddressRefused, check_address
 from relay.envelope import envelope, shown_headers
 from relay.lanes import Lanes
 from relay.policy import decide, failure
 from relay.target import Target
 from service.events import CATALOGUE
 from service.platform import sign
+from service.platform.address import AddressRefused, check_address
 from service.platform.ids import new_id
 from service.platform.subject import audience_of
 

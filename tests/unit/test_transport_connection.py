@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from relay.transport.connection import ANSWERED, SILENT, Connection
+from relay.transport.connection import ANSWERED, FAILED, SILENT, Connection
 from relay.transport.endpoint import Origin
 from relay.transport.pool import Pool
 from tests.unit.wire import Keeper, Waited, Wire
@@ -86,3 +86,14 @@ async def test_a_connection_that_was_lost_before_the_request_is_silent() -> None
     connection.send(again)
     assert await again.end() == SILENT
     assert again.exchange.error == "the connection was closed before an answer"
+
+
+async def test_a_body_without_a_length_is_not_whole_where_this_side_ends_the_connection() -> None:
+    one = post()
+    connection = Connection(ORIGIN, Keeper(), asyncio.get_running_loop(), one)
+    connection.connection_made(Wire())
+    connection.data_received(b"HTTP/1.1 200 OK\r\n\r\nhalf")
+    connection.abort()
+    connection.connection_lost(None)
+    assert await one.end() == FAILED
+    assert one.exchange.error == "the answer broke off"

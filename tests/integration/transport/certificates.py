@@ -10,21 +10,31 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from relay.transport.tls import client_context
+
 
 def _name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
 
 class Authority:
-    def __init__(self, folder: Path) -> None:
+    """Its certificates have no extension beside constraints and names, as those of many private authorities. `complete`: they have
+    those that RFC 5280 asks for as well, key usage and key identifiers."""
+
+    def __init__(self, folder: Path, *, complete: bool = False) -> None:
         self._folder = folder
+        self._complete = complete
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._certificate = self._sign(_name("a test's authority"), self._key.public_key(), None, authority=True)
 
     def trusted(self) -> ssl.SSLContext:
         """A client's context that trusts this authority and no other."""
-        text = self._certificate.public_bytes(serialization.Encoding.PEM).decode()
-        return ssl.create_default_context(cadata=text)
+        context = client_context()
+        context.load_verify_locations(cadata=self.pem())
+        return context
+
+    def pem(self) -> str:
+        return self._certificate.public_bytes(serialization.Encoding.PEM).decode()
 
     def server(self, *hosts: str, expired: bool = False, self_signed: bool = False) -> ssl.SSLContext:
         """A receiver's context, with a certificate for these names and addresses."""
@@ -70,7 +80,28 @@ class Authority:
         )
         if names is not None:
             builder = builder.add_extension(names, critical=False)
+        if self._complete:
+            issued_by = (signer or self._key).public_key()
+            builder = (
+                builder.add_extension(_usage(authority), critical=True)
+                .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+                .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issued_by), critical=False)
+            )
         return builder.sign(signer or self._key, hashes.SHA256())
+
+
+def _usage(authority: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not authority,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=authority,
+        crl_sign=authority,
+        encipher_only=False,
+        decipher_only=False,
+    )
 
 
 def _general(host: str) -> x509.GeneralName:

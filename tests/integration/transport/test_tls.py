@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 
 from relay.transport import HttpTransport
+from relay.transport.tls import client_context
 from tests.integration.transport.certificates import Authority
+from tests.integration.transport.rude_tls import RudeServer, rude_server
 from tests.integration.transport.scripted import LOOPBACK, PATIENT_MS, Peer, Script, answering, hang, ok, serve
 
 
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    return Authority(tmp_path)
+@pytest.fixture(params=["a bare authority", "a complete authority"])
+def authority(request: pytest.FixtureRequest, tmp_path: Path) -> Authority:
+    return Authority(tmp_path, complete=request.param == "a complete authority")
 
 
 @pytest.fixture
@@ -138,9 +140,85 @@ async def test_a_cancelled_exchange_leaves_no_connection(trusting: HttpTransport
         for _ in range(3):
             asked = asyncio.create_task(trusting.post(server.url, {}, b"{}", PATIENT_MS))
             before = len(server.requests)
-            while len(server.requests) == before:
+            while len(server.requests) == before and not asked.done():
                 await asyncio.sleep(0.01)
+            assert not asked.done()
             asked.cancel()
             await asyncio.gather(asked, return_exceptions=True)
         while trusting.pool.open or server.left < 3:
             await asyncio.sleep(0.01)
+
+
+def test_the_checks_are_the_same_on_every_python() -> None:
+    context = client_context()
+    assert context.verify_flags == ssl.VERIFY_X509_TRUSTED_FIRST | ssl.VERIFY_X509_PARTIAL_CHAIN
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+async def test_the_authorities_of_ssl_cert_file_are_believed(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "authorities.pem").write_text(authority.pem())
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authorities.pem"))
+    transport = HttpTransport(LOOPBACK)
+    try:
+        async with serve(answering(ok()), tls=authority.server("127.0.0.1")) as server:
+            assert (await transport.post(server.url, {}, b"{}", PATIENT_MS)).status == 200
+    finally:
+        await transport.close()
+
+
+VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
+
+
+@pytest.fixture(params=VERSIONS, ids=["TLS 1.2", "TLS 1.3"])
+async def rude(request: pytest.FixtureRequest, authority: Authority) -> AsyncIterator[RudeServer]:
+    context = authority.server("127.0.0.1")
+    context.maximum_version = request.param
+    async with rude_server(context) as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nthe end",
+        b"HTTP/1.1 200 OK\r\n\r\nthe end",
+        b"HTTP/1.0 200 OK\r\n\r\nthe end",
+    ],
+)
+async def test_a_body_may_end_with_a_connection_that_takes_no_leave(
+    trusting: HttpTransport, rude: RudeServer, answer: bytes
+) -> None:
+    """Without close_notify, as many servers close. Over plain HTTP nothing says either that the body is whole."""
+    rude.answer = answer
+    exchange = await trusting.post(rude.url, {}, b"{}", PATIENT_MS)
+    assert (exchange.status, exchange.body, exchange.error) == (200, b"the end", None)
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nthe end", "the answer broke off"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n7\r\nthe end\r\n", "the answer broke off"),
+        (b"HTTP/1.1 200 OK\r\nX-He", "the answer broke off"),
+        (b"", "the connection was closed before an answer"),
+    ],
+)
+async def test_an_answer_with_an_end_of_its_own_is_not_whole_without_it(
+    trusting: HttpTransport, rude: RudeServer, answer: bytes, why: str
+) -> None:
+    rude.answer = answer
+    exchange = await trusting.post(rude.url, {}, b"{}", PATIENT_MS)
+    assert (exchange.status, (exchange.error or "")[: len(why)]) == (None, why)
+
+
+async def test_a_body_without_a_length_is_not_whole_where_the_connection_is_reset(
+    trusting: HttpTransport, rude: RudeServer
+) -> None:
+    rude.answer, rude.reset = b"HTTP/1.1 200 OK\r\n\r\nthe end", True
+    exchange = await trusting.post(rude.url, {}, b"{}", PATIENT_MS)
+    assert exchange.status is None
+    # The RST may overtake the answer.
+    assert (exchange.error or "").startswith(("the answer broke off", "the connection was closed before an answer"))

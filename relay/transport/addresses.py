@@ -1,0 +1,47 @@
+"""In which order a host's addresses are tried."""
+
+import time
+from collections.abc import Sequence
+
+from relay.transport.endpoint import Origin
+
+# An address that failed is tried after the others for so long.
+FAILED_SECONDS = 300.0
+MAX_KEPT = 10_000
+
+
+class AddressOrder:
+    """Remembers which addresses failed in this process, and puts those that failed last at the end."""
+
+    def __init__(self, failed_seconds: float = FAILED_SECONDS) -> None:
+        self._failed_seconds = failed_seconds
+        # When each failed, in monotonic seconds, the longest ago first.
+        self._failed: dict[tuple[Origin, str], float] = {}
+
+    def failed(self, origin: Origin, address: str) -> None:
+        self._failed.pop((origin, address), None)
+        self._failed[origin, address] = time.monotonic()
+        if len(self._failed) > MAX_KEPT:
+            del self._failed[next(iter(self._failed))]
+
+    def answered(self, origin: Origin, address: str) -> None:
+        if self._failed:
+            self._failed.pop((origin, address), None)
+
+    def sort(self, origin: Origin, addresses: Sequence[str], retry: int) -> Sequence[str]:
+        """`retry`: how many attempts failed before this one, 0 for the first, which keeps the resolver's order.
+
+        Each retry starts at the next address of the sorted list. Another relay, which does not know where the attempts before it
+        went, then still covers as many addresses as there are retries.
+        """
+        if len(addresses) < 2:
+            return addresses
+        if retry:
+            start = retry % len(addresses)
+            ascending = sorted(addresses)
+            addresses = ascending[start:] + ascending[:start]
+        if not self._failed:
+            return addresses
+        forgotten = time.monotonic() - self._failed_seconds
+        failed = {address: self._failed.get((origin, address), forgotten) for address in addresses}
+        return sorted(addresses, key=lambda address: max(failed[address], forgotten))
