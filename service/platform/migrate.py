@@ -133,7 +133,12 @@ async def _missing(connection: Connection) -> list[Migration]:
             f"public.schema_migrations is another program's: it has the columns {', '.join(columns)};"
             " give Jossiedb a database of its own"
         )
-    applied = {row["version"]: row["checksum"] for row in await statements.applied.fetch(connection)}
+    try:
+        applied = {row["version"]: row["checksum"] for row in await statements.applied.fetch(connection)}
+    except asyncpg.InsufficientPrivilegeError:
+        raise StartupError(
+            "this role lacks select on schema_migrations; grant it, or let the role own the tables"
+        ) from None
     for migration in migrations():
         if applied.get(migration.version, migration.checksum) != migration.checksum:
             raise StartupError(
