@@ -37,6 +37,7 @@ CREATE TYPE public.attempt_result AS (
 
 CREATE FUNCTION public.derive_subscriptions() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     AS $$
 begin
   delete from subscriptions where webhook_id = new.id;
@@ -91,6 +92,7 @@ $$;
 
 CREATE FUNCTION public.fall_asleep(class_id integer, object_id integer) RETURNS text
     LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     AS $$
 declare
   granted constant boolean := pg_try_advisory_lock(class_id, object_id);
@@ -107,6 +109,7 @@ $$;
 
 CREATE FUNCTION public.fan_out_few(few integer, patience_ms integer, asleep boolean, sleepy boolean, class_id integer, object_id integer, relay_id uuid, most integer, crowded uuid[]) RETURNS TABLE("position" bigint, id uuid, type text, data text, occurred_at timestamp with time zone, traceparent text, deliveries bigint, lanes uuid[], webhook_ids uuid[], fences bigint[], versions bigint[], moved integer, claimed_at timestamp with time zone, event_at timestamp with time zone, wakes boolean, state text)
     LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     AS $$
 #variable_conflict use_column
 declare
@@ -258,11 +261,11 @@ CREATE FUNCTION public.may_read(role text, owner_id uuid, audience text, locatio
     when role = 'admin' then true
     when audience = 'inventory' then
       role <> 'foreman' or location_ids = '{}'
-      or exists (select from location_foremen as f where f.user_id = owner_id and f.location_id = any (location_ids))
+      or exists (select from public.location_foremen as f where f.user_id = owner_id and f.location_id = any (location_ids))
     when audience in ('transfer', 'checkout') then
       role = 'supervisor' or owner_id = any (user_ids)
       or (role = 'foreman'
-          and exists (select from location_foremen as f where f.user_id = owner_id and f.location_id = any (location_ids)))
+          and exists (select from public.location_foremen as f where f.user_id = owner_id and f.location_id = any (location_ids)))
     when audience = 'user' then owner_id = any (user_ids)
     else false
   end
@@ -279,6 +282,7 @@ $$;
 
 CREATE FUNCTION public.narrow_on_unassignment() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     AS $$
 begin
   -- In the order of their ids, so that two of these never wait for each other.
@@ -290,6 +294,7 @@ $$;
 
 CREATE FUNCTION public.open_lane() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     AS $$
 begin
   insert into lanes (webhook_id) values (new.id);
@@ -301,41 +306,41 @@ CREATE FUNCTION public.replayable(webhook uuid, after_position bigint, through_p
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
   select e.position, e.id, e.type, e.recorded_at, e.occurred_at, a.outcome, a.attempt, a.recorded_at, a.item_id, a.sequence
-    from webhooks as w
-    join users as u on u.id = w.owner_id
-    join attempts as a on a.webhook_id = w.id
-    join events as e on e.position = a.position and e.recorded_at = a.event_at
+    from public.webhooks as w
+    join public.users as u on u.id = w.owner_id
+    join public.attempts as a on a.webhook_id = w.id
+    join public.events as e on e.position = a.position and e.recorded_at = a.event_at
    where w.id = webhook and wanted in ('failed', 'all')
      and a.position > after_position and a.position <= through_position
      and a.outcome in ('failed', 'cancelled', 'expired') and a.retried_at is null and a.recorded_at >= log_from
      and e.recorded_at >= log_from and e.occurred_at >= since and e.occurred_at < until
      and (types is null or e.type = any (types))
-     and may_read(u.role, u.id, e.audience, e.location_ids, e.user_ids)
+     and public.may_read(u.role, u.id, e.audience, e.location_ids, e.user_ids)
   union all
   select e.position, e.id, e.type, e.recorded_at, e.occurred_at, a.outcome, a.attempt, a.recorded_at, a.item_id, a.sequence
-    from webhooks as w
-    join users as u on u.id = w.owner_id
-    join attempts as a on a.webhook_id = w.id
-    join events as e on e.position = a.position and e.recorded_at = a.event_at
+    from public.webhooks as w
+    join public.users as u on u.id = w.owner_id
+    join public.attempts as a on a.webhook_id = w.id
+    join public.events as e on e.position = a.position and e.recorded_at = a.event_at
    where w.id = webhook and wanted in ('success', 'all')
      and a.position > after_position and a.position <= through_position
      and a.outcome = 'success' and a.retried_at is null and a.recorded_at >= log_from
      and e.recorded_at >= log_from and e.occurred_at >= since and e.occurred_at < until
      and (types is null or e.type = any (types))
-     and may_read(u.role, u.id, e.audience, e.location_ids, e.user_ids)
+     and public.may_read(u.role, u.id, e.audience, e.location_ids, e.user_ids)
   union all
   select e.position, e.id, e.type, e.recorded_at, e.occurred_at, null, null, null,
          case when w.ordering = 'item' then e.item_id end, null
-    from webhooks as w
-    join users as u on u.id = w.owner_id
-   cross join events as e
+    from public.webhooks as w
+    join public.users as u on u.id = w.owner_id
+   cross join public.events as e
    where w.id = webhook and wanted in ('missing', 'all')
      and e.position > after_position and e.position <= through_position
      and e.recorded_at >= log_from and e.occurred_at >= since and e.occurred_at < until
      and (types is null or e.type = any (types))
-     and webhook_wants(w, u.role, e.type, e.audience, e.location_ids, e.category_id, e.user_ids, e.stock)
-     and not exists (select from deliveries as d where d.webhook_id = w.id and d.position = e.position)
-     and not exists (select from attempts as a
+     and public.webhook_wants(w, u.role, e.type, e.audience, e.location_ids, e.category_id, e.user_ids, e.stock)
+     and not exists (select from public.deliveries as d where d.webhook_id = w.id and d.position = e.position)
+     and not exists (select from public.attempts as a
                       where a.webhook_id = w.id and a.position = e.position and a.recorded_at >= e.recorded_at)
 $$;
 
@@ -353,7 +358,7 @@ CREATE FUNCTION public.ring_after_statement() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
 begin
-  perform ring();
+  perform public.ring();
   return null;
 end
 $$;
@@ -361,7 +366,7 @@ $$;
 CREATE FUNCTION public.subscribed(wanted text, location_ids uuid[], category_id uuid) RETURNS TABLE(webhook_id uuid)
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
-  select s.webhook_id from subscriptions as s
+  select s.webhook_id from public.subscriptions as s
    where s.event_type = wanted and s.kind = 'any' and s.key = '00000000-0000-0000-0000-000000000000'
   union all
   select distinct s.webhook_id
@@ -374,7 +379,7 @@ CREATE FUNCTION public.subscribed(wanted text, location_ids uuid[], category_id 
                  coalesce(category_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff')) as filter
    cross join lateral (
      select t.webhook_id
-       from subscriptions as t
+       from public.subscriptions as t
       where t.event_type = wanted and t.kind = filter.kind and t.key between filter.low and filter.high offset 0) as s
   offset 0
 $$;
@@ -453,7 +458,7 @@ CREATE FUNCTION public.webhook_wants(webhook public.webhooks, owner_role text, e
      and (webhook.filter_categories = '{}' or category_id is null or category_id = any (webhook.filter_categories))
      and (webhook.min_stock_threshold is null or event_type <> 'low-stock-alert' or stock < webhook.min_stock_threshold)
      and (owner_role = 'admin' or (audience = 'inventory' and owner_role <> 'foreman')
-          or may_read(owner_role, webhook.owner_id, audience, location_ids, user_ids))
+          or public.may_read(owner_role, webhook.owner_id, audience, location_ids, user_ids))
 $$;
 
 CREATE TABLE public.attempts (
