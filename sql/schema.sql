@@ -619,7 +619,7 @@ WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_thr
 CREATE TABLE public.delivery_counts (
     webhook_id uuid NOT NULL,
     day date NOT NULL,
-    status text NOT NULL,
+    status text NOT NULL COLLATE pg_catalog."C",
     ended bigint DEFAULT 0 NOT NULL,
     current bigint DEFAULT 0 NOT NULL,
     last_at timestamp with time zone NOT NULL,
@@ -768,8 +768,8 @@ CREATE TABLE public.log_head (
 );
 
 CREATE TABLE public.login_failures (
-    identifier text NOT NULL,
-    ip_address text NOT NULL,
+    identifier text NOT NULL COLLATE pg_catalog."C",
+    ip_address text NOT NULL COLLATE pg_catalog."C",
     at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT login_failures_identifier_check CHECK ((char_length(identifier) <= 254))
 );
@@ -927,8 +927,8 @@ ALTER TABLE public.stock_moves ALTER COLUMN seq ADD GENERATED ALWAYS AS IDENTITY
 );
 
 CREATE TABLE public.subscriptions (
-    event_type text NOT NULL,
-    kind text NOT NULL,
+    event_type text NOT NULL COLLATE pg_catalog."C",
+    kind text NOT NULL COLLATE pg_catalog."C",
     key uuid NOT NULL,
     webhook_id uuid NOT NULL,
     CONSTRAINT subscriptions_kind_check CHECK ((kind = ANY (ARRAY['any'::text, 'location'::text, 'category'::text])))
@@ -1104,7 +1104,7 @@ CREATE INDEX audit_at ON public.audit USING btree (at);
 
 CREATE INDEX audit_entity ON public.audit USING btree (entity, entity_id, at);
 
-CREATE UNIQUE INDEX categories_name_key ON public.categories USING btree (parent_id, lower(name)) NULLS NOT DISTINCT;
+CREATE UNIQUE INDEX categories_name_key ON public.categories USING btree (parent_id, lower(name) COLLATE "C") NULLS NOT DISTINCT;
 
 CREATE INDEX checkout_returns_checkout_id ON public.checkout_returns USING btree (checkout_id, returned_at);
 
@@ -1138,21 +1138,21 @@ CREATE INDEX items_category_id ON public.items USING btree (category_id);
 
 CREATE INDEX items_location_id ON public.items USING btree (location_id);
 
-CREATE INDEX items_name ON public.items USING btree (name) WHERE (sku IS NULL);
+CREATE INDEX items_name ON public.items USING btree (name COLLATE "C") WHERE (sku IS NULL);
 
 CREATE INDEX items_name_search ON public.items USING gin (lower(name) public.gin_trgm_ops) WITH (fastupdate=off);
 
-CREATE UNIQUE INDEX items_serial_number_key ON public.items USING btree (serial_number) WHERE (serial_number IS NOT NULL);
+CREATE UNIQUE INDEX items_serial_number_key ON public.items USING btree (serial_number COLLATE "C") WHERE (serial_number IS NOT NULL);
 
-CREATE INDEX items_sku ON public.items USING btree (sku) WHERE (sku IS NOT NULL);
+CREATE INDEX items_sku ON public.items USING btree (sku COLLATE "C") WHERE (sku IS NOT NULL);
 
-CREATE UNIQUE INDEX items_sku_key ON public.items USING btree (location_id, sku) NULLS NOT DISTINCT WHERE (sku IS NOT NULL);
+CREATE UNIQUE INDEX items_sku_key ON public.items USING btree (location_id, sku COLLATE "C") NULLS NOT DISTINCT WHERE (sku IS NOT NULL);
 
 CREATE INDEX items_sku_search ON public.items USING gin (lower(sku) public.gin_trgm_ops) WITH (fastupdate=off);
 
 CREATE INDEX location_foremen_user_id ON public.location_foremen USING btree (user_id);
 
-CREATE UNIQUE INDEX locations_name_key ON public.locations USING btree (lower(name));
+CREATE UNIQUE INDEX locations_name_key ON public.locations USING btree (lower(name) COLLATE "C");
 
 CREATE INDEX login_failures_at ON public.login_failures USING btree (at);
 
@@ -1188,9 +1188,9 @@ CREATE INDEX transfers_status ON public.transfers USING btree (status, id);
 
 CREATE INDEX transfers_to_location_id ON public.transfers USING btree (to_location_id, id);
 
-CREATE UNIQUE INDEX users_email_key ON public.users USING btree (lower(email));
+CREATE UNIQUE INDEX users_email_key ON public.users USING btree (lower((email COLLATE "C")));
 
-CREATE UNIQUE INDEX users_username_key ON public.users USING btree (lower(username));
+CREATE UNIQUE INDEX users_username_key ON public.users USING btree (lower((username COLLATE "C")));
 
 CREATE INDEX webhook_tests_open ON public.webhook_tests USING btree (requested_at) WHERE (claimed_by IS NULL);
 

@@ -3,8 +3,8 @@ select count(*)
   from users
  where (:role::text is null or role = :role)
    and (:status::text is null or status = :status)
-   and (:pattern::text is null or lower(username) like lower(:pattern) or lower(email) like lower(:pattern)
-        or lower(full_name) like lower(:pattern));
+   and (:pattern::text is null or lower(username collate "C") like lower(:pattern collate "C")
+        or lower(email collate "C") like lower(:pattern collate "C") or lower(full_name) like lower(:pattern));
 
 -- name: list_users
 -- By id, so that a user who is added meanwhile comes last and moves no page.
@@ -12,8 +12,8 @@ select id, username, email, full_name, role, status, created_at, updated_at
   from users
  where (:role::text is null or role = :role)
    and (:status::text is null or status = :status)
-   and (:pattern::text is null or lower(username) like lower(:pattern) or lower(email) like lower(:pattern)
-        or lower(full_name) like lower(:pattern))
+   and (:pattern::text is null or lower(username collate "C") like lower(:pattern collate "C")
+        or lower(email collate "C") like lower(:pattern collate "C") or lower(full_name) like lower(:pattern))
    and id > :after
  order by id
 offset :skip limit :limit;

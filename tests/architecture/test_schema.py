@@ -57,3 +57,18 @@ async def test_no_function_finds_what_it_names_by_the_callers_search_path(connec
         if f"search_path={OWN_PATH}" not in (row["config"] or "") and (match := unqualified.search(row["body"]))
     }
     assert found == {}
+
+
+async def test_no_unique_index_is_in_an_order_that_an_upgrade_of_the_system_changes(connection: Connection) -> None:
+    """ "C" sorts by bytes. Any other collation sorts as the C library or ICU does, whose order changes now and then."""
+    others = await connection.fetch(
+        """
+        select indexrelid::regclass::text as name
+          from pg_index
+          join pg_class on pg_class.oid = indexrelid
+         where indisunique and relnamespace = 'public'::regnamespace
+           and exists (select from unnest(indcollation::oid[]) as collation (oid)
+                        where collation.oid not in (0, 'pg_catalog."C"'::regcollation))
+        """
+    )
+    assert [row["name"] for row in others] == []

@@ -117,7 +117,7 @@ def test_the_search_for_sql_tells_it_from_words(text: str, is_sql: bool) -> None
 
 # What outlasts the transaction: sessions are not reset when a pool gets them back.
 LASTING = re.compile(
-    r"set_config\([^()]*(?:\([^()]*\)[^()]*)*,\s*false\s*\)|\bpg_(?:try_)?advisory_lock(?:_shared)?\b|^\s*(?:listen|set|prepare|declare)\s"
+    r"set_config\([^()]*(?:\([^()]*\)[^()]*)*,\s*false\s*\)|\bpg_(?:try_)?advisory_lock(?:_shared)?\b|\A\s*(?:listen|set|prepare|declare)\s"
     r"|\bcreate\s+temp|\bwith\s+hold\b",
     re.IGNORECASE | re.MULTILINE,
 )
