@@ -79,6 +79,12 @@ class PgBouncer:
         path.write_text("\n".join(lines) + "\n")
         path.chmod(0o644)
 
+    def reload(self, **settings: str | int) -> None:
+        """Go on with other settings. Nobody is cut off."""
+        assert self._process is not None
+        self.configure(**settings)
+        self._process.send_signal(signal.SIGHUP)
+
     def kill(self) -> None:
         """At once, with every connection through it."""
         if self._process is not None:

@@ -67,8 +67,8 @@ async def test_no_unique_index_is_in_an_order_that_an_upgrade_of_the_system_chan
           from pg_index
           join pg_class on pg_class.oid = indexrelid
          where indisunique and relnamespace = 'public'::regnamespace
-           and exists (select from unnest(indcollation::oid[]) as collation (oid)
-                        where collation.oid not in (0, 'pg_catalog."C"'::regcollation))
+           and exists (select from unnest(indcollation::oid[]) as used (oid)
+                        where used.oid not in (0, 'pg_catalog."C"'::regcollation))
         """
     )
     assert [row["name"] for row in others] == []

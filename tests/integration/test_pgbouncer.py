@@ -8,12 +8,12 @@ import aiohttp
 import asyncpg
 import pytest
 
-from service.platform.db import connect
+from service.platform.db import AWAY, Pool, connect, open_pool
 from service.platform.errors import StartupError
 from service.platform.settings import Settings
 from tests.conftest import StartPooler
 from tests.integration.command import BOSS, PASSWORD, refusal, run, serving
-from tests.relays import Connection, Receiver, Relays, add_webhook
+from tests.relays import Connection, Receiver, Relays, add_webhook, until
 
 SHARING = [
     {"pool_mode": "transaction"},
@@ -133,3 +133,43 @@ async def test_many_first_connections_at_once_are_taken_with_session_pooling(
     for _ in range(3):
         for session in await asyncio.gather(*(connect(url, application_name="test") for _ in range(2))):
             await session.close()
+
+
+async def test_a_pooler_that_comes_to_share_sessions_is_seen_and_a_right_one_is_used_again(
+    database_url: str, connection: Connection, start_pooler: StartPooler
+) -> None:
+    pooler = start_pooler(database_url)
+
+    async def use_both(pool: Pool) -> None:
+        async with pool.acquire(), pool.acquire():
+            pass
+
+    async with await open_pool(pooler.url, application_name="to be ended", size=2) as pool:
+        await use_both(pool)
+        pooler.reload(pool_mode="transaction")
+
+        async def refused() -> bool:
+            # It reads its settings a moment later, and new connections alone are concerned.
+            await connection.fetch(
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'"
+            )
+            await pool.expire_connections()
+            try:
+                await use_both(pool)
+            except AWAY as error:
+                return "pool_mode = session" in str(error)
+            return False
+
+        await until(refused, "sessions that are shared are refused")
+        pooler.reload(pool_mode="session")
+
+        async def works() -> bool:
+            try:
+                await use_both(pool)
+            except AWAY:
+                return False
+            return True
+
+        # Each server session that has a mark is refused once, and reset as it is left.
+        await until(works, "sessions of one's own are taken again")
