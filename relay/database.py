@@ -13,13 +13,12 @@ import asyncpg
 from service.platform.db import open_pool
 from service.platform.logs import get_logger
 from service.platform.queries import load
+from service.platform.session import Session
 
 if TYPE_CHECKING:
     _Pool = asyncpg.Pool[asyncpg.Record]
-    _Connection = asyncpg.Connection[asyncpg.Record]
 else:
     _Pool = asyncpg.Pool
-    _Connection = asyncpg.Connection
 
 Lent: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
@@ -60,7 +59,7 @@ class Backend(NamedTuple):
     start: datetime
 
 
-class QueueConnection(_Connection):
+class QueueConnection(Session):
     backend: Backend
 
 
@@ -70,18 +69,16 @@ class Queues(_Pool):
     and asks again on a new connection. It is noticed in two ways. A server that does not acknowledge that a statement is
     cancelled is not heard. And one that has been idle while an answer is waited for has given it, or was never asked."""
 
-    def __init__(self, url: str, **options: Any) -> None:
+    def __init__(self, **options: Any) -> None:
         self._open: WeakSet[QueueConnection] = WeakSet()
         # What is in somebody's hands, since when in monotonic seconds, and its backend.
         self._lent: dict[Lent | QueueConnection, tuple[float, Backend]] = {}
         # Backends that do not know that they were left.
         self._left: list[Backend] = []
         super().__init__(
-            url,
             init=self._opened,
             setup=self._lend,
             loop=None,
-            connection_class=QueueConnection,
             record_class=asyncpg.Record,
             **options,
         )
@@ -166,9 +163,13 @@ async def open_queues(url: str) -> Queues:
         url,
         application_name="jossiedb relay",
         size=POOL_SIZE,
-        server_settings=PLANNING | LETTING_GO,
-        keep_state=True,
+        settings=PLANNING | LETTING_GO,
+        connection_class=QueueConnection,
         make=Queues,
+        # Its statements stay prepared.
+        max_queries=2**31,
+        max_cached_statement_lifetime=0,
+        max_inactive_connection_lifetime=0,
     )
     assert isinstance(pool, Queues), "it is what makes it"
     return pool

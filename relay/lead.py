@@ -18,9 +18,10 @@ from relay.doorbell import Falling
 from relay.fanout import FIRST_EVENTS, MAX_EVENTS, FanOut
 from relay.outage import Outage
 from relay.slots import Offer
-from service.platform.db import AWAY, CONTENDED, SESSION
+from service.platform.db import AWAY, CONTENDED
 from service.platform.logs import get_logger
 from service.platform.queries import Executor, load
+from service.platform.session import open_session
 
 _log = get_logger(__name__)
 _SQL = load("fanout")
@@ -30,7 +31,7 @@ ELECTION_SECONDS = 1.0
 # How long a silent connection is trusted before it is asked whether it is still one, and how long it has to answer.
 PROBE_SECONDS = 5.0
 PROBE_TIMEOUT = 5.0
-CONNECT_TIMEOUT = 10.0
+SET_UP_TIMEOUT = 10.0
 COMMAND_TIMEOUT = 60.0
 # How long a backend may take to end.
 END_MS = 3000
@@ -41,12 +42,9 @@ HINTED_AT_ONCE = 200
 MAX_HINTED = 10_000
 ALL = "*"
 
-SERVER_SETTINGS = {
-    "application_name": "jossiedb relay listen",
-    "timezone": "UTC",
+LISTENING = {
     "statement_timeout": "0",
     "idle_session_timeout": "0",
-    **SESSION,
     "tcp_keepalives_idle": "5",
     "tcp_keepalives_interval": "2",
     "tcp_keepalives_count": "3",
@@ -128,15 +126,15 @@ class Lead:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[QueueConnection]:
-        connection = await asyncpg.connect(
+        connection = await open_session(
             self._url,
-            timeout=CONNECT_TIMEOUT,
+            QueueConnection,
+            application_name="jossiedb relay listen",
+            settings=LISTENING,
             command_timeout=COMMAND_TIMEOUT,
-            server_settings=SERVER_SETTINGS,
-            connection_class=QueueConnection,
         )
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT):
+            async with asyncio.timeout(SET_UP_TIMEOUT):
                 await self._listen(connection)
             yield connection
         finally:

@@ -244,7 +244,7 @@ async def _audit(script: "Audit", variables: list[str]) -> int:
     from service.platform.lifecycle import database, require_migrated, start
 
     async with database(start()) as url:
-        await require_migrated(url)
+        await require_migrated(url, read_only=True)
         output, well = await asyncio.to_thread(run_audit, script, url, variables)
     sys.stdout.write(output)
     return 0 if well else NO

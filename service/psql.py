@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from service.platform.database_url import parse
 from service.platform.errors import StartupError
 
 
 def command(url: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
     """The program with its arguments, and its environment. The password goes by the environment: anybody can read the arguments
     of a process. Raises StartupError if psql is not installed."""
-    address, password = _without_password(url)
+    address, password = _without_password(parse(url).psql)
     environment = {**os.environ, **({"PGPASSWORD": password} if password else {})}
     return [_program(), *arguments, address], environment
 

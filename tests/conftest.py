@@ -4,7 +4,8 @@ import os
 import shutil
 import signal
 import uuid
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import asyncpg
@@ -12,6 +13,7 @@ import pytest
 
 from service.platform.settings import Settings, load_settings
 from tests.janitor import Janitor
+from tests.pgbouncer import PgBouncer
 from tests.relays import Receiver, Relays, receiving
 from tests.resilience.account import table
 from tests.server import RUN_DIR, TEMPLATE, SharedServer, scratch, with_database
@@ -20,6 +22,7 @@ JWT_SECRET = "a-fixed-secret-for-tests-of-enough-length"
 WEBHOOK_SECRET_KEYS = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 _PREFIXES = ("JOSSIEDB_", "JWT_", "WEBHOOK_", "RELAY_")
 _janitor = pytest.StashKey[Janitor]()
+StartPooler = Callable[..., PgBouncer]
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -89,7 +92,8 @@ def skip_unless() -> "SkipUnless":
 
 class SkipUnless:
     def __call__(self, program: str) -> str:
-        path = shutil.which(program)
+        # Debian's servers are in directories that only root has in its PATH.
+        path = shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
         if path is None:
             pytest.skip(f"{program} is not installed")
         return path
@@ -144,6 +148,14 @@ async def connection(database_url: str) -> AsyncIterator["asyncpg.Connection[asy
     connection = await asyncpg.connect(database_url, server_settings={"timezone": "UTC"})
     yield connection
     await connection.close(timeout=10)
+
+
+@pytest.fixture
+def start_pooler(skip_unless: SkipUnless) -> Iterator[StartPooler]:
+    """`start_pooler(url)` is a PgBouncer in session mode before that database. It ends with the test."""
+    program = skip_unless("pgbouncer")
+    with ExitStack() as poolers:
+        yield lambda url, **settings: poolers.enter_context(PgBouncer(program, url, **settings))
 
 
 @pytest.fixture

@@ -1,17 +1,18 @@
 """Connections to PostgreSQL."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 
 from service.platform.errors import StartupError
+from service.platform.preconditions import check_server
+from service.platform.session import Session, UnusableSession, open_session
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
-MIN_VERSION = 15
 # What asyncpg raises when the server is away, going away, coming up, read-only or full, and not because of what it was asked.
 AWAY = (
     OSError,
@@ -33,8 +34,6 @@ CONTENDED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
 # In seconds. The server ends a statement sooner, by its statement_timeout, and says so.
 COMMAND_TIMEOUT = 65.0
-# What the statements rely on, whatever the database or the role has for a default.
-SESSION = {"default_transaction_isolation": "read committed", "lock_timeout": "0"}
 
 
 def lacks_partition(error: BaseException) -> bool:
@@ -43,25 +42,38 @@ def lacks_partition(error: BaseException) -> bool:
     return isinstance(error, asyncpg.CheckViolationError) and error.constraint_name is None
 
 
-async def connect(url: str, *, application_name: str) -> "asyncpg.Connection[asyncpg.Record]":
-    """One connection. Raises StartupError, which never shows the password."""
+async def connect(url: str, *, application_name: str, settings: Mapping[str, str] | None = None) -> Session:
+    """One session, with a server that can be worked with. Raises StartupError, which never shows the password."""
     try:
-        connection = await asyncpg.connect(
-            url, timeout=10, server_settings={"application_name": application_name, "timezone": "UTC"}
-        )
+        session = await open_session(url, Session, application_name=application_name, settings=settings)
+        try:
+            if session.pooled:
+                await _not_shared(session, url, application_name)
+            await check_server(session)
+        except BaseException:
+            session.terminate()
+            raise
     except (ValueError, asyncpg.exceptions.ClientConfigurationError) as error:
         raise StartupError(f"DATABASE_URL is not a PostgreSQL address: {error}") from None
     except (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError) as error:
         raise StartupError(f"PostgreSQL at {address(url)} refuses the login: {error}") from None
     except asyncpg.InvalidCatalogNameError as error:
         raise StartupError(f"PostgreSQL at {address(url)}: {error}; create it first") from None
+    except (UnusableSession, StartupError) as error:
+        raise StartupError(f"PostgreSQL at {address(url)} cannot be used: {error}") from None
     except (*AWAY, asyncpg.PostgresError) as error:
         raise StartupError(f"PostgreSQL at {address(url)} cannot be reached: {error or type(error).__name__}") from None
-    version = connection.get_server_version().major
-    if version < MIN_VERSION:
-        await connection.close()
-        raise StartupError(f"PostgreSQL at {address(url)} is version {version}; Jossiedb needs {MIN_VERSION} or newer")
-    return connection
+    return session
+
+
+async def _not_shared(session: Session, url: str, application_name: str) -> None:
+    """Raises UnusableSession if the pooler gives the server session of one that is idle to the next that comes."""
+    other = await open_session(url, Session, application_name=application_name)
+    try:
+        await session.verify()
+        await other.verify()
+    finally:
+        other.terminate()
 
 
 async def open_pool(
@@ -69,57 +81,45 @@ async def open_pool(
     *,
     application_name: str,
     size: int,
-    server_settings: Mapping[str, str] | None = None,
-    keep_state: bool = False,
+    settings: Mapping[str, str] | None = None,
+    connection_class: type[Session] = Session,
     on_ended: Callable[[], None] | None = None,
     make: Callable[..., Pool] = asyncpg.create_pool,
+    **options: Any,
 ) -> Pool:
     """A pool of at most `size` connections. Raises StartupError.
 
-    `server_settings`: for each session, besides ours. `keep_state`: for a user that leaves nothing behind in a session; its
-    statements stay prepared, and a connection that is given back is not reset, which would take a round trip. `on_ended` is called
-    when a connection has ended, whoever ended it. `make`: what takes create_pool's place, and begins each connection itself."""
+    `settings`: of each session, besides ours. `on_ended` is called when a connection has ended, whoever ended it. `make` takes
+    create_pool's place, and `options` are more of its arguments."""
     # A first plain connection gives the clear errors; the pool's own are less so.
-    await (await connect(url, application_name=application_name)).close()
+    await (await connect(url, application_name=application_name, settings=settings)).close()
+
+    async def begin(*_: Any, **__: Any) -> Session:
+        session = await open_session(
+            url,
+            connection_class,
+            application_name=application_name,
+            settings=settings,
+            command_timeout=COMMAND_TIMEOUT,
+        )
+        if on_ended is not None:
+            session.add_termination_listener(lambda _: on_ended())
+        return session
+
     return await make(
-        url,
+        connect=begin,
+        connection_class=connection_class,
         # No floor: the pool would try to restore it by itself, with a traceback in the log each time that it cannot.
         min_size=0,
         init_size=1,
         max_size=size,
-        timeout=10,
-        command_timeout=COMMAND_TIMEOUT,
-        server_settings={
-            "application_name": application_name,
-            "timezone": "UTC",
-            "statement_timeout": "60s",
-            **SESSION,
-            **(server_settings or {}),
-        },
-        **({} if on_ended is None else {"init": _telling(on_ended)}),
-        **(_KEEP_STATE if keep_state else {}),
+        reset=_leave_as_it_is,
+        **options,
     )
 
 
-def _telling(
-    on_ended: Callable[[], None],
-) -> Callable[["asyncpg.Connection[asyncpg.Record]"], Coroutine[Any, Any, None]]:
-    async def init(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-        connection.add_termination_listener(lambda _: on_ended())
-
-    return init
-
-
 async def _leave_as_it_is(_: "asyncpg.Connection[asyncpg.Record]") -> None:
-    pass
-
-
-_KEEP_STATE: dict[str, Any] = {
-    "reset": _leave_as_it_is,
-    "max_queries": 2**31,
-    "max_cached_statement_lifetime": 0,
-    "max_inactive_connection_lifetime": 0,
-}
+    """Nothing that we run leaves anything behind in a session, and asyncpg's own reset would undo our settings."""
 
 
 def address(url: str) -> str:
@@ -129,5 +129,6 @@ def address(url: str) -> str:
         port = parts.port
     except ValueError:
         port = None
-    host = parts.hostname or parts.query or "its socket"
+    # Several hosts, or a socket, are in the query; a password may be there, too.
+    host = parts.hostname or ",".join(parse_qs(parts.query).get("host", [])) or "its socket"
     return f"{host}{f':{port}' if port else ''}{parts.path}"

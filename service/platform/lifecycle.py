@@ -7,12 +7,14 @@ from contextlib import asynccontextmanager, contextmanager
 
 import asyncpg
 
+from service.platform.database_url import parse
 from service.platform.db import AWAY, address, connect
 from service.platform.embedded import EmbeddedServer
 from service.platform.errors import StartupError
 from service.platform.keep_up import kept_up
 from service.platform.logs import configure, get_logger
-from service.platform.migrate import check_migrated
+from service.platform.migrate import check_migrated, our_tables
+from service.platform.preconditions import check_rights, check_writable
 from service.platform.settings import Settings, load_settings, unknown_names
 
 _log = get_logger(__name__)
@@ -34,22 +36,31 @@ async def database(settings: Settings) -> AsyncIterator[str]:
     """DATABASE_URL, or else the URL of the embedded server, which runs at least until the context ends, and is started again if it
     is killed. Raises StartupError."""
     if settings.database_url is not None:
-        yield settings.database_url.get_secret_value()
+        url = settings.database_url.get_secret_value()
+        if dropped := parse(url).dropped:
+            _log.warning("parameters of DATABASE_URL have no effect here", names=list(dropped))
+        yield url
         return
     server = EmbeddedServer(settings.jossiedb_data_dir)
     async with server as url, kept_up(server):
         yield url
 
 
-async def require_migrated(url: str) -> None:
-    """Raises StartupError unless the server can be reached, is new enough and has this version's schema."""
-    connection = await connect(url, application_name="jossiedb start")
+async def require_migrated(url: str, *, read_only: bool = False) -> None:
+    """Raises StartupError unless the database can be reached, has this version's schema, and takes what is read and written there.
+    `read_only`: for what only reads; a standby will do."""
+    session = await connect(url, application_name="jossiedb start")
     try:
-        await check_migrated(connection)
+        await check_migrated(session)
+        if not read_only:
+            await check_writable(session)
+            await check_rights(session, our_tables())
+    except StartupError as error:
+        raise StartupError(f"PostgreSQL at {address(url)}: {error}") from None
     except (*AWAY, asyncpg.PostgresError) as error:
         raise StartupError(f"PostgreSQL at {address(url)} does not say whether it is migrated: {error}") from None
     finally:
-        await connection.close()
+        await session.close()
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import asyncpg
 
 from service.platform.db import AWAY
 from service.platform.errors import StartupError
+from service.platform.preconditions import check_may_migrate
 from service.platform.queries import Connection, load
 
 LOCK_CLASS = 1246712659  # 'JOSS'; the same number stands in the doorbell's functions
@@ -20,6 +21,9 @@ LOCK_WAIT_SECONDS = 120
 # How long a migration may keep others waiting for a table that it waits for itself, and how long it then leaves them alone.
 LOCK_TRY_MS = 200
 LOCK_PAUSE_SECONDS = 1.0
+# What the table of the applied ones looks like. Those of other programs have other columns.
+_COLUMNS = {"version": "integer", "name": "text", "checksum": "text", "applied_at": "timestamp with time zone"}
+_CREATED = re.compile(r"^create table (?:if not exists )?(?:public\.)?(?P<name>[a-z_]+)", re.MULTILINE)
 _FILE = re.compile(r"(?P<version>[0-9]{4})_(?P<name>[a-z0-9_]+)\.sql")
 
 
@@ -46,6 +50,12 @@ def migrations() -> tuple[Migration, ...]:
     return tuple(sorted(found, key=lambda migration: migration.version))
 
 
+@cache
+def our_tables() -> tuple[str, ...]:
+    """Names of the tables that the migrations create."""
+    return tuple(sorted({match["name"] for migration in migrations() for match in _CREATED.finditer(migration.sql)}))
+
+
 async def migrate(connection: Connection) -> list[Migration]:
     """Apply what is missing and return it. A second migrator waits for the first; raises StartupError."""
     statements = load("migrate")
@@ -57,8 +67,10 @@ async def migrate(connection: Connection) -> list[Migration]:
     else:
         raise StartupError(f"another migration has been running for {LOCK_WAIT_SECONDS} s; wait for it, or end it")
     try:
-        await statements.create_table.execute(connection)
-        missing = _missing(await _applied(connection))
+        missing = await _missing(connection)
+        if missing:
+            await check_may_migrate(connection, our_tables(), from_nothing=len(missing) == len(migrations()))
+            await statements.create_table.execute(connection)
         for migration in missing:
             await _apply_patiently(connection, migration)
         return missing
@@ -93,7 +105,7 @@ async def _apply_patiently(connection: Connection, migration: Migration) -> None
 async def _apply(connection: Connection, migration: Migration) -> None:
     statements = load("migrate")
     async with connection.transaction():
-        await statements.be_quick.execute(connection, milliseconds=LOCK_TRY_MS)
+        await statements.prepare.fetchrow(connection, milliseconds=LOCK_TRY_MS)
         await connection.execute(migration.sql)
         await statements.record.execute(
             connection, version=migration.version, name=migration.name, checksum=migration.checksum
@@ -102,19 +114,31 @@ async def _apply(connection: Connection, migration: Migration) -> None:
 
 async def check_migrated(connection: Connection) -> None:
     """Raises StartupError if the database is not at this version's schema. A newer database is accepted: it is rolled out first."""
-    if not await load("migrate").table_exists.fetchval(connection):
+    missing = await _missing(connection)
+    if len(missing) == len(migrations()):
         raise StartupError("the database is not migrated; run: jossiedb migrate")
-    missing = _missing(await _applied(connection))
     if missing:
         names = ", ".join(f"{migration.version:04}_{migration.name}" for migration in missing)
         raise StartupError(f"the database lacks {names}; run: jossiedb migrate")
 
 
-async def _applied(connection: Connection) -> dict[int, str]:
-    return {row["version"]: row["checksum"] for row in await load("migrate").applied.fetch(connection)}
-
-
-def _missing(applied: dict[int, str]) -> list[Migration]:
+async def _missing(connection: Connection) -> list[Migration]:
+    """What is not applied. Raises StartupError if an applied one was changed, or the table is another program's."""
+    statements = load("migrate")
+    columns = {row["name"]: row["type"] for row in await statements.table_columns.fetch(connection)}
+    if not columns:
+        return list(migrations())
+    if columns != _COLUMNS:
+        raise StartupError(
+            f"public.schema_migrations is another program's: it has the columns {', '.join(columns)};"
+            " give Jossiedb a database of its own"
+        )
+    try:
+        applied = {row["version"]: row["checksum"] for row in await statements.applied.fetch(connection)}
+    except asyncpg.InsufficientPrivilegeError:
+        raise StartupError(
+            "this role lacks select on schema_migrations; grant it, or let the role own the tables"
+        ) from None
     for migration in migrations():
         if applied.get(migration.version, migration.checksum) != migration.checksum:
             raise StartupError(

@@ -2,6 +2,8 @@
 -- the exchange with the receiver alone.
 --   psql "$DATABASE_URL" -v since='15 minutes' -f sql/audit/latency.sql
 
+set search_path = public, pg_temp;
+
 \if :{?since}
 \else
   \set since '1 hour'

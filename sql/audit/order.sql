@@ -3,6 +3,8 @@
 -- expect: no rows
 --   psql "$DATABASE_URL" -f sql/audit/order.sql
 
+set search_path = public, pg_temp;
+
 with period as (
   -- Of events from here on every attempt is still in the log.
   select min(recorded_at) as start from attempts

@@ -3,6 +3,8 @@
 -- expect: no rows
 --   psql "$DATABASE_URL" -v since='1 day' -f sql/audit/outbox_completeness.sql
 
+set search_path = public, pg_temp;
+
 \if :{?since}
 \else
   \set since '30 days'

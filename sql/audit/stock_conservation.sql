@@ -3,6 +3,8 @@
 -- expect: no rows
 --   psql "$DATABASE_URL" -f sql/audit/stock_conservation.sql
 
+set search_path = public, pg_temp;
+
 -- One moment for all the statements: units are moving meanwhile.
 begin transaction isolation level repeatable read, read only;
 

@@ -2,6 +2,8 @@
 -- rows that were set aside, each with why, as far as is known.
 --   psql "$DATABASE_URL" -v older_than='1 hour' -f sql/audit/undelivered.sql
 
+set search_path = public, pg_temp;
+
 \if :{?older_than}
 \else
   \set older_than '5 minutes'

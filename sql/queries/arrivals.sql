@@ -9,8 +9,8 @@ select there.id
   from items as moved
   join items as there
     on there.location_id = :location_id and there.id <> moved.id
-   and (there.sku = moved.sku
-        or (there.name = moved.name and (there.sku is null or moved.sku is null)
+   and (there.sku = moved.sku collate "C"
+        or (there.name = moved.name collate "C" and (there.sku is null or moved.sku is null)
             and there.serial_number is null and there.status not in ('retired', 'lost')))
  where moved.id = :item_id
  order by there.sku is not distinct from moved.sku desc, there.id

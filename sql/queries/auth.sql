@@ -12,7 +12,8 @@ select id, username, email, full_name, role, status, created_at, updated_at
 -- A user name holds no @ and an e-mail address does, so that at most one row is found.
 select id, password_hash
   from users
- where lower(username) = lower(:identifier) or lower(email) = lower(:identifier);
+ where lower(username collate "C") = lower(:identifier collate "C")
+    or lower(email collate "C") = lower(:identifier collate "C");
 
 -- name: lock_login
 -- Not for update: sessions that refer to the row can be written meanwhile.
@@ -93,20 +94,20 @@ select password_hash from users where id = :id;
 
 -- name: lock_login_failures
 -- Logins of one name from one address are counted one after the other, whichever process they come to.
-select pg_advisory_xact_lock(hashtextextended('login ' || lower(:identifier) || ' ' || :ip_address, 0));
+select pg_advisory_xact_lock(hashtextextended('login ' || lower(:identifier collate "C") || ' ' || :ip_address, 0));
 
 -- name: login_wait
 -- Seconds until the next login of this name from this address is heard; null: now.
 select ceil(extract(epoch from min(at) + make_interval(mins => :minutes) - now()))::int
   from (select at
           from login_failures
-         where identifier = lower(:identifier) and ip_address = :ip_address and at > now() - make_interval(mins => :minutes)
+         where identifier = lower(:identifier collate "C") and ip_address = :ip_address and at > now() - make_interval(mins => :minutes)
          order by at desc
          limit :most) as latest
 having count(*) >= :most;
 
 -- name: insert_login_failure
-insert into login_failures (identifier, ip_address) values (lower(:identifier), :ip_address);
+insert into login_failures (identifier, ip_address) values (lower(:identifier collate "C"), :ip_address);
 
 -- name: forget_login_failures
-delete from login_failures where identifier = lower(:identifier) and ip_address = :ip_address;
+delete from login_failures where identifier = lower(:identifier collate "C") and ip_address = :ip_address;

@@ -81,7 +81,7 @@ select i.location_id, l.name as location_name, sum(i.quantity)::bigint as quanti
        sum(i.reserved_quantity)::bigint as reserved_quantity
   from items as i
   left join locations as l on l.id = i.location_id
- where i.sku = :sku
+ where i.sku = :sku collate "C"
    and (:foreman_id::uuid is null or i.location_id is null
         or exists (select from location_foremen as assigned
                     where assigned.location_id = i.location_id and assigned.user_id = :foreman_id))
@@ -94,7 +94,7 @@ select i.location_id, l.name as location_name, sum(i.quantity)::bigint as quanti
        sum(i.reserved_quantity)::bigint as reserved_quantity
   from items as i
   left join locations as l on l.id = i.location_id
- where i.sku is null and i.name = :name
+ where i.sku is null and i.name = :name collate "C"
    and (:foreman_id::uuid is null or i.location_id is null
         or exists (select from location_foremen as assigned
                     where assigned.location_id = i.location_id and assigned.user_id = :foreman_id))

@@ -4,8 +4,8 @@ select count(*)
           from users
          where (:role::text is null or role = :role)
            and (:status::text is null or status = :status)
-           and (:pattern::text is null or lower(username) like lower(:pattern) or lower(email) like lower(:pattern)
-                or lower(full_name) like lower(:pattern))
+           and (:pattern::text is null or lower(username collate "C") like lower(:pattern collate "C")
+                or lower(email collate "C") like lower(:pattern collate "C") or lower(full_name) like lower(:pattern))
          limit :most::bigint) as counted;
 
 -- name: list_users
@@ -14,8 +14,8 @@ select id, username, email, full_name, role, status, created_at, updated_at
   from users
  where (:role::text is null or role = :role)
    and (:status::text is null or status = :status)
-   and (:pattern::text is null or lower(username) like lower(:pattern) or lower(email) like lower(:pattern)
-        or lower(full_name) like lower(:pattern))
+   and (:pattern::text is null or lower(username collate "C") like lower(:pattern collate "C")
+        or lower(email collate "C") like lower(:pattern collate "C") or lower(full_name) like lower(:pattern))
    and id > :after
  order by id
 offset :skip limit :limit;

@@ -1,54 +1,14 @@
 """sql/schema.sql is what the migrations add up to."""
 
+import re
 from pathlib import Path
 
 import asyncpg
 
+from tests.catalog import catalog
+from tests.relays import Connection
+
 SCHEMA = Path(__file__).parents[2] / "sql" / "schema.sql"
-# Everything of ours, each thing as one line that says all about it; daily partitions and what belongs to them left out.
-CATALOG = """
-with ours as (
-  select c.oid, c.relname, c.relkind, c.relpersistence, c.reloptions
-    from pg_class c
-   where c.relnamespace = 'public'::regnamespace and not c.relispartition
-     and not exists (select from pg_index i join pg_class t on t.oid = i.indrelid where i.indexrelid = c.oid and t.relispartition)
-)
-select format('relation %s %s %s %s %s', relname, relkind, relpersistence, array_to_string(reloptions, ','),
-              case relkind when 'p' then pg_get_partkeydef(ours.oid) end) from ours
-union all
-select format('column %s.%s %s %s %s not null %s default %s identity %s generated %s collation %s', relname,
-              rank() over (partition by ours.oid order by attnum), attname, format_type(atttypid, atttypmod), attstorage, attnotnull,
-              pg_get_expr(adbin, adrelid), attidentity, attgenerated, attcollation::regcollation)
-  from ours join pg_attribute on attrelid = oid and attnum > 0 and not attisdropped
-  left join pg_attrdef on adrelid = attrelid and adnum = attnum
- where relkind in ('r', 'p', 'v', 'm')
-union all
-select format('constraint %s.%s %s', relname, conname, pg_get_constraintdef(con.oid)) from ours join pg_constraint con on conrelid = ours.oid
-union all
-select format('index %s', pg_get_indexdef(ours.oid)) from ours where relkind in ('i', 'I')
-union all
-select format('sequence %s %s', relname, seq) from ours join lateral (
-  select seqtypid::regtype, seqstart, seqincrement, seqmax, seqmin, seqcache, seqcycle from pg_sequence where seqrelid = ours.oid) seq on true
-union all
-select format('trigger %s.%s %s %s', relname, tgname, tgenabled, pg_get_triggerdef(t.oid))
-  from ours join pg_trigger t on tgrelid = ours.oid where not tgisinternal
-union all
-select format('function %s', pg_get_functiondef(oid)) from pg_proc where pronamespace = 'public'::regnamespace
-union all
-select format('type %s %s', typname, typtype) from pg_type where typnamespace = 'public'::regnamespace and typtype in ('d', 'e', 'r', 'm')
-union all
-select format('extension %s', extname) from pg_extension
-"""
-
-
-async def _catalog(url: str) -> set[str]:
-    connection = await asyncpg.connect(url)
-    try:
-        rows = await connection.fetch(CATALOG)
-    finally:
-        await connection.close()
-    assert len({row[0].split()[0] for row in rows}) >= 6
-    return {row[0] for row in rows}
 
 
 async def test_the_migrated_catalog_is_that_of_schema_sql(database_url: str, empty_database_url: str) -> None:
@@ -57,8 +17,58 @@ async def test_the_migrated_catalog_is_that_of_schema_sql(database_url: str, emp
         await connection.execute(SCHEMA.read_text())
     finally:
         await connection.close()
-    migrated, loaded = await _catalog(database_url), await _catalog(empty_database_url)
+    migrated, loaded = await catalog(database_url), await catalog(empty_database_url)
     assert {"run `make schema`; missing": migrated - loaded, "too much": loaded - migrated} == {
         "run `make schema`; missing": set(),
         "too much": set(),
     }
+
+
+OWN_PATH = "pg_catalog, public, pg_temp"
+
+
+async def test_no_function_finds_what_it_names_by_the_callers_search_path(connection: Connection) -> None:
+    """Each names the schema of what is ours, or has a path of its own. One that is put into the statement that calls it, or that is
+    called at each write, cannot afford the second."""
+    relations = [
+        row[0]
+        for row in await connection.fetch(
+            "select relname from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p', 'S')"
+        )
+    ]
+    functions = await connection.fetch(
+        """
+        select proname as name, prosrc as body, array_to_string(proconfig, ' ') as config
+          from pg_proc as p
+         where pronamespace = 'public'::regnamespace
+           and not exists (select from pg_depend where objid = p.oid and deptype = 'e')
+        """
+    )
+    assert len(functions) > 10
+    unqualified = re.compile(
+        rf"\b(?:from|join|into|update|table|using)\s+(?:only\s+)?(?:{'|'.join(relations)})\b(?!\s*,)"
+        rf"|(?<![.\w])(?:{'|'.join(row['name'] for row in functions if row['name'] != 'uuidv7')})\("
+        rf"|^\s*\w+\s+(?:{'|'.join(relations)})(?:%rowtype)?;",
+        re.MULTILINE,
+    )
+    found = {
+        row["name"]: match[0]
+        for row in functions
+        if f"search_path={OWN_PATH}" not in (row["config"] or "") and (match := unqualified.search(row["body"]))
+    }
+    assert found == {}
+
+
+async def test_no_unique_index_is_in_an_order_that_an_upgrade_of_the_system_changes(connection: Connection) -> None:
+    """ "C" sorts by bytes. Any other collation sorts as the C library or ICU does, whose order changes now and then."""
+    others = await connection.fetch(
+        """
+        select indexrelid::regclass::text as name
+          from pg_index
+          join pg_class on pg_class.oid = indexrelid
+         where indisunique and relnamespace = 'public'::regnamespace
+           and exists (select from unnest(indcollation::oid[]) as used (oid)
+                        where used.oid not in (0, 'pg_catalog."C"'::regcollation))
+        """
+    )
+    assert [row["name"] for row in others] == []

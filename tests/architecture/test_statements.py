@@ -113,3 +113,31 @@ def test_there_is_no_sql_in_python(path: Path) -> None:
 )
 def test_the_search_for_sql_tells_it_from_words(text: str, is_sql: bool) -> None:
     assert bool(SQL.match(text)) is is_sql
+
+
+# What outlasts the transaction: sessions are not reset when a pool gets them back.
+LASTING = re.compile(
+    r"set_config\([^()]*(?:\([^()]*\)[^()]*)*,\s*false\s*\)|\bpg_(?:try_)?advisory_lock(?:_shared)?\b|\A\s*(?:listen|set|prepare|declare)\s"
+    r"|\bcreate\s+temp|\bwith\s+hold\b",
+    re.IGNORECASE | re.MULTILINE,
+)
+# The settings of a session, the leader's locks, which are the LISTEN connection's, and the migrator's lock, which it gives back.
+LAST = {"session.begin", "fanout.fan_out", "fanout.try_lock", "migrate.try_lock"}
+
+
+def test_only_those_few_statements_leave_something_in_their_session() -> None:
+    found = {
+        statement.name
+        for path in QUERIES
+        for statement in load(path.stem)
+        if LASTING.search(re.sub(r"--[^\n]*", "", statement.sql))
+    }
+    assert found - LAST == set()
+    # The search finds what it is for.
+    assert {"session.begin", "fanout.try_lock", "migrate.try_lock"} <= found
+
+
+def test_every_audit_brings_its_search_path() -> None:
+    for script in (ROOT / "sql" / "audit").glob("*.sql"):
+        text = re.sub(r"^(?:--.*)?\n", "", script.read_text(), flags=re.MULTILINE)
+        assert text.startswith("set search_path = public, pg_temp;\n"), script.name

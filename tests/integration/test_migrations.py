@@ -141,16 +141,22 @@ async def test_a_migrator_that_is_cut_off_says_so(
     assert len(await migrate.migrate(empty)) == len(migrate.migrations()) - 20
 
 
-async def test_a_role_that_may_not_do_what_a_migration_does_is_told_which(
+async def test_a_role_that_may_not_do_what_a_migration_does_is_told_before_anything_is_done(
     empty: Database, empty_database_url: str
 ) -> None:
     role = f"joss_{new_id().hex}"
-    await empty.execute(f"create role {role}; grant create, usage on schema public to {role}")
+    await empty.execute(f"create role {role}")
     migrator = await asyncpg.connect(empty_database_url)
     await migrator.execute(f"set role {role}")
     try:
-        with pytest.raises(StartupError, match="migration 0009_search_items needs more rights"):
+        with pytest.raises(StartupError, match="this role may not create tables; grant it create on schema public"):
             await migrate.migrate(migrator)
+        await empty.execute(f"grant create, usage on schema public to {role}")
+        with pytest.raises(StartupError, match="this role may not create the extension pg_trgm"):
+            await migrate.migrate(migrator)
+        assert await empty.fetchval("select count(*) from pg_class where relnamespace = 'public'::regnamespace") == 0
+        await empty.execute("create extension pg_trgm")
+        await migrate.migrate(migrator)
     finally:
         await migrator.close()
         await empty.execute(f"drop owned by {role} cascade; drop role {role}")

@@ -10,9 +10,9 @@ import pytest
 from aiohttp import web
 
 from relay import retention
-from relay.database import Queues, open_queues
+from relay.database import QueueConnection, Queues, open_queues
 from relay.fanout import FanOut
-from relay.lead import SERVER_SETTINGS
+from relay.lead import LISTENING
 from relay.outage import Outage
 from relay.presence import Presence, State
 from relay.retention import Retention
@@ -21,6 +21,7 @@ from relay.transport import HttpTransport
 from service.platform.db import COMMAND_TIMEOUT, Pool, open_pool
 from service.platform.ids import new_id
 from service.platform.queries import Statement
+from service.platform.session import open_session
 from service.platform.settings import Settings
 from tests.integration.breakers import lane, notices
 from tests.integration.senders import Sending, register
@@ -191,7 +192,7 @@ async def test_what_statements_rely_on_is_not_left_to_the_databases_defaults(
     await connection.execute(f"alter database {database} set {name} = '{value}'")
     queues = await open_queues(database_url)
     served = await open_pool(database_url, application_name="api", size=1)
-    listening = await asyncpg.connect(database_url, server_settings=SERVER_SETTINGS)
+    listening = await open_session(database_url, QueueConnection, application_name="listen", settings=LISTENING)
     assert await connection.fetchval(
         "select setconfig from pg_db_role_setting where setdatabase = (select oid from pg_database where datname = $1)",
         database,

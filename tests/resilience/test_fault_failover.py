@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from relay.doorbell import LOCK_CLASS, LOCK_LEADER
+from service.platform.errors import StartupError
+from service.platform.lifecycle import require_migrated
 from tests.audit import run_audit
 from tests.relays import until, write_event
 from tests.resilience.conftest import HowOften, StartTrial
@@ -142,6 +144,15 @@ async def test_failover_to_a_synchronous_standby(
             await _nothing_is_left_of_the_old_primary(trial)
             primary = standby
         await _is_right(trial, primary)
+
+
+async def test_a_standby_is_refused_at_the_start(
+    throwaway: Throwaway, follow: Callable[[Throwaway, str], Throwaway]
+) -> None:
+    standby = await asyncio.to_thread(follow, throwaway, "standby")
+    with pytest.raises(StartupError, match="it is a standby, which takes no writes"):
+        await require_migrated(standby.url)
+    await require_migrated(standby.url, read_only=True)
 
 
 @pytest.mark.chaos
