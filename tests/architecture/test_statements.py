@@ -141,3 +141,9 @@ def test_every_audit_brings_its_search_path() -> None:
     for script in (ROOT / "sql" / "audit").glob("*.sql"):
         text = re.sub(r"^(?:--.*)?\n", "", script.read_text(), flags=re.MULTILINE)
         assert text.startswith("set search_path = public, pg_temp;\n"), script.name
+
+
+def test_sessions_begin_in_one_place() -> None:
+    makers = re.compile(r"asyncpg\.(?:connect|create_pool)\b")
+    found = {(path.name, match[0]) for path in SOURCES for match in makers.finditer(path.read_text())}
+    assert found == {("session.py", "asyncpg.connect"), ("db.py", "asyncpg.create_pool")}
