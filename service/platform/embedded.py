@@ -1,5 +1,7 @@
 """An embedded PostgreSQL: started by the first process that wants it, shared by the next, stopped by the last that leaves.
 
+keep_up.py starts it again where it was killed meanwhile.
+
 Beside the cluster lie three lock files. The kernel drops a lock when its process dies, so a holder that was killed is forgotten.
 
     postgres.guard     exclusive, for as long as somebody starts, joins or stops the server
@@ -18,6 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
+from typing import TypeVar
 
 from service.platform.cluster import Cluster
 from service.platform.errors import JossieError, StartupError
@@ -28,6 +31,8 @@ _POLL_SECONDS = 0.02
 _SAY_SECONDS = 10.0
 # How long a fast shutdown may take. One that is asked for in the midst of a recovery may never end (seen with PostgreSQL 18.6).
 FAST_SECONDS = 60.0
+
+T = TypeVar("T")
 
 log = get_logger(__name__)
 
@@ -70,6 +75,10 @@ class EmbeddedServer:
         self._holding: int | None = None
         self._give_up = threading.Event()
 
+    @property
+    def log(self) -> Path:
+        return self._cluster.log
+
     def start(self) -> str:
         """Start the server or join it; returns the database's URL once it takes connections, crash recovery included.
 
@@ -86,6 +95,31 @@ class EmbeddedServer:
                 self._release()
                 raise
 
+    def alive(self) -> bool:
+        """Whether the server's main process is there. Takes no lock, so it may be asked often."""
+        postmaster = self._cluster.postmaster()
+        if postmaster is None:
+            return False
+        try:
+            os.kill(postmaster, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            # It is another user's.
+            pass
+        return True
+
+    async def start_again(self) -> bool:
+        """Start the server where it has ended under its holders; False if another holder did or does. Raises StartupError."""
+        return await self._in_thread(self._start_again)
+
+    def _start_again(self) -> bool:
+        with self._guard():
+            if self._join() is not None:
+                return False
+            self._launch()
+            return True
+
     def stop(self) -> None:
         """Leave; the last holder stops the server. Blocks. Does nothing after it has left, or before it has started."""
         if self._holding is not None:
@@ -101,14 +135,9 @@ class EmbeddedServer:
         self.stop()
 
     async def __aenter__(self) -> str:
-        starting = asyncio.ensure_future(asyncio.to_thread(self.start))
         try:
-            return await asyncio.shield(starting)
+            return await self._in_thread(self.start)
         except asyncio.CancelledError:
-            # A thread cannot be cancelled: it is told to give up, and waited for, so that nothing is left behind.
-            self._give_up.set()
-            await asyncio.wait([starting])
-            self._give_up.clear()
             await self._leave()
             raise
 
@@ -116,6 +145,17 @@ class EmbeddedServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._leave()
+
+    async def _in_thread(self, start: Callable[[], T]) -> T:
+        starting = asyncio.ensure_future(asyncio.to_thread(start))
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # A thread cannot be cancelled: it is told to give up, and waited for, so that nothing is left behind.
+            self._give_up.set()
+            await asyncio.wait([starting])
+            self._give_up.clear()
+            raise
 
     async def _leave(self) -> None:
         """stop(), to its end even where this task is cancelled meanwhile."""

@@ -10,6 +10,7 @@ import asyncpg
 from service.platform.db import AWAY, address, connect
 from service.platform.embedded import EmbeddedServer
 from service.platform.errors import StartupError
+from service.platform.keep_up import kept_up
 from service.platform.logs import configure, get_logger
 from service.platform.migrate import check_migrated
 from service.platform.settings import Settings, load_settings, unknown_names
@@ -30,11 +31,13 @@ def start() -> Settings:
 
 @asynccontextmanager
 async def database(settings: Settings) -> AsyncIterator[str]:
-    """DATABASE_URL, or else the URL of the embedded server, which runs at least until the context ends. Raises StartupError."""
+    """DATABASE_URL, or else the URL of the embedded server, which runs at least until the context ends, and is started again if it
+    is killed. Raises StartupError."""
     if settings.database_url is not None:
         yield settings.database_url.get_secret_value()
         return
-    async with EmbeddedServer(settings.jossiedb_data_dir) as url:
+    server = EmbeddedServer(settings.jossiedb_data_dir)
+    async with server as url, kept_up(server):
         yield url
 
 
