@@ -8,26 +8,21 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
-from time import monotonic, sleep
 
 import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
 from service.platform import server_account
-from service.platform.embedded import EmbeddedServer
 from service.platform.errors import StartupError
 from service.platform.keep_up import kept_up
 from service.platform.lifecycle import database
 from service.platform.server_account import Account, check_enter, check_programs
-from service.platform.settings import load_settings
-from tests.janitor import clean_up
-from tests.relays import until
-from tests.server import bin_dir, scratch
+from tests.integration.embedding import data_directory, embedded, postmaster, query, server_runs, wait_until
+from tests.server import bin_dir
 
 HOLDER = """
 import sys
@@ -42,15 +37,8 @@ STRANGER = Account("stranger", 54321, 54321, switch=True)
 
 @pytest.fixture
 def data_dir() -> Iterator[Path]:
-    """Not pytest's tmp_path, which other users may not enter."""
-    directory = Path(tempfile.mkdtemp(prefix="jossiedb-embedded-", dir=scratch()))
-    directory.chmod(0o711)
-    yield directory
-    clean_up(directory)
-
-
-def embedded(data_dir: Path, **settings: str) -> EmbeddedServer:
-    return EmbeddedServer(data_dir, bin_dir=bin_dir(), sync=False, settings=settings)
+    with data_directory() as directory:
+        yield directory
 
 
 class Holder:
@@ -66,7 +54,8 @@ class Holder:
 
     def url(self) -> str:
         assert self.process.stdout is not None
-        return self.process.stdout.readline().strip()
+        # On a busy machine it says first that it waits.
+        return next(line.strip() for line in self.process.stdout if line.startswith("postgresql:"))
 
     def leave(self) -> None:
         self.process.communicate()
@@ -74,34 +63,6 @@ class Holder:
     def kill(self) -> None:
         self.process.kill()
         self.process.communicate()
-
-
-def postmaster(data_dir: Path) -> int:
-    return int((data_dir / "postgres" / "postmaster.pid").read_text().split()[0])
-
-
-def server_runs(data_dir: Path) -> bool:
-    with (data_dir / "postgres.server").open() as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = monotonic() + 60
-    while not condition():
-        assert monotonic() < deadline, "it did not come to pass"
-        sleep(0.01)
-
-
-async def query(url: str, sql: str) -> object:
-    connection = await asyncpg.connect(url)
-    try:
-        return await connection.fetchval(sql)
-    finally:
-        await connection.close()
 
 
 async def test_gives_a_database_that_only_the_socket_reaches(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
