@@ -14,12 +14,9 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from structlog.testing import capture_logs
 
 from service.platform import server_account
 from service.platform.errors import StartupError
-from service.platform.keep_up import kept_up
-from service.platform.lifecycle import database
 from service.platform.server_account import Account, check_enter, check_programs
 from tests.integration.embedding import data_directory, embedded, postmaster, query, server_runs, wait_until
 from tests.server import bin_dir
@@ -127,81 +124,6 @@ async def test_a_killed_server_recovers_with_its_data(data_dir: Path) -> None:
     async with embedded(data_dir) as url:
         assert await query(url, "select seven from kept") == 7
     assert "automatic recovery in progress" in (data_dir / "postgres.log").read_text()
-
-
-async def started_again(data_dir: Path, killed: int) -> None:
-    async def condition() -> bool:
-        return postmaster(data_dir) != killed and server_runs(data_dir)
-
-    await until(condition, "the server is started again")
-
-
-async def test_a_killed_server_is_started_again_once_by_one_of_its_holders(data_dir: Path) -> None:
-    with capture_logs() as logged:
-        async with AsyncExitStack() as stack:
-            holders = [embedded(data_dir) for _ in range(3)]
-            urls = [await stack.enter_async_context(holder) for holder in holders]
-            for holder in holders:
-                await stack.enter_async_context(kept_up(holder))
-            await query(urls[0], "create table kept as select 7 as seven")
-            killed = postmaster(data_dir)
-            os.kill(killed, signal.SIGKILL)
-            await started_again(data_dir, killed)
-
-            async def said() -> bool:
-                return bool(logged)
-
-            await until(said, "it is said")
-            for url in urls:
-                assert await query(url, "select seven from kept") == 7
-        assert not server_runs(data_dir)
-    assert [entry["event"] for entry in logged] == ["the embedded PostgreSQL had ended; it was started again"]
-    assert (data_dir / "postgres.log").read_text().count("starting PostgreSQL") == 2
-
-
-async def test_a_server_that_is_killed_again_at_once_stays_down_and_that_is_said(data_dir: Path) -> None:
-    with capture_logs() as logged:
-        server = embedded(data_dir)
-        async with server, kept_up(server):
-            for count in (1, 2):
-                killed = postmaster(data_dir)
-                os.kill(killed, signal.SIGKILL)
-
-                async def said(count: int = count) -> bool:
-                    return len(logged) == count
-
-                await until(said, "it is said")
-            assert not server_runs(data_dir)
-    assert [entry["log_level"] for entry in logged] == ["warning", "error"]
-
-
-async def test_who_leaves_as_the_server_is_started_again_leaves_nothing_behind(data_dir: Path) -> None:
-    server = embedded(data_dir)
-    async with server, kept_up(server):
-        os.kill(postmaster(data_dir), signal.SIGKILL)
-
-        async def ended() -> bool:
-            return not server.alive()
-
-        await until(ended, "the server has ended")
-    assert not server_runs(data_dir)
-
-
-async def test_processes_keep_up_the_server_that_they_hold(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("DATABASE_URL", raising=False)
-    monkeypatch.setenv("JOSSIEDB_DATA_DIR", str(data_dir))
-    async with database(load_settings()) as url:
-        killed = postmaster(data_dir)
-        os.kill(killed, signal.SIGKILL)
-        await started_again(data_dir, killed)
-        async with asyncio.timeout(60):
-            while True:
-                try:
-                    assert await query(url, "select 1") == 1
-                    break
-                except (OSError, asyncpg.PostgresError):
-                    await asyncio.sleep(0.05)
-    assert not server_runs(data_dir)
 
 
 async def test_a_server_that_does_not_end_is_stopped_and_recovers(
