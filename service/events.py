@@ -246,6 +246,24 @@ class SessionRefreshed(UserRegistered):
     sessionId: UUID
 
 
+# Webhooks: what a relay tells of them is in service/operations.py.
+
+
+class SecretRotated(EventData):
+    type: ClassVar[str] = "secret-rotated"
+    summary: ClassVar[str] = (
+        "A webhook got another secret. The secret before it signs, too, until `overlapUntil`, or no longer if that is null. `url` "
+        "is without its path and query."
+    )
+
+    webhookId: UUID
+    userId: UUID
+    url: str
+    rotatedBy: UUID
+    overlapUntil: datetime | None
+    timestamp: datetime
+
+
 CATALOGUE: dict[str, type[EventData]] = {
     data.type: data
     for data in (
@@ -278,5 +296,6 @@ CATALOGUE: dict[str, type[EventData]] = {
         WebhookDisabled,
         WebhookRecovered,
         DeliveryFailed,
+        SecretRotated,
     )
 }

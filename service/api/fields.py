@@ -1,5 +1,6 @@
 """Types of fields that several bodies share."""
 
+import re
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -10,10 +11,13 @@ from service.platform import canonical
 from service.platform.ids import parse_id
 
 MAX_INTEGER = 2**31 - 1
+_DECIMAL = re.compile(r"-?[0-9]{1,18}")
+_BOOLEANS = {"true": True, "false": False}
 
 
 class Body(BaseModel):
-    """A request body. Fields that it does not know are left alone, as the Node system did: clients send whole objects back."""
+    """A request body. Fields that it does not know have no effect, as clients send whole objects
+    back. `service.api.unknown` names them in the answer."""
 
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
 
@@ -42,6 +46,14 @@ def _not_blank(value: str) -> str:
     if not value.strip():
         raise ValueError("must not be blank")
     return value
+
+
+def _integer(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and _DECIMAL.fullmatch(value) else value
+
+
+def _boolean(value: Any) -> Any:
+    return _BOOLEANS.get(value, value) if isinstance(value, str) else value
 
 
 def _id(value: Any) -> Any:
@@ -76,6 +88,9 @@ def containing(search: str) -> str:
     return f"%{literal}%"
 
 
+# For an integer and a boolean of a body, which the documents show as such: clients that fill in forms send texts of them.
+DECIMAL = BeforeValidator(_integer)
+TRUE_OR_FALSE = BeforeValidator(_boolean)
 # Any text: no U+0000, no lone surrogate.
 Text = Annotated[str, Field(strict=True), AfterValidator(_text)]
 Name = Annotated[
@@ -84,5 +99,8 @@ Name = Annotated[
 Description = Annotated[Text, Field(max_length=8000)]
 Id = Annotated[UUID, BeforeValidator(_id)]
 Ids = Annotated[list[Id], AfterValidator(_list_of_ids)]
-Count = Annotated[int, Field(strict=True, ge=0, le=MAX_INTEGER)]
+Count = Annotated[int, Field(strict=True, ge=0, le=MAX_INTEGER), DECIMAL]
+# How many of an item are taken, moved or brought back.
+Units = Annotated[int, Field(strict=True, ge=1, le=MAX_INTEGER), DECIMAL]
+Bool = Annotated[bool, Field(strict=True), TRUE_OR_FALSE]
 Day = Annotated[date, BeforeValidator(_day)]

@@ -16,6 +16,7 @@ from service.api.problems import shown
 from service.api.request_examples import REQUESTS
 from service.api.routes import PREFIX, Route
 from service.api.schemas import Schema, Schemas
+from service.api.unknown import HEADER as IGNORED
 from service.events import CATALOGUE
 from service.platform.errors import Problem
 
@@ -69,6 +70,13 @@ _HEADERS: dict[str, Schema] = {
     },
     "Idempotency-Replayed": {
         "description": "`true` on an answer that was kept for this `Idempotency-Key`.",
+        "schema": {"type": "string"},
+    },
+    IGNORED: {
+        "description": (
+            "The fields of the body that had no effect, as `filters.color`; `*` for a body that is no JSON object where none is "
+            "taken. At most 20 are named, and then how many more there are. The header is left out if there are none."
+        ),
         "schema": {"type": "string"},
     },
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}},
@@ -232,6 +240,8 @@ def _demands_something(schema: Schema, schemas: Schemas) -> bool:
 
 def _answer(route: Route, status: int, returns: Any, schemas: Schemas) -> Schema:
     names = ["X-Request-ID"]
+    if route.method != "GET":
+        names.append(IGNORED)
     if issubclass(route.query, Page) and getattr(returns, "__origin__", None) is list:
         names += ["X-Total-Count", "Link"]
     elif route.path.endswith("{id}") and returns is not None:
@@ -251,13 +261,15 @@ def _answer(route: Route, status: int, returns: Any, schemas: Schemas) -> Schema
 
 def _refusals(route: Route) -> set[int]:
     """The statuses of the problems that a route of this shape may answer with."""
-    found = {503, *route.refuses}
+    # 400: no route takes a query parameter that it does not know.
+    found = {400, 503, *route.refuses}
     changes = route.method != "GET"
     own = bool(_PARAMETER.search(route.path))
+    if changes:
+        # Also of a body that has no effect.
+        found |= {413}
     if route.body is not Nothing:
-        found |= {400, 413, 415}
-    if route.query is not Nothing:
-        found |= {400}
+        found |= {415}
     if own:
         found |= {404}
     if not route.public or changes:
@@ -269,16 +281,14 @@ def _refusals(route: Route) -> set[int]:
     if route.public and changes:
         found |= {429}
     if _is_conditional(route):
-        found |= {400, 412}
-    if route.keeps_answers:
-        found |= {400}
+        found |= {412}
     return found
 
 
 def _is_conditional(route: Route) -> bool:
     """Whether a route changes one resource, so that it may be told which state of it is meant."""
     steps = route.method == "POST" and route.path.startswith(
-        ("/transfers/{id}/", "/checkouts/{id}/", "/locations/{id}/")
+        ("/transfers/{id}/", "/checkouts/{id}/", "/locations/{id}/", "/webhooks/{id}/secret/")
     )
     return bool(_PARAMETER.search(route.path)) and (route.method in {"PUT", "DELETE"} or steps)
 

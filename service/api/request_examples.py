@@ -71,5 +71,6 @@ REQUESTS: Mapping[str, dict[str, Any]] = {
         "timeout": 30000,
     },
     "PUT /webhooks/{id}": {"active": True, "pending": "discard"},
+    "POST /webhooks/{id}/secret/rotate": {"overlapSeconds": 86400},
     "POST /webhooks/{id}/replay": {"since": "2026-02-18T09:30:00Z", "status": "missing", "dryRun": True},
 }

@@ -14,6 +14,14 @@ from pydantic import BaseModel, ValidationError
 from service.api.call import BodyT, Call, Nothing, Principal, QueryT, Reply
 from service.api.idempotency import Answer, Keyed, key_of
 from service.api.problems import invalid
+from service.api.unknown import HEADER as IGNORED
+from service.api.unknown import (
+    Understood,
+    check_given_once,
+    header_value,
+    refusal_of_parameters,
+    unknown_parameters,
+)
 from service.mutation import Origin
 from service.platform import canonical, trace
 from service.platform.errors import BadRequest, FieldError, Forbidden, Unreadable, UnsupportedMediaType
@@ -99,10 +107,12 @@ def _serve(entry: Route, authenticate: Authenticate) -> Callable[[web.Request], 
         principal = None if entry.public else await authenticate(request)
         if principal is not None and entry.roles and principal.role not in entry.roles:
             raise Forbidden(f"this needs the role {' or '.join(sorted(entry.roles))}")
+        query = _parse_query(request, entry.query)
+        body, ignored = await _parse_body(request, entry.body)
         call = Call(
             request=request,
-            body=await _parse_body(request, entry.body),
-            query=_parse_query(request, entry.query),
+            body=body,
+            query=query,
             origin=Origin(
                 user_id=principal.user_id if principal else None,
                 ip_address=request.remote,
@@ -113,12 +123,13 @@ def _serve(entry: Route, authenticate: Authenticate) -> Callable[[web.Request], 
             principal=principal,
         )
         answer = await _answer(entry, call)
+        headers = {**answer.headers, **({IGNORED: header_value(ignored)} if ignored else {})}
         if answer.body is None or _is_known(request, answer):
             status = answer.status if answer.body is None else HTTPStatus.NOT_MODIFIED
-            return web.Response(status=status, headers=answer.headers)
+            return web.Response(status=status, headers=headers)
         return web.Response(
             status=answer.status,
-            headers=answer.headers,
+            headers=headers,
             body=answer.body,
             content_type="application/json",
             charset="utf-8",
@@ -164,9 +175,10 @@ async def _read(request: web.Request) -> bytes:
         raise Unreadable("the connection was lost before the body was complete") from None
 
 
-async def _parse_body(request: web.Request, model: type[BaseModel]) -> BaseModel:
+async def _parse_body(request: web.Request, model: type[BaseModel]) -> tuple[BaseModel, list[str]]:
+    """The body, and the names of what has no effect in it."""
     if model is Nothing:
-        return Nothing()
+        return Nothing(), await _names_in_unwanted_body(request)
     raw = await _read(request)
     if not raw:
         # A POST without a body needs no Content-Type; what it lacks, the model says.
@@ -180,15 +192,35 @@ async def _parse_body(request: web.Request, model: type[BaseModel]) -> BaseModel
             raise BadRequest(f"the body is not valid JSON: {error}") from None
         if not isinstance(value, dict):
             raise BadRequest("the body must be a JSON object")
+    understood = Understood(model, value)
     try:
-        return model.model_validate(value)
+        body = model.model_validate(value)
     except ValidationError as error:
-        raise invalid(error) from None
+        raise invalid(error, misspelt=understood.misspelt) from None
+    if understood.misspelt:
+        raise invalid(None, misspelt=understood.misspelt)
+    return body, understood.ignored
+
+
+async def _names_in_unwanted_body(request: web.Request) -> list[str]:
+    """The names of the fields of a body that the route does not take; `*` for a body that is no JSON object."""
+    if request.method in {"GET", "HEAD"} or not request.can_read_body:
+        return []
+    raw = await _read(request)
+    try:
+        value = orjson.loads(raw or b"{}")
+    except orjson.JSONDecodeError:
+        return ["*"]
+    return list(value) if isinstance(value, dict) else ["*"]
 
 
 def _parse_query(request: web.Request, model: type[BaseModel]) -> BaseModel:
+    if unknown := unknown_parameters(request.query, model):
+        # Nowhere else is it decided what becomes of such a name.
+        raise refusal_of_parameters(unknown, model)
     if model is Nothing:
         return Nothing()
+    check_given_once(request.query)
     for name, text in request.query.items():
         try:
             canonical.check_text(text, f"?{name}")

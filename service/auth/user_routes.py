@@ -38,11 +38,13 @@ class CreateUser(Body):
     password: Password
     full_name: Name | None = None
     role: Role = "worker"
+    status: Status = "active"
 
 
 class UpdateUser(Body):
     """Any subset."""
 
+    username: Username = _ABSENT
     email: Email = _ABSENT
     full_name: Name = _ABSENT
     role: Role = _ABSENT
@@ -68,7 +70,7 @@ async def _list(call: Call[Nothing, UserQuery]) -> Reply:
 
 async def _create(call: Call[CreateUser, Nothing]) -> Reply:
     body = call.body
-    new = NewUser(body.username, body.email, body.full_name or body.username, body.password, body.role)
+    new = NewUser(body.username, body.email, body.full_name or body.username, body.password, body.role, body.status)
     return tagged(await commands.create_user(call.pool, call.request.app[PASSWORDS], call.origin, new), status=201)
 
 

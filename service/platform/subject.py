@@ -22,6 +22,7 @@ _AUDIENCES = {
     "password-changed": "user",
     "delivery-failed": "user",
     "session-refreshed": "user",
+    "secret-rotated": "user",
 }
 _AUDIENCES_BY_PREFIX = {
     "item-": "inventory",

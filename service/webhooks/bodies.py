@@ -2,18 +2,13 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
 
-from service.api.fields import MAX_INTEGER, Body, Id, Query, Text
+from service.api.fields import DECIMAL, MAX_INTEGER, Body, Bool, Id, Query, Text
 from service.api.paging import PositionPage
 from service.events import CATALOGUE
 from service.platform.backoff import MAX_DELAY_MS
 from service.webhooks import rules
-
-
-def _refuse_secret(_: Any) -> None:
-    raise ValueError("cannot be set; it is made when the webhook is created")
-
 
 Url = Annotated[
     Text,
@@ -27,22 +22,27 @@ EventTypes = Annotated[
 HeaderName = Annotated[str, Field(strict=True), AfterValidator(rules.check_header_name)]
 HeaderValue = Annotated[str, Field(strict=True), AfterValidator(rules.check_header_value)]
 Headers = Annotated[dict[HeaderName, HeaderValue], AfterValidator(rules.check_headers)]
-Threshold = Annotated[int, Field(strict=True, gt=0, le=MAX_INTEGER)]
-Timeout = Annotated[int, Field(strict=True, ge=5000, le=60_000)]
-MaxRetries = Annotated[int, Field(strict=True, ge=0, le=rules.MAX_RETRIES)]
-RetryDelay = Annotated[int, Field(strict=True, ge=rules.MIN_DELAY_MS, le=60_000)]
-Delay = Annotated[int, Field(strict=True, ge=rules.MIN_DELAY_MS, le=MAX_DELAY_MS)]
+Threshold = Annotated[int, Field(strict=True, gt=0, le=MAX_INTEGER), DECIMAL]
+Timeout = Annotated[int, Field(strict=True, ge=5000, le=60_000), DECIMAL]
+MaxRetries = Annotated[int, Field(strict=True, ge=0, le=rules.MAX_RETRIES), DECIMAL]
+RetryDelay = Annotated[int, Field(strict=True, ge=rules.MIN_DELAY_MS, le=60_000), DECIMAL]
+Delay = Annotated[int, Field(strict=True, ge=rules.MIN_DELAY_MS, le=MAX_DELAY_MS), DECIMAL]
 # Told apart beforehand, so that a bad delay is one error and not one of each form. Marks in brackets stay out of JSON pointers.
 Schedule = Annotated[
     Annotated[Literal["standard"], Tag("[name]")]
     | Annotated[list[Delay], Field(min_length=1, max_length=rules.MAX_RETRIES), Tag("[delays]")],
     Discriminator(lambda value: "[delays]" if isinstance(value, list) else "[name]"),
 ]
-Rate = Annotated[int, Field(strict=True, ge=1, le=rules.MAX_RATE)]
+Rate = Annotated[int, Field(strict=True, ge=1, le=rules.MAX_RATE), DECIMAL]
 Ordering = Literal["item"]
 OnFailure = Literal["block", "skip"]
+Secret = Annotated[
+    Text,
+    Field(json_schema_extra={"minLength": rules.MIN_SECRET_CHARS, "maxLength": rules.MAX_SECRET_CHARS}),
+    AfterValidator(rules.check_secret),
+]
+OverlapSeconds = Annotated[int, Field(strict=True, ge=0, le=rules.MAX_OVERLAP_SECONDS), DECIMAL]
 Description = Annotated[Text, Field(max_length=rules.MAX_DESCRIPTION_CHARS)]
-Bool = Annotated[bool, Field(strict=True)]
 
 
 def _refuse_null(value: Any) -> Any:
@@ -80,6 +80,8 @@ class RateLimit(Body):
 
 
 class CreateWebhook(Body):
+    """Without a secret, one is made."""
+
     url: Url
     events: EventTypes
     description: Description | None = None
@@ -90,13 +92,15 @@ class CreateWebhook(Body):
     rateLimit: RateLimit | None = None
     ordering: Ordering | None = None
     onFailure: OnFailure | None = None
+    active: Bool | None = None
+    secret: Secret | None = None
 
-    _not_null = field_validator("retryPolicy", "timeout", mode="before")(_refuse_null)
+    _not_null = field_validator("retryPolicy", "timeout", "active", "secret", mode="before")(_refuse_null)
 
 
 class UpdateWebhook(Body):
     """Any subset. Filters, headers and a rate limit replace those before as a whole, and null is none, as for a description and
-    an order; a retry policy's own fields may be left out."""
+    an order; a retry policy's own fields may be left out. A secret must be the present one."""
 
     url: Url | None = None
     events: EventTypes | None = None
@@ -110,17 +114,23 @@ class UpdateWebhook(Body):
     onFailure: OnFailure | None = None
     active: Bool | None = None
     pending: Literal["discard"] | None = None
-    secret: Annotated[None, BeforeValidator(_refuse_secret)] = None
+    secret: Annotated[Text, Field(max_length=rules.MAX_SECRET_CHARS)] | None = None
 
-    _not_null = field_validator("url", "events", "retryPolicy", "timeout", "active", "pending", mode="before")(
-        _refuse_null
-    )
+    _not_null = field_validator(
+        "url", "events", "retryPolicy", "timeout", "active", "pending", "secret", mode="before"
+    )(_refuse_null)
 
     @model_validator(mode="after")
     def _pending_goes_with_active(self) -> "UpdateWebhook":
         if self.pending and not self.active:
             raise ValueError('"pending": "discard" goes with "active": true only')
         return self
+
+
+class RotateSecret(Body):
+    """For so many seconds deliveries are signed with both secrets."""
+
+    overlapSeconds: OverlapSeconds = rules.OVERLAP_SECONDS
 
 
 class ListQuery(Query):

@@ -5,11 +5,11 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import asyncpg
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator
 from typing_extensions import TypedDict
 
 from service.api.call import Principal
-from service.api.fields import Body
+from service.api.fields import Body, Bool
 from service.api.paging import Newest, NewestPage
 from service.mutation import Origin, mutation
 from service.platform.clock import iso, iso_or_none, parse_moment
@@ -43,7 +43,7 @@ class ReplayBody(Body):
     until: Moment | None = None
     status: Wanted = "failed"
     types: EventTypes | None = None
-    dryRun: Annotated[bool, Field(strict=True)] = False
+    dryRun: Bool = False
 
 
 class Counted(TypedDict):

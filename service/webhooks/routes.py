@@ -4,9 +4,16 @@ from service.api.call import Call, Nothing, Reply, tagged
 from service.api.paging import cursor_link
 from service.api.routes import Route, route
 from service.platform.queries import load
-from service.webhooks import attempts, commands, deliveries, order, probe, shapes
+from service.webhooks import attempts, commands, deliveries, order, probe, rotation, shapes
 from service.webhooks import explain as explanations
-from service.webhooks.bodies import CreateWebhook, EventsQuery, ExplainQuery, ListQuery, UpdateWebhook
+from service.webhooks.bodies import (
+    CreateWebhook,
+    EventsQuery,
+    ExplainQuery,
+    ListQuery,
+    RotateSecret,
+    UpdateWebhook,
+)
 from service.webhooks.replay_routes import ROUTES as REPLAY_ROUTES
 
 _SQL = load("webhooks")
@@ -55,6 +62,14 @@ async def update(call: Call[UpdateWebhook, Nothing]) -> Reply:
         call.pool, call.vault, call.settings, call.user, call.origin, call.path_id(), call.body
     )
     return tagged({"webhook": webhook, "message": "Webhook updated"}, representation=configuration)
+
+
+async def rotate_secret(call: Call[RotateSecret, Nothing]) -> Reply:
+    webhook, configuration = await rotation.rotate(
+        call.pool, call.vault, call.user, call.origin, call.path_id(), call.body.overlapSeconds
+    )
+    body = {"webhook": webhook, "message": "The secret has been rotated; keep the new one, it is not shown again"}
+    return tagged(body, representation=configuration)
 
 
 async def delete(call: Call[Nothing, Nothing]) -> Reply:
@@ -125,6 +140,14 @@ ROUTES: tuple[Route, ...] = (
     route("GET", "/webhooks", list_webhooks, "List webhooks", query=ListQuery, returns=shapes.ListReply),
     route("GET", "/webhooks/{id}", get, "Show a webhook", returns=shapes.GetReply),
     route("PUT", "/webhooks/{id}", update, "Change a webhook", body=UpdateWebhook, returns=shapes.UpdateReply),
+    route(
+        "POST",
+        "/webhooks/{id}/secret/rotate",
+        rotate_secret,
+        "Make a webhook another secret",
+        body=RotateSecret,
+        returns=shapes.CreatedReply,
+    ),
     route("DELETE", "/webhooks/{id}", delete, "Remove a webhook", status=204),
     route(
         "GET",

@@ -1,7 +1,7 @@
 """How webhooks and their deliveries are shown. Keys are the wire's."""
 
 from collections.abc import Mapping
-from typing import Literal, NotRequired
+from typing import Literal, NotRequired, cast
 
 import asyncpg
 import orjson
@@ -73,8 +73,13 @@ class Summary(_Webhook):
     breaker: BreakerState
 
 
-class Detail(_Webhook):
-    """`blockedItems`: how many items have events that wait for one that failed."""
+class _Overlap(TypedDict, total=False):
+    overlapUntil: str
+
+
+class Detail(_Webhook, _Overlap):
+    """`blockedItems`: how many items have events that wait for one that failed. `overlapUntil`: until then the secret before the
+    present one signs, too; only where one does."""
 
     description: str | None
     headers: dict[str, str]
@@ -236,7 +241,17 @@ def detail(
         "disabled": None
         if row["disabled_at"] is None
         else {"at": iso(row["disabled_at"]), "reason": row["disabled_reason"]},
+        **_overlap(row),
     }
+
+
+def _overlap(row: asyncpg.Record) -> _Overlap:
+    return {} if row["overlap_until"] is None else {"overlapUntil": iso(row["overlap_until"])}
+
+
+def created(shown: Detail, secret: str) -> Created:
+    """With the secret, which nothing else shows."""
+    return cast(Created, dict(shown) | {"secret": secret})
 
 
 def _breaker(lane: asyncpg.Record | None) -> Breaker:
@@ -258,8 +273,8 @@ def _retry_policy(row: asyncpg.Record) -> RetryPolicyView:
     return policy
 
 
-# What changes with the deliveries and not by what its owner gives.
-_VOLATILE = frozenset({"statistics", "blockedItems", "breaker", "failingSince", "pausedUntil"})
+# What changes with the deliveries, or with time, and not by what its owner gives.
+_VOLATILE = frozenset({"statistics", "blockedItems", "breaker", "failingSince", "pausedUntil", "overlapUntil"})
 
 
 def audited(row: asyncpg.Record, headers: Mapping[str, str] | None) -> dict[str, object]:

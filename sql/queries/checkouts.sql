@@ -6,8 +6,10 @@ select count(*)
  where (:item_id::uuid is null or c.item_id = :item_id)
    and (:user_id::uuid is null or c.user_id = :user_id)
    and (:status::text is null or c.status = :status)
-   and (not :overdue::boolean
+   and (:overdue::boolean is distinct from true
         or (c.status = 'active' and c.expected_return_date < (now() at time zone 'UTC')::date))
+   and (:overdue is distinct from false
+        or not coalesce(c.status = 'active' and c.expected_return_date < (now() at time zone 'UTC')::date, false))
    and (:own_id::uuid is null or c.user_id = :own_id
         or (:foreman_id::uuid is not null
             and exists (select from location_foremen as assigned
@@ -37,8 +39,10 @@ select c.id, c.item_id, c.user_id, c.quantity, c.returned_quantity, c.status, c.
          where (:item_id::uuid is null or c.item_id = :item_id)
            and (:user_id::uuid is null or c.user_id = :user_id)
            and (:status::text is null or c.status = :status)
-           and (not :overdue::boolean
+           and (:overdue::boolean is distinct from true
                 or (c.status = 'active' and c.expected_return_date < (now() at time zone 'UTC')::date))
+           and (:overdue is distinct from false
+                or not coalesce(c.status = 'active' and c.expected_return_date < (now() at time zone 'UTC')::date, false))
            and (:own_id::uuid is null or c.user_id = :own_id
                 or (:foreman_id::uuid is not null
                     and exists (select from location_foremen as assigned

@@ -1,18 +1,20 @@
 -- name: insert
 insert into webhooks (id, owner_id, url, events, filter_locations, filter_categories, min_stock_threshold, secret_sealed,
                       headers_sealed, description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms,
-                      rate_per_second, rate_burst, ordering, on_failure)
+                      rate_per_second, rate_burst, ordering, on_failure, active)
 values (:id, :owner_id, :url, :events, :filter_locations, :filter_categories, :min_stock_threshold, :secret_sealed,
         :headers_sealed, :description, :max_retries, :retry_delay_ms, :retry_ladder, :retry_delays_ms, :timeout_ms,
-        :rate_per_second, :rate_burst, :ordering, :on_failure)
+        :rate_per_second, :rate_burst, :ordering, :on_failure, :active)
 returning id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
           description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
-          ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at;
+          ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at,
+          case when overlap_until > clock_timestamp() then overlap_until end as overlap_until;
 
 -- name: get
 select id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
        description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
-       ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at
+       ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at,
+       case when overlap_until > clock_timestamp() then overlap_until end as overlap_until
   from webhooks
  where id = :id and deleted_at is null;
 
@@ -20,7 +22,8 @@ select id, owner_id, url, events, active, filter_locations, filter_categories, m
 -- No key update: what is counted refers to the webhook, and a relay that records must not wait here while its counts are waited for.
 select id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
        description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
-       ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at
+       ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at,
+       case when overlap_until > clock_timestamp() then overlap_until end as overlap_until
   from webhooks
  where id = :id and deleted_at is null
    for no key update;
@@ -57,7 +60,26 @@ update webhooks
  where id = :id
 returning id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
           description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
-          ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at;
+          ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at,
+          case when overlap_until > clock_timestamp() then overlap_until end as overlap_until;
+
+-- name: secrets
+-- The secret, and the one before it while both sign.
+select secret_sealed, case when overlap_until > clock_timestamp() then previous_secret_sealed end as previous_secret_sealed
+  from webhooks
+ where id = :id;
+
+-- name: rotate_secret
+update webhooks
+   set previous_secret_sealed = case when :overlap_seconds::integer > 0 then secret_sealed end,
+       overlap_until = case when :overlap_seconds > 0 then clock_timestamp() + make_interval(secs => :overlap_seconds) end,
+       secret_sealed = :secret_sealed,
+       version = version + 1, updated_at = now()
+ where id = :id
+returning id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
+          description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
+          ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at,
+          case when overlap_until > clock_timestamp() then overlap_until end as overlap_until;
 
 -- name: delete
 -- No position is beyond the largest bigint, so whatever is still queued for it is ended by the relay.

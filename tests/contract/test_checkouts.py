@@ -174,7 +174,7 @@ async def test_an_item_with_an_open_checkout_cannot_be_deleted(admin: Client, wo
         ("item_id", UNKNOWN_ID),
         ("item_id", None),
         ("quantity", 0),
-        ("quantity", "3"),
+        ("quantity", "three"),
         ("expected_return_date", "soon"),
         ("destination_location_id", UNKNOWN_ID),
     ],
