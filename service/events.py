@@ -112,7 +112,9 @@ class TransferCancelled(_Transfer):
 
 class ItemCheckout(EventData):
     type: ClassVar[str] = "item-checkout"
-    summary: ClassVar[str] = "A checkout was requested, or became active; `status` says which."
+    summary: ClassVar[str] = (
+        "A checkout was requested, or became active; `status` says which. `userId` holds the units."
+    )
 
     checkoutId: UUID
     itemId: UUID
@@ -121,6 +123,7 @@ class ItemCheckout(EventData):
     status: str
     destinationLocation: UUID | None
     projectId: str | None
+    requestedBy: UUID
 
 
 class ItemCheckin(EventData):

@@ -570,6 +570,12 @@ CASE
     WHEN (status = ANY (ARRAY['pending_authorization'::text, 'active'::text])) THEN destination_location_id
     ELSE NULL::uuid
 END) STORED,
+    requested_by uuid,
+    open_requested_by uuid GENERATED ALWAYS AS (
+CASE
+    WHEN (status = ANY (ARRAY['pending_authorization'::text, 'active'::text])) THEN requested_by
+    ELSE NULL::uuid
+END) STORED,
     CONSTRAINT checkouts_edge_check CHECK (
 CASE
     WHEN (came_from IS NULL) THEN (status = ANY (ARRAY['pending_authorization'::text, 'active'::text]))
@@ -1109,11 +1115,15 @@ CREATE INDEX checkout_returns_checkout_id ON public.checkout_returns USING btree
 
 CREATE INDEX checkouts_due ON public.checkouts USING btree (expected_return_date, id) WHERE ((status = 'active'::text) AND (expected_return_date IS NOT NULL));
 
+CREATE INDEX checkouts_handed_out ON public.checkouts USING btree (requested_by, id) WHERE (requested_by <> user_id);
+
 CREATE INDEX checkouts_item_id ON public.checkouts USING btree (item_id, id);
 
 CREATE INDEX checkouts_open_destination_id ON public.checkouts USING btree (open_destination_id) WHERE (open_destination_id IS NOT NULL);
 
 CREATE INDEX checkouts_open_item_id ON public.checkouts USING btree (open_item_id) WHERE (open_item_id IS NOT NULL);
+
+CREATE INDEX checkouts_open_requested_by ON public.checkouts USING btree (open_requested_by) WHERE (open_requested_by IS NOT NULL);
 
 CREATE INDEX checkouts_open_user_id ON public.checkouts USING btree (open_user_id) WHERE (open_user_id IS NOT NULL);
 
@@ -1224,6 +1234,9 @@ ALTER TABLE ONLY public.checkouts
 
 ALTER TABLE ONLY public.checkouts
     ADD CONSTRAINT checkouts_open_item_id_fkey FOREIGN KEY (open_item_id) REFERENCES public.items(id);
+
+ALTER TABLE ONLY public.checkouts
+    ADD CONSTRAINT checkouts_open_requested_by_fkey FOREIGN KEY (open_requested_by) REFERENCES public.users(id);
 
 ALTER TABLE ONLY public.checkouts
     ADD CONSTRAINT checkouts_open_user_id_fkey FOREIGN KEY (open_user_id) REFERENCES public.users(id);

@@ -57,7 +57,7 @@ REQUESTS: Mapping[str, dict[str, Any]] = {
     "POST /checkouts/checkout": {
         "item_id": _ITEM_ID,
         "quantity": 1,
-        "expected_return_date": "2026-03-01",
+        "expected_return_date": "2030-03-01",
         "destination_location_id": _THERE,
         "project_id": "linden-school",
     },

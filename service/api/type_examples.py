@@ -137,11 +137,12 @@ BY_TYPE: Mapping[str, Mapping[str, Any]] = {
     "CheckoutView": {
         "id": _ID["checkoutId"],
         "user_id": SOMEBODY,
+        "requested_by": SOMEBODY,
         "quantity": 1,
         "returned_quantity": 0,
         "status": "pending_authorization",
         "overdue": False,
-        "expected_return_date": "2026-03-01",
+        "expected_return_date": "2030-03-01",
         "destination_location_id": THERE,
         "project_id": "linden-school",
         "returns": [],

@@ -11,8 +11,11 @@ Project = Annotated[Text, Field(min_length=1, max_length=255)]
 
 
 class CheckoutRequest(Body):
+    """`user_id`: who gets the units, if it is not the one who asks."""
+
     item_id: Id
     quantity: Units
+    user_id: Id | None = None
     expected_return_date: Day | None = None
     destination_location_id: Id | None = None
     project_id: Project | None = None
