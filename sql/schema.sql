@@ -35,6 +35,19 @@ CREATE TYPE public.attempt_result AS (
 	sequence bigint
 );
 
+CREATE FUNCTION public.departure(location_id uuid) RETURNS uuid
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    AS $$
+  select overlay(overlay(left(encode(sha256(convert_to('leaves ' || location_id::text, 'UTF8')), 'hex'), 32)
+                         placing '8' from 13) placing '8' from 17)::uuid
+$$;
+
+CREATE FUNCTION public.departures(location_ids uuid[]) RETURNS uuid[]
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    AS $$
+  select array(select departure(id) from unnest(location_ids) as location (id))
+$$;
+
 CREATE FUNCTION public.derive_subscriptions() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -46,6 +59,9 @@ begin
       from unnest(new.events) as type (name)
      cross join (
        select 'location' as kind, key from unnest(new.filter_locations) as location (key)
+       union all
+       select 'location', key from unnest(departures(new.filter_locations)) as location (key)
+        where new.filter_leaving
        union all
        select 'category', key from unnest(new.filter_categories) as category (key)
         where new.filter_locations = '{}'
@@ -427,6 +443,7 @@ CREATE TABLE public.webhooks (
     on_failure text,
     previous_secret_sealed bytea,
     overlap_until timestamp with time zone,
+    filter_leaving boolean DEFAULT false NOT NULL,
     CONSTRAINT webhooks_description_check CHECK ((char_length(description) <= 500)),
     CONSTRAINT webhooks_disabled_check CHECK ((((disabled_at IS NULL) = (disabled_reason IS NULL)) AND ((disabled_at IS NULL) OR (NOT active)))),
     CONSTRAINT webhooks_disabled_reason_check CHECK ((char_length(disabled_reason) <= 500)),
@@ -453,7 +470,8 @@ CREATE FUNCTION public.webhook_wants(webhook public.webhooks, owner_role text, e
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
   select event_type = any (webhook.events)
-     and (webhook.filter_locations = '{}' or location_ids = '{}' or location_ids && webhook.filter_locations)
+     and (webhook.filter_locations = '{}' or location_ids = '{}' or location_ids && webhook.filter_locations
+          or (webhook.filter_leaving and location_ids && departures(webhook.filter_locations)))
      and (webhook.filter_categories = '{}' or category_id is null or category_id = any (webhook.filter_categories))
      and (webhook.min_stock_threshold is null or event_type <> 'low-stock-alert' or stock < webhook.min_stock_threshold)
      and (owner_role = 'admin' or (audience = 'inventory' and owner_role <> 'foreman')
@@ -1219,7 +1237,7 @@ CREATE TRIGGER outbox_ring AFTER INSERT ON public.outbox FOR EACH STATEMENT EXEC
 
 CREATE TRIGGER users_narrow_on_role BEFORE UPDATE OF role ON public.users FOR EACH ROW WHEN ((new.role <> old.role)) EXECUTE FUNCTION public.narrow_on_role();
 
-CREATE TRIGGER webhooks_derive_subscriptions AFTER INSERT OR UPDATE OF events, filter_locations, filter_categories, active, deleted_at ON public.webhooks FOR EACH ROW EXECUTE FUNCTION public.derive_subscriptions();
+CREATE TRIGGER webhooks_derive_subscriptions AFTER INSERT OR UPDATE OF events, filter_locations, filter_categories, filter_leaving, active, deleted_at ON public.webhooks FOR EACH ROW EXECUTE FUNCTION public.derive_subscriptions();
 
 CREATE TRIGGER webhooks_open_lane AFTER INSERT ON public.webhooks FOR EACH ROW EXECUTE FUNCTION public.open_lane();
 

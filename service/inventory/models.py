@@ -7,6 +7,7 @@ from pydantic import AfterValidator, AliasChoices, Field, model_validator
 
 from service.api.fields import Body, Count, Day, Description, Id, Ids, Name, Text
 from service.api.paging import IdPage
+from service.inventory.rules import USUAL_MINIMUM, usual_minimum
 from service.platform import canonical
 
 MAX_ATTRIBUTES_BYTES = 8192
@@ -54,7 +55,10 @@ class ItemCreate(Body):
     serial_number: Code | None = None
     description: Description | None = None
     quantity: Count = 0
-    min_quantity: Count = 5
+    min_quantity: Count = Field(
+        default_factory=lambda given: usual_minimum(given.get("serial_number")),
+        description=f"{USUAL_MINIMUM}, or 0 for an item with a serial number, if it is left out.",
+    )
     condition: Condition = "good"
     status: Status = "available"
     purchase_date: Day | None = None

@@ -53,11 +53,12 @@ def _refuse_null(value: Any) -> Any:
 
 
 class Filters(Body):
-    """Null or an empty list: no such filter."""
+    """Null or an empty list: no such filter. `leaving`: also what leaves these locations for another one."""
 
     locations: list[Id] | None = None
     categories: list[Id] | None = None
     minStockThreshold: Threshold | None = None
+    leaving: Bool | None = None
 
 
 class RetryPolicy(Body):

@@ -33,6 +33,7 @@ from service.webhooks.shapes import Created, Detail, audited, configuration, cre
 
 _SQL = load("webhooks")
 ENTITY = "webhook"
+_FILTERS = ("filter_locations", "filter_categories", "min_stock_threshold", "filter_leaving")
 
 
 async def create(
@@ -97,7 +98,7 @@ async def update(
         filters = (
             await _filters(change.connection, wanted.filters, before)
             if "filters" in given
-            else {name: before[name] for name in ("filter_locations", "filter_categories", "min_stock_threshold")}
+            else {name: before[name] for name in _FILTERS}
         )
         policy = RetryPolicy(
             before["max_retries"], before["retry_delay_ms"], before["retry_ladder"], before["retry_delays_ms"]
@@ -245,10 +246,13 @@ async def _filters(
     ]
     if unknown:
         raise _invalid(unknown)
+    if wanted.leaving and not locations:
+        raise _invalid([FieldError("/filters/leaving", "goes with locations only")])
     return {
         "filter_locations": list(dict.fromkeys(locations)),
         "filter_categories": list(dict.fromkeys(categories)),
         "min_stock_threshold": wanted.minStockThreshold,
+        "filter_leaving": bool(wanted.leaving),
     }
 
 

@@ -12,9 +12,12 @@ from service.webhooks.rules import mask, success_rate
 
 
 class FiltersView(TypedDict):
+    """`leaving` is there only where it is asked for."""
+
     locations: list[str]
     categories: list[str]
     minStockThreshold: int | None
+    leaving: NotRequired[bool]
 
 
 class RetryPolicyView(TypedDict):
@@ -204,15 +207,22 @@ def _webhook(row: asyncpg.Record, counted: Statistics) -> _Webhook:
         "url": row["url"],
         "events": row["events"],
         "active": row["active"],
-        "filters": {
-            "locations": [str(place) for place in row["filter_locations"]],
-            "categories": [str(category) for category in row["filter_categories"]],
-            "minStockThreshold": row["min_stock_threshold"],
-        },
+        "filters": _filters(row),
         "statistics": counted,
         "createdAt": iso(row["created_at"]),
         "updatedAt": iso(row["updated_at"]),
     }
+
+
+def _filters(row: asyncpg.Record) -> FiltersView:
+    filters: FiltersView = {
+        "locations": [str(place) for place in row["filter_locations"]],
+        "categories": [str(category) for category in row["filter_categories"]],
+        "minStockThreshold": row["min_stock_threshold"],
+    }
+    if row["filter_leaving"]:
+        filters["leaving"] = True
+    return filters
 
 
 def detail(

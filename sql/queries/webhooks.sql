@@ -1,19 +1,19 @@
 -- name: insert
 insert into webhooks (id, owner_id, url, events, filter_locations, filter_categories, min_stock_threshold, secret_sealed,
                       headers_sealed, description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms,
-                      rate_per_second, rate_burst, ordering, on_failure, active)
+                      rate_per_second, rate_burst, ordering, on_failure, active, filter_leaving)
 values (:id, :owner_id, :url, :events, :filter_locations, :filter_categories, :min_stock_threshold, :secret_sealed,
         :headers_sealed, :description, :max_retries, :retry_delay_ms, :retry_ladder, :retry_delays_ms, :timeout_ms,
-        :rate_per_second, :rate_burst, :ordering, :on_failure, :active)
+        :rate_per_second, :rate_burst, :ordering, :on_failure, :active, :filter_leaving)
 returning id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
           description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
-          ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at,
+          filter_leaving, ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at,
           case when overlap_until > clock_timestamp() then overlap_until end as overlap_until;
 
 -- name: get
 select id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
        description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
-       ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at,
+       filter_leaving, ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at,
        case when overlap_until > clock_timestamp() then overlap_until end as overlap_until
   from webhooks
  where id = :id and deleted_at is null;
@@ -22,7 +22,7 @@ select id, owner_id, url, events, active, filter_locations, filter_categories, m
 -- No key update: what is counted refers to the webhook, and a relay that records must not wait here while its counts are waited for.
 select id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
        description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
-       ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at,
+       filter_leaving, ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at,
        case when overlap_until > clock_timestamp() then overlap_until end as overlap_until
   from webhooks
  where id = :id and deleted_at is null
@@ -31,7 +31,7 @@ select id, owner_id, url, events, active, filter_locations, filter_categories, m
 -- name: list_all
 select id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
        description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
-       ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at
+       filter_leaving, ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at
   from webhooks
  where deleted_at is null and (:active::boolean is null or active = :active)
  order by id;
@@ -39,7 +39,7 @@ select id, owner_id, url, events, active, filter_locations, filter_categories, m
 -- name: list_own
 select id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
        description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
-       ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at
+       filter_leaving, ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at
   from webhooks
  where owner_id = :owner_id and deleted_at is null and (:active::boolean is null or active = :active)
  order by id;
@@ -51,6 +51,7 @@ update webhooks
        description = :description, max_retries = :max_retries, retry_delay_ms = :retry_delay_ms,
        retry_ladder = :retry_ladder, retry_delays_ms = :retry_delays_ms, timeout_ms = :timeout_ms,
        rate_per_second = :rate_per_second, rate_burst = :rate_burst, ordering = :ordering, on_failure = :on_failure,
+       filter_leaving = :filter_leaving,
        disabled_at = case when not :active then disabled_at end,
        disabled_reason = case when not :active then disabled_reason end,
        discard_through = case when :discard::boolean
@@ -60,7 +61,7 @@ update webhooks
  where id = :id
 returning id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
           description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
-          ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at,
+          filter_leaving, ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at,
           case when overlap_until > clock_timestamp() then overlap_until end as overlap_until;
 
 -- name: secrets
@@ -78,7 +79,7 @@ update webhooks
  where id = :id
 returning id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
           description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
-          ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at,
+          filter_leaving, ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at,
           case when overlap_until > clock_timestamp() then overlap_until end as overlap_until;
 
 -- name: delete
