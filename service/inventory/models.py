@@ -55,8 +55,9 @@ class ItemCreate(Body):
     serial_number: Code | None = None
     description: Description | None = None
     quantity: Count = 0
+    # A factory, so that no client takes the number for a default of all items.
     min_quantity: Count = Field(
-        default_factory=lambda given: usual_minimum(given.get("serial_number")),
+        default_factory=lambda: USUAL_MINIMUM,
         description=f"{USUAL_MINIMUM}, or 0 for an item with a serial number, if it is left out.",
     )
     condition: Condition = "good"
@@ -65,6 +66,12 @@ class ItemCreate(Body):
     category_id: Id | None = None
     location_id: Id | None = None
     attributes: Attributes = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _usual_minimum(self) -> "ItemCreate":
+        if "min_quantity" not in self.model_fields_set:
+            self.min_quantity = usual_minimum(self.serial_number)
+        return self
 
 
 class ItemUpdate(Body):
