@@ -82,6 +82,15 @@ def _day(value: Any) -> Any:
         raise ValueError("must be a date such as 2026-02-18") from None
 
 
+def _never_null(schema: dict[str, Any]) -> None:
+    [real] = [choice for choice in schema.pop("anyOf") if choice != {"type": "null"}]
+    schema.update(real)
+
+
+# The default of a field that may be left out and is not null: None says that it was left out.
+OMITTED: Any = Field(default=None, json_schema_extra=_never_null)
+
+
 def containing(search: str) -> str:
     """A pattern for LIKE in which the searched text stands for itself."""
     literal = search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

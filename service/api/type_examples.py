@@ -118,7 +118,7 @@ BY_TYPE: Mapping[str, Mapping[str, Any]] = {
         "event_ids": [EVENT_ID],
     },
     "Breaker": {"state": "closed", "consecutiveFailures": 0, "openedAt": None},
-    "BreakerState": {"state": "closed"},
+    "BreakerSummary": {"state": "closed"},
     "CategoryNode": {
         **_CATEGORY,
         "children": [

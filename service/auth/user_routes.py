@@ -1,6 +1,6 @@
 """Users, administered over HTTP."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -10,7 +10,7 @@ from service.api.paging import IdPage, cursor_page_headers
 from service.api.routes import Route, route
 from service.auth import commands, session_commands, user_commands
 from service.auth.commands import NewUser
-from service.auth.fields import Email, Password, SessionView, Username, UserView, user_view
+from service.auth.fields import Email, Password, Role, SessionView, Username, UserStatus, UserView, user_view
 from service.auth.passwords import PASSWORDS
 from service.auth.session_routes import SessionQuery, page_of_sessions
 from service.platform.errors import NotFound
@@ -18,8 +18,6 @@ from service.platform.queries import load
 
 _SQL = load("users")
 _AUTH = load("auth")
-Role = Literal["admin", "supervisor", "foreman", "worker", "personnel"]
-Status = Literal["active", "suspended"]
 # The default of a field that a PUT may leave out. It is never looked at: model_fields_set tells which fields were sent.
 _ABSENT: Any = Field(default_factory=lambda: None)
 
@@ -28,7 +26,7 @@ class UserQuery(IdPage):
     """`search` looks into user name, e-mail address and full name."""
 
     role: Role | None = None
-    status: Status | None = None
+    status: UserStatus | None = None
     search: Annotated[Text, Field(max_length=255)] | None = None
 
 
@@ -38,7 +36,7 @@ class CreateUser(Body):
     password: Password
     full_name: Name | None = None
     role: Role = "worker"
-    status: Status = "active"
+    status: UserStatus = "active"
 
 
 class UpdateUser(Body):
@@ -48,7 +46,7 @@ class UpdateUser(Body):
     email: Email = _ABSENT
     full_name: Name = _ABSENT
     role: Role = _ABSENT
-    status: Status = _ABSENT
+    status: UserStatus = _ABSENT
     password: Password = _ABSENT
 
 

@@ -1,6 +1,6 @@
 """What the routes of items, locations and categories take."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import orjson
 from pydantic import AfterValidator, AliasChoices, Field, model_validator
@@ -9,13 +9,12 @@ from service.api.fields import Body, Count, Day, Description, Id, Ids, Name, Tex
 from service.api.paging import IdPage
 from service.inventory.rules import USUAL_MINIMUM, usual_minimum
 from service.platform import canonical
+from service.stock import Condition, ItemStatus
 
 MAX_ATTRIBUTES_BYTES = 8192
 MAX_ATTRIBUTES_DEPTH = 32
 MAX_FOREMEN_AT_ONCE = 500
 
-Condition = Literal["new", "excellent", "good", "fair", "poor", "damaged"]
-Status = Literal["available", "checked_out", "maintenance", "retired", "lost"]
 Code = Annotated[Text, Field(min_length=1, max_length=100)]
 Address = Annotated[Text, Field(max_length=1000)]
 
@@ -61,7 +60,7 @@ class ItemCreate(Body):
         description=f"{USUAL_MINIMUM}, or 0 for an item with a serial number, if it is left out.",
     )
     condition: Condition = "good"
-    status: Status = "available"
+    status: ItemStatus = "available"
     purchase_date: Day | None = None
     category_id: Id | None = None
     location_id: Id | None = None
@@ -84,7 +83,7 @@ class ItemUpdate(Body):
     quantity: Count = ABSENT
     min_quantity: Count = ABSENT
     condition: Condition = ABSENT
-    status: Status = ABSENT
+    status: ItemStatus = ABSENT
     purchase_date: Day | None = ABSENT
     category_id: Id | None = ABSENT
     location_id: Id | None = ABSENT
@@ -100,7 +99,7 @@ class ItemMove(Body):
 class ItemQuery(IdPage):
     category_id: Id | None = None
     location_id: Id | None = None
-    status: Status | None = None
+    status: ItemStatus | None = None
     search: Annotated[Text, Field(max_length=255)] | None = None
 
 

@@ -4,20 +4,20 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
 
-from service.api.fields import DECIMAL, MAX_INTEGER, Body, Bool, Id, Query, Text
+from service.api.fields import DECIMAL, MAX_INTEGER, OMITTED, Body, Bool, Id, Query, Text
 from service.api.paging import PositionPage
-from service.events import CATALOGUE
 from service.platform.backoff import MAX_DELAY_MS
 from service.webhooks import rules
+from service.webhooks.shapes import EventType
 
 Url = Annotated[
     Text,
     Field(max_length=rules.MAX_URL_CHARS, json_schema_extra={"pattern": "^https?://"}),
     AfterValidator(rules.check_url),
 ]
-EventType = Annotated[Text, Field(json_schema_extra={"enum": [*CATALOGUE]}), AfterValidator(rules.check_event_type)]
+KnownType = Annotated[EventType, AfterValidator(rules.check_event_type)]
 EventTypes = Annotated[
-    list[EventType], Field(min_length=1, json_schema_extra={"uniqueItems": True}), AfterValidator(rules.check_distinct)
+    list[KnownType], Field(min_length=1, json_schema_extra={"uniqueItems": True}), AfterValidator(rules.check_distinct)
 ]
 HeaderName = Annotated[str, Field(strict=True), AfterValidator(rules.check_header_name)]
 HeaderValue = Annotated[str, Field(strict=True), AfterValidator(rules.check_header_value)]
@@ -64,8 +64,8 @@ class Filters(Body):
 class RetryPolicy(Body):
     """`retryDelay` and the delays of a schedule in ms. A schedule of null is none; with one, `maxRetries` is its length."""
 
-    maxRetries: MaxRetries | None = None
-    retryDelay: RetryDelay | None = None
+    maxRetries: MaxRetries | None = OMITTED
+    retryDelay: RetryDelay | None = OMITTED
     schedule: Schedule | None = None
 
     _not_null = field_validator("maxRetries", "retryDelay", mode="before")(_refuse_null)
@@ -75,7 +75,7 @@ class RateLimit(Body):
     """Requests a second, and how many may go at once after a lull; as many as a second if it is left out."""
 
     perSecond: Rate
-    burst: Rate | None = None
+    burst: Rate | None = OMITTED
 
     _not_null = field_validator("burst", mode="before")(_refuse_null)
 
@@ -88,13 +88,13 @@ class CreateWebhook(Body):
     description: Description | None = None
     filters: Filters | None = None
     headers: Headers | None = None
-    retryPolicy: RetryPolicy | None = None
-    timeout: Timeout | None = None
+    retryPolicy: RetryPolicy | None = OMITTED
+    timeout: Timeout | None = OMITTED
     rateLimit: RateLimit | None = None
     ordering: Ordering | None = None
     onFailure: OnFailure | None = None
-    active: Bool | None = None
-    secret: Secret | None = None
+    active: Bool | None = OMITTED
+    secret: Secret | None = OMITTED
 
     _not_null = field_validator("retryPolicy", "timeout", "active", "secret", mode="before")(_refuse_null)
 
@@ -103,19 +103,19 @@ class UpdateWebhook(Body):
     """Any subset. Filters, headers and a rate limit replace those before as a whole, and null is none, as for a description and
     an order; a retry policy's own fields may be left out. A secret must be the present one."""
 
-    url: Url | None = None
-    events: EventTypes | None = None
+    url: Url | None = OMITTED
+    events: EventTypes | None = OMITTED
     description: Description | None = None
     filters: Filters | None = None
     headers: Headers | None = None
-    retryPolicy: RetryPolicy | None = None
-    timeout: Timeout | None = None
+    retryPolicy: RetryPolicy | None = OMITTED
+    timeout: Timeout | None = OMITTED
     rateLimit: RateLimit | None = None
     ordering: Ordering | None = None
     onFailure: OnFailure | None = None
-    active: Bool | None = None
-    pending: Literal["discard"] | None = None
-    secret: Annotated[Text, Field(max_length=rules.MAX_SECRET_CHARS)] | None = None
+    active: Bool | None = OMITTED
+    pending: Literal["discard"] | None = OMITTED
+    secret: Annotated[Text, Field(max_length=rules.MAX_SECRET_CHARS)] | None = OMITTED
 
     _not_null = field_validator(
         "url", "events", "retryPolicy", "timeout", "active", "pending", "secret", mode="before"

@@ -18,6 +18,7 @@ from service.platform.errors import BadRequest, Conflict, NotFound, Unprocessabl
 from service.platform.queries import load
 from service.webhooks.bodies import EventTypes
 from service.webhooks.commands import ENTITY, own
+from service.webhooks.shapes import EventType
 
 _SQL = load("replay")
 _WEBHOOKS = load("webhooks")
@@ -57,7 +58,7 @@ class Request(TypedDict):
     since: str
     until: str
     status: str
-    types: list[str] | None
+    types: list[EventType] | None
 
 
 class Job(TypedDict):

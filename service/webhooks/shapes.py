@@ -1,14 +1,20 @@
 """How webhooks and their deliveries are shown. Keys are the wire's."""
 
 from collections.abc import Mapping
-from typing import Literal, NotRequired, cast
+from typing import Annotated, Literal, NotRequired, cast
 
 import asyncpg
 import orjson
-from typing_extensions import TypedDict
+from pydantic import WithJsonSchema
+from typing_extensions import TypeAliasType, TypedDict
 
+from service.api.fields import Text
+from service.events import CATALOGUE
 from service.platform.clock import iso, iso_or_none
 from service.webhooks.rules import mask, success_rate
+
+# The one type of `events`, in what is taken and in what is shown.
+EventType = TypeAliasType("EventType", Annotated[Text, WithJsonSchema({"type": "string", "enum": [*CATALOGUE]})])
 
 
 class FiltersView(TypedDict):
@@ -31,11 +37,11 @@ class RateLimitView(TypedDict):
     burst: int
 
 
-class BreakerState(TypedDict):
+class BreakerSummary(TypedDict):
     state: Literal["closed", "open", "half-open"]
 
 
-class Breaker(BreakerState):
+class Breaker(BreakerSummary):
     """`nextProbe` may be past: the probe goes when there is something to send."""
 
     consecutiveFailures: int
@@ -64,7 +70,7 @@ class Statistics(TypedDict):
 class _Webhook(TypedDict):
     id: str
     url: str
-    events: list[str]
+    events: list[EventType]
     active: bool
     filters: FiltersView
     statistics: Statistics
@@ -73,7 +79,7 @@ class _Webhook(TypedDict):
 
 
 class Summary(_Webhook):
-    breaker: BreakerState
+    breaker: BreakerSummary
 
 
 class _Overlap(TypedDict, total=False):

@@ -9,7 +9,6 @@ from tests.contract.conftest import Listen
 from tests.contract.test_receiver import answering
 from tests.contract.world import Client, Ears, System
 
-
 OWN_SECRET = "what it had: abcdefghijklmnop"
 
 
