@@ -1,7 +1,8 @@
-"""What a request holds that its route does not know: refused, or named in the answer's `X-Ignored-Fields`.
+"""What a request holds that its route does not know.
 
-A query parameter that the route does not know is refused. A field of a body that is a known one in another spelling is refused,
-too. Other unknown fields are taken without effect, so that a client can send back what it was given: an id, times, statistics.
+A query parameter that the route does not know is refused, and so is a field of a body that is a
+known one in another spelling. Other unknown fields are taken without effect, so that a client can
+send back what it was given: an id, times, statistics. The answer's X-Ignored-Fields names them.
 """
 
 import difflib
@@ -26,7 +27,8 @@ MAX_ERRORS = 20
 
 @dataclass(frozen=True, slots=True)
 class _Field:
-    """A field that a model takes under several names, the first being its own. `inner`: the model of the objects in it."""
+    """A field, with the names that a model takes it under; the first is the documented one.
+    `inner`: the model of the objects in it."""
 
     names: tuple[str, ...]
     inner: type[BaseModel] | None
@@ -34,7 +36,7 @@ class _Field:
 
 @dataclass(frozen=True, slots=True)
 class _Names:
-    """What a model takes: its fields by each of their names, and by each name without case and underscores."""
+    """What a model takes: its fields by each of their names, and by each name as `_fold` gives it."""
 
     fields: Mapping[str, _Field]
     folded: Mapping[str, _Field]
@@ -63,7 +65,8 @@ def _fold(name: str) -> str:
 
 
 def unknown_parameters(query: MultiMapping[str], model: type[BaseModel]) -> list[str]:
-    """The query parameters that the route does not take. Names that begin with `_` are left out: caches are passed by with them."""
+    """The query parameters that the route does not take. Names that begin with `_` are left out, as
+    they serve to get past caches."""
     known = _names(model).fields
     return [name for name in dict.fromkeys(query) if name not in known and not name.startswith("_")]
 
@@ -92,8 +95,8 @@ def _instead(name: str, model: type[BaseModel]) -> str:
 
 
 class Understood:
-    """What the top-level object `value` and those in it have besides the fields of `model`. `misspelt` has one error for each field
-    that is a known one in another spelling, `ignored` the names of all others."""
+    """What the object `value`, and those in it, have besides the fields of `model`. `misspelt` has an
+    error for each field that is a known one in another spelling, `ignored` the names of all others."""
 
     def __init__(self, model: type[BaseModel], value: Mapping[str, Any]) -> None:
         self.misspelt: list[FieldError] = []
@@ -136,7 +139,7 @@ def _objects(value: Any) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
 
 
 def header_value(names: Sequence[str]) -> str:
-    """The names for the header, bounded: what does not belong into one is percent-encoded."""
+    """The names as the header has them, bounded and percent-encoded where a header needs it."""
     shown = [
         quote(name[:MAX_NAME_CHARS], safe="[].*?", errors="replace")[:MAX_NAME_CHARS] for name in names[:MAX_NAMES]
     ]
