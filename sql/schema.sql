@@ -374,6 +374,14 @@ begin
 end
 $$;
 
+CREATE FUNCTION public.search_text(given text) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN regexp_replace(regexp_replace(lower(given), '[\x01-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]+'::text, ' '::text, 'g'::text), '([\u2e80-\u9fff\uf900-\ufaff])'::text, ' \1 '::text, 'g'::text);
+
+CREATE FUNCTION public.search_pattern(word text) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN ((('%'::text || CASE WHEN (public.search_text(word) ~ '^ *[^ ]{1,2}( |$)'::text) THEN ' '::text ELSE ''::text END) || btrim(public.search_text(word))) || '%'::text);
+
 CREATE FUNCTION public.subscribed(wanted text, location_ids uuid[], category_id uuid) RETURNS TABLE(webhook_id uuid)
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
@@ -476,6 +484,17 @@ CREATE FUNCTION public.webhook_wants(webhook public.webhooks, owner_role text, e
      and (webhook.min_stock_threshold is null or event_type <> 'low-stock-alert' or stock < webhook.min_stock_threshold)
      and (owner_role = 'admin' or (audience = 'inventory' and owner_role <> 'foreman')
           or may_read(owner_role, webhook.owner_id, audience, location_ids, user_ids))
+$$;
+
+CREATE FUNCTION public.write_item_text() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  insert into public.item_texts (item_id, text)
+  values (new.id, ' ' || public.search_text(pg_catalog.concat_ws(' ', new.name, new.sku, new.serial_number, new.description)) || ' ')
+      on conflict (item_id) do update set text = excluded.text;
+  return null;
+end
 $$;
 
 CREATE TABLE public.attempts (
@@ -701,6 +720,11 @@ CREATE TABLE public.item_orders (
     CONSTRAINT item_orders_sequence_check CHECK ((sequence >= 0))
 )
 WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_threshold='2000');
+
+CREATE TABLE public.item_texts (
+    item_id uuid NOT NULL,
+    text text NOT NULL COLLATE pg_catalog."C"
+);
 
 CREATE TABLE public.items (
     id uuid DEFAULT uuidv7() NOT NULL,
@@ -1057,6 +1081,9 @@ ALTER TABLE ONLY public.idempotent_answers
 ALTER TABLE ONLY public.item_orders
     ADD CONSTRAINT item_orders_pkey PRIMARY KEY (webhook_id, item_id);
 
+ALTER TABLE ONLY public.item_texts
+    ADD CONSTRAINT item_texts_pkey PRIMARY KEY (item_id);
+
 ALTER TABLE ONLY public.items
     ADD CONSTRAINT items_pkey PRIMARY KEY (id);
 
@@ -1161,13 +1188,29 @@ CREATE INDEX idempotent_answers_created_at ON public.idempotent_answers USING bt
 
 CREATE UNIQUE INDEX item_orders_blocked ON public.item_orders USING btree (webhook_id, blocked_position) WHERE (blocked_position IS NOT NULL);
 
+CREATE INDEX item_texts_search ON public.item_texts USING gin (text public.gin_trgm_ops) WITH (fastupdate=off);
+
+CREATE INDEX items_by_created_at ON public.items USING btree (created_at, id);
+
+CREATE INDEX items_by_name ON public.items USING btree (lower(name) COLLATE "C", id);
+
+CREATE INDEX items_by_purchase_date ON public.items USING btree (COALESCE(purchase_date, '-infinity'::date), id);
+
+CREATE INDEX items_by_quantity ON public.items USING btree (quantity, id);
+
+CREATE INDEX items_by_sku ON public.items USING btree (lower(COALESCE(sku, ''::text)) COLLATE "C", id);
+
+CREATE INDEX items_by_updated_at ON public.items USING btree (updated_at, id);
+
 CREATE INDEX items_category_id ON public.items USING btree (category_id);
+
+CREATE INDEX items_condition ON public.items USING btree (condition);
 
 CREATE INDEX items_location_id ON public.items USING btree (location_id);
 
-CREATE INDEX items_name ON public.items USING btree (name) WHERE (sku IS NULL);
+CREATE INDEX items_low_stock ON public.items USING btree (id) WHERE (quantity < min_quantity);
 
-CREATE INDEX items_name_search ON public.items USING gin (lower(name) public.gin_trgm_ops) WITH (fastupdate=off);
+CREATE INDEX items_name ON public.items USING btree (name) WHERE (sku IS NULL);
 
 CREATE UNIQUE INDEX items_serial_number_key ON public.items USING btree (serial_number) WHERE (serial_number IS NOT NULL);
 
@@ -1175,7 +1218,7 @@ CREATE INDEX items_sku ON public.items USING btree (sku) WHERE (sku IS NOT NULL)
 
 CREATE UNIQUE INDEX items_sku_key ON public.items USING btree (location_id, sku) NULLS NOT DISTINCT WHERE (sku IS NOT NULL);
 
-CREATE INDEX items_sku_search ON public.items USING gin (lower(sku) public.gin_trgm_ops) WITH (fastupdate=off);
+CREATE INDEX items_status ON public.items USING btree (status);
 
 CREATE INDEX location_foremen_user_id ON public.location_foremen USING btree (user_id);
 
@@ -1229,6 +1272,10 @@ CREATE INDEX webhooks_in_order ON public.webhooks USING btree (id) WHERE (orderi
 
 CREATE INDEX webhooks_owner_id ON public.webhooks USING btree (owner_id, id);
 
+CREATE TRIGGER items_write_text_of_changed AFTER UPDATE ON public.items FOR EACH ROW WHEN (((((old.name IS DISTINCT FROM new.name) OR (old.sku IS DISTINCT FROM new.sku)) OR (old.serial_number IS DISTINCT FROM new.serial_number)) OR (old.description IS DISTINCT FROM new.description))) EXECUTE FUNCTION public.write_item_text();
+
+CREATE TRIGGER items_write_text_of_new AFTER INSERT ON public.items FOR EACH ROW EXECUTE FUNCTION public.write_item_text();
+
 CREATE TRIGGER lane_wakes_ring AFTER INSERT ON public.lane_wakes FOR EACH STATEMENT EXECUTE FUNCTION public.ring_after_statement();
 
 CREATE TRIGGER location_foremen_narrow AFTER DELETE ON public.location_foremen REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION public.narrow_on_unassignment();
@@ -1264,6 +1311,9 @@ ALTER TABLE ONLY public.delivery_counts
 
 ALTER TABLE ONLY public.item_orders
     ADD CONSTRAINT item_orders_webhook_id_fkey FOREIGN KEY (webhook_id) REFERENCES public.webhooks(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.item_texts
+    ADD CONSTRAINT item_texts_item_id_fkey FOREIGN KEY (item_id) REFERENCES public.items(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.items
     ADD CONSTRAINT items_category_id_fkey FOREIGN KEY (category_id) REFERENCES public.categories(id) ON DELETE RESTRICT;

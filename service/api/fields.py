@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from service.platform import canonical
+from service.platform.clock import parse_moment
 from service.platform.ids import parse_id
 
 MAX_INTEGER = 2**31 - 1
@@ -97,6 +98,11 @@ def containing(search: str) -> str:
     return f"%{literal}%"
 
 
+def _moment(value: str) -> datetime:
+    # A plus that was not encoded arrives as a space.
+    return parse_moment(value.replace(" ", "+"))
+
+
 # For an integer and a boolean of a body, which the documents show as such: clients that fill in forms send texts of them.
 DECIMAL = BeforeValidator(_integer)
 TRUE_OR_FALSE = BeforeValidator(_boolean)
@@ -113,3 +119,5 @@ Count = Annotated[int, Field(strict=True, ge=0, le=MAX_INTEGER), DECIMAL]
 Units = Annotated[int, Field(strict=True, ge=1, le=MAX_INTEGER), DECIMAL]
 Bool = Annotated[bool, Field(strict=True), TRUE_OR_FALSE]
 Day = Annotated[date, BeforeValidator(_day)]
+# Of a query: a time with its offset from UTC.
+Moment = Annotated[datetime, BeforeValidator(_moment)]

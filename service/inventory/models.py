@@ -1,13 +1,16 @@
 """What the routes of items, locations and categories take."""
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Annotated, Any, ClassVar, Literal
 
 import orjson
 from pydantic import AfterValidator, AliasChoices, Field, model_validator
 
-from service.api.fields import Body, Count, Day, Description, Id, Ids, Name, Text
-from service.api.paging import IdPage
+from service.api.fields import Body, Count, Day, Description, Id, Ids, Moment, Name, Query, Text
+from service.api.paging import SortedPage
 from service.inventory.rules import USUAL_MINIMUM, usual_minimum
+from service.inventory.words import search_words
 from service.platform import canonical
 from service.stock import Condition, ItemStatus
 
@@ -43,6 +46,11 @@ def _check_attributes(value: Any, at: str, depth: int) -> None:
         case list():
             for number, inner in enumerate(value):
                 _check_attributes(inner, f"{at}[{number}]", depth + 1)
+
+
+def _with_words(search: str) -> str:
+    search_words(search)
+    return search
 
 
 Attributes = Annotated[dict[str, Any], AfterValidator(_attributes)]
@@ -96,11 +104,55 @@ class ItemMove(Body):
     location_id: Id | None = Field(validation_alias=AliasChoices("location_id", "locationId"))
 
 
-class ItemQuery(IdPage):
+class ItemFilters(Query):
+    """Which items. `subcategories`: those of the categories below category_id, too. `since` and `until` are included."""
+
+    search: Annotated[Text, Field(max_length=255), AfterValidator(_with_words)] | None = None
     category_id: Id | None = None
+    subcategories: bool = False
     location_id: Id | None = None
     status: ItemStatus | None = None
-    search: Annotated[Text, Field(max_length=255)] | None = None
+    condition: Condition | None = None
+    serial_number: Code | None = None
+    low_stock: bool | None = None
+    updated_since: Moment | None = None
+    created_since: Moment | None = None
+    purchased_since: Day | None = None
+    purchased_until: Day | None = None
+
+    @model_validator(mode="after")
+    def _subcategories_of_one(self) -> "ItemFilters":
+        if self.subcategories and self.category_id is None:
+            raise ValueError("subcategories needs a category_id")
+        return self
+
+
+class ItemQuery(ItemFilters, SortedPage):
+    KINDS: ClassVar[Mapping[str, type]] = {
+        "name": str,
+        "sku": str,
+        "quantity": int,
+        "created_at": datetime,
+        "updated_at": datetime,
+        "purchase_date": date,
+    }
+    sort: (
+        Literal[
+            "name",
+            "-name",
+            "sku",
+            "-sku",
+            "quantity",
+            "-quantity",
+            "created_at",
+            "-created_at",
+            "updated_at",
+            "-updated_at",
+            "purchase_date",
+            "-purchase_date",
+        ]
+        | None
+    ) = None
 
 
 class LocationCreate(Body):

@@ -4,7 +4,7 @@ from service import stock
 from service.api.call import ADMIN, Call, Nothing, Reply, tagged
 from service.api.paging import IdPage, NewestPage, cursor_page_headers
 from service.api.routes import Route, route
-from service.inventory import reads
+from service.inventory import lists, reads
 from service.inventory.commands import categories, items, locations
 from service.inventory.models import (
     CategoryCreate,
@@ -32,10 +32,10 @@ _WRITERS = (ADMIN,)
 
 
 async def list_items(call: Call[Nothing, ItemQuery]) -> Reply:
-    found, total = await reads.list_items(call.pool, call.user, call.query)
+    found, total = await lists.list_items(call.pool, call.user, call.query)
+    keys = [lists.place_of(item, call.query.order) for item in found]
     return Reply(
-        [stock.view(item) for item in found],
-        headers=cursor_page_headers(call.request, call.query, total, [item.id for item in found]),
+        [stock.view(item) for item in found], headers=cursor_page_headers(call.request, call.query, total, keys)
     )
 
 
