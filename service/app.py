@@ -8,11 +8,11 @@ from aiohttp import web
 from pydantic import BaseModel
 from structlog.contextvars import bound_contextvars
 
-from service.api.call import DATABASE, POOL, SETTINGS, VAULT, Call, Nothing, Reply
+from service.api.call import DATABASE, POOL, REQUEST_ID, SETTINGS, VAULT, Call, Nothing, Reply
 from service.api.documents import ROUTES as DOCUMENT_ROUTES
 from service.api.documents import add_docs
 from service.api.problems import Handler, problems_middleware
-from service.api.routes import REQUEST_ID, add_routes, route
+from service.api.routes import MAX_BODY_BYTES, add_routes, route
 from service.audit.routes import ROUTES as AUDIT_ROUTES
 from service.auth.last_used import LAST_USED, LastUsed
 from service.auth.passwords import PASSWORDS, Passwords
@@ -31,7 +31,6 @@ from service.webhooks import stream
 from service.webhooks.relays import ROUTES as RELAY_ROUTES
 from service.webhooks.routes import ROUTES as WEBHOOK_ROUTES
 
-MAX_BODY_BYTES = 256 * 1024
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:@/+=-]{1,128}")
 
 

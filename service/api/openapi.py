@@ -8,12 +8,12 @@ from typing import Any
 from service import __version__
 from service.api import receivers
 from service.api.answers import answer_example
-from service.api.call import Nothing
+from service.api.call import Csv, Nothing
 from service.api.examples import EXAMPLES
 from service.api.paging import Page
 from service.api.problem_examples import PROBLEMS
 from service.api.problems import shown
-from service.api.request_examples import REQUESTS
+from service.api.request_examples import CSV, REQUESTS
 from service.api.routes import PREFIX, Route
 from service.api.schemas import Schema, Schemas
 from service.api.unknown import HEADER as IGNORED
@@ -121,7 +121,7 @@ def check(routes: Iterable[Route]) -> None:
             wanting.append(f"{where} answers {route.status} and does not say with what: give it `returns`")
         if route.returns is not None and route.status == HTTPStatus.NO_CONTENT:
             wanting.append(f"{where} answers 204, which has no body, and has `returns`")
-        if route.body is not Nothing and where not in REQUESTS:
+        if route.body is not Nothing and where not in REQUESTS and where not in CSV:
             wanting.append(f"{where} takes a body of which service/api/request_examples.py has no example")
     if wanting:
         raise Undocumented("; ".join(wanting))
@@ -207,7 +207,10 @@ def _operation(route: Route, schemas: Schemas, problems: dict[int, type[Problem]
         parameters.append({"$ref": "#/components/parameters/If-Match"})
     if parameters:
         operation["parameters"] = parameters
-    if route.body is not Nothing:
+    if route.body is Csv:
+        csv = {"schema": {"type": "string"}, "example": CSV[_where(route)]}
+        operation["requestBody"] = {"required": True, "content": {"text/csv": csv}}
+    elif route.body is not Nothing:
         schema = schemas.body(route.body)
         operation["requestBody"] = {
             # A POST of nothing is an empty object, which is enough for a body whose fields are all optional.
@@ -249,7 +252,9 @@ def _answer(route: Route, status: int, returns: Any, schemas: Schemas) -> Schema
     if route.keeps_answers:
         names.append("Idempotency-Replayed")
     answer: Schema = {"description": HTTPStatus(status).phrase, "headers": _headers(names)}
-    if returns is not None:
+    if route.streams is not None:
+        answer["content"] = {route.streams: {"schema": {"type": "string"}, "example": CSV[_where(route)]}}
+    elif returns is not None:
         schema = schemas.answer(returns)
         # What is answered besides is of a type of its own: nothing in it is the route's alone.
         where = _where(route) if status == route.status else ""

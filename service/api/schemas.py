@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, PydanticUserError, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
-from service.api.call import Nothing
+from service.api.call import Csv, Nothing
 from service.api.routes import Route
 from service.events import CATALOGUE
 
@@ -30,7 +30,7 @@ class Schemas:
         for route in routes:
             where = f"{route.method} {route.path}"
             inputs += [
-                (kind, "validation", TypeAdapter(kind)) for kind in (route.body, route.query) if kind is not Nothing
+                (kind, "validation", TypeAdapter(kind)) for kind in (route.body, route.query) if kind not in (Nothing, Csv)
             ]
             inputs += [
                 (_key(returns), "serialization", _adapter(returns, where))

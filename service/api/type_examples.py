@@ -119,6 +119,7 @@ BY_TYPE: Mapping[str, Mapping[str, Any]] = {
     },
     "Breaker": {"state": "closed", "consecutiveFailures": 0, "openedAt": None},
     "BreakerSummary": {"state": "closed"},
+    "BulkReply": {"succeeded": 3, "failed": 0},
     "CategoryNode": {
         **_CATEGORY,
         "children": [
@@ -166,6 +167,15 @@ BY_TYPE: Mapping[str, Mapping[str, Any]] = {
     "Health": {"status": "ok"},
     "HttpResponse": {"statusCode": 200, "body": "ok"},
     "ItemView": _ITEM,
+    "ImportReport": {
+        "dry_run": True,
+        "lines": 2,
+        "created": 1,
+        "updated": 0,
+        "bad_lines": 1,
+    },
+    "LineProblem": {"line": 3, "column": "sku", "detail": "another item at this location has the sku HH-20"},
+    "Result": {"index": 0, "status": 201, "id": _ID["itemId"], "problem": None},
     "Job": {
         "id": "0198c0d7-99cc-7b2c-8d4e-6f5a4b3c2d1e",
         "status": "running",

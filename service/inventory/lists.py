@@ -5,13 +5,16 @@ pass the filters, however many there are. If it is not full by then, few pass, o
 found by the filters' own indexes, and put in order.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
+import asyncpg
+
 from service.api.call import Principal
-from service.api.order import Order, Place
+from service.api.order import BY_ID, Order, Place
 from service.inventory.models import ItemFilters, ItemQuery
 from service.inventory.rules import FOREMAN
 from service.inventory.words import search_words
@@ -54,12 +57,41 @@ _FILTERS = (
 
 async def list_items(pool: Pool, user: Principal, query: ItemQuery) -> tuple[list[Item], int]:
     """A page, and how many there are in all: MAX_TOTAL + 1 stands for any number above MAX_TOTAL."""
-    async with pool.acquire() as connection, connection.transaction(readonly=True):
-        await _SQL.plan_for_values.execute(connection)
+    async with planned(pool) as connection:
         listing = await Listing.of(connection, user, query)
         total = await listing.count()
         ids = await listing.page(query.order, query.after, query.skip, query.limit)
         return await by_ids(connection, ids), total
+
+
+async def stretches(pool: Pool, user: Principal, wanted: ItemFilters) -> AsyncIterator[list[UUID]]:
+    """The ids of all items that are wanted, in their order, a stretch at a time. Each is read by itself: an item that is created
+    meanwhile may be among them, and one that is deleted may be missing."""
+    few: list[UUID] | None = None
+    async with planned(pool) as connection:
+        listing = await Listing.of(connection, user, wanted)
+        if await listing.count() <= MAX_TOTAL:
+            few = await listing.page(BY_ID, None, 0, MAX_TOTAL)
+    if few is not None:
+        yield few
+        return
+    after: Place | None = None
+    while True:
+        async with planned(pool) as connection:
+            listing = await Listing.of(connection, user, wanted)
+            ids, last = await listing.stretch(after)
+        yield ids
+        if last is None:
+            return
+        after = Place(BY_ID, "", last)
+
+
+@asynccontextmanager
+async def planned(pool: Pool) -> AsyncIterator[Connection]:
+    """A connection whose statements are planned for their values."""
+    async with pool.acquire() as connection, connection.transaction(readonly=True):
+        await _SQL.plan_for_values.execute(connection)
+        yield connection
 
 
 def place_of(item: Item, order: Order) -> Place:
@@ -114,20 +146,24 @@ class Listing:
         wanted = {"limit": limit, **order_values(order, after), **self._filters}
         # Without filters every item is on a page: those to be skipped are not even looked at.
         passed, skip, stretch = (0, skip, STRETCH) if self._is_filtered else (skip, 0, limit)
-        [walked] = await _SQL.walk.fetch(
-            self._connection,
-            passed=passed,
-            most=stretch,
-            skip=skip,
-            first=self._words and self._words["first"],
-            words=self._words and self._words["words"],
-            **wanted,
-        )
+        walked = await self._walk(passed=passed, most=stretch, skip=skip, **wanted)
         ids: list[UUID] = walked["ids"]
         if len(ids) < limit and walked["examined"] == stretch:
             sort = _SQL.sort_listed if self._words is None else _SQL.sort_found
             ids = await sort.fetchval(self._connection, skip=skip, **wanted, **(self._words or {}))
         return ids
+
+    async def stretch(self, after: Place | None) -> tuple[list[UUID], UUID | None]:
+        """The ids in the next stretch of all items, and where the one after it begins; None: nowhere."""
+        wanted = {**order_values(BY_ID, after), **self._filters}
+        walked = await self._walk(passed=0, most=STRETCH, skip=0, limit=STRETCH, **wanted)
+        return walked["ids"], walked["last"] if walked["examined"] == STRETCH else None
+
+    async def _walk(self, **wanted: Any) -> asyncpg.Record:
+        first, words = (self._words["first"], self._words["words"]) if self._words else (None, None)
+        row = await _SQL.walk.fetchrow(self._connection, first=first, words=words, **wanted)
+        assert row is not None
+        return row
 
     @property
     def _is_filtered(self) -> bool:

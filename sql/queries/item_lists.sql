@@ -133,6 +133,7 @@ with walked as (
    offset :passed limit :most)
 )
 select (select count(*) from walked) as examined,
+       (select id from walked order by place desc limit 1) as last,
        array(select i.id
                from walked
                join items as i using (id)

@@ -16,14 +16,15 @@ from typing_extensions import TypedDict
 from relay.envelope import envelope
 from relay.target import Target
 from service.api import asyncapi, examples, openapi
-from service.api.call import Nothing
+from service.api.call import Csv, Nothing
 from service.api.fields import Body
-from service.api.request_examples import REQUESTS
+from service.api.request_examples import CSV, REQUESTS
 from service.api.route_examples import BY_ROUTE
 from service.api.type_examples import BY_TYPE
 from service.app import ROUTES
 from service.event_data import EventData
 from service.events import CATALOGUE
+from service.inventory import sheet
 from service.platform import canonical
 from service.platform.errors import Problem
 from tools.make_documents import DOCS, documents
@@ -120,7 +121,7 @@ def test_an_example_fits_the_schema_of_its_delivery(event: type[EventData]) -> N
 
 def test_each_body_has_an_example_that_is_valid() -> None:
     document = openapi.document(ROUTES)
-    takes_a_body = {f"{route.method} {route.path}": route for route in ROUTES if route.body is not Nothing}
+    takes_a_body = {f"{route.method} {route.path}": route for route in ROUTES if route.body not in (Nothing, Csv)}
     assert set(REQUESTS) == set(takes_a_body)
     for name, route in takes_a_body.items():
         shown = document["paths"][route.path][route.method.lower()]["requestBody"]["content"]["application/json"]
@@ -197,6 +198,21 @@ def _choices(schema: dict[str, Any]) -> set[str]:
         if choice.get("type") == "array":
             found.add(str(choice["items"].get("$ref", choice["items"].get("type"))))
     return found
+def test_a_file_is_documented_with_an_example() -> None:
+    document = openapi.document(ROUTES)
+    taken = {f"{route.method} {route.path}" for route in ROUTES if route.body is Csv}
+    given = {f"{route.method} {route.path}" for route in ROUTES if route.streams == "text/csv"}
+    assert taken
+    assert given
+    assert taken | given == set(CSV)
+    for name in CSV:
+        method, path = name.split()
+        operation = document["paths"][path][method.lower()]
+        content = operation["requestBody"] if name in taken else operation["responses"]["200"]
+        assert content["content"] == {"text/csv": {"schema": {"type": "string"}, "example": CSV[name]}}
+        lines = list(sheet.read(CSV[name].encode()))
+        assert lines
+        assert all(line.fault is None for line in lines)
 
 
 def test_each_answer_has_an_example_that_is_valid() -> None:

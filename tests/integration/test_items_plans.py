@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from service.api.order import BY_ID, Order, Place
+from service.api.order import BY_ID, Key, Order, Place
 from service.inventory.lists import order_values
 from service.inventory.models import ItemQuery
 from service.platform.queries import Statement, load
@@ -52,7 +52,7 @@ def _cases() -> Iterator[tuple[str, Statement, dict[str, Any]]]:
         yield f"count {words}", SQL.count_found, {**found, "most": 10_001}
         yield f"sort {words}", SQL.sort_found, {**found, **page, **order_values(BY_ID, None)}
     for order in ORDERS:
-        keys = {"name": "m", "sku": "m", "quantity": 50, "purchase_date": date(2026, 1, 1), "id": ""}
+        keys: dict[str, Key] = {"name": "m", "sku": "m", "quantity": 50, "purchase_date": date(2026, 1, 1), "id": ""}
         after = Place(order, keys.get(order.by, datetime(2026, 1, 1, tzinfo=UTC)), UUID(int=2**127))
         for place in (None, after):
             begin = {**NO_FILTERS, **order_values(order, place), **page, "passed": 0}
@@ -122,9 +122,9 @@ def _buffers(plan: dict[str, Any]) -> int:
 
 
 async def test_no_list_reads_more_where_there_are_more_items_that_do_not_fit(shop: Connection) -> None:
-    small = {name: _buffers(await _explain(shop, *case)) for name, *case in _cases()}
+    small = {name: _buffers(await _explain(shop, sql, values)) for name, sql, values in _cases()}
     await _grow(shop, LARGE - SMALL)
-    large = {name: await _explain(shop, *case) for name, *case in _cases()}
+    large = {name: await _explain(shop, sql, values) for name, sql, values in _cases()}
 
     walks = {name: _buffers(plan) for name, plan in large.items() if name.startswith("walk")}
     assert len(walks) == 4 * len(ORDERS)

@@ -1,0 +1,67 @@
+"""Many changes of items in one transaction, each by the command that a single request would use."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, cast
+from uuid import UUID
+
+from service import stock
+from service.api.idempotency import OneConnection
+from service.inventory.commands import items
+from service.mutation import Mutation, Origin
+from service.platform.db import Pool
+from service.platform.errors import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """`id` is None for a creation. `values` are what the command takes: all fields of a new item, those to change of another."""
+
+    op: Literal["create", "update", "count"]
+    id: UUID | None
+    values: Mapping[str, Any]
+
+
+class _Undone(Exception):
+    """Takes the transaction back."""
+
+
+async def run(
+    pool: Pool, origin: Origin, changes: Sequence[Change | Problem], *, all_or_none: bool, dry_run: bool = False
+) -> list[UUID | Problem]:
+    """Does the changes in their order, and so are their events. Returns for each the item's id, or why it was not done; a change
+    that is a problem from the beginning stays one. One that is refused leaves nothing behind. With `all_or_none` neither do the
+    others then, and with `dry_run` in no case."""
+    # The condition of a request is about one object.
+    origin = replace(origin, if_match=None)
+    outcomes: list[UUID | Problem] = []
+    async with pool.acquire() as connection:
+        # The cast: commands use nothing of a pool that OneConnection has not.
+        unit = cast(Pool, OneConnection(connection))
+        try:
+            async with connection.transaction():
+                # All of them at once in the order of their ids: two requests with the same items do not wait for each other.
+                named = [change.id for change in changes if isinstance(change, Change) and change.id is not None]
+                await stock.lock_several(Mutation(connection, origin, "bulk"), named)
+                for change in changes:
+                    outcome = change if isinstance(change, Problem) else await _tried(unit, origin, change)
+                    outcomes.append(outcome)
+                if dry_run or (all_or_none and any(isinstance(outcome, Problem) for outcome in outcomes)):
+                    raise _Undone
+        except _Undone:
+            pass
+    return outcomes
+
+
+async def _tried(unit: Pool, origin: Origin, change: Change) -> UUID | Problem:
+    try:
+        return (await _done(unit, origin, change)).id
+    except Problem as problem:
+        # Its command's transaction, a savepoint here, has been taken back.
+        return problem
+
+
+async def _done(unit: Pool, origin: Origin, change: Change) -> stock.Item:
+    if change.id is None:
+        return await items.create(unit, origin, change.values)
+    return await items.edit(unit, origin, change.id, change.values, action=change.op)
