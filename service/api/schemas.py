@@ -30,7 +30,9 @@ class Schemas:
         for route in routes:
             where = f"{route.method} {route.path}"
             inputs += [
-                (kind, "validation", TypeAdapter(kind)) for kind in (route.body, route.query) if kind not in (Nothing, Csv)
+                (kind, "validation", TypeAdapter(kind))
+                for kind in (route.body, route.query)
+                if kind not in (Nothing, Csv)
             ]
             inputs += [
                 (_key(returns), "serialization", _adapter(returns, where))

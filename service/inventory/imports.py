@@ -25,6 +25,8 @@ MAX_BYTES = 10 * 1024 * 1024
 MAX_LINES = 10_000
 # How many bad lines an answer names.
 MAX_NAMED = 20
+# Of a line: the item's id, what is wrong with it, or the change that was not begun or was taken back.
+Outcome = UUID | Problem | Change
 
 
 class ImportQuery(Query):
@@ -53,17 +55,20 @@ class ImportReport(TypedDict):
 
 
 async def import_items(call: Call[Csv, ImportQuery]) -> Reply:
-    dry_run = call.query.dry_run
     lines, changes = await _parsed(sheet.read(call.body.raw))
-    unread = any(isinstance(change, Problem) for change in changes)
-    # What is wrong by itself is told before anything is locked. A dry run goes on, to find what else is.
-    outcomes: Sequence[UUID | Problem | Change] = changes
-    if dry_run or not unread:
-        outcomes = await bulk.run(call.pool, call.origin, changes, all_or_none=True, dry_run=dry_run)
-    report = _report(lines, changes, outcomes, dry_run=dry_run)
-    if report["bad_lines"] and not dry_run:
-        raise _refusal(report, outcomes)
-    return Reply(report)
+    if call.query.dry_run:
+        outcomes: Sequence[Outcome] = await bulk.run(call.pool, call.origin, changes, all_or_none=True, dry_run=True)
+        return Reply(_report(lines, changes, outcomes, dry_run=True))
+    good = [change for change in changes if isinstance(change, Change)]
+    if len(good) < len(changes):
+        # Told before anything is locked.
+        raise _refusal(_report(lines, changes, changes, dry_run=False), changes)
+    try:
+        done = await bulk.run_all(call.pool, call.origin, good)
+    except bulk.Refused as refused:
+        outcomes = [*good[: refused.index], refused.problem, *good[refused.index + 1 :]]
+        raise _refusal(_report(lines, changes, outcomes, dry_run=False), outcomes) from None
+    return Reply(_report(lines, changes, done, dry_run=False))
 
 
 async def _parsed(lines: Iterable[Line]) -> tuple[list[Line], list[Change | Problem]]:
@@ -107,7 +112,7 @@ def _change(line: Line) -> Change:
 def _report(
     lines: Sequence[Line],
     changes: Sequence[Change | Problem],
-    outcomes: Sequence[UUID | Problem | Change],
+    outcomes: Sequence[Outcome],
     *,
     dry_run: bool,
 ) -> ImportReport:
@@ -132,7 +137,7 @@ def _told(line: Line, problem: Problem) -> list[LineProblem]:
     ]
 
 
-def _refusal(report: ImportReport, outcomes: Sequence[UUID | Problem | Change]) -> Problem:
+def _refusal(report: ImportReport, outcomes: Sequence[Outcome]) -> Problem:
     """Of the kind of the first bad line."""
     kind = next(type(outcome) for outcome in outcomes if isinstance(outcome, Problem))
     first = report["problems"][0]

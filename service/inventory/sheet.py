@@ -73,7 +73,7 @@ def read(raw: bytes) -> Iterator[Line]:
         line = raw.count(b"\n", 0, error.start) + 1
         raise BadRequest(f"line {line} is not UTF-8") from None
     source = _Source(text)
-    head = text[: MAX_LINE_CHARS].splitlines()[:1]
+    head = text[:MAX_LINE_CHARS].splitlines()[:1]
     delimiter = ";" if head and ";" in head[0] and "," not in head[0] else ","
     rows = csv.reader(source, delimiter=delimiter, strict=True)
     try:

@@ -56,8 +56,12 @@ async def test_a_list_comes_as_the_client_asks(
     assert headers["Vary"] == plain_headers["Vary"] == "Accept-Encoding"
     assert int(headers["Content-Length"]) == len(body)
     assert "Content-Encoding" not in plain_headers
-    decoded = {"gzip": gzip.decompress, "deflate": zlib.decompress}[coding](body) if coding else body
-    assert decoded == plain
+    if coding == "gzip":
+        assert gzip.decompress(body) == plain
+    elif coding == "deflate":
+        assert zlib.decompress(body) == plain
+    else:
+        assert body == plain
     if coding:
         assert len(body) < len(plain) / 2
     _, head, nothing = await get(admin, "/items?limit=200", "HEAD", Accept_Encoding=accepted)
