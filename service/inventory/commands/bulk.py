@@ -45,8 +45,8 @@ class _NoSavepoints(OneConnection):
 
 
 async def run_all(pool: Pool, origin: Origin, changes: Sequence[Change]) -> list[UUID]:
-    """Does all changes in their order, and so are their events, and returns the items' ids. Raises Refused for the first that cannot
-    be done. A savepoint for each of thousands would cost as much again, and slow down whoever reads these tables meanwhile."""
+    """Does all changes in their order, and so are their events, and returns the items' ids. Raises Refused for the first that
+    cannot be done. A savepoint for each of thousands would cost as much again, and slow down other readers of these tables."""
     origin = replace(origin, if_match=None)
     ids: list[UUID] = []
     async with pool.acquire() as connection, connection.transaction():
@@ -63,9 +63,9 @@ async def run_all(pool: Pool, origin: Origin, changes: Sequence[Change]) -> list
 async def run(
     pool: Pool, origin: Origin, changes: Sequence[Change | Problem], *, all_or_none: bool, dry_run: bool = False
 ) -> list[UUID | Problem]:
-    """The same, and goes on after a refusal, which leaves nothing of its change behind. Returns for each the item's id, or why
-    it was not done; a change that is a problem from the beginning stays one. With `all_or_none` a refusal takes the others back, too, and
-    `dry_run` takes them back in any case."""
+    """The same, and goes on after a refusal, which leaves nothing of its change behind. Returns for each the item's id, or why it
+    was not done; a change that is a problem from the beginning stays one. With `all_or_none` a refusal takes the others back,
+    too, and `dry_run` takes them back in any case."""
     # The condition of a request is about one object.
     origin = replace(origin, if_match=None)
     outcomes: list[UUID | Problem] = []
