@@ -1272,7 +1272,7 @@ CREATE INDEX webhooks_in_order ON public.webhooks USING btree (id) WHERE (orderi
 
 CREATE INDEX webhooks_owner_id ON public.webhooks USING btree (owner_id, id);
 
-CREATE TRIGGER items_write_text_of_changed AFTER UPDATE ON public.items FOR EACH ROW WHEN (((((old.name IS DISTINCT FROM new.name) OR (old.sku IS DISTINCT FROM new.sku)) OR (old.serial_number IS DISTINCT FROM new.serial_number)) OR (old.description IS DISTINCT FROM new.description))) EXECUTE FUNCTION public.write_item_text();
+CREATE TRIGGER items_write_text_of_changed AFTER UPDATE ON public.items FOR EACH ROW WHEN (((old.name IS DISTINCT FROM new.name) OR (old.sku IS DISTINCT FROM new.sku) OR (old.serial_number IS DISTINCT FROM new.serial_number) OR (old.description IS DISTINCT FROM new.description))) EXECUTE FUNCTION public.write_item_text();
 
 CREATE TRIGGER items_write_text_of_new AFTER INSERT ON public.items FOR EACH ROW EXECUTE FUNCTION public.write_item_text();
 

@@ -10,7 +10,7 @@ from service.api import receivers
 from service.api.answers import answer_example
 from service.api.call import Csv, Nothing
 from service.api.examples import EXAMPLES
-from service.api.paging import Page
+from service.api.paging import OptionalPage, Page
 from service.api.problem_examples import PROBLEMS
 from service.api.problems import shown
 from service.api.request_examples import CSV, REQUESTS
@@ -245,7 +245,8 @@ def _answer(route: Route, status: int, returns: Any, schemas: Schemas) -> Schema
     names = ["X-Request-ID"]
     if route.method != "GET":
         names.append(IGNORED)
-    if issubclass(route.query, Page) and getattr(returns, "__origin__", None) is list:
+    is_list = issubclass(route.query, Page) and getattr(returns, "__origin__", None) is list
+    if is_list or issubclass(route.query, OptionalPage):
         names += ["X-Total-Count", "Link"]
     elif route.path.endswith("{id}") and returns is not None:
         names.append("ETag")

@@ -38,6 +38,19 @@ class Page(Query):
     limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT
 
 
+class OptionalPage(Query):
+    """Of a list that is given whole unless `skip` or `limit` asks for a page of it."""
+
+    skip: Annotated[int, Field(ge=0, le=MAX_INTEGER)] | None = None
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] | None = None
+
+    @property
+    def page(self) -> Page | None:
+        if self.skip is None and self.limit is None:
+            return None
+        return Page(skip=self.skip or 0, limit=self.limit or DEFAULT_LIMIT)
+
+
 def _encode(kind: bytes, key: bytes) -> str:
     return base64.urlsafe_b64encode(kind + key).rstrip(b"=").decode()
 

@@ -194,6 +194,7 @@ BY_TYPE: Mapping[str, Mapping[str, Any]] = {
     },
     "Move": {"from_location_id": HERE, "to_location_id": THERE, "at": OCCURRED_AT},
     "Mover": _PERSON,
+    "Owner": _PERSON,
     "Place": {"location_id": HERE, "location_name": "Site Linden School", **_QUANTITIES},
     "Quantities": _QUANTITIES,
     "RateLimitView": {"perSecond": 10, "burst": 50},

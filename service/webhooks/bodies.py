@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from service.api.fields import DECIMAL, MAX_INTEGER, OMITTED, Body, Bool, Id, Query, Text
-from service.api.paging import PositionPage
+from service.api.paging import OptionalPage, PositionPage
 from service.platform.backoff import MAX_DELAY_MS
 from service.webhooks import rules
 from service.webhooks.shapes import EventType
@@ -134,7 +134,7 @@ class RotateSecret(Body):
     overlapSeconds: OverlapSeconds = rules.OVERLAP_SECONDS
 
 
-class ListQuery(Query):
+class ListQuery(OptionalPage):
     active: Literal["true", "false"] | None = None
 
 

@@ -1,8 +1,11 @@
 """The webhook routes. Users manage their own webhooks; an admin manages all."""
 
+import asyncpg
+
 from service.api.call import Call, Nothing, Reply, tagged
-from service.api.paging import cursor_link
+from service.api.paging import cursor_link, page_headers
 from service.api.routes import Route, route
+from service.api.slices import in_slices
 from service.platform.queries import load
 from service.webhooks import attempts, commands, deliveries, order, probe, rotation, shapes
 from service.webhooks import explain as explanations
@@ -28,22 +31,28 @@ async def create(call: Call[CreateWebhook, Nothing]) -> Reply:
 
 
 async def list_webhooks(call: Call[Nothing, ListQuery]) -> Reply:
+    """All that the user manages; a page of them where `skip` or `limit` is given."""
     active = None if call.query.active is None else call.query.active == "true"
+    page = call.query.page
+    wanted = {"active": active, "skip": page.skip if page else 0, "limit": page.limit if page else None}
+    owner_id = None if call.user.is_admin else call.user.user_id
+    headers = {}
     async with call.pool.acquire() as connection:
-        if call.user.is_admin:
-            rows = await _SQL.list_all.fetch(connection, active=active)
+        if owner_id is None:
+            rows = await _SQL.list_all.fetch(connection, **wanted)
         else:
-            rows = await _SQL.list_own.fetch(connection, owner_id=call.user.user_id, active=active)
+            rows = await _SQL.list_own.fetch(connection, owner_id=owner_id, **wanted)
         ids = [row["id"] for row in rows]
         counted = {row["webhook_id"]: row for row in await _SQL.statistics.fetch(connection, ids=ids)}
         lanes = {row["webhook_id"]: row for row in await _SQL.lanes.fetch(connection, ids=ids)}
-    return Reply(
-        {
-            "webhooks": [
-                shapes.summary(row, shapes.statistics(counted.get(row["id"])), lanes.get(row["id"])) for row in rows
-            ]
-        }
-    )
+        if page is not None:
+            total = await _SQL.count_listed.fetchval(connection, owner_id=owner_id, active=active, most=10_001)
+            headers = page_headers(call.request, page, total)
+
+    def summary(row: asyncpg.Record) -> shapes.Summary:
+        return shapes.summary(row, shapes.statistics(counted.get(row["id"])), lanes.get(row["id"]))
+
+    return Reply({"webhooks": await in_slices(rows, summary)}, headers=headers)
 
 
 async def get(call: Call[Nothing, Nothing]) -> Reply:

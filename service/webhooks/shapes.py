@@ -78,7 +78,13 @@ class _Webhook(TypedDict):
     updatedAt: str
 
 
+class Owner(TypedDict):
+    id: str
+    username: str
+
+
 class Summary(_Webhook):
+    owner: Owner
     breaker: BreakerSummary
 
 
@@ -204,7 +210,11 @@ def statistics(row: asyncpg.Record | None) -> Statistics:
 
 
 def summary(row: asyncpg.Record, counted: Statistics, lane: asyncpg.Record | None) -> Summary:
-    return {**_webhook(row, counted), "breaker": {"state": _breaker(lane)["state"]}}
+    return {
+        **_webhook(row, counted),
+        "owner": {"id": str(row["owner_id"]), "username": row["owner_username"]},
+        "breaker": {"state": _breaker(lane)["state"]},
+    }
 
 
 def _webhook(row: asyncpg.Record, counted: Statistics) -> _Webhook:

@@ -40,8 +40,10 @@ create trigger items_write_text_of_new
   for each row execute function public.write_item_text();
 create trigger items_write_text_of_changed
   after update on public.items
-  for each row when ((old.name, old.sku, old.serial_number, old.description)
-                     is distinct from (new.name, new.sku, new.serial_number, new.description))
+  for each row when (old.name is distinct from new.name
+                     or old.sku is distinct from new.sku
+                     or old.serial_number is distinct from new.serial_number
+                     or old.description is distinct from new.description)
   execute function public.write_item_text();
 
 insert into public.item_texts (item_id, text)

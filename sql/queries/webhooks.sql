@@ -28,21 +28,35 @@ select id, owner_id, url, events, active, filter_locations, filter_categories, m
  where id = :id and deleted_at is null
    for no key update;
 
+-- name: count_listed
+-- Up to `most`. Null: whoever's they are.
+select count(*)
+  from (select
+          from webhooks
+         where (:owner_id::uuid is null or owner_id = :owner_id)
+           and deleted_at is null and (:active::boolean is null or active = :active)
+         limit :most) as counted;
+
 -- name: list_all
+-- A limit that is null: all of them.
 select id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
        description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
-       filter_leaving, ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at
+       filter_leaving, ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at,
+       (select username from users where users.id = owner_id) as owner_username
   from webhooks
  where deleted_at is null and (:active::boolean is null or active = :active)
- order by id;
+ order by id
+offset :skip limit :limit;
 
 -- name: list_own
 select id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
        description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
-       filter_leaving, ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at
+       filter_leaving, ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at,
+       (select username from users where users.id = owner_id) as owner_username
   from webhooks
  where owner_id = :owner_id and deleted_at is null and (:active::boolean is null or active = :active)
- order by id;
+ order by id
+offset :skip limit :limit;
 
 -- name: update
 update webhooks
