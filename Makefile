@@ -33,6 +33,10 @@ test: $(DEV) ## run the tests; ARGS chooses: make test ARGS="tests/unit -k canon
 chaos: $(DEV) ## try every fault under load, some of them 50 times, and print the account; takes a quarter of an hour
 	@JOSSIEDB_TEST_FAULTS=full exec $(BIN)/python -m pytest -n 0 -q tests/resilience -k fault -m "chaos or not chaos" $(ARGS)
 
+.PHONY: large
+large: $(DEV) ## run the tests that need a million items, a million events and two million attempts; takes some minutes
+	@JOSSIEDB_TEST_ROOM_GIB=12 exec $(BIN)/python -m pytest -n 0 -q -o faulthandler_timeout=1800 tests/large -m large $(ARGS)
+
 .PHONY: check
 check: $(DEV) ## lint, formatting, types, direction of imports, the compose file
 	$(BIN)/ruff check .

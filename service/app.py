@@ -8,7 +8,10 @@ from aiohttp import web
 from pydantic import BaseModel
 from structlog.contextvars import bound_contextvars
 
+from service.api.admission import ADMISSION, Admission, reads_at_once
 from service.api.call import DATABASE, POOL, REQUEST_ID, SETTINGS, VAULT, Call, Nothing, Reply
+from service.api.client import client_middleware
+from service.api.connections import connections_middleware
 from service.api.documents import ROUTES as DOCUMENT_ROUTES
 from service.api.documents import add_docs
 from service.api.problems import Handler, problems_middleware
@@ -23,14 +26,17 @@ from service.checkouts.routes import ROUTES as CHECKOUT_ROUTES
 from service.inventory.routes import ROUTES as INVENTORY_ROUTES
 from service.platform.db import open_pool
 from service.platform.ids import new_id
-from service.platform.outage import Watch
-from service.platform.queries import load
+from service.platform.outage import Heartbeat, Watch
 from service.platform.settings import Settings
 from service.transfers.routes import ROUTES as TRANSFER_ROUTES
 from service.webhooks import stream
 from service.webhooks.relays import ROUTES as RELAY_ROUTES
 from service.webhooks.routes import ROUTES as WEBHOOK_ROUTES
 
+# Of what is not costly, which is an index's work and a wait for locks. A client that waits longer has most likely gone, and each of
+# them holds a connection.
+STATEMENT_TIMEOUT = "15s"
+HEARTBEAT = web.AppKey("heartbeat", Heartbeat)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:@/+=-]{1,128}")
 
 
@@ -50,7 +56,7 @@ class Health(BaseModel):
 
 async def health(call: Call[Nothing, Nothing]) -> Reply:
     """200 while this process and its database answer; the problem middleware turns a database that is away into 503."""
-    await load("service").ping.fetchval(call.pool)
+    await call.request.app[HEARTBEAT].ask()
     return Reply({"status": "ok"})
 
 
@@ -69,7 +75,10 @@ ROUTES = (
 
 def make_app(settings: Settings, database_url: str) -> web.Application:
     """The application. It opens its pool when it starts and closes it when it ends."""
-    app = web.Application(middlewares=[request_id_middleware, problems_middleware], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(
+        middlewares=[connections_middleware, request_id_middleware, client_middleware, problems_middleware],
+        client_max_size=MAX_BODY_BYTES,
+    )
     app[SETTINGS] = settings
     app[DATABASE] = Watch()
     app[VAULT] = settings.vault()
@@ -77,18 +86,24 @@ def make_app(settings: Settings, database_url: str) -> web.Application:
     app[PASSWORDS] = Passwords()
     app[THROTTLE] = Throttle()
     app[LAST_USED] = LastUsed()
+    app[ADMISSION] = Admission(reads_at_once(settings.jossiedb_pool_size))
 
     async def pool(app: web.Application) -> AsyncIterator[None]:
         app[POOL] = await open_pool(
             database_url,
             application_name="jossiedb service",
             size=settings.jossiedb_pool_size,
+            server_settings={"statement_timeout": STATEMENT_TIMEOUT},
             on_ended=app[DATABASE].look,
         )
-        app[DATABASE].begin(app[POOL])
+        # Its one connection is for health and the watch alone: both have to be answered while all others are taken.
+        own = await open_pool(database_url, application_name="jossiedb health", size=1)
+        app[HEARTBEAT] = Heartbeat(own)
+        app[DATABASE].begin(own)
         yield
         await app[LAST_USED].written()
         await app[DATABASE].end()
+        await own.close()
         await app[POOL].close()
 
     app.cleanup_ctx.append(pool)

@@ -20,6 +20,8 @@ from service.platform.queries import Connection, load
 from service.platform.subject import Subject, columns
 
 _SQL = load("mutation")
+# By one statement: a logout from thousands of sessions writes thousands.
+EVENTS_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +90,16 @@ class Mutation:
 
     async def write(self) -> None:
         """The events, then the audit records. `mutation` calls it last, when the rows that were changed are locked."""
-        if self._events:
+        for begun in range(0, len(self._events), EVENTS_AT_ONCE):
+            events = self._events[begun : begun + EVENTS_AT_ONCE]
             await _SQL.insert_events.execute(
                 self.connection,
-                ids=[event[0] for event in self._events],
-                types=[event[1] for event in self._events],
-                datas=[event[2].data for event in self._events],
+                ids=[event[0] for event in events],
+                types=[event[1] for event in events],
+                datas=[event[2].data for event in events],
                 occurred_at=self.now,
                 traceparent=self.origin.traceparent,
-                **columns([event[2] for event in self._events]),
+                **columns([event[2] for event in events]),
             )
         for entity, entity_id, before, after in self._audits:
             await _SQL.insert_audit.execute(

@@ -2,9 +2,12 @@
 
 import asyncio
 import errno
+import gc
 import logging
 import socket
 import warnings
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
@@ -13,6 +16,7 @@ from aiohttp.log import server_logger
 from jwt.warnings import InsecureKeyLengthWarning
 
 from service.api.call import REQUEST_ID
+from service.api.connections import Connections, Limits
 from service.app import make_app
 from service.platform.errors import StartupError
 from service.platform.lifecycle import cancelled_by_signals, database, require_migrated
@@ -60,34 +64,65 @@ async def serve(settings: Settings, host: str, port: int, fd: int | None = None)
     with cancelled_by_signals():
         async with database(settings) as url:
             await require_migrated(url)
-            runner = web.AppRunner(
-                make_app(settings, url), access_log_class=AccessLogger, shutdown_timeout=GRACE_SECONDS
-            )
+            runner = make_runner(settings, url)
             try:
                 await runner.setup()
-                await (_listen(runner, host, port) if fd is None else _listen_on(runner, fd))
-                _log.info("ready", address=_address(runner))
-                await asyncio.Event().wait()
+                # What is there by now lives as long as the process. A body of many small lists made the collector look through
+                # all of it several times, for a tenth of a second.
+                gc.collect()
+                gc.freeze()
+                connections = Connections(Limits.of(settings))
+                async with _listening(runner, connections, host, port, fd) as server:
+                    _log.info("ready", address=_address(server))
+                    await asyncio.Event().wait()
             finally:
                 await runner.cleanup()
 
 
-async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
+def make_runner(settings: Settings, database_url: str) -> web.AppRunner:
+    return web.AppRunner(
+        make_app(settings, database_url),
+        access_log_class=AccessLogger,
+        shutdown_timeout=GRACE_SECONDS,
+        keepalive_timeout=settings.jossiedb_keepalive_timeout / 1000,
+    )
+
+
+@asynccontextmanager
+async def _listening(
+    runner: web.AppRunner, connections: Connections, host: str, port: int, fd: int | None
+) -> AsyncIterator[asyncio.Server]:
+    """Not by a site of aiohttp's, which would leave the connections unguarded. Afterwards no new ones are taken."""
+    server = await (listen(runner, connections, host, port) if fd is None else _listen_on(runner, connections, fd))
     try:
-        await web.TCPSite(runner, host, port).start()
+        yield server
+    finally:
+        server.close()
+
+
+async def listen(runner: web.AppRunner, connections: Connections, host: str, port: int) -> asyncio.Server:
+    """For a runner that is set up. Raises StartupError."""
+    try:
+        return await asyncio.get_running_loop().create_server(_guarded(runner, connections), host, port)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise StartupError(f"port {port} on {host} is in use; choose another with --port") from None
         raise StartupError(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
 
 
-async def _listen_on(runner: web.AppRunner, fd: int) -> None:
+async def _listen_on(runner: web.AppRunner, connections: Connections, fd: int) -> asyncio.Server:
     try:
-        await web.SockSite(runner, socket.socket(fileno=fd)).start()
+        inherited = socket.socket(fileno=fd)
+        return await asyncio.get_running_loop().create_server(_guarded(runner, connections), sock=inherited)
     except OSError as error:
         raise StartupError(f"--fd {fd} is no socket to listen on: {error.strerror or error}") from None
 
 
-def _address(runner: web.AppRunner) -> str:
-    host, port = runner.addresses[0][:2]
+def _guarded(runner: web.AppRunner, connections: Connections) -> Callable[[], asyncio.Protocol]:
+    assert runner.server is not None, "the runner is set up first"
+    return connections.guarded(runner.server)
+
+
+def _address(server: asyncio.Server) -> str:
+    host, port = server.sockets[0].getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

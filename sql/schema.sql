@@ -239,6 +239,45 @@ begin
 end
 $$;
 
+CREATE FUNCTION public.search_text(given text) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN regexp_replace(regexp_replace(lower(given), '[\x01-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]+'::text, ' '::text, 'g'::text), '([\u2e80-\u9fff\uf900-\ufaff])'::text, ' \1 '::text, 'g'::text);
+
+CREATE TABLE public.items (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    name text NOT NULL,
+    sku text,
+    serial_number text,
+    description text,
+    quantity integer DEFAULT 0 NOT NULL,
+    reserved_quantity integer DEFAULT 0 NOT NULL,
+    min_quantity integer DEFAULT 5 NOT NULL,
+    condition text DEFAULT 'good'::text NOT NULL,
+    status text DEFAULT 'available'::text NOT NULL,
+    purchase_date date,
+    category_id uuid,
+    location_id uuid,
+    attributes json DEFAULT '{}'::json NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT items_attributes_check CHECK ((json_typeof(attributes) = 'object'::text)),
+    CONSTRAINT items_check CHECK ((reserved_quantity <= quantity)),
+    CONSTRAINT items_check1 CHECK (((serial_number IS NULL) OR (quantity <= 1))),
+    CONSTRAINT items_condition_check CHECK ((condition = ANY (ARRAY['new'::text, 'excellent'::text, 'good'::text, 'fair'::text, 'poor'::text, 'damaged'::text]))),
+    CONSTRAINT items_description_check CHECK ((char_length(description) <= 8000)),
+    CONSTRAINT items_min_quantity_check CHECK ((min_quantity >= 0)),
+    CONSTRAINT items_name_check CHECK (((char_length(name) >= 1) AND (char_length(name) <= 255))),
+    CONSTRAINT items_quantity_check CHECK ((quantity >= 0)),
+    CONSTRAINT items_reserved_quantity_check CHECK ((reserved_quantity >= 0)),
+    CONSTRAINT items_serial_number_check CHECK (((char_length(serial_number) >= 1) AND (char_length(serial_number) <= 100))),
+    CONSTRAINT items_sku_check CHECK (((char_length(sku) >= 1) AND (char_length(sku) <= 100))),
+    CONSTRAINT items_status_check CHECK ((status = ANY (ARRAY['available'::text, 'checked_out'::text, 'maintenance'::text, 'retired'::text, 'lost'::text])))
+);
+
+CREATE FUNCTION public.item_text(item public.items) RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN ((' '::text || public.search_text(concat_ws(' '::text, (item).name, (item).sku, (item).serial_number, (item).description))) || ' '::text);
+
 CREATE FUNCTION public.make_partitions(days_ahead integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -374,10 +413,6 @@ begin
 end
 $$;
 
-CREATE FUNCTION public.search_text(given text) RETURNS text
-    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    RETURN regexp_replace(regexp_replace(lower(given), '[\x01-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]+'::text, ' '::text, 'g'::text), '([\u2e80-\u9fff\uf900-\ufaff])'::text, ' \1 '::text, 'g'::text);
-
 CREATE FUNCTION public.search_pattern(word text) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN ((('%'::text || CASE WHEN (public.search_text(word) ~ '^ *[^ ]{1,2}( |$)'::text) THEN ' '::text ELSE ''::text END) || btrim(public.search_text(word))) || '%'::text);
@@ -486,13 +521,20 @@ CREATE FUNCTION public.webhook_wants(webhook public.webhooks, owner_role text, e
           or may_read(owner_role, webhook.owner_id, audience, location_ids, user_ids))
 $$;
 
-CREATE FUNCTION public.write_item_text() RETURNS trigger
+CREATE FUNCTION public.write_text_of_changed_item() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
 begin
-  insert into public.item_texts (item_id, text)
-  values (new.id, ' ' || public.search_text(pg_catalog.concat_ws(' ', new.name, new.sku, new.serial_number, new.description)) || ' ')
-      on conflict (item_id) do update set text = excluded.text;
+  update public.item_texts set text = public.item_text(new) where item_id = new.id;
+  return null;
+end
+$$;
+
+CREATE FUNCTION public.write_texts_of_new_items() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  insert into public.item_texts (item_id, text) select id, public.item_text(fresh) from fresh;
   return null;
 end
 $$;
@@ -724,37 +766,6 @@ WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_
 CREATE TABLE public.item_texts (
     item_id uuid NOT NULL,
     text text NOT NULL COLLATE pg_catalog."C"
-);
-
-CREATE TABLE public.items (
-    id uuid DEFAULT uuidv7() NOT NULL,
-    name text NOT NULL,
-    sku text,
-    serial_number text,
-    description text,
-    quantity integer DEFAULT 0 NOT NULL,
-    reserved_quantity integer DEFAULT 0 NOT NULL,
-    min_quantity integer DEFAULT 5 NOT NULL,
-    condition text DEFAULT 'good'::text NOT NULL,
-    status text DEFAULT 'available'::text NOT NULL,
-    purchase_date date,
-    category_id uuid,
-    location_id uuid,
-    attributes json DEFAULT '{}'::json NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT items_attributes_check CHECK ((json_typeof(attributes) = 'object'::text)),
-    CONSTRAINT items_check CHECK ((reserved_quantity <= quantity)),
-    CONSTRAINT items_check1 CHECK (((serial_number IS NULL) OR (quantity <= 1))),
-    CONSTRAINT items_condition_check CHECK ((condition = ANY (ARRAY['new'::text, 'excellent'::text, 'good'::text, 'fair'::text, 'poor'::text, 'damaged'::text]))),
-    CONSTRAINT items_description_check CHECK ((char_length(description) <= 8000)),
-    CONSTRAINT items_min_quantity_check CHECK ((min_quantity >= 0)),
-    CONSTRAINT items_name_check CHECK (((char_length(name) >= 1) AND (char_length(name) <= 255))),
-    CONSTRAINT items_quantity_check CHECK ((quantity >= 0)),
-    CONSTRAINT items_reserved_quantity_check CHECK ((reserved_quantity >= 0)),
-    CONSTRAINT items_serial_number_check CHECK (((char_length(serial_number) >= 1) AND (char_length(serial_number) <= 100))),
-    CONSTRAINT items_sku_check CHECK (((char_length(sku) >= 1) AND (char_length(sku) <= 100))),
-    CONSTRAINT items_status_check CHECK ((status = ANY (ARRAY['available'::text, 'checked_out'::text, 'maintenance'::text, 'retired'::text, 'lost'::text])))
 );
 
 CREATE TABLE public.lane_wakes (
@@ -1272,9 +1283,9 @@ CREATE INDEX webhooks_in_order ON public.webhooks USING btree (id) WHERE (orderi
 
 CREATE INDEX webhooks_owner_id ON public.webhooks USING btree (owner_id, id);
 
-CREATE TRIGGER items_write_text_of_changed AFTER UPDATE ON public.items FOR EACH ROW WHEN (((old.name IS DISTINCT FROM new.name) OR (old.sku IS DISTINCT FROM new.sku) OR (old.serial_number IS DISTINCT FROM new.serial_number) OR (old.description IS DISTINCT FROM new.description))) EXECUTE FUNCTION public.write_item_text();
+CREATE TRIGGER items_write_text_of_changed AFTER UPDATE ON public.items FOR EACH ROW WHEN (((old.name IS DISTINCT FROM new.name) OR (old.sku IS DISTINCT FROM new.sku) OR (old.serial_number IS DISTINCT FROM new.serial_number) OR (old.description IS DISTINCT FROM new.description))) EXECUTE FUNCTION public.write_text_of_changed_item();
 
-CREATE TRIGGER items_write_text_of_new AFTER INSERT ON public.items FOR EACH ROW EXECUTE FUNCTION public.write_item_text();
+CREATE TRIGGER items_write_texts_of_new AFTER INSERT ON public.items REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION public.write_texts_of_new_items();
 
 CREATE TRIGGER lane_wakes_ring AFTER INSERT ON public.lane_wakes FOR EACH STATEMENT EXECUTE FUNCTION public.ring_after_statement();
 

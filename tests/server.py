@@ -17,7 +17,8 @@ RUN_DIR = "JOSSIEDB_TEST_RUN_DIR"
 PG_BIN = "JOSSIEDB_TEST_PG_BIN"
 TEMPLATE = "jossiedb_template"
 _MEMORY = Path("/dev/shm")
-_ROOM = 2 * 1024**3
+ROOM_GIB = "JOSSIEDB_TEST_ROOM_GIB"
+_GIB = 1024**3
 _SETTINGS = {
     "fsync": "off",
     "full_page_writes": "off",
@@ -35,8 +36,10 @@ def scratch() -> Path:
     """Where data is put that no test keeps: in memory where there is room for it.
 
     A database is some 600 small files. Most tests have one of their own, and on a disk that costs more than all else they do.
+    JOSSIEDB_TEST_ROOM_GIB says how much room a run needs, if more than 2 GiB.
     """
-    roomy = os.access(_MEMORY, os.W_OK | os.X_OK) and shutil.disk_usage(_MEMORY).free >= _ROOM
+    room = int(os.environ.get(ROOM_GIB, "2")) * _GIB
+    roomy = os.access(_MEMORY, os.W_OK | os.X_OK) and shutil.disk_usage(_MEMORY).free >= room
     return _MEMORY if roomy else Path("/tmp")
 
 

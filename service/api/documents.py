@@ -1,5 +1,6 @@
 """The documents over HTTP, and the page that shows them."""
 
+import asyncio
 import hashlib
 from dataclasses import dataclass
 from functools import cache
@@ -49,11 +50,12 @@ def _asyncapi() -> Document:
 
 
 async def get_openapi(call: Call[Nothing, Nothing]) -> Reply:
-    return _reply(call, _openapi(call.request.app[DOCUMENTED]))
+    # Made once in a process, which takes a while.
+    return _reply(call, await asyncio.to_thread(_openapi, call.request.app[DOCUMENTED]))
 
 
 async def get_asyncapi(call: Call[Nothing, Nothing]) -> Reply:
-    return _reply(call, _asyncapi())
+    return _reply(call, await asyncio.to_thread(_asyncapi))
 
 
 def _reply(call: Call[Nothing, Nothing], document: Document) -> Reply:

@@ -12,6 +12,7 @@ from service.platform.clock import parse_moment
 from service.platform.ids import parse_id
 
 MAX_INTEGER = 2**31 - 1
+MAX_IDS = 500
 _DECIMAL = re.compile(r"-?[0-9]{1,18}")
 _BOOLEANS = {"true": True, "false": False}
 
@@ -113,7 +114,7 @@ Name = Annotated[
 ]
 Description = Annotated[Text, Field(max_length=8000)]
 Id = Annotated[UUID, BeforeValidator(_id)]
-Ids = Annotated[list[Id], AfterValidator(_list_of_ids)]
+Ids = Annotated[list[Id], Field(max_length=MAX_IDS), AfterValidator(_list_of_ids)]
 Count = Annotated[int, Field(strict=True, ge=0, le=MAX_INTEGER), DECIMAL]
 # How many of an item are taken, moved or brought back.
 Units = Annotated[int, Field(strict=True, ge=1, le=MAX_INTEGER), DECIMAL]

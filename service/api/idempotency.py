@@ -5,16 +5,15 @@ The answer is stored in the transaction of the mutation, so that after a crash e
 
 import hashlib
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import orjson
 from aiohttp import web
-from asyncpg.transaction import Transaction
 
 from service.api.call import Call, Reply
+from service.api.one_connection import OneConnection
 from service.platform.db import Pool
 from service.platform.errors import BadRequest, Conflict, Unprocessable
 from service.platform.queries import Connection, load
@@ -39,27 +38,6 @@ class Answer:
     @classmethod
     def of(cls, reply: Reply) -> "Answer":
         return cls(reply.status, dict(reply.headers), None if reply.body is None else orjson.dumps(reply.body))
-
-
-class OneConnection:
-    """What stands in for the pool within a request that is one transaction, and for the connections taken from it: all that the
-    handler reads and writes goes there.
-
-    So the handler sees what it has written, and no request holds one connection while it waits for another. Each of the handler's
-    own transactions becomes a savepoint, whatever isolation it asks for: that is the whole transaction's to have."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    @asynccontextmanager
-    async def acquire(self) -> AsyncIterator["OneConnection"]:
-        yield self
-
-    def transaction(self, **_: object) -> Transaction:
-        return self._connection.transaction()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._connection, name)
 
 
 def key_of(request: web.Request) -> str | None:

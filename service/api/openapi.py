@@ -9,10 +9,12 @@ from service import __version__
 from service.api import receivers
 from service.api.answers import answer_example
 from service.api.call import Csv, Nothing
+from service.api.costs import may_be_costly
 from service.api.examples import EXAMPLES
+from service.api.openapi_headers import HEADERS, IDEMPOTENCY_KEY, IF_MATCH
 from service.api.paging import OptionalPage, Page
 from service.api.problem_examples import PROBLEMS
-from service.api.problems import shown
+from service.api.problems import MAX_ERRORS, shown
 from service.api.request_examples import CSV, REQUESTS
 from service.api.routes import PREFIX, Route
 from service.api.schemas import Schema, Schemas
@@ -38,7 +40,7 @@ _PROBLEM: Schema = {
         "error": {"type": "string"},
         "errors": {
             "type": "array",
-            "description": "One entry a bad field.",
+            "description": "One entry a bad field, for the first of them.",
             "items": {
                 "type": "object",
                 "properties": {
@@ -50,59 +52,21 @@ _PROBLEM: Schema = {
                 },
                 "required": ["pointer", "detail"],
             },
+            "maxItems": MAX_ERRORS,
+        },
+        "moreErrors": {
+            "type": "integer",
+            "description": "How many bad fields there are besides those in `errors`.",
+            "minimum": 1,
         },
     },
     "required": ["type", "title", "status", "detail", "error"],
-}
-_HEADERS: dict[str, Schema] = {
-    "X-Request-ID": {
-        "description": "The request's id: the one that was sent, or a new one.",
-        "schema": {"type": "string"},
-    },
-    "X-Total-Count": {"description": "How many there are in all.", "schema": {"type": "integer", "minimum": 0}},
-    "Link": {
-        "description": "RFC 8288 links to the pages `first`, `prev`, `next` and `last`.",
-        "schema": {"type": "string"},
-    },
-    "ETag": {
-        "description": "The strong tag of this representation, for `If-Match` and `If-None-Match`.",
-        "schema": {"type": "string"},
-    },
-    "Idempotency-Replayed": {
-        "description": "`true` on an answer that was kept for this `Idempotency-Key`.",
-        "schema": {"type": "string"},
-    },
-    IGNORED: {
-        "description": (
-            "The fields of the body that had no effect, as `filters.color`; `*` for a body that is no JSON object where none is "
-            "taken. At most 20 are named, and then how many more there are. The header is left out if there are none."
-        ),
-        "schema": {"type": "string"},
-    },
-    "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}},
-    "WWW-Authenticate": {"description": "How to sign in.", "schema": {"type": "string"}},
 }
 _PROBLEM_EXAMPLES = {type(problem): shown(problem) for problem in PROBLEMS}
 _OWN_HEADERS = {
     HTTPStatus.UNAUTHORIZED: ["WWW-Authenticate"],
     HTTPStatus.TOO_MANY_REQUESTS: ["Retry-After"],
     HTTPStatus.SERVICE_UNAVAILABLE: ["Retry-After"],
-}
-
-
-# What any route of a shape takes: named here once, referred to by each.
-_IDEMPOTENCY_KEY: Schema = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "description": "A name for this request: sent again with the same body, it gets the same answer and nothing happens twice.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
-}
-_IF_MATCH: Schema = {
-    "name": "If-Match",
-    "in": "header",
-    "description": "The `ETag` that the resource must still have; 412 otherwise.",
-    "schema": {"type": "string"},
-    "examples": {"any": {"value": "*"}},
 }
 
 
@@ -162,11 +126,11 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
                     "description": "The `token` that `POST /auth/login` answers with.",
                 }
             },
-            "headers": _HEADERS,
+            "headers": HEADERS,
             "responses": {_response_name(kind): _problem_response(kind) for _, kind in sorted(problems.items())},
             "parameters": {
-                "Idempotency-Key": _IDEMPOTENCY_KEY,
-                "If-Match": _IF_MATCH,
+                "Idempotency-Key": IDEMPOTENCY_KEY,
+                "If-Match": IF_MATCH,
                 **{name: _delivery_header(name) for name in receivers.header_names()},
             },
             "schemas": {
@@ -247,7 +211,7 @@ def _answer(route: Route, status: int, returns: Any, schemas: Schemas) -> Schema
         names.append(IGNORED)
     is_list = issubclass(route.query, Page) and getattr(returns, "__origin__", None) is list
     if is_list or issubclass(route.query, OptionalPage):
-        names += ["X-Total-Count", "Link"]
+        names += ["X-Total-Count", "X-Total-Count-Is-Minimum", "Link"]
     elif route.path.endswith("{id}") and returns is not None:
         names.append("ETag")
     if route.keeps_answers:
@@ -284,7 +248,7 @@ def _refusals(route: Route) -> set[int]:
         found |= {403}
     if changes:
         found |= {409, 422}
-    if route.public and changes:
+    if (route.public and changes) or may_be_costly(route.method, route.path):
         found |= {429}
     if _is_conditional(route):
         found |= {412}

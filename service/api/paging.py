@@ -14,6 +14,7 @@ from uuid import UUID
 from aiohttp import web
 from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, field_validator, model_validator
 
+from service.api.counts import Total
 from service.api.fields import MAX_INTEGER, Query
 from service.api.order import BY_ID, Order, Place
 
@@ -202,27 +203,36 @@ def cursor_link(
 def cursor_page_headers(
     request: web.Request,
     page: IdPage | NewestPage | SortedPage,
-    total: int,
+    total: Total,
     keys: Sequence[UUID] | Sequence[Newest] | Sequence[Place],
 ) -> dict[str, str]:
     """As page_headers; asked with a cursor, the links have cursors, too."""
     if page.cursor is None:
-        return page_headers(request, page, total)
+        return page_headers(request, page, total, full=len(keys) == page.limit)
     url = request.rel_url.without_query_params("skip").update_query(cursor="", limit=str(page.limit))
     links = [f'<{url}>; rel="first"', cursor_link(request, page, keys)]
-    return {"X-Total-Count": str(total), "Link": ", ".join(link for link in links if link)}
+    return {**_total_headers(total), "Link": ", ".join(link for link in links if link)}
 
 
-def page_headers(request: web.Request, page: Page, total: int) -> dict[str, str]:
-    """`X-Total-Count`, and `Link` with first, prev, next and last where they exist."""
-    last = max(0, (total - 1) // page.limit * page.limit)
-    targets = {"first": 0, "last": last}
+def page_headers(request: web.Request, page: Page, total: Total, *, full: bool = False) -> dict[str, str]:
+    """`X-Total-Count`, and `Link` with first, prev, next and last where they exist and are known. `full`: the page has as many rows
+    as it may have."""
+    targets = {"first": 0}
+    if not total.is_minimum:
+        targets["last"] = max(0, (total.rows - 1) // page.limit * page.limit)
     if page.skip > 0:
         targets["prev"] = max(0, page.skip - page.limit)
-    if page.skip + page.limit < total:
+    if page.skip + page.limit < total.rows or (total.is_minimum and full):
         targets["next"] = page.skip + page.limit
     links = []
     for relation, skip in targets.items():
         url = request.rel_url.update_query(skip=str(skip), limit=str(page.limit))
         links.append(f'<{url}>; rel="{relation}"')
-    return {"X-Total-Count": str(total), "Link": ", ".join(links)}
+    return {**_total_headers(total), "Link": ", ".join(links)}
+
+
+def _total_headers(total: Total) -> dict[str, str]:
+    headers = {"X-Total-Count": str(total.rows)}
+    if total.is_minimum:
+        headers["X-Total-Count-Is-Minimum"] = "true"
+    return headers

@@ -16,6 +16,10 @@ from service.platform.vault import SealBroken
 
 _log = get_logger(__name__)
 RETRY_AFTER_SECONDS = 5
+# An answer does not grow with what is wrong: so many errors, and characters of a sentence and of a pointer.
+MAX_ERRORS = 20
+MAX_DETAIL_CHARS = 500
+MAX_POINTER_CHARS = 200
 # What pydantic says in words of Python's.
 _KINDS = {
     "dict_type": "an object",
@@ -30,18 +34,28 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def shown(problem: Problem) -> dict[str, object]:
-    """The body of a problem's answer."""
+    """The body of a problem's answer, of some 15 KB at most."""
+    detail = _cut(problem.detail, MAX_DETAIL_CHARS)
     body: dict[str, object] = {
         "type": f"/problems/{problem.slug}",
         "title": problem.title,
         "status": problem.status,
-        "detail": problem.detail,
-        "error": problem.detail,
+        "detail": detail,
+        "error": detail,
         **problem.members,
     }
     if problem.errors:
-        body["errors"] = [{"pointer": error.pointer, "detail": error.detail} for error in problem.errors]
+        body["errors"] = [
+            {"pointer": _cut(error.pointer, MAX_POINTER_CHARS), "detail": _cut(error.detail, MAX_DETAIL_CHARS)}
+            for error in problem.errors[:MAX_ERRORS]
+        ]
+    if len(problem.errors) > MAX_ERRORS:
+        body["moreErrors"] = len(problem.errors) - MAX_ERRORS
     return body
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def respond(problem: Problem) -> web.Response:
@@ -59,8 +73,9 @@ def invalid(error: ValidationError | None, *, query: bool = False, misspelt: Seq
     found_errors = error.errors(include_url=False) if error is not None else []
     errors = [*misspelt, *(FieldError(_pointer(found, query), _message(found)) for found in found_errors)]
     first = errors[0]
+    pointer = _cut(first.pointer, MAX_POINTER_CHARS)
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return BadRequest(f"{first.pointer or 'the body'}: {first.detail}{more}", errors=errors)
+    return BadRequest(f"{pointer or 'the body'}: {_cut(first.detail, MAX_POINTER_CHARS)}{more}", errors=errors)
 
 
 @web.middleware
@@ -114,6 +129,7 @@ def _from_http(request: web.Request, error: web.HTTPException) -> web.Response:
         detail = f"{request.path} takes {allowed}"
     elif isinstance(error, web.HTTPNotFound):
         detail = f"there is nothing at {request.path}"
+    detail = _cut(detail, MAX_DETAIL_CHARS)
     slug = title.lower().replace(" ", "-")
     body = {"type": f"/problems/{slug}", "title": title, "status": error.status, "detail": detail, "error": detail}
     return _json_problem(error.status, body, headers)
@@ -141,7 +157,7 @@ def _message(found: ErrorDetails) -> str:
     if (kind := _KINDS.get(found["type"])) is not None:
         return f"must be {kind}"
     # Pydantic speaks of a text's length as if it were a list's, and of a list's as a program would.
-    if found["type"] in {"too_short", "too_long"} and isinstance(found["input"], str | list):
+    if found["type"] in {"too_short", "too_long"} and isinstance(found["input"], str | list | dict):
         one, many = ("character", "characters") if isinstance(found["input"], str) else ("entry", "entries")
         bounds = found["ctx"]
         if found["type"] == "too_short":

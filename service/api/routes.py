@@ -1,7 +1,8 @@
 """The route table: what every route takes and gives, and how a request becomes a Call."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any
@@ -11,8 +12,11 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import BaseModel, ValidationError
 
-from service.api.call import REQUEST_ID, BodyT, Call, Csv, Nothing, Principal, QueryT, Reply
+from service.api.admission import ADMISSION
+from service.api.call import REQUEST_ID, SETTINGS, BodyT, Call, Csv, Nothing, Principal, QueryT, Reply
 from service.api.compression import IN_LOOP_BYTES, coding_for, may_compress
+from service.api.connections import body_seconds
+from service.api.costs import Cost, cost_of
 from service.api.idempotency import Answer, Keyed, key_of
 from service.api.parsing import parse_object
 from service.api.problems import invalid
@@ -31,6 +35,7 @@ from service.platform.errors import (
     FieldError,
     Forbidden,
     PayloadTooLarge,
+    TooSlow,
     Unreadable,
     UnsupportedMediaType,
 )
@@ -112,7 +117,7 @@ def route(
 
 def add_routes(app: web.Application, routes: Iterable[Route], authenticate: Authenticate) -> None:
     for entry in routes:
-        serve = _serve(entry, authenticate)
+        serve = _serve(entry, authenticate, cost_of(entry.method, entry.path))
         # Express, which older clients were written for, takes a slash at the end as none.
         for path in (PREFIX + entry.path, PREFIX + entry.path + "/"):
             app.router.add_route(entry.method, path, serve)
@@ -121,7 +126,9 @@ def add_routes(app: web.Application, routes: Iterable[Route], authenticate: Auth
                 app.router.add_route("HEAD", path, serve)
 
 
-def _serve(entry: Route, authenticate: Authenticate) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def _serve(
+    entry: Route, authenticate: Authenticate, is_costly: Cost
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def serve(request: web.Request) -> web.StreamResponse:
         principal = None if entry.public else await authenticate(request)
         if principal is not None and entry.roles and principal.role not in entry.roles:
@@ -145,13 +152,19 @@ def _serve(entry: Route, authenticate: Authenticate) -> Callable[[web.Request], 
         )
         if entry.streams is not None:
             return await stream(request, await entry.handler(call), entry.streams)
-        answer = await _answer(entry, call)
+        answer = await (_admit if is_costly(call) else _answer)(entry, call)
         if ignored:
             told = [answer.headers[IGNORED]] if IGNORED in answer.headers else []
             answer.headers[IGNORED] = ", ".join([header_value(ignored), *told])
         return _response(entry, request, answer)
 
     return serve
+
+
+async def _admit(entry: Route, call: Call[Any, Any]) -> Answer:
+    admission, readonly = call.request.app[ADMISSION], entry.method == "GET"
+    async with admission.costly(call.pool, call.user.user_id, readonly=readonly) as unit:
+        return await _answer(entry, replace(call, unit=unit))
 
 
 async def _answer(entry: Route, call: Call[Any, Any]) -> Answer:
@@ -208,8 +221,12 @@ def _is_known(request: web.Request, answer: Answer) -> bool:
 
 async def _read(request: web.Request) -> bytes:
     """The body. Raises Unreadable where it cannot be had, which is the client's doing and not the database's."""
+    seconds = body_seconds(request.app[SETTINGS].jossiedb_body_timeout, request.content_length)
     try:
-        return await request.read()
+        async with asyncio.timeout(seconds):
+            return await request.read()
+    except TimeoutError:
+        raise TooSlow(f"the body was not complete after {seconds:g} s") from None
     except (web.RequestPayloadError, HttpProcessingError):
         raise Unreadable("the body is not what its Content-Encoding or Transfer-Encoding says") from None
     except ConnectionResetError:

@@ -8,6 +8,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from service.api.call import ADMIN, Call, Nothing, Reply
+from service.api.counts import count
 from service.api.fields import Id, Moment, Text
 from service.api.paging import NewestPage, cursor_page_headers
 from service.api.routes import Route, route
@@ -65,8 +66,8 @@ async def _list(call: Call[Nothing, AuditQuery]) -> Reply:
         "until": query.until,
     }
     async with call.pool.acquire() as connection:
-        total = await _SQL.count_entries.fetchval(connection, **filters)
         rows = await _SQL.list_entries.fetch(connection, skip=query.skip, limit=query.limit, **query.before, **filters)
+        total = await count(connection, _SQL.count_entries, seen=query.skip + len(rows), **filters)
     keys = [(row["at"], row["id"]) for row in rows]
     return Reply([_view(row) for row in rows], headers=cursor_page_headers(call.request, query, total, keys))
 
@@ -79,12 +80,17 @@ def _view(row: asyncpg.Record) -> AuditEntry:
         "action": row["action"],
         "entity": row["entity"],
         "entity_id": str(row["entity_id"]),
-        "before": orjson.loads(row["before"]) if row["before"] else None,
-        "after": orjson.loads(row["after"]) if row["after"] else None,
+        "before": _stored(row["before"]),
+        "after": _stored(row["after"]),
         "ip_address": row["ip_address"],
         "request_id": row["request_id"],
         "event_ids": [str(event_id) for event_id in row["event_ids"]],
     }
+
+
+def _stored(text: str | None) -> Any:
+    """As it is stored: a page may hold some 20 MB, which would take a while to read and to write anew."""
+    return orjson.Fragment(text) if text else None
 
 
 ROUTES: tuple[Route, ...] = (

@@ -7,6 +7,7 @@ from uuid import UUID
 import asyncpg
 
 from service.api.call import Principal
+from service.api.slices import in_slices
 from service.auth.fields import Row, UserView, user_view, who
 from service.auth.passwords import Passwords
 from service.auth.rules import ENDED, SUSPENDED, Refresh, SessionState, decide_refresh, refusal
@@ -200,8 +201,8 @@ async def end_session(change: Mutation, session_id: UUID, owner: Row, reason: st
 async def end_sessions(change: Mutation, owner: Row, reason: str, *, keep: UUID | None = None) -> list[str]:
     """End every open session of the user but one, each with its event. Returns their ids."""
     ended = await _SQL.end_sessions.fetch(change.connection, user_id=owner["id"], reason=reason, keep=keep)
-    for _ in ended:
-        change.emit(UserLogout(**who(owner), timestamp=change.now))
+    # Of any number of sessions.
+    await in_slices(ended, lambda _: change.emit(UserLogout(**who(owner), timestamp=change.now)))
     return [str(row["id"]) for row in ended]
 
 

@@ -7,6 +7,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from service.api.call import Call, Nothing, Reply
+from service.api.counts import count
 from service.api.fields import Body, Text
 from service.api.paging import NewestPage, cursor_page_headers
 from service.api.routes import Route, route
@@ -58,10 +59,11 @@ async def page_of_sessions(call: Call[Any, SessionQuery], user_id: UUID) -> Repl
     """A page of this user's sessions."""
     query, is_open = call.query, _OPEN[call.query.status]
     async with call.pool.acquire() as connection:
-        total = await _SQL.count_sessions.fetchval(connection, user_id=user_id, open=is_open)
         rows = await _SQL.list_sessions.fetch(
             connection, user_id=user_id, open=is_open, skip=query.skip, limit=query.limit, **query.before
         )
+        seen = query.skip + len(rows)
+        total = await count(connection, _SQL.count_sessions, seen=seen, user_id=user_id, open=is_open)
     shown = [session_view(row, call.user.session_id) for row in rows]
     keys = [(row["created_at"], row["id"]) for row in rows]
     return Reply(shown, headers=cursor_page_headers(call.request, query, total, keys))

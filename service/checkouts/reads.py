@@ -3,6 +3,8 @@
 from uuid import UUID
 
 from service.api.call import Principal
+from service.api.counts import Total, count
+from service.api.slices import in_slices
 from service.checkouts import rules
 from service.checkouts.models import CheckoutQuery
 from service.checkouts.rows import checkout_from_row
@@ -14,7 +16,7 @@ from service.platform.queries import load
 _SQL = load("checkouts")
 
 
-async def list_checkouts(pool: Pool, user: Principal, query: CheckoutQuery) -> tuple[list[Checkout], int]:
+async def list_checkouts(pool: Pool, user: Principal, query: CheckoutQuery) -> tuple[list[Checkout], Total]:
     """A page, and how many there are in all."""
     by_status = query.status == "overdue"
     overdue = True if by_status else None if query.overdue is None else query.overdue == "true"
@@ -27,11 +29,11 @@ async def list_checkouts(pool: Pool, user: Principal, query: CheckoutQuery) -> t
         "foreman_id": user.user_id if user.role == FOREMAN else None,
     }
     async with pool.acquire() as connection:
-        total = await _SQL.count_visible.fetchval(connection, **filters)
         rows = await _SQL.list_visible.fetch(
             connection, after=query.after, skip=query.skip, limit=query.limit, **filters
         )
-    return [checkout_from_row(row) for row in rows], total
+        total = await count(connection, _SQL.count_visible, seen=query.skip + len(rows), **filters)
+    return await in_slices(rows, checkout_from_row), total
 
 
 async def get_checkout(pool: Pool, user: Principal, checkout_id: UUID) -> Checkout:

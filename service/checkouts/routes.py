@@ -3,6 +3,7 @@
 from service.api.call import ADMIN, Call, Nothing, Reply, tagged
 from service.api.paging import cursor_page_headers
 from service.api.routes import Route, route
+from service.api.slices import in_slices
 from service.checkouts import commands, reads
 from service.checkouts.models import Checkin, CheckoutQuery, CheckoutRequest
 from service.checkouts.rules import CheckoutView, checkout_view
@@ -13,7 +14,7 @@ _ALL_BUT_PERSONNEL = (ADMIN, "supervisor", "foreman", "worker")
 async def list_checkouts(call: Call[Nothing, CheckoutQuery]) -> Reply:
     found, total = await reads.list_checkouts(call.pool, call.user, call.query)
     return Reply(
-        [checkout_view(checkout) for checkout in found],
+        await in_slices(found, checkout_view),
         headers=cursor_page_headers(call.request, call.query, total, [checkout.id for checkout in found]),
     )
 

@@ -1,12 +1,15 @@
 """Items as a CSV file, which is sent while it is read: no connection is held between two of its pieces."""
 
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from uuid import UUID
 
+from service.api.admission import ADMISSION
 from service.api.call import Call, Nothing, Reply
 from service.api.slices import in_slices
 from service.inventory import lists, sheet
 from service.inventory.models import ItemFilters
+from service.platform.db import Pool
 from service.stock import Item, view
 
 # Items of which a piece is made.
@@ -19,8 +22,11 @@ async def export_items(call: Call[Nothing, ItemFilters]) -> Reply:
 
 
 async def _pieces(call: Call[Nothing, ItemFilters]) -> AsyncIterator[bytes]:
+    def admitted() -> AbstractAsyncContextManager[Pool]:
+        return call.request.app[ADMISSION].costly(call.pool, call.user.user_id)
+
     head = sheet.written([sheet.COLUMNS])
-    async for ids in lists.stretches(call.pool, call.user, call.query):
+    async for ids in lists.stretches(admitted, call.user, call.query):
         for begun in range(0, len(ids), PIECE):
             yield head + await _piece(call, ids[begun : begun + PIECE])
             head = b""

@@ -5,15 +5,17 @@ pass the filters, however many there are. If it is not full by then, few pass, o
 found by the filters' own indexes, and put in order.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 
+from service.api import counts
 from service.api.call import Principal
+from service.api.counts import Total
 from service.api.order import BY_ID, Order, Place
 from service.inventory.models import ItemFilters, ItemQuery
 from service.inventory.rules import FOREMAN
@@ -23,8 +25,9 @@ from service.platform.queries import Connection, load
 from service.stock import Item, from_row
 
 _SQL = load("item_lists")
+# What stands in for the pool in one costly read, once that is admitted.
+Admitted = Callable[[], AbstractAsyncContextManager[Pool]]
 _CATEGORIES = load("categories")
-MAX_TOTAL = 10_000
 # How many items of an order are walked through besides those that are skipped.
 STRETCH = 5000
 # Each kind of key where the order is by another, as sort_listed has them.
@@ -55,29 +58,29 @@ _FILTERS = (
 )
 
 
-async def list_items(pool: Pool, user: Principal, query: ItemQuery) -> tuple[list[Item], int]:
-    """A page, and how many there are in all: MAX_TOTAL + 1 stands for any number above MAX_TOTAL."""
+async def list_items(pool: Pool, user: Principal, query: ItemQuery) -> tuple[list[Item], Total]:
+    """A page, and how many there are in all."""
     async with planned(pool) as connection:
         listing = await Listing.of(connection, user, query)
-        total = await listing.count()
         ids = await listing.page(query.order, query.after, query.skip, query.limit)
-        return await by_ids(connection, ids), total
+        items = await by_ids(connection, ids)
+        return items, await listing.count(seen=query.skip + len(ids))
 
 
-async def stretches(pool: Pool, user: Principal, wanted: ItemFilters) -> AsyncIterator[list[UUID]]:
-    """The ids of all items that are wanted, in their order, a stretch at a time. Each is read by itself: an item that is created
-    meanwhile may be among them, and one that is deleted may be missing."""
+async def stretches(admitted: Admitted, user: Principal, wanted: ItemFilters) -> AsyncIterator[list[UUID]]:
+    """The ids of all items that are wanted, in their order, a stretch at a time. Each is admitted and read by itself: an item that
+    is created meanwhile may be among them, and one that is deleted may be missing."""
     few: list[UUID] | None = None
-    async with planned(pool) as connection:
+    async with admitted() as pool, planned(pool) as connection:
         listing = await Listing.of(connection, user, wanted)
-        if await listing.count() <= MAX_TOTAL:
-            few = await listing.page(BY_ID, None, 0, MAX_TOTAL)
+        if not (await listing.count()).is_minimum:
+            few = await listing.page(BY_ID, None, 0, counts.MOST)
     if few is not None:
         yield few
         return
     after: Place | None = None
     while True:
-        async with planned(pool) as connection:
+        async with admitted() as pool, planned(pool) as connection:
             listing = await Listing.of(connection, user, wanted)
             ids, last = await listing.stretch(after)
         yield ids
@@ -132,14 +135,18 @@ class Listing:
         }
         return cls(connection, filters, search_words(wanted.search) if wanted.search else ())
 
-    async def count(self) -> int:
-        """How many there are; MAX_TOTAL + 1 if more than MAX_TOTAL."""
-        most = MAX_TOTAL + 1
-        if self._words is None:
-            found = await _SQL.count_listed.fetchval(self._connection, most=most, **self._filters)
-        else:
-            found = await _SQL.count_found.fetchval(self._connection, most=most, **self._words, **self._filters)
-        return int(found)
+    async def count(self, *, seen: int = 0) -> Total:
+        """How many there are. `seen`: how far a page reaches, which is the least that there are where counting takes too long."""
+        statement = _SQL.count_listed if self._words is None else _SQL.count_found
+        try:
+            # In a savepoint: the transaction goes on after a count that took too long.
+            async with self._connection.transaction():
+                found = await statement.fetchval(
+                    self._connection, most=counts.MOST + 1, **(self._words or {}), **self._filters
+                )
+        except asyncpg.QueryCanceledError:
+            return Total(seen, is_minimum=True)
+        return Total.counted(found, seen)
 
     async def page(self, order: Order, after: Place | None, skip: int, limit: int) -> list[UUID]:
         """The ids of a page."""

@@ -1,6 +1,6 @@
 """What the routes of items, locations and categories take."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -16,7 +16,6 @@ from service.stock import Condition, ItemStatus
 
 MAX_ATTRIBUTES_BYTES = 8192
 MAX_ATTRIBUTES_DEPTH = 32
-MAX_FOREMEN_AT_ONCE = 500
 
 Code = Annotated[Text, Field(min_length=1, max_length=100)]
 Address = Annotated[Text, Field(max_length=1000)]
@@ -26,14 +25,17 @@ ABSENT: Any = Field(default_factory=lambda: None)
 
 
 def _attributes(value: dict[str, Any]) -> dict[str, Any]:
-    _check_attributes(value, "attributes", 1)
+    # No more values than there are bytes, which bounds how long it takes to look at each.
+    _check_attributes(value, "attributes", 1, iter(range(MAX_ATTRIBUTES_BYTES)))
     size = len(orjson.dumps(value))
     if size > MAX_ATTRIBUTES_BYTES:
         raise ValueError(f"may be at most {MAX_ATTRIBUTES_BYTES} bytes of JSON, and these are {size}")
     return value
 
 
-def _check_attributes(value: Any, at: str, depth: int) -> None:
+def _check_attributes(value: Any, at: str, depth: int, left: Iterator[int]) -> None:
+    if next(left, None) is None:
+        raise ValueError(f"may be at most {MAX_ATTRIBUTES_BYTES} bytes of JSON")
     if isinstance(value, dict | list) and depth > MAX_ATTRIBUTES_DEPTH:
         raise ValueError(f"may be nested at most {MAX_ATTRIBUTES_DEPTH} deep")
     match value:
@@ -42,10 +44,10 @@ def _check_attributes(value: Any, at: str, depth: int) -> None:
         case dict():
             for key, inner in value.items():
                 canonical.check_text(key, f"a key of {at}")
-                _check_attributes(inner, f"{at}.{key}", depth + 1)
+                _check_attributes(inner, f"{at}.{key}", depth + 1, left)
         case list():
             for number, inner in enumerate(value):
-                _check_attributes(inner, f"{at}[{number}]", depth + 1)
+                _check_attributes(inner, f"{at}[{number}]", depth + 1, left)
 
 
 def _with_words(search: str) -> str:
@@ -53,7 +55,7 @@ def _with_words(search: str) -> str:
     return search
 
 
-Attributes = Annotated[dict[str, Any], AfterValidator(_attributes)]
+Attributes = Annotated[dict[str, Any], Field(max_length=MAX_ATTRIBUTES_BYTES // 4), AfterValidator(_attributes)]
 
 
 class ItemCreate(Body):
@@ -171,7 +173,7 @@ class Foremen(Body):
     """One user, or several."""
 
     user_id: Id | None = None
-    user_ids: Annotated[Ids, Field(max_length=MAX_FOREMEN_AT_ONCE)] = Field(default_factory=list)
+    user_ids: Ids = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _somebody(self) -> "Foremen":

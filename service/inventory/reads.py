@@ -1,9 +1,12 @@
 """What a user may see of items, locations and categories. No read holds a transaction."""
 
+import asyncio
 from uuid import UUID
 
 from service.api.call import Principal
+from service.api.counts import Total, count
 from service.api.paging import IdPage, Newest, NewestPage
+from service.api.slices import in_slices
 from service.inventory import rules
 from service.inventory.rows import category_from_row, location_from_row, move_from_row, place_from_row
 from service.inventory.rules import FOREMAN, Category, CategoryNode, Location, LocationSummary, Move
@@ -38,25 +41,27 @@ async def location_summary(pool: Pool, user: Principal, item_id: UUID) -> Locati
 
 async def location_history(
     pool: Pool, user: Principal, item_id: UUID, page: NewestPage
-) -> tuple[list[Move], list[Newest], int]:
+) -> tuple[list[Move], list[Newest], Total]:
     await get_item(pool, user, item_id)
     foreman_id = _foreman_id(user)
     async with pool.acquire() as connection:
-        total = await _ITEMS.count_moves.fetchval(connection, id=item_id, foreman_id=foreman_id)
         rows = await _ITEMS.list_moves.fetch(
             connection, id=item_id, foreman_id=foreman_id, skip=page.skip, limit=page.limit, **page.before
         )
+        seen = page.skip + len(rows)
+        total = await count(connection, _ITEMS.count_moves, seen=seen, id=item_id, foreman_id=foreman_id)
     return [move_from_row(row) for row in rows], [(row["at"], row["id"]) for row in rows], total
 
 
-async def list_locations(pool: Pool, user: Principal, page: IdPage) -> tuple[list[Location], int]:
+async def list_locations(pool: Pool, user: Principal, page: IdPage) -> tuple[list[Location], Total]:
     foreman_id = _foreman_id(user)
     async with pool.acquire() as connection:
-        total = await _LOCATIONS.count_visible.fetchval(connection, foreman_id=foreman_id)
         rows = await _LOCATIONS.list_visible.fetch(
             connection, foreman_id=foreman_id, after=page.after, skip=page.skip, limit=page.limit
         )
-    return [location_from_row(row) for row in rows], total
+        seen = page.skip + len(rows)
+        total = await count(connection, _LOCATIONS.count_visible, seen=seen, foreman_id=foreman_id)
+    return await in_slices(rows, location_from_row), total
 
 
 async def get_location(pool: Pool, user: Principal, location_id: UUID) -> Location:
@@ -69,17 +74,18 @@ async def get_location(pool: Pool, user: Principal, location_id: UUID) -> Locati
     return location
 
 
-async def list_categories(pool: Pool, page: IdPage) -> tuple[list[Category], int]:
+async def list_categories(pool: Pool, page: IdPage) -> tuple[list[Category], Total]:
     async with pool.acquire() as connection:
-        total = await _CATEGORIES.count_all.fetchval(connection)
         rows = await _CATEGORIES.list_all.fetch(connection, after=page.after, skip=page.skip, limit=page.limit)
+        total = await count(connection, _CATEGORIES.count_all, seen=page.skip + len(rows))
     return [category_from_row(row) for row in rows], total
 
 
 async def category_tree(pool: Pool) -> list[CategoryNode]:
     async with pool.acquire() as connection:
         rows = await _CATEGORIES.tree.fetch(connection)
-    return rules.category_tree(category_from_row(row) for row in rows)
+    # Of any number of categories: a thread leaves the event loop to others.
+    return await asyncio.to_thread(lambda: rules.category_tree(category_from_row(row) for row in rows))
 
 
 async def get_category(pool: Pool, category_id: UUID) -> Category:

@@ -4,6 +4,7 @@ from service import stock
 from service.api.call import ADMIN, Call, Csv, Nothing, Reply, tagged
 from service.api.paging import IdPage, NewestPage, cursor_page_headers
 from service.api.routes import Route, route
+from service.api.slices import in_slices
 from service.inventory import bulk, exports, imports, lists, reads
 from service.inventory.commands import categories, items, locations
 from service.inventory.models import (
@@ -76,7 +77,7 @@ async def location_history(call: Call[Nothing, NewestPage]) -> Reply:
 async def list_locations(call: Call[Nothing, IdPage]) -> Reply:
     found, total = await reads.list_locations(call.pool, call.user, call.query)
     return Reply(
-        [location_view(location) for location in found],
+        await in_slices(found, location_view),
         headers=cursor_page_headers(call.request, call.query, total, [location.id for location in found]),
     )
 

@@ -4,6 +4,8 @@ JossieError
 ├── StartupError              a process cannot start; one line, exit code 2
 └── Problem                   an answer of the API (RFC 9457)
     ├── BadRequest            400  malformed or invalid input, with one FieldError a bad field
+    │   └── Unreadable        400  the connection is of no use after it
+    │       └── TooSlow       408
     ├── Unauthorized          401
     ├── Forbidden             403
     ├── NotFound              404
@@ -64,6 +66,12 @@ class BadRequest(Problem):
 
 class Unreadable(BadRequest):
     """The connection is of no use for another request."""
+
+
+class TooSlow(Unreadable):
+    """The body did not come in time."""
+
+    status, slug, title = 408, "request-timeout", "The request took too long"
 
 
 class Unauthorized(Problem):

@@ -17,6 +17,7 @@ _SQL = load("service")
 BACKOFF_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0)
 # A server that answers and fails, its disk full, say, is not to be away and back with each request.
 CALM_SECONDS = 1.0
+HEARTBEAT_SECONDS = 5.0
 
 
 class Absence:
@@ -35,6 +36,32 @@ class Absence:
         if self.said:
             self.said = False
             _log.info("the database is back")
+
+
+class Heartbeat:
+    """Whether the database answers, over a connection of its own. However many ask at once, it is asked once for all of them."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._asking: asyncio.Future[None] | None = None
+
+    async def ask(self) -> None:
+        """Raises one of AWAY, a TimeoutError after HEARTBEAT_SECONDS."""
+        if self._asking is None:
+            # Not in the context of the request that happens to be the first.
+            self._asking = asyncio.create_task(self._ask(), context=Context())
+            self._asking.add_done_callback(self._answered)
+        await asyncio.shield(self._asking)
+
+    async def _ask(self) -> None:
+        async with asyncio.timeout(HEARTBEAT_SECONDS):
+            await _SQL.ping.fetchval(self._pool)
+
+    def _answered(self, asking: "asyncio.Future[None]") -> None:
+        self._asking = None
+        if not asking.cancelled():
+            # Whoever asked may have gone: then nobody takes the exception.
+            asking.exception()
 
 
 class Watch:

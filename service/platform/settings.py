@@ -54,6 +54,12 @@ class Settings(BaseSettings):
     jossiedb_env: Literal["development", "production"] = "development"
     jossiedb_log_level: Literal["debug", "info", "warning", "error"] = "info"
     jossiedb_pool_size: int = Field(10, ge=1, le=200)
+    jossiedb_trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = ()
+    jossiedb_connections: int = Field(10_000, ge=10, le=1_000_000)
+    jossiedb_connections_per_peer: int = Field(1000, ge=1, le=1_000_000)
+    jossiedb_head_timeout: int = Field(10_000, ge=1000, le=600_000)  # ms
+    jossiedb_body_timeout: int = Field(30_000, ge=1000, le=3_600_000)  # ms
+    jossiedb_keepalive_timeout: int = Field(75_000, ge=1000, le=3_600_000)  # ms
     jossiedb_idempotency_ttl: Duration = timedelta(hours=24)
     jossiedb_job_ttl: Duration = timedelta(days=30)
 
@@ -80,7 +86,7 @@ class Settings(BaseSettings):
     relay_concurrency_per_webhook: int = Field(64, ge=1, le=10_000)
     relay_grace: int = Field(20_000, ge=0, le=600_000)  # ms
 
-    @field_validator("webhook_allowed_networks", mode="before")
+    @field_validator("webhook_allowed_networks", "jossiedb_trusted_proxies", mode="before")
     @classmethod
     def _networks(cls, value: Any) -> Any:
         if not isinstance(value, str):

@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from service.api.call import Principal
+from service.api.counts import Total, count
 from service.platform.db import Pool
 from service.platform.errors import NotFound
 from service.platform.queries import load
@@ -14,7 +15,7 @@ from service.transfers.rules import DECIDERS, FOREMAN, Transfer
 _SQL = load("transfers")
 
 
-async def list_transfers(pool: Pool, user: Principal, query: TransferQuery) -> tuple[list[Transfer], int]:
+async def list_transfers(pool: Pool, user: Principal, query: TransferQuery) -> tuple[list[Transfer], Total]:
     """A page, and how many there are in all."""
     filters = {
         "status": query.status,
@@ -24,10 +25,10 @@ async def list_transfers(pool: Pool, user: Principal, query: TransferQuery) -> t
         "foreman_id": user.user_id if user.role == FOREMAN else None,
     }
     async with pool.acquire() as connection:
-        total = await _SQL.count_visible.fetchval(connection, **filters)
         rows = await _SQL.list_visible.fetch(
             connection, after=query.after, skip=query.skip, limit=query.limit, **filters
         )
+        total = await count(connection, _SQL.count_visible, seen=query.skip + len(rows), **filters)
     return [transfer_from_row(row) for row in rows], total
 
 

@@ -1,16 +1,19 @@
 """One delivery with each of its attempts, as they are shown."""
 
 from collections.abc import Sequence
+from typing import Literal, NotRequired
 from uuid import UUID
 
 import asyncpg
 import orjson
 from typing_extensions import TypedDict
 
+from service.api.slices import in_slices
 from service.platform.clock import iso, iso_or_none
 from service.platform.envelope import envelope_body
 from service.webhooks.shapes import DeliveryView, delivery
 
+MOST_ATTEMPTS = 100
 _US_IN_MS = 1000
 
 
@@ -52,15 +55,26 @@ class AttemptView(TypedDict):
 
 
 class DeliveryDetail(DeliveryView):
+    """`earlierAttempts` is true, and there, where there are more than the latest 100, as after many manual retries."""
+
     attempts: list[AttemptView]
+    earlierAttempts: NotRequired[Literal[True]]
 
 
 class DeliveryReply(TypedDict):
     event: DeliveryDetail
 
 
-def delivery_detail(row: asyncpg.Record, attempts: Sequence[asyncpg.Record]) -> DeliveryDetail:
-    return {**delivery(row), "attempts": [_attempt(row, attempt) for attempt in attempts]}
+async def delivery_detail(row: asyncpg.Record, attempts: Sequence[asyncpg.Record]) -> DeliveryDetail:
+    """`attempts`: the latest first, one more than MOST_ATTEMPTS if there are more. Each may hold 64 KiB that were sent."""
+    latest = attempts[:MOST_ATTEMPTS][::-1]
+    detail: DeliveryDetail = {
+        **delivery(row),  # type: ignore[typeddict-item]  # the key that is not required is set below
+        "attempts": await in_slices(latest, lambda attempt: _attempt(row, attempt)),
+    }
+    if len(attempts) > MOST_ATTEMPTS:
+        detail["earlierAttempts"] = True
+    return detail
 
 
 def _attempt(event: asyncpg.Record, row: asyncpg.Record) -> AttemptView:

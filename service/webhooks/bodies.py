@@ -6,9 +6,14 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator,
 
 from service.api.fields import DECIMAL, MAX_INTEGER, OMITTED, Body, Bool, Id, Query, Text
 from service.api.paging import OptionalPage, PositionPage
+from service.events import CATALOGUE
 from service.platform.backoff import MAX_DELAY_MS
 from service.webhooks import rules
 from service.webhooks.shapes import EventType
+
+# Of each filter: matching looks through them for each event.
+MAX_FILTER_IDS = 1000
+
 
 Url = Annotated[
     Text,
@@ -17,11 +22,16 @@ Url = Annotated[
 ]
 KnownType = Annotated[EventType, AfterValidator(rules.check_event_type)]
 EventTypes = Annotated[
-    list[KnownType], Field(min_length=1, json_schema_extra={"uniqueItems": True}), AfterValidator(rules.check_distinct)
+    list[KnownType],
+    Field(min_length=1, max_length=len(CATALOGUE), json_schema_extra={"uniqueItems": True}),
+    AfterValidator(rules.check_distinct),
 ]
 HeaderName = Annotated[str, Field(strict=True), AfterValidator(rules.check_header_name)]
 HeaderValue = Annotated[str, Field(strict=True), AfterValidator(rules.check_header_value)]
-Headers = Annotated[dict[HeaderName, HeaderValue], AfterValidator(rules.check_headers)]
+Headers = Annotated[
+    dict[HeaderName, HeaderValue], Field(max_length=rules.MAX_HEADERS), AfterValidator(rules.check_headers)
+]
+Places = Annotated[list[Id], Field(max_length=MAX_FILTER_IDS)]
 Threshold = Annotated[int, Field(strict=True, gt=0, le=MAX_INTEGER), DECIMAL]
 Timeout = Annotated[int, Field(strict=True, ge=5000, le=60_000), DECIMAL]
 MaxRetries = Annotated[int, Field(strict=True, ge=0, le=rules.MAX_RETRIES), DECIMAL]
@@ -55,8 +65,8 @@ def _refuse_null(value: Any) -> Any:
 class Filters(Body):
     """Null or an empty list: no such filter. `leaving`: also what leaves these locations for another one."""
 
-    locations: list[Id] | None = None
-    categories: list[Id] | None = None
+    locations: Places | None = None
+    categories: Places | None = None
     minStockThreshold: Threshold | None = None
     leaving: Bool | None = None
 

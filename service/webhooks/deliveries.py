@@ -4,12 +4,13 @@ from typing import Literal
 from uuid import UUID
 
 from service.api.call import Principal
+from service.api.counts import MOST, Total
 from service.mutation import Origin, mutation
 from service.platform.db import Pool
 from service.platform.errors import Conflict, NotFound
 from service.platform.queries import Connection, load
 from service.webhooks import order
-from service.webhooks.attempts import DeliveryDetail, delivery_detail
+from service.webhooks.attempts import MOST_ATTEMPTS, DeliveryDetail, delivery_detail
 from service.webhooks.commands import ENTITY, own
 from service.webhooks.shapes import EventsReply, Retried, Stats, delivery, statistics
 
@@ -32,7 +33,7 @@ async def list_deliveries(
     """A page, newest event first, of those before a position; and their positions. The total is that of the same moment."""
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         own(await _SQL.get.fetchrow(connection, id=webhook_id), user)
-        current = await _current(connection, webhook_id, ttl_seconds)
+        current, pending = await _current(connection, webhook_id, ttl_seconds)
         rows = await _SQL.list_deliveries.fetch(
             connection,
             webhook_id=webhook_id,
@@ -46,11 +47,13 @@ async def list_deliveries(
         )
     total = sum(count for name, count in current.items() if status in {None, name})
     page: EventsReply = {"events": [delivery(row) for row in rows], "total": total, "skip": skip, "limit": limit}
+    if pending.is_minimum and status in {None, "pending"}:
+        page["totalIsMinimum"] = True
     return page, [row["position"] for row in rows]
 
 
 async def get_delivery(pool: Pool, user: Principal, webhook_id: UUID, event_id: UUID) -> DeliveryDetail:
-    """One event's delivery with every attempt, in their order. Raises NotFound."""
+    """One event's delivery with its latest attempts, in their order. Raises NotFound."""
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         own(await _SQL.get.fetchrow(connection, id=webhook_id), user)
         row = await _SQL.get_delivery.fetchrow(
@@ -59,17 +62,21 @@ async def get_delivery(pool: Pool, user: Principal, webhook_id: UUID, event_id: 
         if row is None:
             raise NotFound(_NOT_HERE)
         attempts = await _SQL.list_attempts.fetch(
-            connection, webhook_id=webhook_id, position=row["position"], event_at=row["event_at"]
+            connection,
+            webhook_id=webhook_id,
+            position=row["position"],
+            event_at=row["event_at"],
+            most=MOST_ATTEMPTS + 1,
         )
-    return delivery_detail(row, attempts)
+    return await delivery_detail(row, attempts)
 
 
 async def stats(pool: Pool, user: Principal, webhook_id: UUID, ttl_seconds: int) -> Stats:
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         own(await _SQL.get.fetchrow(connection, id=webhook_id), user)
         lifetime = statistics(await _SQL.statistics.fetchrow(connection, ids=[webhook_id]))
-        current = await _current(connection, webhook_id, ttl_seconds)
-    return {
+        current, pending = await _current(connection, webhook_id, ttl_seconds)
+    found: Stats = {
         "totalEvents": lifetime["totalEvents"],
         "successfulDeliveries": lifetime["successfulDeliveries"],
         "failedDeliveries": lifetime["failedDeliveries"],
@@ -80,6 +87,9 @@ async def stats(pool: Pool, user: Principal, webhook_id: UUID, ttl_seconds: int)
         "lastDelivery": lifetime["lastDelivery"],
         "lastFailure": lifetime["lastFailure"],
     }
+    if pending.is_minimum:
+        found["pendingCountIsMinimum"] = True
+    return found
 
 
 async def retry(
@@ -157,7 +167,9 @@ async def skip(
     }
 
 
-async def _current(connection: Connection, webhook_id: UUID, ttl_seconds: int) -> dict[str, int]:
-    row = await _SQL.current.fetchrow(connection, webhook_id=webhook_id, ttl_seconds=ttl_seconds)
+async def _current(connection: Connection, webhook_id: UUID, ttl_seconds: int) -> tuple[dict[str, int], Total]:
+    """How many there are of each status, and once more those that wait: all that is counted row by row."""
+    row = await _SQL.current.fetchrow(connection, webhook_id=webhook_id, ttl_seconds=ttl_seconds, most=MOST + 1)
     assert row is not None
-    return {"pending": row["pending"], "success": row["success"], "failed": row["failed"]}
+    pending = Total.counted(row["pending"])
+    return {"pending": pending.rows, "success": row["success"], "failed": row["failed"]}, pending

@@ -8,6 +8,7 @@ from uuid import UUID
 from service.platform.queries import Connection, load
 
 _SQL = load("order")
+MOST_BLOCKED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,8 @@ async def skip_all(connection: Connection, webhook_id: UUID, why: str) -> bool:
 
 
 async def count_blocked(connection: Connection, webhook_id: UUID) -> int:
-    count: int = await _SQL.count_blocked.fetchval(connection, webhook_id=webhook_id)
+    """How many of its items are blocked; counted up to MOST_BLOCKED."""
+    count: int = await _SQL.count_blocked.fetchval(connection, webhook_id=webhook_id, most=MOST_BLOCKED)
     return count
 
 

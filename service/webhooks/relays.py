@@ -3,6 +3,7 @@
 from typing_extensions import TypedDict
 
 from service.api.call import ADMIN, Call, Nothing, Reply
+from service.api.counts import Total
 from service.api.paging import Page, page_headers
 from service.api.routes import Route, route
 from service.platform.clock import iso
@@ -61,7 +62,7 @@ async def list_relays(call: Call[Nothing, Page]) -> Reply:
         }
         for row in rows[query.skip : query.skip + query.limit]
     ]
-    return Reply(relays, headers=page_headers(call.request, query, len(rows)))
+    return Reply(relays, headers=page_headers(call.request, query, Total(len(rows))))
 
 
 ROUTES: tuple[Route, ...] = (

@@ -1,7 +1,8 @@
 """Replays: stretches of the log that a webhook is sent again, or gets for the first time."""
 
+import time
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired
 from uuid import UUID
 
 import asyncpg
@@ -9,21 +10,24 @@ from pydantic import BeforeValidator
 from typing_extensions import TypedDict
 
 from service.api.call import Principal
+from service.api.counts import MOST
+from service.api.counts import count as count_rows
 from service.api.fields import Body, Bool
-from service.api.paging import Newest, NewestPage
+from service.api.paging import MAX_POSITION, Newest, NewestPage
 from service.mutation import Origin, mutation
 from service.platform.clock import iso, iso_or_none, parse_moment
 from service.platform.db import Pool
-from service.platform.errors import BadRequest, Conflict, NotFound, Unprocessable
-from service.platform.queries import load
+from service.platform.errors import BadRequest, Conflict, NotFound
+from service.platform.queries import Connection, load
 from service.webhooks.bodies import EventTypes
 from service.webhooks.commands import ENTITY, own
 from service.webhooks.shapes import EventType
 
 _SQL = load("replay")
 _WEBHOOKS = load("webhooks")
-# How long counting may take. A job can do without a total, a dry run cannot.
-COUNT_MS = 20_000
+# How long counting may take in all, and how many positions of the log one statement looks at.
+COUNT_SECONDS = 2.0
+STRETCH = 20_000
 
 Wanted = Literal["failed", "success", "missing", "all"]
 
@@ -48,7 +52,10 @@ class ReplayBody(Body):
 
 
 class Counted(TypedDict):
+    """Where `countIsMinimum` is there, it is true: there are more, and all of this is of the oldest, which were counted."""
+
     count: int
+    countIsMinimum: NotRequired[Literal[True]]
     byType: dict[str, int]
     oldest: str | None
     newest: str | None
@@ -80,17 +87,18 @@ class JobReply(TypedDict):
 
 
 class JobsReply(TypedDict):
+    """`totalIsMinimum` is true, and there, where there are more than are counted."""
+
     jobs: list[Job]
     total: int
+    totalIsMinimum: NotRequired[Literal[True]]
     skip: int
     limit: int
 
 
 async def count(pool: Pool, user: Principal, webhook_id: UUID, wanted: ReplayBody, ttl_seconds: int) -> Counted:
-    """What a replay would send, from the same rows. Raises Unprocessable where that takes too long."""
-    _, counted = await _measure(pool, user, webhook_id, wanted, ttl_seconds)
-    if counted is None:
-        raise Unprocessable("this range is too large to be counted; narrow it, or replay it without counting first")
+    """What a replay would send, from the same rows; counted no further than MOST rows or COUNT_SECONDS."""
+    _, counted = await _measure(pool, user, webhook_id, wanted, ttl_seconds, most=MOST)
     return counted
 
 
@@ -98,7 +106,8 @@ async def create(
     pool: Pool, user: Principal, origin: Origin, webhook_id: UUID, wanted: ReplayBody, ttl_seconds: int
 ) -> Job:
     """A job, which a relay works through. Raises NotFound, Forbidden, BadRequest, and Conflict while the webhook is inactive."""
-    bounds, counted = await _measure(pool, user, webhook_id, wanted, ttl_seconds)
+    # It will look at all of them anyway; only time bounds the count.
+    bounds, counted = await _measure(pool, user, webhook_id, wanted, ttl_seconds, most=MAX_POSITION)
     async with mutation(pool, origin, "replay") as change:
         _check_active(own(await _WEBHOOKS.lock.fetchrow(change.connection, id=webhook_id), user))
         row = await _SQL.insert.fetchrow(
@@ -110,7 +119,7 @@ async def create(
             types=wanted.types,
             after=bounds["after"],
             through=bounds["through"],
-            total=None if counted is None else counted["count"],
+            total=None if "countIsMinimum" in counted else counted["count"],
         )
         assert row is not None
         await _WEBHOOKS.wake_lane.execute(change.connection, webhook_id=webhook_id)
@@ -124,9 +133,17 @@ async def list_jobs(pool: Pool, user: Principal, webhook_id: UUID, page: NewestP
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         own(await _WEBHOOKS.get.fetchrow(connection, id=webhook_id), user)
         rows = await _SQL.list.fetch(connection, webhook_id=webhook_id, skip=page.skip, limit=page.limit, **page.before)
-        total = await _SQL.count_jobs.fetchval(connection, webhook_id=webhook_id)
+        total = await count_rows(connection, _SQL.count_jobs, seen=page.skip + len(rows), webhook_id=webhook_id)
     keys = [(row["created_at"], row["id"]) for row in rows]
-    return {"jobs": [_shown(row) for row in rows], "total": total, "skip": page.skip, "limit": page.limit}, keys
+    jobs: JobsReply = {
+        "jobs": [_shown(row) for row in rows],
+        "total": total.rows,
+        "skip": page.skip,
+        "limit": page.limit,
+    }
+    if total.is_minimum:
+        jobs["totalIsMinimum"] = True
+    return jobs, keys
 
 
 async def get(pool: Pool, user: Principal, webhook_id: UUID, job_id: UUID) -> Job:
@@ -152,9 +169,9 @@ async def cancel(pool: Pool, user: Principal, origin: Origin, webhook_id: UUID, 
 
 
 async def _measure(
-    pool: Pool, user: Principal, webhook_id: UUID, wanted: ReplayBody, ttl_seconds: int
-) -> tuple[asyncpg.Record, Counted | None]:
-    """Where in the log to look, and what is there; None if it takes too long to count."""
+    pool: Pool, user: Principal, webhook_id: UUID, wanted: ReplayBody, ttl_seconds: int, *, most: int
+) -> tuple[asyncpg.Record, Counted]:
+    """Where in the log to look, and what is there: of the first `most` rows, and of what was counted in COUNT_SECONDS."""
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         _check_active(own(await _WEBHOOKS.get.fetchrow(connection, id=webhook_id), user))
         bounds = await _SQL.bounds.fetchrow(connection, since=wanted.since, ttl_seconds=ttl_seconds)
@@ -162,14 +179,28 @@ async def _measure(
         until = wanted.until or bounds["now"]
         if wanted.since >= until:
             raise BadRequest.at("/until" if wanted.until else "/since", "the range ends before it begins")
-        await _SQL.allow.execute(connection, milliseconds=COUNT_MS)
+        counted = await _count(connection, webhook_id, wanted, bounds, until, most)
+    return bounds, counted
+
+
+async def _count(
+    connection: Connection, webhook_id: UUID, wanted: ReplayBody, bounds: asyncpg.Record, until: datetime, most: int
+) -> Counted:
+    """From one stretch of the log to the next, so that what was counted when the time is over is the oldest."""
+    end = time.monotonic() + COUNT_SECONDS
+    after: int = bounds["after"]
+    by_type: dict[str, int] = {}
+    rows: list[asyncpg.Record] = []
+    complete = True
+    while complete and after < bounds["through"]:
+        through = min(after + STRETCH, bounds["through"])
         try:
             async with connection.transaction():
-                rows = await _SQL.count.fetch(
+                stretch = await _SQL.count.fetch(
                     connection,
                     webhook_id=webhook_id,
-                    after=bounds["after"],
-                    through=bounds["through"],
+                    after=after,
+                    through=through,
                     since=wanted.since,
                     until=until,
                     wanted=wanted.status,
@@ -177,13 +208,22 @@ async def _measure(
                     log_from=bounds["log_from"],
                 )
         except asyncpg.QueryCanceledError:
-            return bounds, None
-    return bounds, {
-        "count": sum(row["count"] for row in rows),
-        "byType": {row["event_type"]: row["count"] for row in rows},
+            complete = False
+            break
+        for row in stretch:
+            by_type[row["event_type"]] = by_type.get(row["event_type"], 0) + row["count"]
+        rows += stretch
+        after = through
+        complete = after == bounds["through"] or (sum(by_type.values()) <= most and time.monotonic() < end)
+    found: Counted = {
+        "count": sum(by_type.values()),
+        "byType": dict(sorted(by_type.items())),
         "oldest": iso_or_none(min((row["oldest"] for row in rows), default=None)),
         "newest": iso_or_none(max((row["newest"] for row in rows), default=None)),
     }
+    if not complete:
+        found["countIsMinimum"] = True
+    return found
 
 
 def _check_active(webhook: asyncpg.Record) -> None:

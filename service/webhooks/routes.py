@@ -3,6 +3,7 @@
 import asyncpg
 
 from service.api.call import Call, Nothing, Reply, tagged
+from service.api.counts import count
 from service.api.paging import cursor_link, page_headers
 from service.api.routes import Route, route
 from service.api.slices import in_slices
@@ -46,13 +47,14 @@ async def list_webhooks(call: Call[Nothing, ListQuery]) -> Reply:
         counted = {row["webhook_id"]: row for row in await _SQL.statistics.fetch(connection, ids=ids)}
         lanes = {row["webhook_id"]: row for row in await _SQL.lanes.fetch(connection, ids=ids)}
         if page is not None:
-            total = await _SQL.count_listed.fetchval(connection, owner_id=owner_id, active=active, most=10_001)
-            headers = page_headers(call.request, page, total)
+            seen = page.skip + len(rows)
+            total = await count(connection, _SQL.count_listed, seen=seen, owner_id=owner_id, active=active)
+            headers = page_headers(call.request, page, total, full=len(rows) == page.limit)
 
-    def summary(row: asyncpg.Record) -> shapes.Summary:
+    def shown(row: asyncpg.Record) -> shapes.Summary:
         return shapes.summary(row, shapes.statistics(counted.get(row["id"])), lanes.get(row["id"]))
 
-    return Reply({"webhooks": await in_slices(rows, summary)}, headers=headers)
+    return Reply({"webhooks": await in_slices(rows, shown)}, headers=headers)
 
 
 async def get(call: Call[Nothing, Nothing]) -> Reply:

@@ -93,8 +93,8 @@ class _Overlap(TypedDict, total=False):
 
 
 class Detail(_Webhook, _Overlap):
-    """`blockedItems`: how many items have events that wait for one that failed. `overlapUntil`: until then the secret before the
-    present one signs, too; only where one does."""
+    """`blockedItems`: how many items have events that wait for one that failed; at most 10,000 are counted. `overlapUntil`: until
+    then the secret before the present one signs, too; only where one does."""
 
     description: str | None
     headers: dict[str, str]
@@ -137,12 +137,15 @@ class DeliveryView(TypedDict):
 
 
 class Stats(TypedDict):
+    """`pendingCountIsMinimum` is true, and there, where more wait than are counted."""
+
     totalEvents: int
     successfulDeliveries: int
     failedDeliveries: int
     successCount: int
     failedCount: int
     pendingCount: int
+    pendingCountIsMinimum: NotRequired[Literal[True]]
     successRate: str
     lastDelivery: str | None
     lastFailure: str | None
@@ -182,8 +185,11 @@ class UpdateReply(TypedDict):
 
 
 class EventsReply(TypedDict):
+    """`totalIsMinimum` is true, and there, where more wait than are counted."""
+
     events: list[DeliveryView]
     total: int
+    totalIsMinimum: NotRequired[Literal[True]]
     skip: int
     limit: int
 

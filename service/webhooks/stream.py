@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Annotated
 from uuid import UUID
@@ -31,6 +32,8 @@ EARLIEST = "earliest"
 MAX_PAGE_BYTES = 4 * 1024 * 1024
 # Positions that one statement looks at, and how long a page may be looked for in a log of which the webhook wants little.
 SCAN = 10_000
+# A page that begins further back from the end of the log than this is a costly read.
+NEAR = 1_000
 LOOK_SECONDS = 2.0
 MAX_WAIT_SECONDS = 60
 # How often the head of the log is asked for, by one task for all who wait, and only while somebody does.
@@ -141,13 +144,19 @@ async def read(
     webhook_id: UUID,
     query: StreamQuery,
     gone: Callable[[], bool],
+    costly: Callable[[], AbstractAsyncContextManager[Pool]],
 ) -> StreamReply:
-    """The next events after a position; waits for some if there are none. Raises NotFound, Forbidden, BadRequest, Gone."""
+    """The next events after a position; waits for some if there are none. `costly` is entered to read from far back, and never
+    while it waits. Raises NotFound, Forbidden, BadRequest, Gone, and what `costly` does."""
     end = time.monotonic() + query.wait
     webhook = await _reader(pool, user, webhook_id)
     after = await _start(pool, webhook, query.after)
     while True:
-        page = await _page(pool, webhook_id, after, query.limit)
+        if webhook["head"] - after > NEAR:
+            async with costly() as unit:
+                page = await _page(unit, webhook_id, after, query.limit)
+        else:
+            page = await _page(pool, webhook_id, after, query.limit)
         if page.rows or page.more:
             break
         after = page.next

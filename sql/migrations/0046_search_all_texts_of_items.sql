@@ -24,30 +24,40 @@ create table public.item_texts (
   text    text collate "C" not null
 );
 
-create function public.write_item_text() returns trigger
+create function public.item_text(item public.items) returns text
+language sql stable parallel safe
+return ' ' || public.search_text(pg_catalog.concat_ws(' ', item.name, item.sku, item.serial_number, item.description)) || ' ';
+
+create function public.write_texts_of_new_items() returns trigger
 language plpgsql
 as $$
 begin
-  insert into public.item_texts (item_id, text)
-  values (new.id, ' ' || public.search_text(pg_catalog.concat_ws(' ', new.name, new.sku, new.serial_number, new.description)) || ' ')
-      on conflict (item_id) do update set text = excluded.text;
+  insert into public.item_texts (item_id, text) select id, public.item_text(fresh) from fresh;
   return null;
 end
 $$;
 
-create trigger items_write_text_of_new
-  after insert on public.items
-  for each row execute function public.write_item_text();
+create function public.write_text_of_changed_item() returns trigger
+language plpgsql
+as $$
+begin
+  update public.item_texts set text = public.item_text(new) where item_id = new.id;
+  return null;
+end
+$$;
+
+create trigger items_write_texts_of_new
+  after insert on public.items referencing new table as fresh
+  for each statement execute function public.write_texts_of_new_items();
 create trigger items_write_text_of_changed
   after update on public.items
   for each row when (old.name is distinct from new.name
                      or old.sku is distinct from new.sku
                      or old.serial_number is distinct from new.serial_number
                      or old.description is distinct from new.description)
-  execute function public.write_item_text();
+  execute function public.write_text_of_changed_item();
 
-insert into public.item_texts (item_id, text)
-select id, ' ' || public.search_text(pg_catalog.concat_ws(' ', name, sku, serial_number, description)) || ' ' from public.items;
+insert into public.item_texts (item_id, text) select id, public.item_text(items) from public.items;
 
 -- Without the list of pending entries: a search would read all of it, and texts seldom change.
 create index item_texts_search on public.item_texts using gin (text gin_trgm_ops) with (fastupdate = off);

@@ -1,12 +1,14 @@
 -- name: count_entries
 select count(*)
-  from audit
- where (:actor_id::uuid is null or actor_id = :actor_id)
-   and (:entity::text is null or entity = :entity)
-   and (:entity_id::uuid is null or entity_id = :entity_id)
-   and (:action::text is null or action = :action)
-   and (:since::timestamptz is null or at >= :since)
-   and (:until::timestamptz is null or at < :until);
+  from (select
+          from audit
+         where (:actor_id::uuid is null or actor_id = :actor_id)
+           and (:entity::text is null or entity = :entity)
+           and (:entity_id::uuid is null or entity_id = :entity_id)
+           and (:action::text is null or action = :action)
+           and (:since::timestamptz is null or at >= :since)
+           and (:until::timestamptz is null or at < :until)
+         limit :most::bigint) as counted;
 
 -- name: list_entries
 select entry.id, entry.at, entry.actor_id, actor.username, entry.action, entry.entity, entry.entity_id, entry.before, entry.after,

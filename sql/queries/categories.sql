@@ -1,5 +1,8 @@
 -- name: count_all
-select count(*) from categories;
+select count(*)
+  from (select
+          from categories
+         limit :most::bigint) as counted;
 
 -- name: list_all
 select id, name, description, parent_id, created_at, updated_at

@@ -2,20 +2,22 @@
 -- With own_id null, all of them; else what one holds or has asked for, and for a foreman those of items at the locations assigned to them and those
 -- that go there. Overdue is no state of its own: active, and the day on which it should be back (in UTC) is over.
 select count(*)
-  from checkouts as c
- where (:item_id::uuid is null or c.item_id = :item_id)
-   and (:user_id::uuid is null or c.user_id = :user_id)
-   and (:status::text is null or c.status = :status)
-   and (:overdue::boolean is distinct from true
-        or (c.status = 'active' and c.expected_return_date < (now() at time zone 'UTC')::date))
-   and (:overdue is distinct from false
-        or not coalesce(c.status = 'active' and c.expected_return_date < (now() at time zone 'UTC')::date, false))
-   and (:own_id::uuid is null or c.user_id = :own_id or (c.requested_by = :own_id and c.requested_by <> c.user_id)
-        or (:foreman_id::uuid is not null
-            and exists (select from location_foremen as assigned
-                         where assigned.user_id = :foreman_id::uuid
-                           and assigned.location_id in ((select location_id from items where id = c.item_id),
-                                                        c.destination_location_id))));
+  from (select
+          from checkouts as c
+         where (:item_id::uuid is null or c.item_id = :item_id)
+           and (:user_id::uuid is null or c.user_id = :user_id)
+           and (:status::text is null or c.status = :status)
+           and (:overdue::boolean is distinct from true
+                or (c.status = 'active' and c.expected_return_date < (now() at time zone 'UTC')::date))
+           and (:overdue is distinct from false
+                or not coalesce(c.status = 'active' and c.expected_return_date < (now() at time zone 'UTC')::date, false))
+           and (:own_id::uuid is null or c.user_id = :own_id or (c.requested_by = :own_id and c.requested_by <> c.user_id)
+                or (:foreman_id::uuid is not null
+                    and exists (select from location_foremen as assigned
+                                 where assigned.user_id = :foreman_id::uuid
+                                   and assigned.location_id in ((select location_id from items where id = c.item_id),
+                                                                c.destination_location_id))))
+         limit :most::bigint) as counted;
 
 -- name: list_visible
 -- By id, so that a checkout that is made meanwhile comes last and moves no page.

@@ -27,14 +27,16 @@ select i.location_id, l.name as location_name, sum(i.quantity)::bigint as quanti
 -- name: count_moves
 -- An item's row moves by edits, each of which the audit trail has. A foreman sees the moves from or to an assigned location.
 select count(*)
-  from audit as entry
- where entry.entity = 'item' and entry.entity_id = :id
-   and (entry.before ->> 'location_id') is distinct from (entry.after ->> 'location_id')
-   and entry.after is not null
-   and (:foreman_id::uuid is null
-        or exists (select from location_foremen as assigned
-                    where assigned.user_id = :foreman_id
-                      and assigned.location_id::text in (entry.before ->> 'location_id', entry.after ->> 'location_id')));
+  from (select
+          from audit as entry
+         where entry.entity = 'item' and entry.entity_id = :id
+           and (entry.before ->> 'location_id') is distinct from (entry.after ->> 'location_id')
+           and entry.after is not null
+           and (:foreman_id::uuid is null
+                or exists (select from location_foremen as assigned
+                            where assigned.user_id = :foreman_id
+                              and assigned.location_id::text in (entry.before ->> 'location_id', entry.after ->> 'location_id')))
+         limit :most::bigint) as counted;
 
 -- name: list_moves
 select entry.id, entry.before ->> 'location_id' as from_location_id, entry.after ->> 'location_id' as to_location_id, entry.at,

@@ -1,10 +1,12 @@
 -- name: count_visible
 -- A foreman sees the locations assigned to them. Null: everybody else.
 select count(*)
-  from locations
- where :foreman_id::uuid is null
-    or exists (select from location_foremen as assigned
-                where assigned.location_id = locations.id and assigned.user_id = :foreman_id);
+  from (select
+          from locations
+         where :foreman_id::uuid is null
+            or exists (select from location_foremen as assigned
+                        where assigned.location_id = locations.id and assigned.user_id = :foreman_id)
+         limit :most::bigint) as counted;
 
 -- name: list_visible
 select id, name, description, address, created_at, updated_at,

@@ -158,7 +158,10 @@ select webhook_id,
  group by webhook_id;
 
 -- name: count_blocked
-select count(*) from item_orders where webhook_id = :webhook_id and blocked_position is not null;
+select count(*)
+  from (select
+          from item_orders where webhook_id = :webhook_id and blocked_position is not null
+         limit :most::bigint) as counted;
 
 -- name: forget
 -- Of webhooks that are deleted, once nothing is owed to them.

@@ -1,8 +1,10 @@
 -- name: count_sessions
 select count(*)
-  from sessions
- where user_id = :user_id
-   and (:open::boolean is null or (ended_at is null and expires_at > now()) = :open);
+  from (select
+          from sessions
+         where user_id = :user_id
+           and (:open::boolean is null or (ended_at is null and expires_at > now()) = :open)
+         limit :most::bigint) as counted;
 
 -- name: list_sessions
 -- Newest first.

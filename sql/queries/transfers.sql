@@ -2,15 +2,17 @@
 -- :own_id sees what they requested, :foreman_id also what goes from or to a location assigned to them. Both null: everything.
 -- Of :foreman_id it is said once more that it is not null: where it is, one's own are looked up, and not searched for.
 select count(*)
-  from transfers
- where (:status::text is null or status = :status)
-   and (:item_id::uuid is null or item_id = :item_id)
-   and (:location_id::uuid is null or :location_id in (from_location_id, to_location_id))
-   and (:own_id::uuid is null or requested_by = :own_id
-        or (:foreman_id::uuid is not null
-            and exists (select from location_foremen as assigned
-                         where assigned.user_id = :foreman_id::uuid
-                           and assigned.location_id in (from_location_id, to_location_id))));
+  from (select
+          from transfers
+         where (:status::text is null or status = :status)
+           and (:item_id::uuid is null or item_id = :item_id)
+           and (:location_id::uuid is null or :location_id in (from_location_id, to_location_id))
+           and (:own_id::uuid is null or requested_by = :own_id
+                or (:foreman_id::uuid is not null
+                    and exists (select from location_foremen as assigned
+                                 where assigned.user_id = :foreman_id::uuid
+                                   and assigned.location_id in (from_location_id, to_location_id))))
+         limit :most::bigint) as counted;
 
 -- name: list_visible
 -- By id, so that a transfer that is requested meanwhile comes last and moves no page.

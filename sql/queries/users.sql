@@ -1,10 +1,12 @@
 -- name: count_users
 select count(*)
-  from users
- where (:role::text is null or role = :role)
-   and (:status::text is null or status = :status)
-   and (:pattern::text is null or lower(username) like lower(:pattern) or lower(email) like lower(:pattern)
-        or lower(full_name) like lower(:pattern));
+  from (select
+          from users
+         where (:role::text is null or role = :role)
+           and (:status::text is null or status = :status)
+           and (:pattern::text is null or lower(username) like lower(:pattern) or lower(email) like lower(:pattern)
+                or lower(full_name) like lower(:pattern))
+         limit :most::bigint) as counted;
 
 -- name: list_users
 -- By id, so that a user who is added meanwhile comes last and moves no page.

@@ -146,8 +146,9 @@ select webhook_id,
  group by webhook_id;
 
 -- name: current
--- How many deliveries a list of each status has.
-select (select count(*) from deliveries where webhook_id = :webhook_id) as pending,
+-- How many deliveries a list of each status has; of those that wait, at most :most are counted.
+select (select count(*)
+          from (select from deliveries where webhook_id = :webhook_id limit :most::bigint) as waiting) as pending,
        coalesce(sum(current) filter (where status = 'success'), 0)::bigint as success,
        coalesce(sum(current) filter (where status <> 'success'), 0)::bigint as failed
   from delivery_counts
@@ -245,13 +246,14 @@ select event.position, event.recorded_at as event_at, event.id as event_id, even
  limit 1;
 
 -- name: list_attempts
--- By their numbers; an end without a request has that of the attempt before it. Not by started_at, which is what
+-- The latest. By their numbers; an end without a request has that of the attempt before it. Not by started_at, which is what
 -- one relay reckons, and another one's may differ.
 select attempt, outcome, started_at, recorded_at, url, request_headers, status, response_headers, response_body, error,
        next_attempt_at, dns_us, connect_us, tls_us, first_byte_us, total_us, sequence
   from attempts
  where webhook_id = :webhook_id and position = :position and recorded_at >= :event_at
- order by attempt, recorded_at;
+ order by attempt desc, recorded_at desc
+ limit :most;
 
 -- name: find_delivery
 -- An id names one event, and this is where this webhook's share of it stands.

@@ -198,6 +198,8 @@ def _choices(schema: dict[str, Any]) -> set[str]:
         if choice.get("type") == "array":
             found.add(str(choice["items"].get("$ref", choice["items"].get("type"))))
     return found
+
+
 def test_a_file_is_documented_with_an_example() -> None:
     document = openapi.document(ROUTES)
     taken = {f"{route.method} {route.path}" for route in ROUTES if route.body is Csv}

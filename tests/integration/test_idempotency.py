@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from relay.outage import Outage
 from relay.retention import BATCH, Retention
-from service.api.idempotency import OneConnection
+from service.api.one_connection import OneConnection
 from service.app import make_app
 from service.platform.db import open_pool
 from service.platform.settings import Settings

@@ -8,6 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from service.api import counts
 from service.inventory import lists
 from service.inventory.imports import MAX_BYTES, MAX_LINES
 from tests.integration.caller import Answer, Caller, Database, take_events
@@ -213,7 +214,7 @@ async def test_an_export_is_filtered_like_a_list(
     admin: Caller, connection: Database, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     if way == "many":
-        monkeypatch.setattr(lists, "MAX_TOTAL", 3)
+        monkeypatch.setattr(counts, "MOST", 3)
         monkeypatch.setattr(lists, "STRETCH", 4)
     await connection.execute(
         "insert into items (name, status) select 'drill ' || n, (array['lost', 'retired'])[1 + n % 2]"

@@ -7,7 +7,7 @@ from typing import Any, Literal, cast
 from uuid import UUID
 
 from service import stock
-from service.api.idempotency import OneConnection
+from service.api.one_connection import OneConnection
 from service.inventory.commands import items
 from service.mutation import Mutation, Origin
 from service.platform.db import Pool

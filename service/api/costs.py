@@ -1,0 +1,143 @@
+"""Which requests are costly. Every route is named here once: a new one has to say what it costs, and a test asks for it.
+
+Costly is what reads many rows for one answer: it searches without an index, counts, sums up, or goes through the log. Such requests
+are admitted few at a time (service.api.admission). What a request writes is bounded by its body, and cheap.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from service.api.call import Call
+from service.api.paging import Page
+
+Cost = Callable[[Call[Any, Any]], bool]
+# A page that begins further on by `skip` reads all the rows before it.
+CHEAP_SKIP = 10_000
+_OF_PAGES = frozenset({"skip", "limit", "cursor"})
+
+
+def _cheap(_: Call[Any, Any]) -> bool:
+    return False
+
+
+def _costly(_: Call[Any, Any]) -> bool:
+    return True
+
+
+def _within(_: Call[Any, Any]) -> bool:
+    """The handler asks for admission by itself: it waits meanwhile, or only a part of what it does is costly."""
+    return False
+
+
+def _list(*indexed: str) -> Cost:
+    """A list: costly where it is filtered by anything but what has an index, for a foreman, whose rows are looked for one by one,
+    and where it skips many rows."""
+    cheap = _OF_PAGES | set(indexed)
+
+    def cost(call: Call[Any, Any]) -> bool:
+        query = call.query
+        given = {name for name in query.model_fields_set if getattr(query, name) is not None}
+        far = isinstance(query, Page) and query.skip > CHEAP_SKIP
+        return far or not given <= cheap or (call.principal is not None and call.principal.role == "foreman")
+
+    return cost
+
+
+COSTS: Mapping[str, Cost] = {
+    # Lists.
+    "GET /items": _list("category_id", "location_id", "serial_number", "sort"),
+    "GET /transfers": _list("status", "item_id", "location_id"),
+    "GET /checkouts": _list("status", "item_id", "user_id"),
+    "GET /locations": _list(),
+    "GET /categories": _list(),
+    "GET /users": _list(),
+    "GET /webhooks/{id}/events": _list("status"),
+    "GET /webhooks/{id}/replays": _list(),
+    "GET /relays": _list(),
+    # What goes through many rows for one answer.
+    "GET /audit": _costly,
+    "GET /auth/sessions": _costly,
+    "GET /auth/session-stats": _costly,
+    "GET /users/{id}/sessions": _costly,
+    "GET /items/{id}/location-summary": _costly,
+    "GET /items/{id}/location-history": _costly,
+    "GET /categories/tree": _costly,
+    "GET /webhooks": _costly,
+    "GET /events/{id}/explain": _costly,
+    "POST /webhooks/{id}/replay": _costly,
+    # What writes hundreds of rows, and holds a connection meanwhile.
+    "POST /items/bulk": _costly,
+    "POST /items/import": _costly,
+    # A piece at a time.
+    "GET /items/export": _within,
+    # From far back in the log. Where it is near the end, and while it waits, it is cheap.
+    "GET /webhooks/{id}/stream": _within,
+    # One object, found by its id; or none.
+    "GET /auth/profile": _cheap,
+    "GET /auth/verify-session": _cheap,
+    "GET /items/{id}": _cheap,
+    "GET /locations/{id}": _cheap,
+    "GET /categories/{id}": _cheap,
+    "GET /transfers/{id}": _cheap,
+    "GET /checkouts/{id}": _cheap,
+    "GET /users/{id}": _cheap,
+    "GET /webhooks/{id}": _cheap,
+    "GET /webhooks/{id}/stats": _cheap,
+    "GET /webhooks/{id}/events/{eventId}": _cheap,
+    "GET /webhooks/{id}/replays/{jobId}": _cheap,
+    "GET /health": _cheap,
+    "GET /openapi.json": _cheap,
+    "GET /asyncapi.json": _cheap,
+    # Changes.
+    "POST /auth/register": _cheap,
+    "POST /auth/login": _cheap,
+    "POST /auth/refresh": _cheap,
+    "POST /auth/logout": _cheap,
+    "POST /auth/logout-all": _cheap,
+    "POST /auth/password": _cheap,
+    "DELETE /auth/sessions/{id}": _cheap,
+    "POST /users": _cheap,
+    "PUT /users/{id}": _cheap,
+    "DELETE /users/{id}": _cheap,
+    "DELETE /users/{id}/sessions/{sessionId}": _cheap,
+    "POST /items": _cheap,
+    "PUT /items/{id}": _cheap,
+    "DELETE /items/{id}": _cheap,
+    "PUT /items/{id}/location": _cheap,
+    "POST /locations": _cheap,
+    "PUT /locations/{id}": _cheap,
+    "DELETE /locations/{id}": _cheap,
+    "POST /locations/{id}/foremen": _cheap,
+    "DELETE /locations/{id}/foremen/{user_id}": _cheap,
+    "POST /categories": _cheap,
+    "PUT /categories/{id}": _cheap,
+    "DELETE /categories/{id}": _cheap,
+    "POST /transfers": _cheap,
+    "POST /transfers/{id}/approve": _cheap,
+    "POST /transfers/{id}/reject": _cheap,
+    "POST /transfers/{id}/dispatch": _cheap,
+    "POST /transfers/{id}/complete": _cheap,
+    "POST /transfers/{id}/cancel": _cheap,
+    "POST /checkouts/checkout": _cheap,
+    "POST /checkouts/{id}/authorize": _cheap,
+    "POST /checkouts/{id}/reject": _cheap,
+    "POST /checkouts/{id}/cancel": _cheap,
+    "POST /checkouts/{id}/checkin": _cheap,
+    "POST /webhooks": _cheap,
+    "PUT /webhooks/{id}": _cheap,
+    "POST /webhooks/{id}/secret/rotate": _cheap,
+    "DELETE /webhooks/{id}": _cheap,
+    "POST /webhooks/{id}/test": _cheap,
+    "POST /webhooks/{id}/events/{eventId}/retry": _cheap,
+    "POST /webhooks/{id}/events/{eventId}/skip": _cheap,
+    "DELETE /webhooks/{id}/replays/{jobId}": _cheap,
+}
+
+
+def may_be_costly(method: str, path: str) -> bool:
+    return cost_of(method, path) is not _cheap
+
+
+def cost_of(method: str, path: str) -> Cost:
+    """Of a route. One that is not listed is cheap, until the test finds it."""
+    return COSTS.get(f"{method} {path}", _cheap)

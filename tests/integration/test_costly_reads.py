@@ -1,0 +1,200 @@
+"""Costly reads are admitted few at a time, before they take a connection: ordinary requests and health go on beside them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import asyncpg
+import pytest
+from aiohttp.test_utils import TestServer
+
+from service.api import admission
+from service.api.admission import ADMISSION, USER_READS, Admission, reads_at_once
+from service.api.call import POOL
+from service.platform.errors import Unavailable
+from service.platform.settings import Settings
+from service.webhooks import stream
+from tests.integration.caller import Answer, Caller, Database
+from tests.integration.conftest import Api, SignUp
+from tests.integration.webhooks import make_webhook
+
+HELD = """select count(*) from pg_stat_activity
+           where datname = current_database() and application_name = 'jossiedb service' and wait_event_type = 'Lock'"""
+# Somebody who waits for something that never comes has failed.
+PATIENCE = 60
+Held = Callable[[], Awaitable[int]]
+
+
+@pytest.fixture
+async def admins(api: Api, sign_up: SignUp) -> list[Caller]:
+    return [Caller(api, await sign_up("admin")) for _ in range(4)]
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that is held up is given up meanwhile."""
+    monkeypatch.setattr(admission, "WAIT_SECONDS", PATIENCE)
+    monkeypatch.setattr(admission, "STATEMENT_MS", PATIENCE * 1000)
+
+
+@pytest.fixture
+async def audit_locked(another_connection: Database) -> AsyncIterator[None]:
+    """Whoever reads the audit trail waits."""
+    async with another_connection.transaction():
+        await another_connection.execute("lock table audit in access exclusive mode")
+        yield
+
+
+@pytest.fixture
+def held(connection: Database) -> Held:
+    async def held() -> int:
+        count: int = await connection.fetchval(HELD)
+        return count
+
+    return held
+
+
+async def _until_held(held: Held, count: int) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while await held() < count:
+            await asyncio.sleep(0.01)
+
+
+async def _end(*tasks: "asyncio.Task[Answer]") -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
+async def test_twelve_costly_reads_leave_the_pool_to_ordinary_requests(
+    admins: list[Caller], patient: None, another_connection: Database, settings: Settings, held: Held
+) -> None:
+    at_once = reads_at_once(settings.jossiedb_pool_size)
+    async with another_connection.transaction():
+        await another_connection.execute("lock table audit in access exclusive mode")
+        reads = [asyncio.create_task(admin.get("/audit")) for admin in admins for _ in range(3)]
+        assert len(reads) > settings.jossiedb_pool_size
+        await _until_held(held, at_once)
+        async with asyncio.timeout(PATIENCE):
+            answers = await asyncio.gather(*(admins[0].get("/items") for _ in range(20)))
+        assert {answer.status for answer in answers} == {200}
+        assert not any(read.done() for read in reads)
+        assert await held() == at_once
+    # Those that waited are admitted one after the other.
+    assert {(await read).status for read in reads} == {200}
+
+
+async def test_a_user_with_too_many_is_told_429_and_others_are_admitted(
+    admins: list[Caller], patient: None, audit_locked: None, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    greedy, other = admins[:2]
+    reads = [asyncio.create_task(greedy.get("/audit")) for _ in range(USER_READS)]
+    await _until_held(held, USER_READS)
+    monkeypatch.setattr(admission, "WAIT_SECONDS", 0.01)
+    refused = await greedy.get("/audit")
+    assert (refused.status, refused.headers["Retry-After"]) == (429, "2")
+    assert (await other.get("/auth/session-stats")).status == 200
+    await _end(*reads)
+
+
+async def test_when_all_places_are_taken_by_others_the_answer_is_503(
+    admins: list[Caller],
+    patient: None,
+    audit_locked: None,
+    settings: Settings,
+    held: Held,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    at_once = reads_at_once(settings.jossiedb_pool_size)
+    reads = [asyncio.create_task(admin.get("/audit")) for admin in admins[:at_once]]
+    await _until_held(held, at_once)
+    monkeypatch.setattr(admission, "WAIT_SECONDS", 0.01)
+    refused = await admins[-1].get("/audit")
+    assert (refused.status, refused.headers["Retry-After"]) == (503, "2")
+    # Nothing is wrong with the database.
+    assert (await admins[-1].get("/health")).status == 200
+    await _end(*reads)
+
+
+async def test_a_place_is_free_again_however_a_read_ended(pool: asyncpg.Pool, admins: list[Caller]) -> None:
+    admission_of_one, user = Admission(1), admins[0].token.user_id
+    for error in (ValueError, asyncio.CancelledError):
+        with pytest.raises(error):
+            async with admission_of_one.costly(pool, user):
+                raise error
+    async with asyncio.timeout(PATIENCE), admission_of_one.costly(pool, user) as unit:
+        assert await unit.fetchval("select 1") == 1
+
+
+async def test_a_costly_statement_is_ended_after_its_time_and_the_limit_ends_with_it(
+    pool: asyncpg.Pool, admins: list[Caller], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = await pool.fetchval("show statement_timeout")
+    monkeypatch.setattr(admission, "STATEMENT_MS", 20)
+    with pytest.raises(Unavailable) as refusal:
+        async with Admission(1).costly(pool, admins[0].token.user_id) as unit:
+            await unit.execute("select pg_sleep(60)")
+    assert refusal.value.retry_after == 2
+    assert await pool.fetchval("show statement_timeout") == before != "0"
+
+
+async def test_a_read_that_takes_too_long_is_told_so_and_the_database_is_not_taken_for_away(
+    admins: list[Caller], audit_locked: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(admission, "STATEMENT_MS", 50)
+    answer = await admins[0].get("/audit")
+    assert answer.status == 503
+    assert "ask for less" in answer.body["error"]
+    assert "Retry-After" in answer.headers
+    assert "the database is away" not in capsys.readouterr().out
+
+
+async def test_the_stream_asks_for_admission_only_when_it_reads_from_far_back(
+    admins: list[Caller], connection: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = admins[0]
+    webhook_id = (await make_webhook(owner))["id"]
+    monkeypatch.setattr(stream, "NEAR", 5)
+    await connection.execute(
+        """insert into events (position, id, seq, type, data, occurred_at, audience, location_ids, user_ids, deliveries)
+           select n, uuidv7(), n, 'item-created', '{}', now(), 'inventory', '{}', '{}', 0 from generate_series(1, 10) as n"""
+    )
+    await connection.execute("update log_head set position = 10")
+    server = owner.api.server
+    assert isinstance(server, TestServer)
+    app = server.app
+    monkeypatch.setattr(admission, "WAIT_SECONDS", 0.01)
+    async with asyncio.timeout(PATIENCE):
+        async with (
+            app[ADMISSION].costly(app[POOL], owner.token.user_id),
+            app[ADMISSION].costly(app[POOL], owner.token.user_id),
+        ):
+            refused = await owner.get(f"/webhooks/{webhook_id}/stream", after="earliest")
+            near = await owner.get(f"/webhooks/{webhook_id}/stream", after="5")
+            waited = await owner.get(f"/webhooks/{webhook_id}/stream", after="10", wait="1")
+        far = await owner.get(f"/webhooks/{webhook_id}/stream", after="earliest")
+    assert (refused.status, near.status, waited.status) == (429, 200, 200)
+    assert len(far.body["events"]) == 10
+
+
+async def test_health_is_answered_while_every_connection_of_the_pool_is_taken(
+    admins: list[Caller], another_connection: Database, settings: Settings, held: Held
+) -> None:
+    item = await admins[0].make("/items", name="a")
+    async with another_connection.transaction():
+        await another_connection.execute("lock table items in access exclusive mode")
+        waiting = [
+            asyncio.create_task(admins[0].get(f"/items/{item['id']}")) for _ in range(settings.jossiedb_pool_size + 2)
+        ]
+        await _until_held(held, settings.jossiedb_pool_size)
+        async with asyncio.timeout(PATIENCE):
+            answers = await asyncio.gather(*(admins[0].get("/health") for _ in range(30)))
+        assert {answer.status for answer in answers} == {200}
+    assert {(await task).status for task in waiting} == {200}
+
+
+async def test_every_pooled_statement_of_the_api_has_a_time_limit(api: Api) -> None:
+    server = api.server
+    assert isinstance(server, TestServer)
+    limits = [await server.app[POOL].fetchval("show statement_timeout") for _ in range(2)]
+    # The second use of a connection as the first.
+    assert limits == ["15s", "15s"]
