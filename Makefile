@@ -68,7 +68,8 @@ lock: ## resolve the newest versions that pyproject.toml allows into requirement
 	fi; \
 	$(COMPILE) --upgrade pyproject.toml --extra embedded --extra build -o requirements.lock; \
 	$(COMPILE) --upgrade pyproject.toml --extra embedded --extra build --extra dev -c requirements.lock -o requirements-dev.lock; \
-	$(COMPILE) --upgrade pyproject.toml --extra build -c requirements.lock -o requirements-image.lock
+	$(COMPILE) --upgrade pyproject.toml --extra build -c requirements.lock -o requirements-image.lock; \
+	$(COMPILE) --upgrade tests/clients/requirements.in -c requirements-dev.lock -o tests/clients/requirements.lock
 
 .PHONY: clean
 clean: ## remove what these targets made, except the demo's data

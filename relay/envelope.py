@@ -40,16 +40,20 @@ def envelope(
         attempt=attempt,
         sequence=sequence,
     )
+    event = str(event_id)
+    signatures = target.signer.message(event, timestamp, body)
+    if (second := target.second_signer(timestamp)) is not None:
+        signatures = f"{signatures} {second.message(event, timestamp, body)}"
     headers = {
         **target.headers,
         "Content-Type": "application/json",
         "User-Agent": USER_AGENT,
-        "X-Webhook-Signature": target.signer.data(data),
+        "X-Webhook-Signature": (second or target.signer).data(data),
         "X-Webhook-ID": str(target.webhook_id),
         "X-Event-Type": event_type,
-        "webhook-id": str(event_id),
+        "webhook-id": event,
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": target.signer.message(str(event_id), timestamp, body),
+        "webhook-signature": signatures,
     }
     if (continued := trace.child(traceparent)) is not None:
         headers["traceparent"] = continued

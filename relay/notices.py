@@ -13,6 +13,8 @@ DISABLED = "webhook-disabled"
 RECOVERED = "webhook-recovered"
 FAILED = "delivery-failed"
 OPERATIONAL = frozenset({DISABLED, RECOVERED, FAILED})
+# What the service writes about a webhook begets none either.
+ABOUT_WEBHOOKS = OPERATIONAL | {"secret-rotated"}
 _MAX_ERROR_CHARS = 500
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 import asyncpg
 
 from relay.breaker import Seen
-from relay.notices import OPERATIONAL
+from relay.notices import ABOUT_WEBHOOKS
 from relay.order import Due, Order
 from relay.outage import RECORDER, Outage
 from relay.policy import Decision
@@ -230,7 +230,7 @@ def _by_lane(batch: Iterable[Result], superseded: Container[int], wanted: Contai
         lane = lanes.setdefault(lease.webhook_id, Results())
         if (seen := result.seen) is not None:
             lane.seen.append(seen)
-        if lease.event_type not in OPERATIONAL:
+        if lease.event_type not in ABOUT_WEBHOOKS:
             lane.silent = False
             lane.failed += result.decision.outcome == "failed"
             lane.skipped += result.skips

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
 import asyncpg
@@ -32,16 +33,27 @@ class Target:
     # Only of a webhook that asks for order: what a delivery that failed for good does to the later ones of its item.
     on_failure: str | None = None
     secret: str = field(default="", repr=False)
+    # The secret before it, which signs too until this moment, by the database's clock.
+    previous_secret: str | None = field(default=None, repr=False)
+    overlap_until: datetime | None = None
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     broken: str | None = None
     signer: Signer = field(init=False, repr=False, compare=False)
+    previous_signer: Signer | None = field(init=False, repr=False, compare=False)
     # The subscriber's headers as the log shows them: the beginning of a JSON object.
     masked_headers: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.signer = Signer(self.secret)
+        self.previous_signer = None if self.previous_secret is None else Signer(self.previous_secret)
         masked = "".join([f'{orjson.dumps(name).decode()}:"[set]",' for name in self.headers])
         self.masked_headers = masked
+
+    def second_signer(self, timestamp: int) -> Signer | None:
+        """The signer of the secret before, if both sign at that moment, in Unix seconds."""
+        if self.overlap_until is None or timestamp >= self.overlap_until.timestamp():
+            return None
+        return self.previous_signer
 
 
 class Targets:
@@ -76,9 +88,11 @@ class Targets:
 
     def _open(self, row: asyncpg.Record) -> Target:
         webhook_id: UUID = row["id"]
-        secret, headers, broken = "", {}, None
+        secret, previous, headers, broken = "", None, {}, None
         try:
             secret = self._vault.open(row["secret_sealed"], webhook_id.bytes).decode()
+            if row["previous_secret_sealed"] is not None:
+                previous = self._vault.open(row["previous_secret_sealed"], webhook_id.bytes).decode()
             if row["headers_sealed"] is not None:
                 headers = orjson.loads(self._vault.open(row["headers_sealed"], webhook_id.bytes))
         except SealBroken as error:
@@ -93,6 +107,8 @@ class Targets:
             schedule=schedule_of(row["retry_ladder"], row["retry_delays_ms"]),
             on_failure=row["on_failure"],
             secret=secret,
+            previous_secret=previous,
+            overlap_until=row["overlap_until"],
             headers=headers,
             broken=broken,
         )

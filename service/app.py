@@ -9,13 +9,13 @@ from pydantic import BaseModel
 from structlog.contextvars import bound_contextvars
 
 from service.api.admission import ADMISSION, Admission, reads_at_once
-from service.api.call import DATABASE, POOL, SETTINGS, VAULT, Call, Nothing, Reply
+from service.api.call import DATABASE, POOL, REQUEST_ID, SETTINGS, VAULT, Call, Nothing, Reply
 from service.api.client import client_middleware
 from service.api.connections import connections_middleware
 from service.api.documents import ROUTES as DOCUMENT_ROUTES
 from service.api.documents import add_docs
 from service.api.problems import Handler, problems_middleware
-from service.api.routes import REQUEST_ID, add_routes, route
+from service.api.routes import MAX_BODY_BYTES, add_routes, route
 from service.audit.routes import ROUTES as AUDIT_ROUTES
 from service.auth.last_used import LAST_USED, LastUsed
 from service.auth.passwords import PASSWORDS, Passwords
@@ -33,7 +33,6 @@ from service.webhooks import stream
 from service.webhooks.relays import ROUTES as RELAY_ROUTES
 from service.webhooks.routes import ROUTES as WEBHOOK_ROUTES
 
-MAX_BODY_BYTES = 256 * 1024
 # Of what is not costly, which is an index's work and a wait for locks. A client that waits longer has most likely gone, and each of
 # them holds a connection.
 STATEMENT_TIMEOUT = "15s"

@@ -112,7 +112,9 @@ class TransferCancelled(_Transfer):
 
 class ItemCheckout(EventData):
     type: ClassVar[str] = "item-checkout"
-    summary: ClassVar[str] = "A checkout was requested, or became active; `status` says which."
+    summary: ClassVar[str] = (
+        "A checkout was requested, or became active; `status` says which. `userId` holds the units."
+    )
 
     checkoutId: UUID
     itemId: UUID
@@ -121,6 +123,7 @@ class ItemCheckout(EventData):
     status: str
     destinationLocation: UUID | None
     projectId: str | None
+    requestedBy: UUID
 
 
 class ItemCheckin(EventData):
@@ -246,6 +249,24 @@ class SessionRefreshed(UserRegistered):
     sessionId: UUID
 
 
+# Webhooks: what a relay tells of them is in service/operations.py.
+
+
+class SecretRotated(EventData):
+    type: ClassVar[str] = "secret-rotated"
+    summary: ClassVar[str] = (
+        "A webhook got another secret. The secret before it signs, too, until `overlapUntil`, or no longer if that is null. `url` "
+        "is without its path and query."
+    )
+
+    webhookId: UUID
+    userId: UUID
+    url: str
+    rotatedBy: UUID
+    overlapUntil: datetime | None
+    timestamp: datetime
+
+
 CATALOGUE: dict[str, type[EventData]] = {
     data.type: data
     for data in (
@@ -278,5 +299,6 @@ CATALOGUE: dict[str, type[EventData]] = {
         WebhookDisabled,
         WebhookRecovered,
         DeliveryFailed,
+        SecretRotated,
     )
 }

@@ -15,8 +15,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.log import server_logger
 from jwt.warnings import InsecureKeyLengthWarning
 
+from service.api.call import REQUEST_ID
 from service.api.connections import Connections, Limits
-from service.api.routes import REQUEST_ID
 from service.app import make_app
 from service.platform.errors import StartupError
 from service.platform.lifecycle import cancelled_by_signals, database, require_migrated

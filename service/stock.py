@@ -31,6 +31,10 @@ _REFUSED_BY_DATABASE = (asyncpg.UniqueViolationError, asyncpg.ForeignKeyViolatio
 Reason = Literal["created", "counted", "transfer", "checkout", "checkin"]
 
 
+Condition = Literal["new", "excellent", "good", "fair", "poor", "damaged"]
+ItemStatus = Literal["available", "checked_out", "maintenance", "retired", "lost"]
+
+
 class ItemView(TypedDict):
     """An item as the API shows it."""
 
@@ -42,8 +46,8 @@ class ItemView(TypedDict):
     quantity: int
     reserved_quantity: int
     min_quantity: int
-    condition: str
-    status: str
+    condition: Condition
+    status: ItemStatus
     purchase_date: str | None
     category_id: str | None
     location_id: str | None
@@ -64,8 +68,8 @@ class Item:
     quantity: int
     reserved_quantity: int
     min_quantity: int
-    condition: str
-    status: str
+    condition: Condition
+    status: ItemStatus
     purchase_date: date | None
     category_id: UUID | None
     location_id: UUID | None

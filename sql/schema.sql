@@ -35,9 +35,21 @@ CREATE TYPE public.attempt_result AS (
 	sequence bigint
 );
 
+CREATE FUNCTION public.departure(location_id uuid) RETURNS uuid
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    AS $$
+  select overlay(overlay(left(encode(sha256(convert_to('leaves ' || location_id::text, 'UTF8')), 'hex'), 32)
+                         placing '8' from 13) placing '8' from 17)::uuid
+$$;
+
+CREATE FUNCTION public.departures(location_ids uuid[]) RETURNS uuid[]
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    AS $$
+  select array(select departure(id) from unnest(location_ids) as location (id))
+$$;
+
 CREATE FUNCTION public.derive_subscriptions() RETURNS trigger
     LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     AS $$
 begin
   delete from subscriptions where webhook_id = new.id;
@@ -47,6 +59,9 @@ begin
       from unnest(new.events) as type (name)
      cross join (
        select 'location' as kind, key from unnest(new.filter_locations) as location (key)
+       union all
+       select 'location', key from unnest(departures(new.filter_locations)) as location (key)
+        where new.filter_leaving
        union all
        select 'category', key from unnest(new.filter_categories) as category (key)
         where new.filter_locations = '{}'
@@ -92,7 +107,6 @@ $$;
 
 CREATE FUNCTION public.fall_asleep(class_id integer, object_id integer) RETURNS text
     LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     AS $$
 declare
   granted constant boolean := pg_try_advisory_lock(class_id, object_id);
@@ -109,7 +123,6 @@ $$;
 
 CREATE FUNCTION public.fan_out_few(few integer, patience_ms integer, asleep boolean, sleepy boolean, class_id integer, object_id integer, relay_id uuid, most integer, crowded uuid[]) RETURNS TABLE("position" bigint, id uuid, type text, data text, occurred_at timestamp with time zone, traceparent text, deliveries bigint, lanes uuid[], webhook_ids uuid[], fences bigint[], versions bigint[], moved integer, claimed_at timestamp with time zone, event_at timestamp with time zone, wakes boolean, state text)
     LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     AS $$
 #variable_conflict use_column
 declare
@@ -226,6 +239,45 @@ begin
 end
 $$;
 
+CREATE FUNCTION public.search_text(given text) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN regexp_replace(regexp_replace(lower(given), '[\x01-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]+'::text, ' '::text, 'g'::text), '([\u2e80-\u9fff\uf900-\ufaff])'::text, ' \1 '::text, 'g'::text);
+
+CREATE TABLE public.items (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    name text NOT NULL,
+    sku text,
+    serial_number text,
+    description text,
+    quantity integer DEFAULT 0 NOT NULL,
+    reserved_quantity integer DEFAULT 0 NOT NULL,
+    min_quantity integer DEFAULT 5 NOT NULL,
+    condition text DEFAULT 'good'::text NOT NULL,
+    status text DEFAULT 'available'::text NOT NULL,
+    purchase_date date,
+    category_id uuid,
+    location_id uuid,
+    attributes json DEFAULT '{}'::json NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT items_attributes_check CHECK ((json_typeof(attributes) = 'object'::text)),
+    CONSTRAINT items_check CHECK ((reserved_quantity <= quantity)),
+    CONSTRAINT items_check1 CHECK (((serial_number IS NULL) OR (quantity <= 1))),
+    CONSTRAINT items_condition_check CHECK ((condition = ANY (ARRAY['new'::text, 'excellent'::text, 'good'::text, 'fair'::text, 'poor'::text, 'damaged'::text]))),
+    CONSTRAINT items_description_check CHECK ((char_length(description) <= 8000)),
+    CONSTRAINT items_min_quantity_check CHECK ((min_quantity >= 0)),
+    CONSTRAINT items_name_check CHECK (((char_length(name) >= 1) AND (char_length(name) <= 255))),
+    CONSTRAINT items_quantity_check CHECK ((quantity >= 0)),
+    CONSTRAINT items_reserved_quantity_check CHECK ((reserved_quantity >= 0)),
+    CONSTRAINT items_serial_number_check CHECK (((char_length(serial_number) >= 1) AND (char_length(serial_number) <= 100))),
+    CONSTRAINT items_sku_check CHECK (((char_length(sku) >= 1) AND (char_length(sku) <= 100))),
+    CONSTRAINT items_status_check CHECK ((status = ANY (ARRAY['available'::text, 'checked_out'::text, 'maintenance'::text, 'retired'::text, 'lost'::text])))
+);
+
+CREATE FUNCTION public.item_text(item public.items) RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN ((' '::text || public.search_text(concat_ws(' '::text, (item).name, (item).sku, (item).serial_number, (item).description))) || ' '::text);
+
 CREATE FUNCTION public.make_partitions(days_ahead integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -261,11 +313,11 @@ CREATE FUNCTION public.may_read(role text, owner_id uuid, audience text, locatio
     when role = 'admin' then true
     when audience = 'inventory' then
       role <> 'foreman' or location_ids = '{}'
-      or exists (select from public.location_foremen as f where f.user_id = owner_id and f.location_id = any (location_ids))
+      or exists (select from location_foremen as f where f.user_id = owner_id and f.location_id = any (location_ids))
     when audience in ('transfer', 'checkout') then
       role = 'supervisor' or owner_id = any (user_ids)
       or (role = 'foreman'
-          and exists (select from public.location_foremen as f where f.user_id = owner_id and f.location_id = any (location_ids)))
+          and exists (select from location_foremen as f where f.user_id = owner_id and f.location_id = any (location_ids)))
     when audience = 'user' then owner_id = any (user_ids)
     else false
   end
@@ -282,7 +334,6 @@ $$;
 
 CREATE FUNCTION public.narrow_on_unassignment() RETURNS trigger
     LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     AS $$
 begin
   -- In the order of their ids, so that two of these never wait for each other.
@@ -294,7 +345,6 @@ $$;
 
 CREATE FUNCTION public.open_lane() RETURNS trigger
     LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     AS $$
 begin
   insert into lanes (webhook_id) values (new.id);
@@ -306,41 +356,41 @@ CREATE FUNCTION public.replayable(webhook uuid, after_position bigint, through_p
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
   select e.position, e.id, e.type, e.recorded_at, e.occurred_at, a.outcome, a.attempt, a.recorded_at, a.item_id, a.sequence
-    from public.webhooks as w
-    join public.users as u on u.id = w.owner_id
-    join public.attempts as a on a.webhook_id = w.id
-    join public.events as e on e.position = a.position and e.recorded_at = a.event_at
+    from webhooks as w
+    join users as u on u.id = w.owner_id
+    join attempts as a on a.webhook_id = w.id
+    join events as e on e.position = a.position and e.recorded_at = a.event_at
    where w.id = webhook and wanted in ('failed', 'all')
      and a.position > after_position and a.position <= through_position
      and a.outcome in ('failed', 'cancelled', 'expired') and a.retried_at is null and a.recorded_at >= log_from
      and e.recorded_at >= log_from and e.occurred_at >= since and e.occurred_at < until
      and (types is null or e.type = any (types))
-     and public.may_read(u.role, u.id, e.audience, e.location_ids, e.user_ids)
+     and may_read(u.role, u.id, e.audience, e.location_ids, e.user_ids)
   union all
   select e.position, e.id, e.type, e.recorded_at, e.occurred_at, a.outcome, a.attempt, a.recorded_at, a.item_id, a.sequence
-    from public.webhooks as w
-    join public.users as u on u.id = w.owner_id
-    join public.attempts as a on a.webhook_id = w.id
-    join public.events as e on e.position = a.position and e.recorded_at = a.event_at
+    from webhooks as w
+    join users as u on u.id = w.owner_id
+    join attempts as a on a.webhook_id = w.id
+    join events as e on e.position = a.position and e.recorded_at = a.event_at
    where w.id = webhook and wanted in ('success', 'all')
      and a.position > after_position and a.position <= through_position
      and a.outcome = 'success' and a.retried_at is null and a.recorded_at >= log_from
      and e.recorded_at >= log_from and e.occurred_at >= since and e.occurred_at < until
      and (types is null or e.type = any (types))
-     and public.may_read(u.role, u.id, e.audience, e.location_ids, e.user_ids)
+     and may_read(u.role, u.id, e.audience, e.location_ids, e.user_ids)
   union all
   select e.position, e.id, e.type, e.recorded_at, e.occurred_at, null, null, null,
          case when w.ordering = 'item' then e.item_id end, null
-    from public.webhooks as w
-    join public.users as u on u.id = w.owner_id
-   cross join public.events as e
+    from webhooks as w
+    join users as u on u.id = w.owner_id
+   cross join events as e
    where w.id = webhook and wanted in ('missing', 'all')
      and e.position > after_position and e.position <= through_position
      and e.recorded_at >= log_from and e.occurred_at >= since and e.occurred_at < until
      and (types is null or e.type = any (types))
-     and public.webhook_wants(w, u.role, e.type, e.audience, e.location_ids, e.category_id, e.user_ids, e.stock)
-     and not exists (select from public.deliveries as d where d.webhook_id = w.id and d.position = e.position)
-     and not exists (select from public.attempts as a
+     and webhook_wants(w, u.role, e.type, e.audience, e.location_ids, e.category_id, e.user_ids, e.stock)
+     and not exists (select from deliveries as d where d.webhook_id = w.id and d.position = e.position)
+     and not exists (select from attempts as a
                       where a.webhook_id = w.id and a.position = e.position and a.recorded_at >= e.recorded_at)
 $$;
 
@@ -358,15 +408,19 @@ CREATE FUNCTION public.ring_after_statement() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
 begin
-  perform public.ring();
+  perform ring();
   return null;
 end
 $$;
 
+CREATE FUNCTION public.search_pattern(word text) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN ((('%'::text || CASE WHEN (public.search_text(word) ~ '^ *[^ ]{1,2}( |$)'::text) THEN ' '::text ELSE ''::text END) || btrim(public.search_text(word))) || '%'::text);
+
 CREATE FUNCTION public.subscribed(wanted text, location_ids uuid[], category_id uuid) RETURNS TABLE(webhook_id uuid)
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
-  select s.webhook_id from public.subscriptions as s
+  select s.webhook_id from subscriptions as s
    where s.event_type = wanted and s.kind = 'any' and s.key = '00000000-0000-0000-0000-000000000000'
   union all
   select distinct s.webhook_id
@@ -379,7 +433,7 @@ CREATE FUNCTION public.subscribed(wanted text, location_ids uuid[], category_id 
                  coalesce(category_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff')) as filter
    cross join lateral (
      select t.webhook_id
-       from public.subscriptions as t
+       from subscriptions as t
       where t.event_type = wanted and t.kind = filter.kind and t.key between filter.low and filter.high offset 0) as s
   offset 0
 $$;
@@ -430,6 +484,9 @@ CREATE TABLE public.webhooks (
     disabled_reason text,
     ordering text,
     on_failure text,
+    previous_secret_sealed bytea,
+    overlap_until timestamp with time zone,
+    filter_leaving boolean DEFAULT false NOT NULL,
     CONSTRAINT webhooks_description_check CHECK ((char_length(description) <= 500)),
     CONSTRAINT webhooks_disabled_check CHECK ((((disabled_at IS NULL) = (disabled_reason IS NULL)) AND ((disabled_at IS NULL) OR (NOT active)))),
     CONSTRAINT webhooks_disabled_reason_check CHECK ((char_length(disabled_reason) <= 500)),
@@ -439,6 +496,8 @@ CREATE TABLE public.webhooks (
     CONSTRAINT webhooks_on_failure_check CHECK ((on_failure = ANY (ARRAY['block'::text, 'skip'::text]))),
     CONSTRAINT webhooks_order_check CHECK (((ordering IS NULL) = (on_failure IS NULL))),
     CONSTRAINT webhooks_ordering_check CHECK ((ordering = 'item'::text)),
+    CONSTRAINT webhooks_overlap_check CHECK (((previous_secret_sealed IS NULL) = (overlap_until IS NULL))),
+    CONSTRAINT webhooks_overlap_until_check CHECK (isfinite(overlap_until)),
     CONSTRAINT webhooks_rate_burst_check CHECK (((rate_burst >= 1) AND (rate_burst <= 10000))),
     CONSTRAINT webhooks_rate_check CHECK (((rate_per_second IS NULL) = (rate_burst IS NULL))),
     CONSTRAINT webhooks_rate_per_second_check CHECK (((rate_per_second >= 1) AND (rate_per_second <= 10000))),
@@ -454,11 +513,30 @@ CREATE FUNCTION public.webhook_wants(webhook public.webhooks, owner_role text, e
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
   select event_type = any (webhook.events)
-     and (webhook.filter_locations = '{}' or location_ids = '{}' or location_ids && webhook.filter_locations)
+     and (webhook.filter_locations = '{}' or location_ids = '{}' or location_ids && webhook.filter_locations
+          or (webhook.filter_leaving and location_ids && departures(webhook.filter_locations)))
      and (webhook.filter_categories = '{}' or category_id is null or category_id = any (webhook.filter_categories))
      and (webhook.min_stock_threshold is null or event_type <> 'low-stock-alert' or stock < webhook.min_stock_threshold)
      and (owner_role = 'admin' or (audience = 'inventory' and owner_role <> 'foreman')
-          or public.may_read(owner_role, webhook.owner_id, audience, location_ids, user_ids))
+          or may_read(owner_role, webhook.owner_id, audience, location_ids, user_ids))
+$$;
+
+CREATE FUNCTION public.write_text_of_changed_item() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  update public.item_texts set text = public.item_text(new) where item_id = new.id;
+  return null;
+end
+$$;
+
+CREATE FUNCTION public.write_texts_of_new_items() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  insert into public.item_texts (item_id, text) select id, public.item_text(fresh) from fresh;
+  return null;
+end
 $$;
 
 CREATE TABLE public.attempts (
@@ -571,6 +649,12 @@ CASE
     WHEN (status = ANY (ARRAY['pending_authorization'::text, 'active'::text])) THEN destination_location_id
     ELSE NULL::uuid
 END) STORED,
+    requested_by uuid,
+    open_requested_by uuid GENERATED ALWAYS AS (
+CASE
+    WHEN (status = ANY (ARRAY['pending_authorization'::text, 'active'::text])) THEN requested_by
+    ELSE NULL::uuid
+END) STORED,
     CONSTRAINT checkouts_edge_check CHECK (
 CASE
     WHEN (came_from IS NULL) THEN (status = ANY (ARRAY['pending_authorization'::text, 'active'::text]))
@@ -619,7 +703,7 @@ WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_thr
 CREATE TABLE public.delivery_counts (
     webhook_id uuid NOT NULL,
     day date NOT NULL,
-    status text NOT NULL COLLATE pg_catalog."C",
+    status text NOT NULL,
     ended bigint DEFAULT 0 NOT NULL,
     current bigint DEFAULT 0 NOT NULL,
     last_at timestamp with time zone NOT NULL,
@@ -679,35 +763,9 @@ CREATE TABLE public.item_orders (
 )
 WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_threshold='2000');
 
-CREATE TABLE public.items (
-    id uuid DEFAULT uuidv7() NOT NULL,
-    name text NOT NULL,
-    sku text,
-    serial_number text,
-    description text,
-    quantity integer DEFAULT 0 NOT NULL,
-    reserved_quantity integer DEFAULT 0 NOT NULL,
-    min_quantity integer DEFAULT 5 NOT NULL,
-    condition text DEFAULT 'good'::text NOT NULL,
-    status text DEFAULT 'available'::text NOT NULL,
-    purchase_date date,
-    category_id uuid,
-    location_id uuid,
-    attributes json DEFAULT '{}'::json NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT items_attributes_check CHECK ((json_typeof(attributes) = 'object'::text)),
-    CONSTRAINT items_check CHECK ((reserved_quantity <= quantity)),
-    CONSTRAINT items_check1 CHECK (((serial_number IS NULL) OR (quantity <= 1))),
-    CONSTRAINT items_condition_check CHECK ((condition = ANY (ARRAY['new'::text, 'excellent'::text, 'good'::text, 'fair'::text, 'poor'::text, 'damaged'::text]))),
-    CONSTRAINT items_description_check CHECK ((char_length(description) <= 8000)),
-    CONSTRAINT items_min_quantity_check CHECK ((min_quantity >= 0)),
-    CONSTRAINT items_name_check CHECK (((char_length(name) >= 1) AND (char_length(name) <= 255))),
-    CONSTRAINT items_quantity_check CHECK ((quantity >= 0)),
-    CONSTRAINT items_reserved_quantity_check CHECK ((reserved_quantity >= 0)),
-    CONSTRAINT items_serial_number_check CHECK (((char_length(serial_number) >= 1) AND (char_length(serial_number) <= 100))),
-    CONSTRAINT items_sku_check CHECK (((char_length(sku) >= 1) AND (char_length(sku) <= 100))),
-    CONSTRAINT items_status_check CHECK ((status = ANY (ARRAY['available'::text, 'checked_out'::text, 'maintenance'::text, 'retired'::text, 'lost'::text])))
+CREATE TABLE public.item_texts (
+    item_id uuid NOT NULL,
+    text text NOT NULL COLLATE pg_catalog."C"
 );
 
 CREATE TABLE public.lane_wakes (
@@ -768,8 +826,8 @@ CREATE TABLE public.log_head (
 );
 
 CREATE TABLE public.login_failures (
-    identifier text NOT NULL COLLATE pg_catalog."C",
-    ip_address text NOT NULL COLLATE pg_catalog."C",
+    identifier text NOT NULL,
+    ip_address text NOT NULL,
     at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT login_failures_identifier_check CHECK ((char_length(identifier) <= 254))
 );
@@ -927,8 +985,8 @@ ALTER TABLE public.stock_moves ALTER COLUMN seq ADD GENERATED ALWAYS AS IDENTITY
 );
 
 CREATE TABLE public.subscriptions (
-    event_type text NOT NULL COLLATE pg_catalog."C",
-    kind text NOT NULL COLLATE pg_catalog."C",
+    event_type text NOT NULL,
+    kind text NOT NULL,
     key uuid NOT NULL,
     webhook_id uuid NOT NULL,
     CONSTRAINT subscriptions_kind_check CHECK ((kind = ANY (ARRAY['any'::text, 'location'::text, 'category'::text])))
@@ -1034,6 +1092,9 @@ ALTER TABLE ONLY public.idempotent_answers
 ALTER TABLE ONLY public.item_orders
     ADD CONSTRAINT item_orders_pkey PRIMARY KEY (webhook_id, item_id);
 
+ALTER TABLE ONLY public.item_texts
+    ADD CONSTRAINT item_texts_pkey PRIMARY KEY (item_id);
+
 ALTER TABLE ONLY public.items
     ADD CONSTRAINT items_pkey PRIMARY KEY (id);
 
@@ -1104,17 +1165,21 @@ CREATE INDEX audit_at ON public.audit USING btree (at);
 
 CREATE INDEX audit_entity ON public.audit USING btree (entity, entity_id, at);
 
-CREATE UNIQUE INDEX categories_name_key ON public.categories USING btree (parent_id, lower(name) COLLATE "C") NULLS NOT DISTINCT;
+CREATE UNIQUE INDEX categories_name_key ON public.categories USING btree (parent_id, lower(name)) NULLS NOT DISTINCT;
 
 CREATE INDEX checkout_returns_checkout_id ON public.checkout_returns USING btree (checkout_id, returned_at);
 
 CREATE INDEX checkouts_due ON public.checkouts USING btree (expected_return_date, id) WHERE ((status = 'active'::text) AND (expected_return_date IS NOT NULL));
+
+CREATE INDEX checkouts_handed_out ON public.checkouts USING btree (requested_by, id) WHERE (requested_by <> user_id);
 
 CREATE INDEX checkouts_item_id ON public.checkouts USING btree (item_id, id);
 
 CREATE INDEX checkouts_open_destination_id ON public.checkouts USING btree (open_destination_id) WHERE (open_destination_id IS NOT NULL);
 
 CREATE INDEX checkouts_open_item_id ON public.checkouts USING btree (open_item_id) WHERE (open_item_id IS NOT NULL);
+
+CREATE INDEX checkouts_open_requested_by ON public.checkouts USING btree (open_requested_by) WHERE (open_requested_by IS NOT NULL);
 
 CREATE INDEX checkouts_open_user_id ON public.checkouts USING btree (open_user_id) WHERE (open_user_id IS NOT NULL);
 
@@ -1134,25 +1199,41 @@ CREATE INDEX idempotent_answers_created_at ON public.idempotent_answers USING bt
 
 CREATE UNIQUE INDEX item_orders_blocked ON public.item_orders USING btree (webhook_id, blocked_position) WHERE (blocked_position IS NOT NULL);
 
+CREATE INDEX item_texts_search ON public.item_texts USING gin (text public.gin_trgm_ops) WITH (fastupdate=off);
+
+CREATE INDEX items_by_created_at ON public.items USING btree (created_at, id);
+
+CREATE INDEX items_by_name ON public.items USING btree (lower(name) COLLATE "C", id);
+
+CREATE INDEX items_by_purchase_date ON public.items USING btree (COALESCE(purchase_date, '-infinity'::date), id);
+
+CREATE INDEX items_by_quantity ON public.items USING btree (quantity, id);
+
+CREATE INDEX items_by_sku ON public.items USING btree (lower(COALESCE(sku, ''::text)) COLLATE "C", id);
+
+CREATE INDEX items_by_updated_at ON public.items USING btree (updated_at, id);
+
 CREATE INDEX items_category_id ON public.items USING btree (category_id);
+
+CREATE INDEX items_condition ON public.items USING btree (condition);
 
 CREATE INDEX items_location_id ON public.items USING btree (location_id);
 
-CREATE INDEX items_name ON public.items USING btree (name COLLATE "C") WHERE (sku IS NULL);
+CREATE INDEX items_low_stock ON public.items USING btree (id) WHERE (quantity < min_quantity);
 
-CREATE INDEX items_name_search ON public.items USING gin (lower(name) public.gin_trgm_ops) WITH (fastupdate=off);
+CREATE INDEX items_name ON public.items USING btree (name) WHERE (sku IS NULL);
 
-CREATE UNIQUE INDEX items_serial_number_key ON public.items USING btree (serial_number COLLATE "C") WHERE (serial_number IS NOT NULL);
+CREATE UNIQUE INDEX items_serial_number_key ON public.items USING btree (serial_number) WHERE (serial_number IS NOT NULL);
 
-CREATE INDEX items_sku ON public.items USING btree (sku COLLATE "C") WHERE (sku IS NOT NULL);
+CREATE INDEX items_sku ON public.items USING btree (sku) WHERE (sku IS NOT NULL);
 
-CREATE UNIQUE INDEX items_sku_key ON public.items USING btree (location_id, sku COLLATE "C") NULLS NOT DISTINCT WHERE (sku IS NOT NULL);
+CREATE UNIQUE INDEX items_sku_key ON public.items USING btree (location_id, sku) NULLS NOT DISTINCT WHERE (sku IS NOT NULL);
 
-CREATE INDEX items_sku_search ON public.items USING gin (lower(sku) public.gin_trgm_ops) WITH (fastupdate=off);
+CREATE INDEX items_status ON public.items USING btree (status);
 
 CREATE INDEX location_foremen_user_id ON public.location_foremen USING btree (user_id);
 
-CREATE UNIQUE INDEX locations_name_key ON public.locations USING btree (lower(name) COLLATE "C");
+CREATE UNIQUE INDEX locations_name_key ON public.locations USING btree (lower(name));
 
 CREATE INDEX login_failures_at ON public.login_failures USING btree (at);
 
@@ -1188,9 +1269,9 @@ CREATE INDEX transfers_status ON public.transfers USING btree (status, id);
 
 CREATE INDEX transfers_to_location_id ON public.transfers USING btree (to_location_id, id);
 
-CREATE UNIQUE INDEX users_email_key ON public.users USING btree (lower((email COLLATE "C")));
+CREATE UNIQUE INDEX users_email_key ON public.users USING btree (lower(email));
 
-CREATE UNIQUE INDEX users_username_key ON public.users USING btree (lower((username COLLATE "C")));
+CREATE UNIQUE INDEX users_username_key ON public.users USING btree (lower(username));
 
 CREATE INDEX webhook_tests_open ON public.webhook_tests USING btree (requested_at) WHERE (claimed_by IS NULL);
 
@@ -1202,6 +1283,10 @@ CREATE INDEX webhooks_in_order ON public.webhooks USING btree (id) WHERE (orderi
 
 CREATE INDEX webhooks_owner_id ON public.webhooks USING btree (owner_id, id);
 
+CREATE TRIGGER items_write_text_of_changed AFTER UPDATE ON public.items FOR EACH ROW WHEN (((old.name IS DISTINCT FROM new.name) OR (old.sku IS DISTINCT FROM new.sku) OR (old.serial_number IS DISTINCT FROM new.serial_number) OR (old.description IS DISTINCT FROM new.description))) EXECUTE FUNCTION public.write_text_of_changed_item();
+
+CREATE TRIGGER items_write_texts_of_new AFTER INSERT ON public.items REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION public.write_texts_of_new_items();
+
 CREATE TRIGGER lane_wakes_ring AFTER INSERT ON public.lane_wakes FOR EACH STATEMENT EXECUTE FUNCTION public.ring_after_statement();
 
 CREATE TRIGGER location_foremen_narrow AFTER DELETE ON public.location_foremen REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION public.narrow_on_unassignment();
@@ -1210,7 +1295,7 @@ CREATE TRIGGER outbox_ring AFTER INSERT ON public.outbox FOR EACH STATEMENT EXEC
 
 CREATE TRIGGER users_narrow_on_role BEFORE UPDATE OF role ON public.users FOR EACH ROW WHEN ((new.role <> old.role)) EXECUTE FUNCTION public.narrow_on_role();
 
-CREATE TRIGGER webhooks_derive_subscriptions AFTER INSERT OR UPDATE OF events, filter_locations, filter_categories, active, deleted_at ON public.webhooks FOR EACH ROW EXECUTE FUNCTION public.derive_subscriptions();
+CREATE TRIGGER webhooks_derive_subscriptions AFTER INSERT OR UPDATE OF events, filter_locations, filter_categories, filter_leaving, active, deleted_at ON public.webhooks FOR EACH ROW EXECUTE FUNCTION public.derive_subscriptions();
 
 CREATE TRIGGER webhooks_open_lane AFTER INSERT ON public.webhooks FOR EACH ROW EXECUTE FUNCTION public.open_lane();
 
@@ -1227,6 +1312,9 @@ ALTER TABLE ONLY public.checkouts
     ADD CONSTRAINT checkouts_open_item_id_fkey FOREIGN KEY (open_item_id) REFERENCES public.items(id);
 
 ALTER TABLE ONLY public.checkouts
+    ADD CONSTRAINT checkouts_open_requested_by_fkey FOREIGN KEY (open_requested_by) REFERENCES public.users(id);
+
+ALTER TABLE ONLY public.checkouts
     ADD CONSTRAINT checkouts_open_user_id_fkey FOREIGN KEY (open_user_id) REFERENCES public.users(id);
 
 ALTER TABLE ONLY public.delivery_counts
@@ -1234,6 +1322,9 @@ ALTER TABLE ONLY public.delivery_counts
 
 ALTER TABLE ONLY public.item_orders
     ADD CONSTRAINT item_orders_webhook_id_fkey FOREIGN KEY (webhook_id) REFERENCES public.webhooks(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.item_texts
+    ADD CONSTRAINT item_texts_item_id_fkey FOREIGN KEY (item_id) REFERENCES public.items(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.items
     ADD CONSTRAINT items_category_id_fkey FOREIGN KEY (category_id) REFERENCES public.categories(id) ON DELETE RESTRICT;

@@ -22,12 +22,20 @@ POOL: web.AppKey[Pool] = web.AppKey("pool", Any)  # type: ignore[arg-type]  # as
 DATABASE = web.AppKey("database", Watch)
 VAULT = web.AppKey("vault", Vault)
 
+REQUEST_ID = web.RequestKey("request_id", str)
+
 ADMIN = "admin"
 ROLES = ("admin", "supervisor", "foreman", "worker", "personnel")
 
 
 class Nothing(BaseModel):
     """No body, or no query parameters."""
+
+
+class Csv(BaseModel):
+    """A body of text/csv, as it came."""
+
+    raw: bytes
 
 
 BodyT = TypeVar("BodyT", bound=BaseModel)
@@ -95,7 +103,7 @@ class Call(Generic[BodyT, QueryT]):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer: `body` is what JSON can hold; None for no content."""
+    """An answer: `body` is what JSON can hold; None for no content. Of a route that streams it is an async iterator of bytes."""
 
     body: Any = None
     status: int = 200

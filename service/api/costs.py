@@ -45,7 +45,7 @@ def _list(*indexed: str) -> Cost:
 
 COSTS: Mapping[str, Cost] = {
     # Lists.
-    "GET /items": _list("category_id", "location_id", "serial_number"),
+    "GET /items": _list("category_id", "location_id", "serial_number", "sort"),
     "GET /transfers": _list("status", "item_id", "location_id"),
     "GET /checkouts": _list("status", "item_id", "user_id"),
     "GET /locations": _list(),
@@ -65,6 +65,11 @@ COSTS: Mapping[str, Cost] = {
     "GET /webhooks": _costly,
     "GET /events/{id}/explain": _costly,
     "POST /webhooks/{id}/replay": _costly,
+    # What writes hundreds of rows, and holds a connection meanwhile.
+    "POST /items/bulk": _costly,
+    "POST /items/import": _costly,
+    # A piece at a time.
+    "GET /items/export": _within,
     # From far back in the log. Where it is near the end, and while it waits, it is cheap.
     "GET /webhooks/{id}/stream": _within,
     # One object, found by its id; or none.
@@ -120,6 +125,7 @@ COSTS: Mapping[str, Cost] = {
     "POST /checkouts/{id}/checkin": _cheap,
     "POST /webhooks": _cheap,
     "PUT /webhooks/{id}": _cheap,
+    "POST /webhooks/{id}/secret/rotate": _cheap,
     "DELETE /webhooks/{id}": _cheap,
     "POST /webhooks/{id}/test": _cheap,
     "POST /webhooks/{id}/events/{eventId}/retry": _cheap,

@@ -35,6 +35,8 @@ FIELDS: Mapping[str, Json] = {
     "toLocation": "0198c0d0-22cc-7b2c-8d4e-6f5a4b3c2d1e",
     "destinationLocation": "0198c0d0-22cc-7b2c-8d4e-6f5a4b3c2d1e",
     "returnLocation": "0198c0d0-22bb-7b2c-8d4e-6f5a4b3c2d1e",
+    "rotatedBy": "0198c0d0-33cc-7b2c-8d4e-6f5a4b3c2d1e",
+    "overlapUntil": "2026-02-19T09:30:00.123Z",
     "requestedBy": "0198c0d0-33cc-7b2c-8d4e-6f5a4b3c2d1e",
     "returnedBy": "0198c0d0-33cc-7b2c-8d4e-6f5a4b3c2d1e",
     "approvedBy": "0198c0d0-33dd-7b2c-8d4e-6f5a4b3c2d1e",

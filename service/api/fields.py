@@ -1,5 +1,6 @@
 """Types of fields that several bodies share."""
 
+import re
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -7,14 +8,18 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from service.platform import canonical
+from service.platform.clock import parse_moment
 from service.platform.ids import parse_id
 
 MAX_INTEGER = 2**31 - 1
 MAX_IDS = 500
+_DECIMAL = re.compile(r"-?[0-9]{1,18}")
+_BOOLEANS = {"true": True, "false": False}
 
 
 class Body(BaseModel):
-    """A request body. Fields that it does not know are left alone, as the Node system did: clients send whole objects back."""
+    """A request body. Fields that it does not know have no effect, as clients send whole objects
+    back. `service.api.unknown` names them in the answer."""
 
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
 
@@ -45,6 +50,14 @@ def _not_blank(value: str) -> str:
     return value
 
 
+def _integer(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and _DECIMAL.fullmatch(value) else value
+
+
+def _boolean(value: Any) -> Any:
+    return _BOOLEANS.get(value, value) if isinstance(value, str) else value
+
+
 def _id(value: Any) -> Any:
     if isinstance(value, UUID):
         return value
@@ -71,12 +84,29 @@ def _day(value: Any) -> Any:
         raise ValueError("must be a date such as 2026-02-18") from None
 
 
+def _never_null(schema: dict[str, Any]) -> None:
+    [real] = [choice for choice in schema.pop("anyOf") if choice != {"type": "null"}]
+    schema.update(real)
+
+
+# The default of a field that may be left out and is not null: None says that it was left out.
+OMITTED: Any = Field(default=None, json_schema_extra=_never_null)
+
+
 def containing(search: str) -> str:
     """A pattern for LIKE in which the searched text stands for itself."""
     literal = search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return f"%{literal}%"
 
 
+def _moment(value: str) -> datetime:
+    # A plus that was not encoded arrives as a space.
+    return parse_moment(value.replace(" ", "+"))
+
+
+# For an integer and a boolean of a body, which the documents show as such: clients that fill in forms send texts of them.
+DECIMAL = BeforeValidator(_integer)
+TRUE_OR_FALSE = BeforeValidator(_boolean)
 # Any text: no U+0000, no lone surrogate.
 Text = Annotated[str, Field(strict=True), AfterValidator(_text)]
 Name = Annotated[
@@ -85,5 +115,10 @@ Name = Annotated[
 Description = Annotated[Text, Field(max_length=8000)]
 Id = Annotated[UUID, BeforeValidator(_id)]
 Ids = Annotated[list[Id], Field(max_length=MAX_IDS), AfterValidator(_list_of_ids)]
-Count = Annotated[int, Field(strict=True, ge=0, le=MAX_INTEGER)]
+Count = Annotated[int, Field(strict=True, ge=0, le=MAX_INTEGER), DECIMAL]
+# How many of an item are taken, moved or brought back.
+Units = Annotated[int, Field(strict=True, ge=1, le=MAX_INTEGER), DECIMAL]
+Bool = Annotated[bool, Field(strict=True), TRUE_OR_FALSE]
 Day = Annotated[date, BeforeValidator(_day)]
+# Of a query: a time with its offset from UTC.
+Moment = Annotated[datetime, BeforeValidator(_moment)]

@@ -8,15 +8,17 @@ from typing import Any
 from service import __version__
 from service.api import receivers
 from service.api.answers import answer_example
-from service.api.call import Nothing
+from service.api.call import Csv, Nothing
 from service.api.costs import may_be_costly
 from service.api.examples import EXAMPLES
-from service.api.paging import Page
+from service.api.openapi_headers import HEADERS, IDEMPOTENCY_KEY, IF_MATCH
+from service.api.paging import OptionalPage, Page
 from service.api.problem_examples import PROBLEMS
 from service.api.problems import MAX_ERRORS, shown
-from service.api.request_examples import REQUESTS
+from service.api.request_examples import CSV, REQUESTS
 from service.api.routes import PREFIX, Route
 from service.api.schemas import Schema, Schemas
+from service.api.unknown import HEADER as IGNORED
 from service.events import CATALOGUE
 from service.platform.errors import Problem
 
@@ -60,55 +62,11 @@ _PROBLEM: Schema = {
     },
     "required": ["type", "title", "status", "detail", "error"],
 }
-_HEADERS: dict[str, Schema] = {
-    "X-Request-ID": {
-        "description": "The request's id: the one that was sent, or a new one.",
-        "schema": {"type": "string"},
-    },
-    "X-Total-Count": {
-        "description": "How many there are in all; where X-Total-Count-Is-Minimum is there, at least.",
-        "schema": {"type": "integer", "minimum": 0},
-    },
-    "X-Total-Count-Is-Minimum": {
-        "description": "`true`, and only there, where more rows are there than are counted.",
-        "schema": {"type": "string", "enum": ["true"]},
-    },
-    "Link": {
-        "description": "RFC 8288 links to the pages `first`, `prev`, `next` and `last`.",
-        "schema": {"type": "string"},
-    },
-    "ETag": {
-        "description": "The strong tag of this representation, for `If-Match` and `If-None-Match`.",
-        "schema": {"type": "string"},
-    },
-    "Idempotency-Replayed": {
-        "description": "`true` on an answer that was kept for this `Idempotency-Key`.",
-        "schema": {"type": "string"},
-    },
-    "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}},
-    "WWW-Authenticate": {"description": "How to sign in.", "schema": {"type": "string"}},
-}
 _PROBLEM_EXAMPLES = {type(problem): shown(problem) for problem in PROBLEMS}
 _OWN_HEADERS = {
     HTTPStatus.UNAUTHORIZED: ["WWW-Authenticate"],
     HTTPStatus.TOO_MANY_REQUESTS: ["Retry-After"],
     HTTPStatus.SERVICE_UNAVAILABLE: ["Retry-After"],
-}
-
-
-# What any route of a shape takes: named here once, referred to by each.
-_IDEMPOTENCY_KEY: Schema = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "description": "A name for this request: sent again with the same body, it gets the same answer and nothing happens twice.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
-}
-_IF_MATCH: Schema = {
-    "name": "If-Match",
-    "in": "header",
-    "description": "The `ETag` that the resource must still have; 412 otherwise.",
-    "schema": {"type": "string"},
-    "examples": {"any": {"value": "*"}},
 }
 
 
@@ -127,7 +85,7 @@ def check(routes: Iterable[Route]) -> None:
             wanting.append(f"{where} answers {route.status} and does not say with what: give it `returns`")
         if route.returns is not None and route.status == HTTPStatus.NO_CONTENT:
             wanting.append(f"{where} answers 204, which has no body, and has `returns`")
-        if route.body is not Nothing and where not in REQUESTS:
+        if route.body is not Nothing and where not in REQUESTS and where not in CSV:
             wanting.append(f"{where} takes a body of which service/api/request_examples.py has no example")
     if wanting:
         raise Undocumented("; ".join(wanting))
@@ -168,11 +126,11 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
                     "description": "The `token` that `POST /auth/login` answers with.",
                 }
             },
-            "headers": _HEADERS,
+            "headers": HEADERS,
             "responses": {_response_name(kind): _problem_response(kind) for _, kind in sorted(problems.items())},
             "parameters": {
-                "Idempotency-Key": _IDEMPOTENCY_KEY,
-                "If-Match": _IF_MATCH,
+                "Idempotency-Key": IDEMPOTENCY_KEY,
+                "If-Match": IF_MATCH,
                 **{name: _delivery_header(name) for name in receivers.header_names()},
             },
             "schemas": {
@@ -213,7 +171,10 @@ def _operation(route: Route, schemas: Schemas, problems: dict[int, type[Problem]
         parameters.append({"$ref": "#/components/parameters/If-Match"})
     if parameters:
         operation["parameters"] = parameters
-    if route.body is not Nothing:
+    if route.body is Csv:
+        csv = {"schema": {"type": "string"}, "example": CSV[_where(route)]}
+        operation["requestBody"] = {"required": True, "content": {"text/csv": csv}}
+    elif route.body is not Nothing:
         schema = schemas.body(route.body)
         operation["requestBody"] = {
             # A POST of nothing is an empty object, which is enough for a body whose fields are all optional.
@@ -246,14 +207,19 @@ def _demands_something(schema: Schema, schemas: Schemas) -> bool:
 
 def _answer(route: Route, status: int, returns: Any, schemas: Schemas) -> Schema:
     names = ["X-Request-ID"]
-    if issubclass(route.query, Page) and getattr(returns, "__origin__", None) is list:
+    if route.method != "GET":
+        names.append(IGNORED)
+    is_list = issubclass(route.query, Page) and getattr(returns, "__origin__", None) is list
+    if is_list or issubclass(route.query, OptionalPage):
         names += ["X-Total-Count", "X-Total-Count-Is-Minimum", "Link"]
     elif route.path.endswith("{id}") and returns is not None:
         names.append("ETag")
     if route.keeps_answers:
         names.append("Idempotency-Replayed")
     answer: Schema = {"description": HTTPStatus(status).phrase, "headers": _headers(names)}
-    if returns is not None:
+    if route.streams is not None:
+        answer["content"] = {route.streams: {"schema": {"type": "string"}, "example": CSV[_where(route)]}}
+    elif returns is not None:
         schema = schemas.answer(returns)
         # What is answered besides is of a type of its own: nothing in it is the route's alone.
         where = _where(route) if status == route.status else ""
@@ -265,13 +231,15 @@ def _answer(route: Route, status: int, returns: Any, schemas: Schemas) -> Schema
 
 def _refusals(route: Route) -> set[int]:
     """The statuses of the problems that a route of this shape may answer with."""
-    found = {503, *route.refuses}
+    # 400: no route takes a query parameter that it does not know.
+    found = {400, 503, *route.refuses}
     changes = route.method != "GET"
     own = bool(_PARAMETER.search(route.path))
+    if changes:
+        # Also of a body that has no effect.
+        found |= {413}
     if route.body is not Nothing:
-        found |= {400, 413, 415}
-    if route.query is not Nothing:
-        found |= {400}
+        found |= {415}
     if own:
         found |= {404}
     if not route.public or changes:
@@ -283,16 +251,14 @@ def _refusals(route: Route) -> set[int]:
     if (route.public and changes) or may_be_costly(route.method, route.path):
         found |= {429}
     if _is_conditional(route):
-        found |= {400, 412}
-    if route.keeps_answers:
-        found |= {400}
+        found |= {412}
     return found
 
 
 def _is_conditional(route: Route) -> bool:
     """Whether a route changes one resource, so that it may be told which state of it is meant."""
     steps = route.method == "POST" and route.path.startswith(
-        ("/transfers/{id}/", "/checkouts/{id}/", "/locations/{id}/")
+        ("/transfers/{id}/", "/checkouts/{id}/", "/locations/{id}/", "/webhooks/{id}/secret/")
     )
     return bool(_PARAMETER.search(route.path)) and (route.method in {"PUT", "DELETE"} or steps)
 

@@ -6,16 +6,17 @@ page is read from an index where that row stands. An empty one begins.
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
 from aiohttp import web
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, field_validator, model_validator
 
 from service.api.counts import Total
 from service.api.fields import MAX_INTEGER, Query
+from service.api.order import BY_ID, Order, Place
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
@@ -27,6 +28,8 @@ _POSITION_BYTES = 8
 # After every row that there will be.
 _END = (datetime(9999, 12, 31, tzinfo=UTC), UUID(int=2**128 - 1))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FOREIGN = "is not a cursor of this list; take it from the Link header of the page before"
+_MAX_PLACE_CHARS = 4200
 # A row's time and its id, which tells rows of the same microsecond apart.
 Newest = tuple[datetime, UUID]
 
@@ -34,6 +37,19 @@ Newest = tuple[datetime, UUID]
 class Page(Query):
     skip: Annotated[int, Field(ge=0, le=MAX_INTEGER)] = 0
     limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT
+
+
+class OptionalPage(Query):
+    """Of a list that is given whole unless `skip` or `limit` asks for a page of it."""
+
+    skip: Annotated[int, Field(ge=0, le=MAX_INTEGER)] | None = None
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] | None = None
+
+    @property
+    def page(self) -> Page | None:
+        if self.skip is None and self.limit is None:
+            return None
+        return Page(skip=self.skip or 0, limit=self.limit or DEFAULT_LIMIT)
 
 
 def _encode(kind: bytes, key: bytes) -> str:
@@ -48,7 +64,7 @@ def _decode(kind: bytes, size: int, text: str) -> bytes:
         raw = b""
     key = raw[len(kind) :]
     if not raw.startswith(kind) or len(key) != size or _encode(kind, key) != text:
-        raise ValueError("is not a cursor of this list; take it from the Link header of the page before")
+        raise ValueError(_FOREIGN)
     return key
 
 
@@ -67,12 +83,14 @@ def _newest_before(text: Any) -> Newest:
     try:
         at = _EPOCH + timedelta(microseconds=int.from_bytes(key[:_POSITION_BYTES], "big", signed=True))
     except OverflowError:
-        raise ValueError("is not a cursor of this list; take it from the Link header of the page before") from None
+        raise ValueError(_FOREIGN) from None
     return at, UUID(bytes=key[_POSITION_BYTES:])
 
 
-def _key(last: UUID | int | Newest) -> str:
+def _key(last: UUID | int | Newest | Place) -> str:
     match last:
+        case Place():
+            return last.encode() if last.order != BY_ID else _encode(_ID, last.id.bytes)
         case UUID():
             return _encode(_ID, last.bytes)
         case int():
@@ -130,10 +148,50 @@ class NewestPage(_CursorPage):
         return {"before_at": at, "before_id": id}
 
 
+class SortedPage(_CursorPage):
+    """Of a list that has several orders. A subclass narrows `sort` to the columns in KINDS, each also with `-` before it; without
+    one the list is ordered by id."""
+
+    KINDS: ClassVar[Mapping[str, type]] = {}
+    sort: str | None = None
+    cursor: Annotated[str, Field(max_length=_MAX_PLACE_CHARS)] | None = None
+
+    @field_validator("cursor")
+    @classmethod
+    def _of_this_order(cls, cursor: str | None, info: ValidationInfo) -> str | None:
+        if cursor:
+            sort = info.data.get("sort")
+            if sort is None:
+                _id_after(cursor)
+            elif str(cls._place(cursor).order) != sort:
+                raise ValueError("is a cursor of another order of this list")
+        return cursor
+
+    @classmethod
+    def _place(cls, cursor: str) -> Place:
+        try:
+            return Place.decode(cursor, cls.KINDS)
+        except ValueError:
+            raise ValueError(_FOREIGN) from None
+
+    @property
+    def order(self) -> Order:
+        return BY_ID if self.sort is None else Order.parse(self.sort)
+
+    @property
+    def after(self) -> Place | None:
+        """The place after which the page begins; None: at the first row. By id, the key says nothing."""
+        if not self.cursor:
+            return None
+        if self.sort is None:
+            return Place(self.order, "", _id_after(self.cursor))
+        return self._place(self.cursor)
+
+
 def cursor_link(
     request: web.Request,
-    page: IdPage | PositionPage | NewestPage,
-    keys: Sequence[UUID] | Sequence[int] | Sequence[Newest],
+    page: IdPage | PositionPage | NewestPage | SortedPage,
+    keys: Sequence[UUID] | Sequence[int] | Sequence[Newest] | Sequence[Place],
 ) -> str | None:
     """The link to the page after the one with these keys, as the page's own; None where there is none."""
     if len(keys) < page.limit:
@@ -143,7 +201,10 @@ def cursor_link(
 
 
 def cursor_page_headers(
-    request: web.Request, page: IdPage | NewestPage, total: Total, keys: Sequence[UUID] | Sequence[Newest]
+    request: web.Request,
+    page: IdPage | NewestPage | SortedPage,
+    total: Total,
+    keys: Sequence[UUID] | Sequence[Newest] | Sequence[Place],
 ) -> dict[str, str]:
     """As page_headers; asked with a cursor, the links have cursors, too."""
     if page.cursor is None:

@@ -1,6 +1,6 @@
 """Every error as RFC 9457 problem+json, with `error` beside it for older clients."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from http import HTTPStatus
 
 import orjson
@@ -67,9 +67,11 @@ def respond(problem: Problem) -> web.Response:
     return _json_problem(problem.status, shown(problem), headers)
 
 
-def invalid(error: ValidationError, *, query: bool = False) -> BadRequest:
-    """All field errors of a body (JSON pointers) or of the query (`?name`) in one answer."""
-    errors = [FieldError(_pointer(found, query), _message(found)) for found in error.errors(include_url=False)]
+def invalid(error: ValidationError | None, *, query: bool = False, misspelt: Sequence[FieldError] = ()) -> BadRequest:
+    """All field errors of a body (JSON pointers) or of the query (`?name`) in one answer; first `misspelt`, of which there is at
+    least one where `error` is None."""
+    found_errors = error.errors(include_url=False) if error is not None else []
+    errors = [*misspelt, *(FieldError(_pointer(found, query), _message(found)) for found in found_errors)]
     first = errors[0]
     pointer = _cut(first.pointer, MAX_POINTER_CHARS)
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""

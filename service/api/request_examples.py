@@ -41,6 +41,14 @@ REQUESTS: Mapping[str, dict[str, Any]] = {
     },
     "PUT /items/{id}": {"quantity": 4},
     "PUT /items/{id}/location": {"location_id": _THERE},
+    "POST /items/bulk": {
+        "mode": "all",
+        "operations": [
+            {"op": "create", "item": {"name": "Hydraulic hose", "sku": "HH-20", "quantity": 30}},
+            {"op": "update", "id": _ITEM_ID, "item": {"location_id": _THERE}},
+            {"op": "count", "id": _ITEM_ID, "quantity": 4},
+        ],
+    },
     "POST /locations": {"name": "Site Linden School", "address": "Linden Road 4"},
     "PUT /locations/{id}": {"address": "Linden Road 6"},
     "POST /locations/{id}/foremen": {"user_ids": [_USER_ID]},
@@ -57,7 +65,7 @@ REQUESTS: Mapping[str, dict[str, Any]] = {
     "POST /checkouts/checkout": {
         "item_id": _ITEM_ID,
         "quantity": 1,
-        "expected_return_date": "2026-03-01",
+        "expected_return_date": "2030-03-01",
         "destination_location_id": _THERE,
         "project_id": "linden-school",
     },
@@ -71,5 +79,15 @@ REQUESTS: Mapping[str, dict[str, Any]] = {
         "timeout": 30000,
     },
     "PUT /webhooks/{id}": {"active": True, "pending": "discard"},
+    "POST /webhooks/{id}/secret/rotate": {"overlapSeconds": 86400},
     "POST /webhooks/{id}/replay": {"since": "2026-02-18T09:30:00Z", "status": "missing", "dryRun": True},
+}
+
+# Of the routes that take or give text/csv.
+CSV: Mapping[str, str] = {
+    "POST /items/import": "name,sku,quantity,min_quantity\r\nHydraulic pump,HP-100,12,10\r\nHydraulic hose,HH-20,30,5\r\n",
+    "GET /items/export": "id,name,sku,serial_number,description,quantity,reserved_quantity,min_quantity,condition,status,"
+    "purchase_date,category_id,location_id,attributes,created_at,updated_at\r\n"
+    f"{_ITEM_ID},Hydraulic pump,HP-100,,,4,1,10,good,available,2026-02-18,{_CATEGORY_ID},{_HERE},"
+    '"{""power"":""4 kW""}",2026-02-01T08:00:00.000Z,2026-02-18T09:30:00.123Z\r\n',
 }

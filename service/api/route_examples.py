@@ -74,6 +74,10 @@ BY_ROUTE: Mapping[str, Mapping[str, Any]] = {
         },
     },
     "POST /webhooks": {"message": "Webhook created; keep its secret, it is not shown again"},
+    "POST /webhooks/{id}/secret/rotate": {
+        "message": "The secret has been rotated; keep the new one, it is not shown again",
+        "webhook": {"overlapUntil": "2026-02-19T09:30:00.123Z"},
+    },
     "PUT /webhooks/{id}": {"message": "Webhook updated"},
     "POST /webhooks/{id}/events/{eventId}/skip": {
         "event": {

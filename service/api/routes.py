@@ -13,18 +13,36 @@ from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import BaseModel, ValidationError
 
 from service.api.admission import ADMISSION
-from service.api.call import SETTINGS, BodyT, Call, Nothing, Principal, QueryT, Reply
+from service.api.call import REQUEST_ID, SETTINGS, BodyT, Call, Csv, Nothing, Principal, QueryT, Reply
+from service.api.compression import IN_LOOP_BYTES, coding_for, may_compress
 from service.api.connections import body_seconds
 from service.api.costs import Cost, cost_of
 from service.api.idempotency import Answer, Keyed, key_of
+from service.api.parsing import parse_object
 from service.api.problems import invalid
+from service.api.streaming import stream
+from service.api.unknown import HEADER as IGNORED
+from service.api.unknown import (
+    check_given_once,
+    header_value,
+    refusal_of_parameters,
+    unknown_parameters,
+)
 from service.mutation import Origin
 from service.platform import canonical, trace
-from service.platform.errors import BadRequest, FieldError, Forbidden, TooSlow, Unreadable, UnsupportedMediaType
-from service.platform.etag import Tags
+from service.platform.errors import (
+    BadRequest,
+    FieldError,
+    Forbidden,
+    PayloadTooLarge,
+    TooSlow,
+    Unreadable,
+    UnsupportedMediaType,
+)
+from service.platform.etag import Tags, coded
 
 PREFIX = "/api/v1"
-REQUEST_ID = web.RequestKey("request_id", str)
+MAX_BODY_BYTES = 256 * 1024
 Authenticate = Callable[[web.Request], Awaitable[Principal]]
 
 
@@ -32,7 +50,8 @@ Authenticate = Callable[[web.Request], Awaitable[Principal]]
 class Route:
     """One route. `roles` empty: any signed-in user; `public`: nobody need be signed in. `returns` documents the answer, `also`
     those of other statuses, `refuses` the statuses of problems that a route of its shape would not have. `waits`: the handler
-    commits and then waits for somebody outside, so it cannot be one transaction with its answer."""
+    commits and then waits for somebody outside, so it cannot be one transaction with its answer. `max_body` in bytes. `streams`:
+    the answer is of this media type and sent piece by piece. `plain`: the answer is never compressed."""
 
     method: str
     path: str
@@ -47,6 +66,9 @@ class Route:
     waits: bool
     also: tuple[tuple[int, Any], ...]
     refuses: frozenset[int]
+    max_body: int
+    streams: str | None
+    plain: bool
 
     @property
     def keeps_answers(self) -> bool:
@@ -69,6 +91,9 @@ def route(
     waits: bool = False,
     also: Mapping[int, Any] = MappingProxyType({}),
     refuses: Iterable[int] = (),
+    max_body: int = MAX_BODY_BYTES,
+    streams: str | None = None,
+    plain: bool = False,
 ) -> Route:
     return Route(
         method,
@@ -84,6 +109,9 @@ def route(
         waits,
         tuple(also.items()),
         frozenset(refuses),
+        max_body,
+        streams,
+        plain,
     )
 
 
@@ -105,10 +133,14 @@ def _serve(
         principal = None if entry.public else await authenticate(request)
         if principal is not None and entry.roles and principal.role not in entry.roles:
             raise Forbidden(f"this needs the role {' or '.join(sorted(entry.roles))}")
+        if entry.max_body != MAX_BODY_BYTES:
+            request = request.clone(client_max_size=entry.max_body)
+        query = _parse_query(request, entry.query)
+        body, ignored = await _parse_body(request, entry.body)
         call = Call(
             request=request,
-            body=await _parse_body(request, entry.body),
-            query=_parse_query(request, entry.query),
+            body=body,
+            query=query,
             origin=Origin(
                 user_id=principal.user_id if principal else None,
                 ip_address=request.remote,
@@ -118,17 +150,13 @@ def _serve(
             ),
             principal=principal,
         )
+        if entry.streams is not None:
+            return await stream(request, await entry.handler(call), entry.streams)
         answer = await (_admit if is_costly(call) else _answer)(entry, call)
-        if answer.body is None or _is_known(request, answer):
-            status = answer.status if answer.body is None else HTTPStatus.NOT_MODIFIED
-            return web.Response(status=status, headers=answer.headers)
-        return web.Response(
-            status=answer.status,
-            headers=answer.headers,
-            body=answer.body,
-            content_type="application/json",
-            charset="utf-8",
-        )
+        if ignored:
+            told = [answer.headers[IGNORED]] if IGNORED in answer.headers else []
+            answer.headers[IGNORED] = ", ".join([header_value(ignored), *told])
+        return _response(entry, request, answer)
 
     return serve
 
@@ -145,6 +173,31 @@ async def _answer(entry: Route, call: Call[Any, Any]) -> Answer:
         return Answer.of(await entry.handler(call))
     keyed = Keyed(call, key, await _read(call.request))
     return await (keyed.around if entry.waits else keyed.in_one_transaction)(entry.handler)
+
+
+def _response(entry: Route, request: web.Request, answer: Answer) -> web.Response:
+    if answer.body is None:
+        return web.Response(status=answer.status, headers=answer.headers)
+    headers = dict(answer.headers)
+    coding: web.ContentCoding | None = None
+    if not entry.plain and may_compress(request, answer.body):
+        headers["Vary"] = "Accept-Encoding"
+        coding = coding_for(request)
+        if coding is not None and "ETag" in headers:
+            headers["ETag"] = coded(headers["ETag"], coding.value)
+    if _is_known(request, answer):
+        return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
+    response = web.Response(
+        status=answer.status,
+        headers=headers,
+        body=answer.body,
+        content_type="application/json",
+        charset="utf-8",
+        zlib_executor_size=IN_LOOP_BYTES,
+    )
+    if coding is not None:
+        response.enable_compression(coding)
+    return response
 
 
 def _tags(request: web.Request, name: str) -> Tags | None:
@@ -178,33 +231,52 @@ async def _read(request: web.Request) -> bytes:
         raise Unreadable("the body is not what its Content-Encoding or Transfer-Encoding says") from None
     except ConnectionResetError:
         raise Unreadable("the connection was lost before the body was complete") from None
+    except web.HTTPRequestEntityTooLarge:
+        raise PayloadTooLarge(f"the request body is larger than {request.client_max_size} bytes") from None
 
 
-async def _parse_body(request: web.Request, model: type[BaseModel]) -> BaseModel:
+async def _parse_body(request: web.Request, model: type[BaseModel]) -> tuple[BaseModel, list[str]]:
+    """The body, and the names of what has no effect in it."""
     if model is Nothing:
-        return Nothing()
+        return Nothing(), await _names_in_unwanted_body(request)
     raw = await _read(request)
+    if model is Csv:
+        if request.content_type != "text/csv":
+            raise UnsupportedMediaType(f"the body must be text/csv, not {request.content_type}")
+        return Csv(raw=raw), []
     if not raw:
         # A POST without a body needs no Content-Type; what it lacks, the model says.
-        value: Any = {}
-    else:
-        if request.content_type != "application/json" and not request.content_type.endswith("+json"):
-            raise UnsupportedMediaType(f"the body must be application/json, not {request.content_type}")
-        try:
-            value = orjson.loads(raw)
-        except orjson.JSONDecodeError as error:
-            raise BadRequest(f"the body is not valid JSON: {error}") from None
-        if not isinstance(value, dict):
-            raise BadRequest("the body must be a JSON object")
+        return parse_object(model, {})
+    if request.content_type != "application/json" and not request.content_type.endswith("+json"):
+        raise UnsupportedMediaType(f"the body must be application/json, not {request.content_type}")
     try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        raise invalid(error) from None
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"the body is not valid JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise BadRequest("the body must be a JSON object")
+    return parse_object(model, value)
+
+
+async def _names_in_unwanted_body(request: web.Request) -> list[str]:
+    """The names of the fields of a body that the route does not take; `*` for a body that is no JSON object."""
+    if request.method in {"GET", "HEAD"} or not request.can_read_body:
+        return []
+    raw = await _read(request)
+    try:
+        value = orjson.loads(raw or b"{}")
+    except orjson.JSONDecodeError:
+        return ["*"]
+    return list(value) if isinstance(value, dict) else ["*"]
 
 
 def _parse_query(request: web.Request, model: type[BaseModel]) -> BaseModel:
+    if unknown := unknown_parameters(request.query, model):
+        # Nowhere else is it decided what becomes of such a name.
+        raise refusal_of_parameters(unknown, model)
     if model is Nothing:
         return Nothing()
+    check_given_once(request.query)
     for name, text in request.query.items():
         try:
             canonical.check_text(text, f"?{name}")

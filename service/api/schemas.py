@@ -1,12 +1,13 @@
 """JSON Schemas of what the routes take and give and of what events carry, by way of pydantic."""
 
+import json
 from collections.abc import Iterable
 from typing import Any, Literal
 
 from pydantic import BaseModel, PydanticUserError, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
-from service.api.call import Nothing
+from service.api.call import Csv, Nothing
 from service.api.routes import Route
 from service.events import CATALOGUE
 
@@ -29,7 +30,9 @@ class Schemas:
         for route in routes:
             where = f"{route.method} {route.path}"
             inputs += [
-                (kind, "validation", TypeAdapter(kind)) for kind in (route.body, route.query) if kind is not Nothing
+                (kind, "validation", TypeAdapter(kind))
+                for kind in (route.body, route.query)
+                if kind not in (Nothing, Csv)
             ]
             inputs += [
                 (_key(returns), "serialization", _adapter(returns, where))
@@ -48,6 +51,9 @@ class Schemas:
             query: self.components.pop(self._found[query, "validation"]["$ref"].removeprefix(PREFIX))
             for query in {route.query for route in routes} - {Nothing}
         }
+        for component in self.components.values():
+            for field in component.get("properties", {}).values():
+                _describe_default(field)
 
     def body(self, model: type[BaseModel]) -> Schema:
         return self._found[model, "validation"]
@@ -70,6 +76,15 @@ class Schemas:
             }
             for name, field in schema.get("properties", {}).items()
         ]
+
+
+def _describe_default(field: Schema) -> None:
+    """Say in words what a field is if it is left out. Generators take a field with a default for one that is always there."""
+    default = field.pop("default", None)
+    if default is not None:
+        said = field.get("description")
+        without = f"`{json.dumps(default)}` if it is left out."
+        field["description"] = f"{said} {without}" if said else without
 
 
 def _key(returns: Any) -> Any:

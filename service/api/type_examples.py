@@ -118,7 +118,8 @@ BY_TYPE: Mapping[str, Mapping[str, Any]] = {
         "event_ids": [EVENT_ID],
     },
     "Breaker": {"state": "closed", "consecutiveFailures": 0, "openedAt": None},
-    "BreakerState": {"state": "closed"},
+    "BreakerSummary": {"state": "closed"},
+    "BulkReply": {"succeeded": 3, "failed": 0},
     "CategoryNode": {
         **_CATEGORY,
         "children": [
@@ -137,11 +138,12 @@ BY_TYPE: Mapping[str, Mapping[str, Any]] = {
     "CheckoutView": {
         "id": _ID["checkoutId"],
         "user_id": SOMEBODY,
+        "requested_by": SOMEBODY,
         "quantity": 1,
         "returned_quantity": 0,
         "status": "pending_authorization",
         "overdue": False,
-        "expected_return_date": "2026-03-01",
+        "expected_return_date": "2030-03-01",
         "destination_location_id": THERE,
         "project_id": "linden-school",
         "returns": [],
@@ -165,6 +167,15 @@ BY_TYPE: Mapping[str, Mapping[str, Any]] = {
     "Health": {"status": "ok"},
     "HttpResponse": {"statusCode": 200, "body": "ok"},
     "ItemView": _ITEM,
+    "ImportReport": {
+        "dry_run": True,
+        "lines": 2,
+        "created": 1,
+        "updated": 0,
+        "bad_lines": 1,
+    },
+    "LineProblem": {"line": 3, "column": "sku", "detail": "another item at this location has the sku HH-20"},
+    "Result": {"index": 0, "status": 201, "id": _ID["itemId"], "problem": None},
     "Job": {
         "id": "0198c0d7-99cc-7b2c-8d4e-6f5a4b3c2d1e",
         "status": "running",
@@ -183,6 +194,7 @@ BY_TYPE: Mapping[str, Mapping[str, Any]] = {
     },
     "Move": {"from_location_id": HERE, "to_location_id": THERE, "at": OCCURRED_AT},
     "Mover": _PERSON,
+    "Owner": _PERSON,
     "Place": {"location_id": HERE, "location_name": "Site Linden School", **_QUANTITIES},
     "Quantities": _QUANTITIES,
     "RateLimitView": {"perSecond": 10, "burst": 50},

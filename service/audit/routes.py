@@ -1,30 +1,23 @@
 """The audit trail over HTTP: who did what to what, when, from where, and which events it wrote."""
 
-from datetime import datetime
 from typing import Annotated, Any
 
 import asyncpg
 import orjson
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from service.api.call import ADMIN, Call, Nothing, Reply
 from service.api.counts import count
-from service.api.fields import Id, Text
+from service.api.fields import Id, Moment, Text
 from service.api.paging import NewestPage, cursor_page_headers
 from service.api.routes import Route, route
-from service.platform.clock import iso, parse_moment
+from service.platform.clock import iso
 from service.platform.queries import load
 
 _SQL = load("audit")
 
 
-def _moment(value: str) -> datetime:
-    # A plus that was not encoded arrives as a space.
-    return parse_moment(value.replace(" ", "+"))
-
-
-Moment = Annotated[datetime, BeforeValidator(_moment)]
 Word = Annotated[Text, Field(max_length=100)]
 
 

@@ -31,6 +31,7 @@ class NewUser:
     full_name: str
     password: str
     role: str
+    status: str = "active"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ async def create_user(pool: Pool, passwords: Passwords, origin: Origin, new: New
                 email=new.email,
                 full_name=new.full_name,
                 role=new.role,
+                status=new.status,
                 password_hash=password_hash,
             )
             assert row is not None

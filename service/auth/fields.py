@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import asyncpg
 from pydantic import AfterValidator, Field
@@ -39,6 +39,10 @@ Email = Annotated[
 Password = Annotated[Text, Field(min_length=8, max_length=200)]
 
 
+Role = Literal["admin", "supervisor", "foreman", "worker", "personnel"]
+UserStatus = Literal["active", "suspended"]
+
+
 class UserView(TypedDict):
     """A user as the API shows it: without anything of the password."""
 
@@ -46,8 +50,8 @@ class UserView(TypedDict):
     username: str
     email: str
     full_name: str
-    role: str
-    status: str
+    role: Role
+    status: UserStatus
     created_at: str
     updated_at: str
 

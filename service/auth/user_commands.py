@@ -21,7 +21,7 @@ from service.platform.queries import load
 _SQL = load("users")
 _AUTH = load("auth")
 ENTITY = "user"
-_FIELDS = ("email", "full_name", "role", "status")
+_FIELDS = ("username", "email", "full_name", "role", "status")
 
 
 class _AssignedMeanwhile(Exception):

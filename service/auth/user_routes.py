@@ -1,6 +1,6 @@
 """Users, administered over HTTP."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -11,7 +11,7 @@ from service.api.paging import IdPage, cursor_page_headers
 from service.api.routes import Route, route
 from service.auth import commands, session_commands, user_commands
 from service.auth.commands import NewUser
-from service.auth.fields import Email, Password, SessionView, Username, UserView, user_view
+from service.auth.fields import Email, Password, Role, SessionView, Username, UserStatus, UserView, user_view
 from service.auth.passwords import PASSWORDS
 from service.auth.session_routes import SessionQuery, page_of_sessions
 from service.platform.errors import NotFound
@@ -19,8 +19,6 @@ from service.platform.queries import load
 
 _SQL = load("users")
 _AUTH = load("auth")
-Role = Literal["admin", "supervisor", "foreman", "worker", "personnel"]
-Status = Literal["active", "suspended"]
 # The default of a field that a PUT may leave out. It is never looked at: model_fields_set tells which fields were sent.
 _ABSENT: Any = Field(default_factory=lambda: None)
 
@@ -29,7 +27,7 @@ class UserQuery(IdPage):
     """`search` looks into user name, e-mail address and full name."""
 
     role: Role | None = None
-    status: Status | None = None
+    status: UserStatus | None = None
     search: Annotated[Text, Field(max_length=255)] | None = None
 
 
@@ -39,15 +37,17 @@ class CreateUser(Body):
     password: Password
     full_name: Name | None = None
     role: Role = "worker"
+    status: UserStatus = "active"
 
 
 class UpdateUser(Body):
     """Any subset."""
 
+    username: Username = _ABSENT
     email: Email = _ABSENT
     full_name: Name = _ABSENT
     role: Role = _ABSENT
-    status: Status = _ABSENT
+    status: UserStatus = _ABSENT
     password: Password = _ABSENT
 
 
@@ -69,7 +69,7 @@ async def _list(call: Call[Nothing, UserQuery]) -> Reply:
 
 async def _create(call: Call[CreateUser, Nothing]) -> Reply:
     body = call.body
-    new = NewUser(body.username, body.email, body.full_name or body.username, body.password, body.role)
+    new = NewUser(body.username, body.email, body.full_name or body.username, body.password, body.role, body.status)
     return tagged(await commands.create_user(call.pool, call.request.app[PASSWORDS], call.origin, new), status=201)
 
 

@@ -18,7 +18,7 @@ from service.checkouts.rules import ACTIVE, Checkout, checkout_view
 from service.events import CheckoutCancelled, CheckoutRejected, ItemCheckin, ItemCheckout
 from service.mutation import Mutation, Origin, mutation
 from service.platform.db import Pool
-from service.platform.errors import BadRequest, NotFound, Unauthorized
+from service.platform.errors import BadRequest, NotFound, Problem, Unauthorized
 from service.platform.ids import new_id
 from service.platform.queries import load
 from service.stock import Item
@@ -31,6 +31,8 @@ Check = Callable[[Checkout], None]
 async def check_out(pool: Pool, origin: Origin, user: Principal, values: Mapping[str, Any]) -> Checkout:
     """`values` are all the fields of a request. An admin's is active at once; any other waits for authorisation."""
     checkout_id, status = new_id(), rules.first_status(user.role)
+    holder = values["user_id"] or user.user_id
+    rules.check_may_hand_out(user.role, user.user_id, holder)
     async with mutation(pool, origin, "checkout") as change:
         try:
             item = await stock.lock(change, values["item_id"])
@@ -39,23 +41,21 @@ async def check_out(pool: Pool, origin: Origin, user: Principal, values: Mapping
         readable = user.role != rules.FOREMAN or await _SQL.is_readable.fetchval(
             change.connection, location_id=item.location_id, foreman_id=user.user_id
         )
-        rules.check_lendable(item, values["quantity"], readable=readable)
+        rules.check_item_readable(readable=readable)
+        rules.check_return_date(values["expected_return_date"], change.now.date())
+        rules.check_lendable(item, values["quantity"])
         authorized_by = user.user_id if status == ACTIVE else None
         try:
             await _SQL.insert.execute(
                 change.connection,
+                **{**values, "user_id": holder},
                 id=checkout_id,
-                user_id=user.user_id,
+                requested_by=user.user_id,
                 status=status,
                 authorized_by=authorized_by,
-                **values,
             )
         except asyncpg.ForeignKeyViolationError as error:
-            if error.constraint_name == "checkouts_open_user_id_fkey":
-                raise Unauthorized("the user was removed meanwhile") from None
-            # The item is locked, so it is there.
-            place = values["destination_location_id"]
-            raise BadRequest.at("/destination_location_id", f"no location has the id {place}") from None
+            raise _refusal(error, user.user_id, holder, values["destination_location_id"]) from None
         created = await _get(change, checkout_id)
         change.audit(ENTITY, checkout_id, None, checkout_view(created))
         _tell(change, ItemCheckout, item, created)
@@ -191,6 +191,15 @@ async def _lend(change: Mutation, item: Item, checkout: Checkout) -> None:
     await stock.save(change, item, rules.lent(item, checkout.quantity), reason="checkout", reference_id=checkout.id)
 
 
+def _refusal(error: asyncpg.PostgresError, by: UUID, holder: UUID, place: UUID | None) -> Problem:
+    """What a foreign key says of a request. The item is locked, so it is there."""
+    if error.constraint_name == "checkouts_open_destination_id_fkey":
+        return BadRequest.at("/destination_location_id", f"no location has the id {place}")
+    if error.constraint_name == "checkouts_open_user_id_fkey" and holder != by:
+        return BadRequest.at("/user_id", f"no user has the id {holder}")
+    return Unauthorized("the user was removed meanwhile")
+
+
 def _tell(change: Mutation, event: type[ItemCheckout], item: Item, checkout: Checkout) -> None:
     change.emit(
         event(
@@ -201,6 +210,7 @@ def _tell(change: Mutation, event: type[ItemCheckout], item: Item, checkout: Che
             status=checkout.status,
             destinationLocation=checkout.destination_location_id,
             projectId=checkout.project_id,
+            requestedBy=checkout.requested_by,
         ),
         location_ids=_places(item.location_id, checkout.destination_location_id),
     )

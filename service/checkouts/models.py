@@ -2,18 +2,20 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from service.api.fields import MAX_INTEGER, Body, Day, Description, Id, Text
+from service.api.fields import Body, Day, Description, Id, Text, Units
 from service.api.paging import IdPage
 
-Units = Annotated[int, Field(strict=True, ge=1, le=MAX_INTEGER)]
 Project = Annotated[Text, Field(min_length=1, max_length=255)]
 
 
 class CheckoutRequest(Body):
+    """`user_id`: who gets the units, if it is not the one who asks."""
+
     item_id: Id
     quantity: Units
+    user_id: Id | None = None
     expected_return_date: Day | None = None
     destination_location_id: Id | None = None
     project_id: Project | None = None
@@ -29,6 +31,15 @@ class Checkin(Body):
 
 
 class CheckoutQuery(IdPage):
+    """A status of overdue is another name for `overdue=true`: an overdue checkout's status is active."""
+
     item_id: Id | None = None
     user_id: Id | None = None
     status: Literal["pending_authorization", "active", "overdue", "returned", "rejected", "cancelled"] | None = None
+    overdue: Literal["true", "false"] | None = None
+
+    @model_validator(mode="after")
+    def _one_answer(self) -> "CheckoutQuery":
+        if self.status == "overdue" and self.overdue == "false":
+            raise ValueError("status=overdue is overdue=true; give one of them")
+        return self

@@ -18,11 +18,12 @@ _SQL = load("checkouts")
 
 async def list_checkouts(pool: Pool, user: Principal, query: CheckoutQuery) -> tuple[list[Checkout], Total]:
     """A page, and how many there are in all."""
-    overdue = query.status == "overdue"
+    by_status = query.status == "overdue"
+    overdue = True if by_status else None if query.overdue is None else query.overdue == "true"
     filters = {
         "item_id": query.item_id,
         "user_id": query.user_id,
-        "status": None if overdue else query.status,
+        "status": None if by_status else query.status,
         "overdue": overdue,
         "own_id": None if user.role in (ADMIN, SUPERVISOR) else user.user_id,
         "foreman_id": user.user_id if user.role == FOREMAN else None,

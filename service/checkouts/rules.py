@@ -1,7 +1,7 @@
 """What a checkout may become, for whom, and what it does to its item: state and command in, new state or a refusal out."""
 
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -29,11 +29,13 @@ class ReturnView(TypedDict):
 
 
 class CheckoutView(TypedDict):
-    """A checkout as the API shows it. `overdue`: it is active, and the day on which it should be back (in UTC) is over."""
+    """A checkout as the API shows it. `user_id` holds the units, `requested_by` asked for them.
+    `overdue`: it is active, and the day on which it should be back (in UTC) is over."""
 
     id: str
     item_id: str
     user_id: str
+    requested_by: str
     quantity: int
     returned_quantity: int
     status: str
@@ -62,6 +64,7 @@ class Checkout:
     id: UUID
     item_id: UUID
     user_id: UUID
+    requested_by: UUID
     quantity: int
     returned_quantity: int
     status: str
@@ -94,6 +97,7 @@ def checkout_view(checkout: Checkout) -> CheckoutView:
         "id": str(checkout.id),
         "item_id": str(checkout.item_id),
         "user_id": str(checkout.user_id),
+        "requested_by": str(checkout.requested_by),
         "quantity": checkout.quantity,
         "returned_quantity": checkout.returned_quantity,
         "status": checkout.status,
@@ -133,16 +137,29 @@ def check_active(checkout: Checkout) -> None:
         raise Conflict(f"nothing of the checkout is out: it is {checkout.status}")
 
 
-def check_lendable(item: Item, quantity: int, *, readable: bool = True) -> None:
-    """Raises Unprocessable unless so many units of the item can be taken out now. One who may not read it learns no more."""
+def check_may_hand_out(role: str, by: UUID, holder: UUID) -> None:
+    """Raises Forbidden unless this user may have the units booked on the holder."""
+    if holder != by and role not in (ADMIN, SUPERVISOR):
+        raise Forbidden("only an admin or a supervisor hands out to somebody else")
+
+
+def check_return_date(expected: date | None, today: date) -> None:
+    """Raises Unprocessable for a day that is over everywhere; `today` is the day in UTC."""
+    if expected is not None and expected < today - timedelta(days=1):
+        raise Unprocessable.at("/expected_return_date", f"the day is over: today is {today.isoformat()} (UTC)")
+
+
+def check_item_readable(*, readable: bool) -> None:
+    if not readable:
+        raise Forbidden("a foreman checks out only what is at assigned locations, or at none")
+
+
+def check_lendable(item: Item, quantity: int) -> None:
+    """Raises Unprocessable unless so many units of the item can be taken out now."""
     if item.status in _NOT_LENT:
-        if not readable:
-            raise Unprocessable.at("/item_id", "the item cannot be checked out now")
         raise Unprocessable.at("/item_id", f"{item.name} is {item.status}, so it cannot be checked out")
     free = item.quantity - item.reserved_quantity
     if free < quantity:
-        if not readable:
-            raise Unprocessable.at("/quantity", f"fewer than {quantity} are left")
         reserved = f" ({item.reserved_quantity} more are reserved)" if item.reserved_quantity else ""
         raise Unprocessable.at("/quantity", f"{item.name} has {free} left{reserved}, which is fewer than {quantity}")
 
@@ -187,12 +204,13 @@ def no_longer_out(item: Item) -> Item:
 
 def check_readable(role: str, user_id: UUID, checkout: Checkout) -> None:
     everything = role in (ADMIN, SUPERVISOR)
-    if not (everything or checkout.user_id == user_id or (role == FOREMAN and user_id in checkout.foremen)):
+    own = user_id in (checkout.user_id, checkout.requested_by)
+    if not (everything or own or (role == FOREMAN and user_id in checkout.foremen)):
         raise Forbidden("one reads one's own checkouts, and a foreman those of assigned locations")
 
 
 def check_may_cancel(role: str, user_id: UUID, checkout: Checkout) -> None:
-    if role != ADMIN and checkout.user_id != user_id:
+    if role != ADMIN and user_id not in (checkout.user_id, checkout.requested_by):
         raise Forbidden("only an admin cancels the checkout of somebody else")
 
 

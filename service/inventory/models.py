@@ -1,20 +1,22 @@
 """What the routes of items, locations and categories take."""
 
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime
+from typing import Annotated, Any, ClassVar, Literal
 
 import orjson
 from pydantic import AfterValidator, AliasChoices, Field, model_validator
 
-from service.api.fields import Body, Count, Day, Description, Id, Ids, Name, Text
-from service.api.paging import IdPage
+from service.api.fields import Body, Count, Day, Description, Id, Ids, Moment, Name, Query, Text
+from service.api.paging import SortedPage
+from service.inventory.rules import USUAL_MINIMUM, usual_minimum
+from service.inventory.words import search_words
 from service.platform import canonical
+from service.stock import Condition, ItemStatus
 
 MAX_ATTRIBUTES_BYTES = 8192
 MAX_ATTRIBUTES_DEPTH = 32
 
-Condition = Literal["new", "excellent", "good", "fair", "poor", "damaged"]
-Status = Literal["available", "checked_out", "maintenance", "retired", "lost"]
 Code = Annotated[Text, Field(min_length=1, max_length=100)]
 Address = Annotated[Text, Field(max_length=1000)]
 
@@ -48,6 +50,11 @@ def _check_attributes(value: Any, at: str, depth: int, left: Iterator[int]) -> N
                 _check_attributes(inner, f"{at}[{number}]", depth + 1, left)
 
 
+def _with_words(search: str) -> str:
+    search_words(search)
+    return search
+
+
 Attributes = Annotated[dict[str, Any], Field(max_length=MAX_ATTRIBUTES_BYTES // 4), AfterValidator(_attributes)]
 
 
@@ -57,13 +64,23 @@ class ItemCreate(Body):
     serial_number: Code | None = None
     description: Description | None = None
     quantity: Count = 0
-    min_quantity: Count = 5
+    # A factory, so that no client takes the number for a default of all items.
+    min_quantity: Count = Field(
+        default_factory=lambda: USUAL_MINIMUM,
+        description=f"{USUAL_MINIMUM}, or 0 for an item with a serial number, if it is left out.",
+    )
     condition: Condition = "good"
-    status: Status = "available"
+    status: ItemStatus = "available"
     purchase_date: Day | None = None
     category_id: Id | None = None
     location_id: Id | None = None
     attributes: Attributes = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _usual_minimum(self) -> "ItemCreate":
+        if "min_quantity" not in self.model_fields_set:
+            self.min_quantity = usual_minimum(self.serial_number)
+        return self
 
 
 class ItemUpdate(Body):
@@ -76,7 +93,7 @@ class ItemUpdate(Body):
     quantity: Count = ABSENT
     min_quantity: Count = ABSENT
     condition: Condition = ABSENT
-    status: Status = ABSENT
+    status: ItemStatus = ABSENT
     purchase_date: Day | None = ABSENT
     category_id: Id | None = ABSENT
     location_id: Id | None = ABSENT
@@ -89,11 +106,55 @@ class ItemMove(Body):
     location_id: Id | None = Field(validation_alias=AliasChoices("location_id", "locationId"))
 
 
-class ItemQuery(IdPage):
+class ItemFilters(Query):
+    """Which items. `subcategories`: those of the categories below category_id, too. `since` and `until` are included."""
+
+    search: Annotated[Text, Field(max_length=255), AfterValidator(_with_words)] | None = None
     category_id: Id | None = None
+    subcategories: bool = False
     location_id: Id | None = None
-    status: Status | None = None
-    search: Annotated[Text, Field(max_length=255)] | None = None
+    status: ItemStatus | None = None
+    condition: Condition | None = None
+    serial_number: Code | None = None
+    low_stock: bool | None = None
+    updated_since: Moment | None = None
+    created_since: Moment | None = None
+    purchased_since: Day | None = None
+    purchased_until: Day | None = None
+
+    @model_validator(mode="after")
+    def _subcategories_of_one(self) -> "ItemFilters":
+        if self.subcategories and self.category_id is None:
+            raise ValueError("subcategories needs a category_id")
+        return self
+
+
+class ItemQuery(ItemFilters, SortedPage):
+    KINDS: ClassVar[Mapping[str, type]] = {
+        "name": str,
+        "sku": str,
+        "quantity": int,
+        "created_at": datetime,
+        "updated_at": datetime,
+        "purchase_date": date,
+    }
+    sort: (
+        Literal[
+            "name",
+            "-name",
+            "sku",
+            "-sku",
+            "quantity",
+            "-quantity",
+            "created_at",
+            "-created_at",
+            "updated_at",
+            "-updated_at",
+            "purchase_date",
+            "-purchase_date",
+        ]
+        | None
+    ) = None
 
 
 class LocationCreate(Body):

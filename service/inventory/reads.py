@@ -1,16 +1,13 @@
 """What a user may see of items, locations and categories. No read holds a transaction."""
 
 import asyncio
-import re
 from uuid import UUID
 
 from service.api.call import Principal
 from service.api.counts import Total, count
-from service.api.fields import containing
 from service.api.paging import IdPage, Newest, NewestPage
 from service.api.slices import in_slices
 from service.inventory import rules
-from service.inventory.models import ItemQuery
 from service.inventory.rows import category_from_row, location_from_row, move_from_row, place_from_row
 from service.inventory.rules import FOREMAN, Category, CategoryNode, Location, LocationSummary, Move
 from service.platform.db import Pool
@@ -18,39 +15,9 @@ from service.platform.errors import NotFound
 from service.platform.queries import load
 from service.stock import Item, from_row
 
-# Three letters or digits in a row: what the indexes of a search are made of.
-_HAS_TRIGRAM = re.compile(r"[^\W_]{3}")
 _ITEMS = load("items")
 _LOCATIONS = load("locations")
 _CATEGORIES = load("categories")
-
-
-async def list_items(pool: Pool, user: Principal, query: ItemQuery) -> tuple[list[Item], Total]:
-    """A page, and how many there are in all."""
-    filters = {
-        "category_id": query.category_id,
-        "location_id": query.location_id,
-        "status": query.status,
-        "foreman_id": _foreman_id(user),
-    }
-    async with pool.acquire() as connection:
-        if query.search:
-            search = _ITEMS.search if _HAS_TRIGRAM.search(query.search) else _ITEMS.search_without_trigram
-            [found] = await search.fetch(
-                connection,
-                pattern=containing(query.search),
-                after=query.after,
-                skip=query.skip,
-                limit=query.limit,
-                **filters,
-            )
-            rows = await _ITEMS.by_ids.fetch(connection, ids=found["ids"])
-            return [from_row(row) for row in rows], Total(found["total"])
-        rows = await _ITEMS.list_visible.fetch(
-            connection, after=query.after, skip=query.skip, limit=query.limit, **filters
-        )
-        total = await count(connection, _ITEMS.count_visible, seen=query.skip + len(rows), **filters)
-    return [from_row(row) for row in rows], total
 
 
 async def get_item(pool: Pool, user: Principal, item_id: UUID) -> Item:

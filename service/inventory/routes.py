@@ -1,17 +1,18 @@
 """Items, locations and categories over HTTP."""
 
 from service import stock
-from service.api.call import ADMIN, Call, Nothing, Reply, tagged
+from service.api.call import ADMIN, Call, Csv, Nothing, Reply, tagged
 from service.api.paging import IdPage, NewestPage, cursor_page_headers
 from service.api.routes import Route, route
 from service.api.slices import in_slices
-from service.inventory import reads
+from service.inventory import bulk, exports, imports, lists, reads
 from service.inventory.commands import categories, items, locations
 from service.inventory.models import (
     CategoryCreate,
     CategoryUpdate,
     Foremen,
     ItemCreate,
+    ItemFilters,
     ItemMove,
     ItemQuery,
     ItemUpdate,
@@ -33,10 +34,10 @@ _WRITERS = (ADMIN,)
 
 
 async def list_items(call: Call[Nothing, ItemQuery]) -> Reply:
-    found, total = await reads.list_items(call.pool, call.user, call.query)
+    found, total = await lists.list_items(call.pool, call.user, call.query)
+    keys = [lists.place_of(item, call.query.order) for item in found]
     return Reply(
-        [stock.view(item) for item in found],
-        headers=cursor_page_headers(call.request, call.query, total, [item.id for item in found]),
+        [stock.view(item) for item in found], headers=cursor_page_headers(call.request, call.query, total, keys)
     )
 
 
@@ -144,6 +145,36 @@ ROUTES: tuple[Route, ...] = (
     route("GET", "/items", list_items, "List items", query=ItemQuery, returns=list[ItemView]),
     route(
         "POST", "/items", create_item, "Create an item", body=ItemCreate, returns=ItemView, status=201, roles=_WRITERS
+    ),
+    route(
+        "POST",
+        "/items/bulk",
+        bulk.change_items,
+        "Create, change and count many items in one transaction",
+        body=bulk.Bulk,
+        returns=bulk.BulkReply,
+        roles=_WRITERS,
+        max_body=bulk.MAX_BYTES,
+    ),
+    route(
+        "POST",
+        "/items/import",
+        imports.import_items,
+        "Create and change items from a CSV file, all of its lines or none",
+        body=Csv,
+        query=imports.ImportQuery,
+        returns=imports.ImportReport,
+        roles=_WRITERS,
+        max_body=imports.MAX_BYTES,
+    ),
+    route(
+        "GET",
+        "/items/export",
+        exports.export_items,
+        "Get items as a CSV file",
+        query=ItemFilters,
+        returns=str,
+        streams="text/csv",
     ),
     route("GET", "/items/{id}", get_item, "Get an item", returns=ItemView),
     route("PUT", "/items/{id}", update_item, "Change an item", body=ItemUpdate, returns=ItemView, roles=_WRITERS),

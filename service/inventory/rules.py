@@ -14,6 +14,8 @@ from service.platform.errors import BadRequest, Conflict, FieldError, Forbidden,
 from service.stock import Item
 
 FOREMAN = "foreman"
+# The minimum of an item for which none was said; one with a serial number is one unit, which may be out.
+USUAL_MINIMUM = 5
 
 
 class LocationView(TypedDict):
@@ -156,14 +158,24 @@ def location_summary(item: Item, places: Sequence[Place]) -> LocationSummary:
     }
 
 
+def usual_minimum(serial_number: str | None) -> int:
+    """The minimum of an item for which none is said."""
+    return USUAL_MINIMUM if serial_number is None else 0
+
+
 def new_item(item_id: UUID, values: Mapping[str, Any], now: datetime) -> Item:
     """`values` are all the fields that a client may set."""
     return Item(id=item_id, reserved_quantity=0, created_at=now, updated_at=now, **_as_stored(values))
 
 
 def edited_item(item: Item, values: Mapping[str, Any]) -> Item:
-    """`values` are the fields that the client sent."""
-    return replace(item, **_as_stored(values))
+    """`values` are the fields that the client sent. An item that gets its serial number and had the
+    usual minimum has the usual one of such an item then."""
+    edited = replace(item, **_as_stored(values))
+    gets_number = item.serial_number is None and edited.serial_number is not None
+    if gets_number and "min_quantity" not in values and item.min_quantity == usual_minimum(None):
+        return replace(edited, min_quantity=usual_minimum(edited.serial_number))
+    return edited
 
 
 def _as_stored(values: Mapping[str, Any]) -> dict[str, Any]:

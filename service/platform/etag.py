@@ -11,12 +11,19 @@ import orjson
 # An entity tag, or *, each with what may stand before the next.
 _MEMBER = re.compile(r'[ \t]*(?P<tag>(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"|\*)?[ \t]*(?:,|\Z)')
 _WEAK = "W/"
+# What stands at the end of a tag of a compressed representation, which is another one. The tags themselves have no such sign.
+_CODED = re.compile(r'~[a-z]+"$')
 
 
 def tag_of(representation: object) -> str:
     """The tag of what JSON can hold, in its quotes: the same for the same bytes only."""
     digest = hashlib.sha256(orjson.dumps(representation)).digest()
     return f'"{base64.urlsafe_b64encode(digest[:18]).decode()}"'
+
+
+def coded(tag: str, coding: str) -> str:
+    """The tag of the same representation in a content coding. Tags.parse takes it for the tag that it was made of."""
+    return f'{tag[:-1]}~{coding}"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +43,7 @@ class Tags:
             if member is None:
                 raise ValueError('must be entity tags in double quotes, such as "x1", or *')
             if member["tag"] is not None:
-                found.append(member["tag"])
+                found.append(_CODED.sub('"', member["tag"]))
             position = member.end()
         if not found or ("*" in found and len(found) > 1):
             raise ValueError('must be entity tags in double quotes, such as "x1", or *')

@@ -24,11 +24,13 @@ class Signer:
     __slots__ = ("_data_inner", "_data_outer", "_message_inner", "_message_outer")
 
     def __init__(self, secret: str) -> None:
-        try:
-            key = binascii.a2b_base64(secret.removeprefix(PREFIX), strict_mode=True)
-        except ValueError:
-            # Not base64, of an older system say: the specification leaves the key of such a secret open, so the string it is.
-            key = secret.encode()
+        # A secret of an older system is its own key, also where it happens to be base64.
+        key = secret.encode()
+        if secret.startswith(PREFIX):
+            try:
+                key = binascii.a2b_base64(secret.removeprefix(PREFIX), strict_mode=True)
+            except ValueError:
+                pass
         self._message_inner, self._message_outer = _blocks(key)
         self._data_inner, self._data_outer = _blocks(secret.encode())
 
@@ -37,7 +39,8 @@ class Signer:
         return _sha256(self._data_outer + _sha256(self._data_inner + data).digest()).hexdigest()
 
     def message(self, message_id: str, timestamp: int, body: bytes) -> str:
-        """`webhook-signature` of Standard Webhooks: the key is what the secret's base64 decodes to; `timestamp` in Unix seconds."""
+        """`webhook-signature` of Standard Webhooks: the key is what the base64 after `whsec_` decodes to, or
+        the secret itself where there is none; `timestamp` in Unix seconds."""
         inner = _sha256(b"%s%s.%d.%s" % (self._message_inner, message_id.encode(), timestamp, body)).digest()
         signature = _sha256(self._message_outer + inner).digest()
         return "v1," + binascii.b2a_base64(signature, newline=False).decode()

@@ -1,5 +1,6 @@
 """What an event concerns, read from its data: what webhooks are matched by."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -14,6 +15,7 @@ _USER_KEYS = ("userId", "requestedBy")
 _STOCK_KEY = "currentStock"
 _ITEM_KEY = "itemId"
 _MAX_BIGINT = 2**63 - 1
+_DEPARTURE_VERSION = 8
 
 _AUDIENCES = {
     "item-checkout": "checkout",
@@ -22,6 +24,7 @@ _AUDIENCES = {
     "password-changed": "user",
     "delivery-failed": "user",
     "session-refreshed": "user",
+    "secret-rotated": "user",
 }
 _AUDIENCES_BY_PREFIX = {
     "item-": "inventory",
@@ -40,7 +43,8 @@ class Unroutable(ValueError):
 
 class Subject(NamedTuple):
     """`data` is what will be signed and sent; the rest is what filters and readers are held against. Ids stay the texts that they
-    are, in lower case: they go to the database as they came."""
+    are, in lower case: they go to the database as they came. Beside the places that the event
+    concerns, `location_ids` has the departure of the place that an item was moved from."""
 
     data: str
     audience: str
@@ -73,12 +77,31 @@ def subject_of_value(
     return Subject(
         data,
         audience_of(event_type),
-        _each_once(places),
+        _each_once([*places, *_departures(value)] if places else places),
         categories[0] if categories else None,
         _each_once(_ids(value, _USER_KEYS)),
         _stock(value),
         _item(value),
     )
+
+
+def departure(location_id: str) -> str:
+    """The id that stands for leaving a location, among the places that an event concerns. The
+    database's function of this name makes the same. No location has an id of its version."""
+    digest = hashlib.sha256(f"leaves {location_id}".encode()).hexdigest()
+    return str(UUID(f"{digest[:12]}8{digest[13:16]}8{digest[17:32]}"))
+
+
+def is_departure(place: UUID) -> bool:
+    return place.version == _DEPARTURE_VERSION
+
+
+def _departures(value: dict[str, Json]) -> list[str]:
+    """Of the place that an item was moved from. Nobody need be told that it left for no place: an item without one concerns all."""
+    match value:
+        case {"changes": {"location_id": {"from": str() as before}}} if is_id(before):
+            return [departure(before.lower())]
+    return []
 
 
 def columns(subjects: Sequence[Subject]) -> dict[str, list[Any]]:

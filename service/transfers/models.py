@@ -1,14 +1,13 @@
 """What the routes of transfers take. Older clients say itemId, fromLocation and toLocation."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import AliasChoices, Field
 
-from service.api.fields import MAX_INTEGER, Body, Description, Id
+from service.api.fields import Body, Description, Id, Units
 from service.api.paging import IdPage
 
 Status = Literal["pending", "approved", "rejected", "in_transit", "completed", "cancelled"]
-Units = Annotated[int, Field(strict=True, ge=1, le=MAX_INTEGER)]
 
 
 class TransferRequest(Body):

@@ -2,22 +2,17 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
 
-from service.api.fields import MAX_INTEGER, Body, Id, Query, Text
-from service.api.paging import PositionPage
+from service.api.fields import DECIMAL, MAX_INTEGER, OMITTED, Body, Bool, Id, Query, Text
+from service.api.paging import OptionalPage, PositionPage
 from service.events import CATALOGUE
 from service.platform.backoff import MAX_DELAY_MS
 from service.webhooks import rules
+from service.webhooks.shapes import EventType
 
-# The outbox takes no longer one.
-MAX_TYPE_CHARS = 64
 # Of each filter: matching looks through them for each event.
 MAX_FILTER_IDS = 1000
-
-
-def _refuse_secret(_: Any) -> None:
-    raise ValueError("cannot be set; it is made when the webhook is created")
 
 
 Url = Annotated[
@@ -25,13 +20,9 @@ Url = Annotated[
     Field(max_length=rules.MAX_URL_CHARS, json_schema_extra={"pattern": "^https?://"}),
     AfterValidator(rules.check_url),
 ]
-EventType = Annotated[
-    Text,
-    Field(max_length=MAX_TYPE_CHARS, json_schema_extra={"enum": [*CATALOGUE]}),
-    AfterValidator(rules.check_event_type),
-]
+KnownType = Annotated[EventType, AfterValidator(rules.check_event_type)]
 EventTypes = Annotated[
-    list[EventType],
+    list[KnownType],
     Field(min_length=1, max_length=len(CATALOGUE), json_schema_extra={"uniqueItems": True}),
     AfterValidator(rules.check_distinct),
 ]
@@ -41,22 +32,27 @@ Headers = Annotated[
     dict[HeaderName, HeaderValue], Field(max_length=rules.MAX_HEADERS), AfterValidator(rules.check_headers)
 ]
 Places = Annotated[list[Id], Field(max_length=MAX_FILTER_IDS)]
-Threshold = Annotated[int, Field(strict=True, gt=0, le=MAX_INTEGER)]
-Timeout = Annotated[int, Field(strict=True, ge=5000, le=60_000)]
-MaxRetries = Annotated[int, Field(strict=True, ge=0, le=rules.MAX_RETRIES)]
-RetryDelay = Annotated[int, Field(strict=True, ge=rules.MIN_DELAY_MS, le=60_000)]
-Delay = Annotated[int, Field(strict=True, ge=rules.MIN_DELAY_MS, le=MAX_DELAY_MS)]
+Threshold = Annotated[int, Field(strict=True, gt=0, le=MAX_INTEGER), DECIMAL]
+Timeout = Annotated[int, Field(strict=True, ge=5000, le=60_000), DECIMAL]
+MaxRetries = Annotated[int, Field(strict=True, ge=0, le=rules.MAX_RETRIES), DECIMAL]
+RetryDelay = Annotated[int, Field(strict=True, ge=rules.MIN_DELAY_MS, le=60_000), DECIMAL]
+Delay = Annotated[int, Field(strict=True, ge=rules.MIN_DELAY_MS, le=MAX_DELAY_MS), DECIMAL]
 # Told apart beforehand, so that a bad delay is one error and not one of each form. Marks in brackets stay out of JSON pointers.
 Schedule = Annotated[
     Annotated[Literal["standard"], Tag("[name]")]
     | Annotated[list[Delay], Field(min_length=1, max_length=rules.MAX_RETRIES), Tag("[delays]")],
     Discriminator(lambda value: "[delays]" if isinstance(value, list) else "[name]"),
 ]
-Rate = Annotated[int, Field(strict=True, ge=1, le=rules.MAX_RATE)]
+Rate = Annotated[int, Field(strict=True, ge=1, le=rules.MAX_RATE), DECIMAL]
 Ordering = Literal["item"]
 OnFailure = Literal["block", "skip"]
+Secret = Annotated[
+    Text,
+    Field(json_schema_extra={"minLength": rules.MIN_SECRET_CHARS, "maxLength": rules.MAX_SECRET_CHARS}),
+    AfterValidator(rules.check_secret),
+]
+OverlapSeconds = Annotated[int, Field(strict=True, ge=0, le=rules.MAX_OVERLAP_SECONDS), DECIMAL]
 Description = Annotated[Text, Field(max_length=rules.MAX_DESCRIPTION_CHARS)]
-Bool = Annotated[bool, Field(strict=True)]
 
 
 def _refuse_null(value: Any) -> Any:
@@ -67,18 +63,19 @@ def _refuse_null(value: Any) -> Any:
 
 
 class Filters(Body):
-    """Null or an empty list: no such filter."""
+    """Null or an empty list: no such filter. `leaving`: also what leaves these locations for another one."""
 
     locations: Places | None = None
     categories: Places | None = None
     minStockThreshold: Threshold | None = None
+    leaving: Bool | None = None
 
 
 class RetryPolicy(Body):
     """`retryDelay` and the delays of a schedule in ms. A schedule of null is none; with one, `maxRetries` is its length."""
 
-    maxRetries: MaxRetries | None = None
-    retryDelay: RetryDelay | None = None
+    maxRetries: MaxRetries | None = OMITTED
+    retryDelay: RetryDelay | None = OMITTED
     schedule: Schedule | None = None
 
     _not_null = field_validator("maxRetries", "retryDelay", mode="before")(_refuse_null)
@@ -88,47 +85,51 @@ class RateLimit(Body):
     """Requests a second, and how many may go at once after a lull; as many as a second if it is left out."""
 
     perSecond: Rate
-    burst: Rate | None = None
+    burst: Rate | None = OMITTED
 
     _not_null = field_validator("burst", mode="before")(_refuse_null)
 
 
 class CreateWebhook(Body):
+    """Without a secret, one is made."""
+
     url: Url
     events: EventTypes
     description: Description | None = None
     filters: Filters | None = None
     headers: Headers | None = None
-    retryPolicy: RetryPolicy | None = None
-    timeout: Timeout | None = None
+    retryPolicy: RetryPolicy | None = OMITTED
+    timeout: Timeout | None = OMITTED
     rateLimit: RateLimit | None = None
     ordering: Ordering | None = None
     onFailure: OnFailure | None = None
+    active: Bool | None = OMITTED
+    secret: Secret | None = OMITTED
 
-    _not_null = field_validator("retryPolicy", "timeout", mode="before")(_refuse_null)
+    _not_null = field_validator("retryPolicy", "timeout", "active", "secret", mode="before")(_refuse_null)
 
 
 class UpdateWebhook(Body):
     """Any subset. Filters, headers and a rate limit replace those before as a whole, and null is none, as for a description and
-    an order; a retry policy's own fields may be left out."""
+    an order; a retry policy's own fields may be left out. A secret must be the present one."""
 
-    url: Url | None = None
-    events: EventTypes | None = None
+    url: Url | None = OMITTED
+    events: EventTypes | None = OMITTED
     description: Description | None = None
     filters: Filters | None = None
     headers: Headers | None = None
-    retryPolicy: RetryPolicy | None = None
-    timeout: Timeout | None = None
+    retryPolicy: RetryPolicy | None = OMITTED
+    timeout: Timeout | None = OMITTED
     rateLimit: RateLimit | None = None
     ordering: Ordering | None = None
     onFailure: OnFailure | None = None
-    active: Bool | None = None
-    pending: Literal["discard"] | None = None
-    secret: Annotated[None, BeforeValidator(_refuse_secret)] = None
+    active: Bool | None = OMITTED
+    pending: Literal["discard"] | None = OMITTED
+    secret: Annotated[Text, Field(max_length=rules.MAX_SECRET_CHARS)] | None = OMITTED
 
-    _not_null = field_validator("url", "events", "retryPolicy", "timeout", "active", "pending", mode="before")(
-        _refuse_null
-    )
+    _not_null = field_validator(
+        "url", "events", "retryPolicy", "timeout", "active", "pending", "secret", mode="before"
+    )(_refuse_null)
 
     @model_validator(mode="after")
     def _pending_goes_with_active(self) -> "UpdateWebhook":
@@ -137,7 +138,13 @@ class UpdateWebhook(Body):
         return self
 
 
-class ListQuery(Query):
+class RotateSecret(Body):
+    """For so many seconds deliveries are signed with both secrets."""
+
+    overlapSeconds: OverlapSeconds = rules.OVERLAP_SECONDS
+
+
+class ListQuery(OptionalPage):
     active: Literal["true", "false"] | None = None
 
 

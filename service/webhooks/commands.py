@@ -1,5 +1,6 @@
 """What changes webhooks; each command is one transaction."""
 
+import hmac
 from collections.abc import Iterable, Mapping, Sequence, Set
 from uuid import UUID
 
@@ -28,10 +29,11 @@ from service.webhooks.rules import (
     merge_retry_policy,
     unmask,
 )
-from service.webhooks.shapes import Created, Detail, audited, configuration, detail, statistics
+from service.webhooks.shapes import Created, Detail, audited, configuration, created, detail, statistics
 
 _SQL = load("webhooks")
 ENTITY = "webhook"
+_FILTERS = ("filter_locations", "filter_categories", "min_stock_threshold", "filter_leaving")
 
 
 async def create(
@@ -40,7 +42,7 @@ async def create(
     """A new webhook with its secret, which nothing shows again, and what its ETag stands for."""
     _check_scheme(settings, wanted.url)
     webhook_id = new_id()
-    secret = sign.new_secret()
+    secret = wanted.secret or sign.new_secret()
     headers = _resolve_headers(wanted.headers or {}, {})
     defaults = RetryPolicy(settings.webhook_max_retries, settings.webhook_retry_delay)
     async with mutation(pool, origin, "create") as change:
@@ -58,10 +60,11 @@ async def create(
             timeout_ms=_given(wanted.timeout, settings.webhook_timeout),
             **_rate_limit(wanted.rateLimit),
             **_order(OrderPolicy(), wanted),
+            active=_given(wanted.active, True),
         )
         assert row is not None
         change.audit(ENTITY, webhook_id, None, audited(row, headers))
-    return {**detail(row, headers, statistics(None), None), "secret": secret}, configuration(row)
+    return created(detail(row, headers, statistics(None), None), secret), configuration(row)
 
 
 async def update(
@@ -81,6 +84,8 @@ async def update(
     async with mutation(pool, origin, "update") as change:
         before = own(await _SQL.lock.fetchrow(change.connection, id=webhook_id), user)
         change.check_match(configuration(before))
+        if wanted.secret is not None:
+            await _check_secret(change.connection, vault, webhook_id, wanted.secret)
         new_headers = wanted.headers or {}
         kept: dict[str, str] | None = None
         try:
@@ -93,7 +98,7 @@ async def update(
         filters = (
             await _filters(change.connection, wanted.filters, before)
             if "filters" in given
-            else {name: before[name] for name in ("filter_locations", "filter_categories", "min_stock_threshold")}
+            else {name: before[name] for name in _FILTERS}
         )
         policy = RetryPolicy(
             before["max_retries"], before["retry_delay_ms"], before["retry_ladder"], before["retry_delays_ms"]
@@ -163,6 +168,18 @@ def open_headers(vault: Vault, row: asyncpg.Record) -> dict[str, str]:
     return headers
 
 
+async def _check_secret(connection: Connection, vault: Vault, webhook_id: UUID, given: str) -> None:
+    """Raises BadRequest unless the webhook signs with this secret now."""
+    row = await _SQL.secrets.fetchrow(connection, id=webhook_id)
+    assert row is not None, "its row is locked"
+    sealed = [row[name] for name in ("secret_sealed", "previous_secret_sealed") if row[name] is not None]
+    known = [vault.open(secret, webhook_id.bytes) for secret in sealed]
+    if not any(hmac.compare_digest(secret, given.encode()) for secret in known):
+        raise _invalid(
+            [FieldError("/secret", f"is not the present one; POST /webhooks/{webhook_id}/secret/rotate makes another")]
+        )
+
+
 def _seal_headers(vault: Vault, webhook_id: UUID, headers: Mapping[str, str]) -> bytes | None:
     return vault.seal(orjson.dumps(headers), webhook_id.bytes) if headers else None
 
@@ -229,10 +246,13 @@ async def _filters(
     ]
     if unknown:
         raise _invalid(unknown)
+    if wanted.leaving and not locations:
+        raise _invalid([FieldError("/filters/leaving", "goes with locations only")])
     return {
         "filter_locations": list(dict.fromkeys(locations)),
         "filter_categories": list(dict.fromkeys(categories)),
         "min_stock_threshold": wanted.minStockThreshold,
+        "filter_leaving": bool(wanted.leaving),
     }
 
 

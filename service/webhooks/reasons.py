@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
+from uuid import UUID
 
 from service.platform.clock import iso
+from service.platform.subject import departure, is_departure
 
 ReasonName = Literal[
     "delivered",
@@ -189,8 +191,10 @@ def _filter(webhook: Mapping[str, Any], facts: Mapping[str, Any]) -> Filtered | 
     """The first filter that holds the event back, by the rules of fan-out: a filter speaks only of events that carry what it
     filters on."""
     wanted, found = webhook["filter_locations"], facts["location_ids"]
-    if wanted and found and not set(wanted) & set(found):
-        return Filtered("locations", [str(place) for place in wanted], [str(place) for place in found])
+    leaving = {UUID(departure(str(place))) for place in wanted} if webhook.get("filter_leaving") else set()
+    if wanted and found and not (set(wanted) | leaving) & set(found):
+        places = [str(place) for place in found if not is_departure(place)]
+        return Filtered("locations", [str(place) for place in wanted], places)
     kinds, kind = webhook["filter_categories"], facts["category_id"]
     if kinds and kind is not None and kind not in kinds:
         return Filtered("categories", [str(category) for category in kinds], str(kind))

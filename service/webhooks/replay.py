@@ -6,13 +6,13 @@ from typing import Annotated, Any, Literal, NotRequired
 from uuid import UUID
 
 import asyncpg
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator
 from typing_extensions import TypedDict
 
 from service.api.call import Principal
 from service.api.counts import MOST
 from service.api.counts import count as count_rows
-from service.api.fields import Body
+from service.api.fields import Body, Bool
 from service.api.paging import MAX_POSITION, Newest, NewestPage
 from service.mutation import Origin, mutation
 from service.platform.clock import iso, iso_or_none, parse_moment
@@ -21,6 +21,7 @@ from service.platform.errors import BadRequest, Conflict, NotFound
 from service.platform.queries import Connection, load
 from service.webhooks.bodies import EventTypes
 from service.webhooks.commands import ENTITY, own
+from service.webhooks.shapes import EventType
 
 _SQL = load("replay")
 _WEBHOOKS = load("webhooks")
@@ -48,7 +49,7 @@ class ReplayBody(Body):
     until: Moment | None = None
     status: Wanted = "failed"
     types: EventTypes | None = None
-    dryRun: Annotated[bool, Field(strict=True)] = False
+    dryRun: Bool = False
 
 
 class Counted(TypedDict):
@@ -65,7 +66,7 @@ class Request(TypedDict):
     since: str
     until: str
     status: str
-    types: list[str] | None
+    types: list[EventType] | None
 
 
 class Job(TypedDict):

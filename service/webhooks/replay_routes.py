@@ -71,5 +71,6 @@ ROUTES: tuple[Route, ...] = (
         query=StreamQuery,
         returns=stream.StreamReply,
         refuses=(409, 410),
+        plain=True,
     ),
 )

@@ -3,14 +3,22 @@
 import asyncpg
 
 from service.api.call import Call, Nothing, Reply, tagged
-from service.api.paging import cursor_link
+from service.api.counts import count
+from service.api.paging import cursor_link, page_headers
 from service.api.routes import Route, route
 from service.api.slices import in_slices
 from service.platform.queries import load
 from service.platform.settings import Settings
-from service.webhooks import attempts, commands, deliveries, order, probe, shapes
+from service.webhooks import attempts, commands, deliveries, order, probe, rotation, shapes
 from service.webhooks import explain as explanations
-from service.webhooks.bodies import CreateWebhook, EventsQuery, ExplainQuery, ListQuery, UpdateWebhook
+from service.webhooks.bodies import (
+    CreateWebhook,
+    EventsQuery,
+    ExplainQuery,
+    ListQuery,
+    RotateSecret,
+    UpdateWebhook,
+)
 from service.webhooks.cautions import private_receiver
 from service.webhooks.replay_routes import ROUTES as REPLAY_ROUTES
 
@@ -31,20 +39,29 @@ async def create(call: Call[CreateWebhook, Nothing]) -> Reply:
 
 
 async def list_webhooks(call: Call[Nothing, ListQuery]) -> Reply:
+    """All that the user manages; a page of them where `skip` or `limit` is given."""
     active = None if call.query.active is None else call.query.active == "true"
+    page = call.query.page
+    wanted = {"active": active, "skip": page.skip if page else 0, "limit": page.limit if page else None}
+    owner_id = None if call.user.is_admin else call.user.user_id
+    headers = {}
     async with call.pool.acquire() as connection:
-        if call.user.is_admin:
-            rows = await _SQL.list_all.fetch(connection, active=active)
+        if owner_id is None:
+            rows = await _SQL.list_all.fetch(connection, **wanted)
         else:
-            rows = await _SQL.list_own.fetch(connection, owner_id=call.user.user_id, active=active)
+            rows = await _SQL.list_own.fetch(connection, owner_id=owner_id, **wanted)
         ids = [row["id"] for row in rows]
         counted = {row["webhook_id"]: row for row in await _SQL.statistics.fetch(connection, ids=ids)}
         lanes = {row["webhook_id"]: row for row in await _SQL.lanes.fetch(connection, ids=ids)}
+        if page is not None:
+            seen = page.skip + len(rows)
+            total = await count(connection, _SQL.count_listed, seen=seen, owner_id=owner_id, active=active)
+            headers = page_headers(call.request, page, total, full=len(rows) == page.limit)
 
     def shown(row: asyncpg.Record) -> shapes.Summary:
         return shapes.summary(row, shapes.statistics(counted.get(row["id"])), lanes.get(row["id"]))
 
-    return Reply({"webhooks": await in_slices(rows, shown)})
+    return Reply({"webhooks": await in_slices(rows, shown)}, headers=headers)
 
 
 async def get(call: Call[Nothing, Nothing]) -> Reply:
@@ -72,6 +89,14 @@ def _warnings(settings: Settings, url: str | None) -> list[shapes.Caution]:
     """`url` is None where it was not given."""
     why = None if url is None else private_receiver(url, settings.webhook_allowed_networks)
     return [] if why is None else [{"pointer": "/url", "detail": why}]
+
+
+async def rotate_secret(call: Call[RotateSecret, Nothing]) -> Reply:
+    webhook, configuration = await rotation.rotate(
+        call.pool, call.vault, call.user, call.origin, call.path_id(), call.body.overlapSeconds
+    )
+    body = {"webhook": webhook, "message": "The secret has been rotated; keep the new one, it is not shown again"}
+    return tagged(body, representation=configuration)
 
 
 async def delete(call: Call[Nothing, Nothing]) -> Reply:
@@ -142,6 +167,14 @@ ROUTES: tuple[Route, ...] = (
     route("GET", "/webhooks", list_webhooks, "List webhooks", query=ListQuery, returns=shapes.ListReply),
     route("GET", "/webhooks/{id}", get, "Show a webhook", returns=shapes.GetReply),
     route("PUT", "/webhooks/{id}", update, "Change a webhook", body=UpdateWebhook, returns=shapes.UpdateReply),
+    route(
+        "POST",
+        "/webhooks/{id}/secret/rotate",
+        rotate_secret,
+        "Make a webhook another secret",
+        body=RotateSecret,
+        returns=shapes.CreatedReply,
+    ),
     route("DELETE", "/webhooks/{id}", delete, "Remove a webhook", status=204),
     route(
         "GET",

@@ -1,5 +1,6 @@
 """What a webhook may be: pure checks of what its owner gives, each raising ValueError with a sentence for them."""
 
+import binascii
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from yarl import URL
 
 from service.events import CATALOGUE
 from service.platform.backoff import schedule_of
+from service.platform.sign import PREFIX
 
 MAX_URL_CHARS = 2048
 MAX_HEADERS = 50
@@ -22,6 +24,11 @@ MAX_RETRIES = 20
 MIN_DELAY_MS = 100
 # Requests a second, and at once.
 MAX_RATE = 10_000
+# Bytes of a key that is given as base64, and characters of a secret that is its own key.
+MIN_KEY_BYTES, MAX_KEY_BYTES = 24, 64
+MIN_SECRET_CHARS, MAX_SECRET_CHARS = 16, 128
+# How long both secrets sign after a rotation.
+OVERLAP_SECONDS, MAX_OVERLAP_SECONDS = 86_400, 604_800
 # What stands for a header's value wherever a webhook is shown.
 MASK = "[set]"
 
@@ -34,6 +41,7 @@ _HOST = re.compile(rf"(?=.{{1,254}}\Z){_LABEL}(?:\.{_LABEL})*\.?")
 _BRACKETED = re.compile(r"\[[^\[\]]*:[^\[\]]*\](?::[0-9]*)?")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _PRINTABLE = re.compile(r"[\x20-\x7e\xa1-\xff]*")
+_SECRET = re.compile(rf"[\x20-\x7e]{{{MIN_SECRET_CHARS},{MAX_SECRET_CHARS}}}")
 _SET_BY_THE_RELAY = frozenset(
     {
         "accept-encoding",
@@ -93,6 +101,12 @@ def check_url(text: str) -> str:
     return url
 
 
+def origin_of(url: str) -> str:
+    """Scheme, host and port: what may be told of a URL whose path or query may hold a token."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
 def _split(text: str) -> SplitResult:
     if _PLAIN_URL.fullmatch(text):
         return urlsplit(text)
@@ -112,6 +126,24 @@ def _check_host(host: str) -> None:
             raise ValueError("has a host that is not a valid address") from None
     elif not _HOST.fullmatch(host):
         raise ValueError("has a host that is not a valid name")
+
+
+def check_secret(secret: str) -> str:
+    """Never shows the secret."""
+    if secret.startswith(PREFIX):
+        text = secret.removeprefix(PREFIX).encode("ascii", "replace")
+        try:
+            key = binascii.a2b_base64(text, strict_mode=True)
+        except ValueError:
+            key = b""
+        if not MIN_KEY_BYTES <= len(key) <= MAX_KEY_BYTES or binascii.b2a_base64(key, newline=False) != text:
+            raise ValueError(f"must have the base64 of {MIN_KEY_BYTES} to {MAX_KEY_BYTES} bytes after {PREFIX}")
+    elif not _SECRET.fullmatch(secret):
+        raise ValueError(
+            f"must be {PREFIX} and the base64 of {MIN_KEY_BYTES} to {MAX_KEY_BYTES} bytes, or "
+            f"{MIN_SECRET_CHARS} to {MAX_SECRET_CHARS} printable ASCII characters"
+        )
+    return secret
 
 
 def check_header_name(name: str) -> str:

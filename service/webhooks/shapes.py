@@ -1,21 +1,30 @@
 """How webhooks and their deliveries are shown. Keys are the wire's."""
 
 from collections.abc import Mapping
-from typing import Literal, NotRequired
+from typing import Annotated, Literal, NotRequired, cast
 
 import asyncpg
 import orjson
-from typing_extensions import TypedDict
+from pydantic import WithJsonSchema
+from typing_extensions import TypeAliasType, TypedDict
 
+from service.api.fields import Text
+from service.events import CATALOGUE
 from service.platform.clock import iso, iso_or_none
 from service.platform.origin import origin_of
 from service.webhooks.rules import mask, success_rate
 
+# The one type of `events`, in what is taken and in what is shown.
+EventType = TypeAliasType("EventType", Annotated[Text, WithJsonSchema({"type": "string", "enum": [*CATALOGUE]})])
+
 
 class FiltersView(TypedDict):
+    """`leaving` is there only where it is asked for."""
+
     locations: list[str]
     categories: list[str]
     minStockThreshold: int | None
+    leaving: NotRequired[bool]
 
 
 class RetryPolicyView(TypedDict):
@@ -29,11 +38,11 @@ class RateLimitView(TypedDict):
     burst: int
 
 
-class BreakerState(TypedDict):
+class BreakerSummary(TypedDict):
     state: Literal["closed", "open", "half-open"]
 
 
-class Breaker(BreakerState):
+class Breaker(BreakerSummary):
     """`nextProbe` may be past: the probe goes when there is something to send."""
 
     consecutiveFailures: int
@@ -62,7 +71,7 @@ class Statistics(TypedDict):
 class _Webhook(TypedDict):
     id: str
     url: str
-    events: list[str]
+    events: list[EventType]
     active: bool
     filters: FiltersView
     statistics: Statistics
@@ -70,12 +79,23 @@ class _Webhook(TypedDict):
     updatedAt: str
 
 
+class Owner(TypedDict):
+    id: str
+    username: str
+
+
 class Summary(_Webhook):
-    breaker: BreakerState
+    owner: Owner
+    breaker: BreakerSummary
 
 
-class Detail(_Webhook):
-    """`blockedItems`: how many items have events that wait for one that failed; at most 10,000 are counted."""
+class _Overlap(TypedDict, total=False):
+    overlapUntil: str
+
+
+class Detail(_Webhook, _Overlap):
+    """`blockedItems`: how many items have events that wait for one that failed; at most 10,000 are counted. `overlapUntil`: until
+    then the secret before the present one signs, too; only where one does."""
 
     description: str | None
     headers: dict[str, str]
@@ -210,7 +230,11 @@ def statistics(row: asyncpg.Record | None) -> Statistics:
 
 
 def summary(row: asyncpg.Record, counted: Statistics, lane: asyncpg.Record | None) -> Summary:
-    return {**_webhook(row, counted), "breaker": {"state": _breaker(lane)["state"]}}
+    return {
+        **_webhook(row, counted),
+        "owner": {"id": str(row["owner_id"]), "username": row["owner_username"]},
+        "breaker": {"state": _breaker(lane)["state"]},
+    }
 
 
 def _webhook(row: asyncpg.Record, counted: Statistics) -> _Webhook:
@@ -219,15 +243,22 @@ def _webhook(row: asyncpg.Record, counted: Statistics) -> _Webhook:
         "url": row["url"],
         "events": row["events"],
         "active": row["active"],
-        "filters": {
-            "locations": [str(place) for place in row["filter_locations"]],
-            "categories": [str(category) for category in row["filter_categories"]],
-            "minStockThreshold": row["min_stock_threshold"],
-        },
+        "filters": _filters(row),
         "statistics": counted,
         "createdAt": iso(row["created_at"]),
         "updatedAt": iso(row["updated_at"]),
     }
+
+
+def _filters(row: asyncpg.Record) -> FiltersView:
+    filters: FiltersView = {
+        "locations": [str(place) for place in row["filter_locations"]],
+        "categories": [str(category) for category in row["filter_categories"]],
+        "minStockThreshold": row["min_stock_threshold"],
+    }
+    if row["filter_leaving"]:
+        filters["leaving"] = True
+    return filters
 
 
 def detail(
@@ -256,7 +287,17 @@ def detail(
         "disabled": None
         if row["disabled_at"] is None
         else {"at": iso(row["disabled_at"]), "reason": row["disabled_reason"]},
+        **_overlap(row),
     }
+
+
+def _overlap(row: asyncpg.Record) -> _Overlap:
+    return {} if row["overlap_until"] is None else {"overlapUntil": iso(row["overlap_until"])}
+
+
+def created(shown: Detail, secret: str) -> Created:
+    """With the secret, which nothing else shows."""
+    return cast(Created, dict(shown) | {"secret": secret})
 
 
 def _breaker(lane: asyncpg.Record | None) -> Breaker:
@@ -278,8 +319,8 @@ def _retry_policy(row: asyncpg.Record) -> RetryPolicyView:
     return policy
 
 
-# What changes with the deliveries and not by what its owner gives.
-_VOLATILE = frozenset({"statistics", "blockedItems", "breaker", "failingSince", "pausedUntil"})
+# What changes with the deliveries, or with time, and not by what its owner gives.
+_VOLATILE = frozenset({"statistics", "blockedItems", "breaker", "failingSince", "pausedUntil", "overlapUntil"})
 
 
 def audited(row: asyncpg.Record, headers: Mapping[str, str] | None) -> dict[str, object]:

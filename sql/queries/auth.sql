@@ -1,6 +1,6 @@
 -- name: insert_user
-insert into users (username, email, full_name, role, password_hash)
-values (:username, :email, :full_name, :role, :password_hash)
+insert into users (username, email, full_name, role, status, password_hash)
+values (:username, :email, :full_name, :role, :status, :password_hash)
 returning id, username, email, full_name, role, status, created_at, updated_at;
 
 -- name: user_by_id

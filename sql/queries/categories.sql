@@ -49,3 +49,11 @@ select exists (select from items where category_id = :id) as by_items,
 
 -- name: delete
 delete from categories where id = :id;
+
+-- name: with_descendants
+with recursive tree (id) as (
+  select :id::uuid
+   union
+  select c.id from categories as c join tree on c.parent_id = tree.id
+)
+select id from tree;

@@ -1,5 +1,5 @@
 -- name: count_visible
--- With own_id null, all of them; else one's own, and for a foreman those of items at the locations assigned to them and those
+-- With own_id null, all of them; else what one holds or has asked for, and for a foreman those of items at the locations assigned to them and those
 -- that go there. Overdue is no state of its own: active, and the day on which it should be back (in UTC) is over.
 select count(*)
   from (select
@@ -7,9 +7,11 @@ select count(*)
          where (:item_id::uuid is null or c.item_id = :item_id)
            and (:user_id::uuid is null or c.user_id = :user_id)
            and (:status::text is null or c.status = :status)
-           and (not :overdue::boolean
+           and (:overdue::boolean is distinct from true
                 or (c.status = 'active' and c.expected_return_date < (now() at time zone 'UTC')::date))
-           and (:own_id::uuid is null or c.user_id = :own_id
+           and (:overdue is distinct from false
+                or not coalesce(c.status = 'active' and c.expected_return_date < (now() at time zone 'UTC')::date, false))
+           and (:own_id::uuid is null or c.user_id = :own_id or (c.requested_by = :own_id and c.requested_by <> c.user_id)
                 or (:foreman_id::uuid is not null
                     and exists (select from location_foremen as assigned
                                  where assigned.user_id = :foreman_id::uuid
@@ -19,8 +21,8 @@ select count(*)
 
 -- name: list_visible
 -- By id, so that a checkout that is made meanwhile comes last and moves no page.
-select c.id, c.item_id, c.user_id, c.quantity, c.returned_quantity, c.status, c.expected_return_date,
-       c.destination_location_id, c.project_id, c.notes, c.authorized_by, c.authorized_at, c.rejected_by,
+select c.id, c.item_id, c.user_id, coalesce(c.requested_by, c.user_id) as requested_by, c.quantity, c.returned_quantity, c.status,
+       c.expected_return_date, c.destination_location_id, c.project_id, c.notes, c.authorized_by, c.authorized_at, c.rejected_by,
        c.rejected_at, c.cancelled_by, c.cancelled_at, c.returned_by, c.returned_at, c.created_at, c.updated_at,
        coalesce(c.status = 'active' and c.expected_return_date < (now() at time zone 'UTC')::date, false) as overdue,
        coalesce((select json_agg(json_build_object(
@@ -39,9 +41,12 @@ select c.id, c.item_id, c.user_id, c.quantity, c.returned_quantity, c.status, c.
          where (:item_id::uuid is null or c.item_id = :item_id)
            and (:user_id::uuid is null or c.user_id = :user_id)
            and (:status::text is null or c.status = :status)
-           and (not :overdue::boolean
+           and (:overdue::boolean is distinct from true
                 or (c.status = 'active' and c.expected_return_date < (now() at time zone 'UTC')::date))
+           and (:overdue is distinct from false
+                or not coalesce(c.status = 'active' and c.expected_return_date < (now() at time zone 'UTC')::date, false))
            and (:own_id::uuid is null or c.user_id = :own_id
+                or (c.requested_by = :own_id and c.requested_by <> c.user_id)
                 or (:foreman_id::uuid is not null
                     and exists (select from location_foremen as assigned
                                  where assigned.user_id = :foreman_id::uuid
@@ -53,8 +58,8 @@ select c.id, c.item_id, c.user_id, c.quantity, c.returned_quantity, c.status, c.
  order by c.id;
 
 -- name: get
-select c.id, c.item_id, c.user_id, c.quantity, c.returned_quantity, c.status, c.expected_return_date,
-       c.destination_location_id, c.project_id, c.notes, c.authorized_by, c.authorized_at, c.rejected_by,
+select c.id, c.item_id, c.user_id, coalesce(c.requested_by, c.user_id) as requested_by, c.quantity, c.returned_quantity, c.status,
+       c.expected_return_date, c.destination_location_id, c.project_id, c.notes, c.authorized_by, c.authorized_at, c.rejected_by,
        c.rejected_at, c.cancelled_by, c.cancelled_at, c.returned_by, c.returned_at, c.created_at, c.updated_at,
        coalesce(c.status = 'active' and c.expected_return_date < (now() at time zone 'UTC')::date, false) as overdue,
        coalesce((select json_agg(json_build_object(
@@ -75,10 +80,10 @@ select c.id, c.item_id, c.user_id, c.quantity, c.returned_quantity, c.status, c.
 select from checkouts where id = :id for update;
 
 -- name: insert
-insert into checkouts (id, item_id, user_id, quantity, status, expected_return_date, destination_location_id, project_id,
-                       notes, authorized_by, authorized_at)
-values (:id, :item_id, :user_id, :quantity, :status, :expected_return_date, :destination_location_id, :project_id,
-        :notes, :authorized_by::uuid, case when :authorized_by is not null then clock_timestamp() end);
+insert into checkouts (id, item_id, user_id, requested_by, quantity, status, expected_return_date, destination_location_id,
+                       project_id, notes, authorized_by, authorized_at)
+values (:id, :item_id, :user_id, :requested_by, :quantity, :status, :expected_return_date, :destination_location_id,
+        :project_id, :notes, :authorized_by::uuid, case when :authorized_by is not null then clock_timestamp() end);
 
 -- name: authorize
 update checkouts

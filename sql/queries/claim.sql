@@ -214,8 +214,8 @@ select lane.webhook_id, extract(epoch from due.next_attempt_at - clock.now)::flo
  ) as due;
 
 -- name: targets
-select id, version, owner_id, url, secret_sealed, headers_sealed, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms,
-       timeout_ms, on_failure
+select id, version, owner_id, url, secret_sealed, previous_secret_sealed, overlap_until, headers_sealed, max_retries, retry_delay_ms,
+       retry_ladder, retry_delays_ms, timeout_ms, on_failure
   from webhooks
  where id = any (:webhook_ids::uuid[]);
 

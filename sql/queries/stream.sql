@@ -1,7 +1,8 @@
 -- name: reader
 -- The webhook, how far the log reaches, and the role of who reads it: null once that session has ended, which it may have while
--- the reader waited.
-select w.id, w.owner_id, w.secret_sealed, w.created_at, (select position from log_head) as head,
+-- the reader waited. The secret is the one of X-Webhook-Signature: the old one while both sign.
+select w.id, w.owner_id, w.created_at, (select position from log_head) as head,
+       case when w.overlap_until > clock_timestamp() then w.previous_secret_sealed else w.secret_sealed end as secret_sealed,
        (select u.role
           from sessions as s
           join users as u on u.id = s.user_id

@@ -39,7 +39,7 @@ select id, username, email, full_name, role, status, created_at, updated_at
 
 -- name: update_user
 update users
-   set email = :email, full_name = :full_name, role = :role, status = :status, updated_at = clock_timestamp()
+   set username = :username, email = :email, full_name = :full_name, role = :role, status = :status, updated_at = clock_timestamp()
  where id = :id
 returning id, username, email, full_name, role, status, created_at, updated_at;
 

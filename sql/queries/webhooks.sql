@@ -1,18 +1,20 @@
 -- name: insert
 insert into webhooks (id, owner_id, url, events, filter_locations, filter_categories, min_stock_threshold, secret_sealed,
                       headers_sealed, description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms,
-                      rate_per_second, rate_burst, ordering, on_failure)
+                      rate_per_second, rate_burst, ordering, on_failure, active, filter_leaving)
 values (:id, :owner_id, :url, :events, :filter_locations, :filter_categories, :min_stock_threshold, :secret_sealed,
         :headers_sealed, :description, :max_retries, :retry_delay_ms, :retry_ladder, :retry_delays_ms, :timeout_ms,
-        :rate_per_second, :rate_burst, :ordering, :on_failure)
+        :rate_per_second, :rate_burst, :ordering, :on_failure, :active, :filter_leaving)
 returning id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
           description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
-          ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at;
+          filter_leaving, ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at,
+          case when overlap_until > clock_timestamp() then overlap_until end as overlap_until;
 
 -- name: get
 select id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
        description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
-       ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at
+       filter_leaving, ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at,
+       case when overlap_until > clock_timestamp() then overlap_until end as overlap_until
   from webhooks
  where id = :id and deleted_at is null;
 
@@ -20,26 +22,41 @@ select id, owner_id, url, events, active, filter_locations, filter_categories, m
 -- No key update: what is counted refers to the webhook, and a relay that records must not wait here while its counts are waited for.
 select id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
        description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
-       ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at
+       filter_leaving, ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at,
+       case when overlap_until > clock_timestamp() then overlap_until end as overlap_until
   from webhooks
  where id = :id and deleted_at is null
    for no key update;
 
+-- name: count_listed
+-- Up to `most`. Null: whoever's they are.
+select count(*)
+  from (select
+          from webhooks
+         where (:owner_id::uuid is null or owner_id = :owner_id)
+           and deleted_at is null and (:active::boolean is null or active = :active)
+         limit :most) as counted;
+
 -- name: list_all
+-- A limit that is null: all of them.
 select id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
        description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
-       ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at
+       filter_leaving, ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at,
+       (select username from users where users.id = owner_id) as owner_username
   from webhooks
  where deleted_at is null and (:active::boolean is null or active = :active)
- order by id;
+ order by id
+offset :skip limit :limit;
 
 -- name: list_own
 select id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
        description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
-       ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at
+       filter_leaving, ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at,
+       (select username from users where users.id = owner_id) as owner_username
   from webhooks
  where owner_id = :owner_id and deleted_at is null and (:active::boolean is null or active = :active)
- order by id;
+ order by id
+offset :skip limit :limit;
 
 -- name: update
 update webhooks
@@ -48,6 +65,7 @@ update webhooks
        description = :description, max_retries = :max_retries, retry_delay_ms = :retry_delay_ms,
        retry_ladder = :retry_ladder, retry_delays_ms = :retry_delays_ms, timeout_ms = :timeout_ms,
        rate_per_second = :rate_per_second, rate_burst = :rate_burst, ordering = :ordering, on_failure = :on_failure,
+       filter_leaving = :filter_leaving,
        disabled_at = case when not :active then disabled_at end,
        disabled_reason = case when not :active then disabled_reason end,
        discard_through = case when :discard::boolean
@@ -57,7 +75,26 @@ update webhooks
  where id = :id
 returning id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
           description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
-          ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at;
+          filter_leaving, ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at,
+          case when overlap_until > clock_timestamp() then overlap_until end as overlap_until;
+
+-- name: secrets
+-- The secret, and the one before it while both sign.
+select secret_sealed, case when overlap_until > clock_timestamp() then previous_secret_sealed end as previous_secret_sealed
+  from webhooks
+ where id = :id;
+
+-- name: rotate_secret
+update webhooks
+   set previous_secret_sealed = case when :overlap_seconds::integer > 0 then secret_sealed end,
+       overlap_until = case when :overlap_seconds > 0 then clock_timestamp() + make_interval(secs => :overlap_seconds) end,
+       secret_sealed = :secret_sealed,
+       version = version + 1, updated_at = now()
+ where id = :id
+returning id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
+          description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
+          filter_leaving, ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at,
+          case when overlap_until > clock_timestamp() then overlap_until end as overlap_until;
 
 -- name: delete
 -- No position is beyond the largest bigint, so whatever is still queued for it is ended by the relay.

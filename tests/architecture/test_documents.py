@@ -10,18 +10,21 @@ from uuid import UUID
 import jsonschema_rs
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from pydantic import ValidationError
 from typing_extensions import TypedDict
 
 from relay.envelope import envelope
 from relay.target import Target
 from service.api import asyncapi, examples, openapi
-from service.api.call import Nothing
-from service.api.request_examples import REQUESTS
+from service.api.call import Csv, Nothing
+from service.api.fields import Body
+from service.api.request_examples import CSV, REQUESTS
 from service.api.route_examples import BY_ROUTE
 from service.api.type_examples import BY_TYPE
 from service.app import ROUTES
 from service.event_data import EventData
 from service.events import CATALOGUE
+from service.inventory import sheet
 from service.platform import canonical
 from service.platform.errors import Problem
 from tools.make_documents import DOCS, documents
@@ -118,13 +121,100 @@ def test_an_example_fits_the_schema_of_its_delivery(event: type[EventData]) -> N
 
 def test_each_body_has_an_example_that_is_valid() -> None:
     document = openapi.document(ROUTES)
-    takes_a_body = {f"{route.method} {route.path}": route for route in ROUTES if route.body is not Nothing}
+    takes_a_body = {f"{route.method} {route.path}": route for route in ROUTES if route.body not in (Nothing, Csv)}
     assert set(REQUESTS) == set(takes_a_body)
     for name, route in takes_a_body.items():
         shown = document["paths"][route.path][route.method.lower()]["requestBody"]["content"]["application/json"]
         assert shown["example"] == REQUESTS[name]
         assert route.body.model_validate(REQUESTS[name]).model_fields_set
         assert _mistakes(REQUESTS[name], shown["schema"], document) == []
+
+
+def _bodies() -> dict[str, type[Body]]:
+    """The models of bodies and of the objects in them, by the names of their schemas."""
+    found: dict[str, type[Body]] = {}
+    waiting: list[type[Body]] = Body.__subclasses__()
+    while waiting:
+        model = waiting.pop()
+        waiting += model.__subclasses__()
+        found[model.__name__] = model
+    components = openapi.document(ROUTES)["components"]["schemas"]
+    return {name: model for name, model in found.items() if name in components}
+
+
+def test_null_is_taken_where_the_document_says_so_and_nowhere_else() -> None:
+    components = openapi.document(ROUTES)["components"]["schemas"]
+    fields = 0
+    for name, model in _bodies().items():
+        for field, schema in components[name]["properties"].items():
+            fields += 1
+            documented = {"type": "null"} in schema.get("anyOf", ())
+            try:
+                model.model_validate({field: None})
+                taken = True
+            except ValidationError as refused:
+                # Of the model as a whole, or of what is missing beside it, nothing speaks of null.
+                taken = not any(error["loc"][:1] == (field,) for error in refused.errors())
+            assert taken == documented, f"{name}.{field}"
+    assert fields > 60
+
+
+def test_no_field_of_a_body_has_a_default_that_generators_take_for_its_being_there() -> None:
+    components = openapi.document(ROUTES)["components"]["schemas"]
+    for name in _bodies():
+        for field, schema in components[name]["properties"].items():
+            assert "default" not in schema, f"{name}.{field}"
+    assert components["ItemCreate"]["properties"]["quantity"]["description"] == "`0` if it is left out."
+
+
+def test_what_get_shows_has_the_types_that_put_takes() -> None:
+    """So that a generated client can put back what it got."""
+    document = openapi.document(ROUTES)
+    components = document["components"]["schemas"]
+    compared = 0
+    for path, methods in document["paths"].items():
+        if "get" not in methods or "requestBody" not in methods.get("put", {}):
+            continue
+        taken = components[_name(methods["put"]["requestBody"])]["properties"]
+        shown = components[_name(methods["get"]["responses"]["200"])]["properties"]
+        if set(shown) == {"webhook"}:
+            shown = components[shown["webhook"]["$ref"].rpartition("/")[2]]["properties"]
+        for field in taken.keys() & shown.keys():
+            compared += 1
+            assert _choices(shown[field]) <= _choices(taken[field]), f"{path} {field}"
+    assert compared > 25
+
+
+def _name(with_content: dict[str, Any]) -> str:
+    return str(with_content["content"]["application/json"]["schema"]["$ref"]).rpartition("/")[2]
+
+
+def _choices(schema: dict[str, Any]) -> set[str]:
+    """What a field may be: names of values where they are listed, else types. Objects of their own are compared by a compiler."""
+    found: set[str] = set()
+    for choice in schema.get("anyOf", [schema]):
+        values = choice.get("enum", [choice["const"]] if "const" in choice else [])
+        found |= {repr(value) for value in values} or {str(choice.get("type", "object"))}
+        if choice.get("type") == "array":
+            found.add(str(choice["items"].get("$ref", choice["items"].get("type"))))
+    return found
+
+
+def test_a_file_is_documented_with_an_example() -> None:
+    document = openapi.document(ROUTES)
+    taken = {f"{route.method} {route.path}" for route in ROUTES if route.body is Csv}
+    given = {f"{route.method} {route.path}" for route in ROUTES if route.streams == "text/csv"}
+    assert taken
+    assert given
+    assert taken | given == set(CSV)
+    for name in CSV:
+        method, path = name.split()
+        operation = document["paths"][path][method.lower()]
+        content = operation["requestBody"] if name in taken else operation["responses"]["200"]
+        assert content["content"] == {"text/csv": {"schema": {"type": "string"}, "example": CSV[name]}}
+        lines = list(sheet.read(CSV[name].encode()))
+        assert lines
+        assert all(line.fault is None for line in lines)
 
 
 def test_each_answer_has_an_example_that_is_valid() -> None:

@@ -15,7 +15,7 @@ from service.platform.settings import Settings
 ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(sys.executable).parent
 FOLDERS = ("bench", "examples", "relay", "service", "tests", "tools")
-LOCKS = sorted(ROOT.glob("requirements*.lock"))
+LOCKS = [*sorted(ROOT.glob("requirements*.lock")), ROOT / "tests" / "clients" / "requirements.lock"]
 
 
 def _run(*command: str | Path, cwd: Path = ROOT) -> None:
@@ -50,7 +50,7 @@ def test_the_compose_file_fits_the_published_schema() -> None:
     _run(PROGRAMS / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", "docker-compose.yml")
 
 
-@pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", LOCKS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_locks_have_hashes_and_no_address(path: Path) -> None:
     text = path.read_text()
     assert not re.search(r"://|index-url|find-links|trusted-host", text)

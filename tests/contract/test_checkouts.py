@@ -1,5 +1,6 @@
 """Contract, sections 1 and 4: checkouts, their events and what they do to the stock."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from tests.contract.conftest import Listen
 from tests.contract.world import UNKNOWN_ID, Client
 
-KEYS = ["checkoutId", "itemId", "quantity", "userId", "status", "destinationLocation", "projectId"]
+KEYS = ["checkoutId", "itemId", "quantity", "userId", "status", "destinationLocation", "projectId", "requestedBy"]
 
 
 async def out(client: Client, item: dict[str, Any], **fields: Any) -> dict[str, Any]:
@@ -43,6 +44,7 @@ async def test_item_checkout_when_requested_and_when_it_becomes_active(
         "status": "pending_authorization",
         "destinationLocation": place,
         "projectId": "P-7",
+        "requestedBy": worker.id,
     }
     await step(admin, checkout, "authorize")
     active = await ears.data("item-checkout", checkoutId=checkout["id"], status="active")
@@ -174,7 +176,7 @@ async def test_an_item_with_an_open_checkout_cannot_be_deleted(admin: Client, wo
         ("item_id", UNKNOWN_ID),
         ("item_id", None),
         ("quantity", 0),
-        ("quantity", "3"),
+        ("quantity", "three"),
         ("expected_return_date", "soon"),
         ("destination_location_id", UNKNOWN_ID),
     ],
@@ -199,10 +201,13 @@ async def test_checkouts_are_listed_and_read(admin: Client, worker: Client) -> N
 
 async def test_overdue_is_derived(admin: Client) -> None:
     """overdue as a derived state"""
-    late = await out(admin, await admin.item(), expected_return_date="2020-01-31")
+    yesterday = str(datetime.now(UTC).date() - timedelta(days=1))
+    late = await out(admin, await admin.item(), expected_return_date=yesterday)
     in_time = await out(admin, await admin.item(), expected_return_date="2199-01-31")
     overdue = {checkout["id"] for checkout in await admin.get("/checkouts?status=overdue&limit=200")}
+    assert overdue == {checkout["id"] for checkout in await admin.get("/checkouts?overdue=true&limit=200")}
     assert late["id"] in overdue
+    assert late["status"] == "active"
     assert in_time["id"] not in overdue
 
 

@@ -55,7 +55,7 @@ async def test_the_statuses(admin: Client, status: str) -> None:
         ("name", 7),
         ("quantity", -1),
         ("quantity", 1.5),
-        ("quantity", "3"),
+        ("quantity", "three"),
         ("min_quantity", -1),
         ("condition", "broken"),
         ("status", "stolen"),

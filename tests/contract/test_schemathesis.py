@@ -34,6 +34,7 @@ from service.platform.ids import new_id
 from service.platform.settings import Settings
 
 Operation = APIOperation[Any, Any, Any, Any]
+# None of them demands that what does not fit a schema is refused: texts of integers are taken, and fields that are unknown.
 CHECKS = [
     not_a_server_error,
     status_code_conformance,

@@ -89,7 +89,9 @@ class Client:
             method, f"{self.address}/api/v1{path}", data=data, headers=given, skip_auto_headers=["Content-Type"]
         ) as response:
             text = await response.read()
-            return Answer(response.status, CIMultiDict(response.headers), json.loads(text) if text else None)
+            is_csv = response.content_type == "text/csv"
+            shown = text.decode() if is_csv else json.loads(text) if text else None
+            return Answer(response.status, CIMultiDict(response.headers), shown)
 
     async def call(self, method: str, path: str, body: Any = None, *, status: int | None = None, **headers: str) -> Any:
         """The body of a success."""

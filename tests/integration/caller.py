@@ -1,5 +1,6 @@
 """Somebody who asks the API, and what the mutations left in the database."""
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
@@ -43,10 +44,12 @@ class Caller:
         data = None
         if body is not None:
             headers.setdefault("Content-Type", "application/json")
-            data = body if isinstance(body, bytes) else orjson.dumps(body)
+            # From a file, so that a large one is sent piece by piece.
+            data = io.BytesIO(body if isinstance(body, bytes) else orjson.dumps(body))
         async with self.api.request(method, f"/api/v1{path}", data=data, headers=headers, params=query) as response:
             raw = await response.read()
-            return Answer(response.status, orjson.loads(raw) if raw else None, response.headers)
+            shown = raw.decode() if response.content_type == "text/csv" else orjson.loads(raw) if raw else None
+            return Answer(response.status, shown, response.headers)
 
     async def get(self, path: str, **query: str) -> Answer:
         return await self.ask("GET", path, **query)

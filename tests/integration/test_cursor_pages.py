@@ -1,19 +1,15 @@
 """Pages by cursor, which hold still while rows come and go."""
 
-from typing import Any
-
-import orjson
 import pytest
 
-from service.api.paging import IdPage, NewestPage, PositionPage
+from service.api.paging import IdPage, NewestPage, PositionPage, SortedPage
 from service.api.routes import Route
 from service.app import ROUTES
-from service.platform.queries import load
 from tests.integration.caller import Answer, Caller, Database
 from tests.integration.conftest import Api, SignUp
 from tests.integration.relay_log import RelayLog
 
-CURSOR_PAGES = (IdPage, NewestPage, PositionPage)
+CURSOR_PAGES = (IdPage, NewestPage, PositionPage, SortedPage)
 
 
 @pytest.fixture
@@ -106,28 +102,6 @@ async def test_a_webhooks_events_page_by_position(admin: Caller, connection: Dat
         seen += [event["id"] for event in page.body["events"]]
     assert seen == events[::-1]
     assert (await admin.get(path, cursor="x")).status == 400
-
-
-async def test_a_page_deep_in_the_list_reads_its_own_rows_only(connection: Database) -> None:
-    await connection.execute("insert into items (name) select 'item ' || n from generate_series(1, 20000) as n")
-    await connection.execute("analyze items")
-    after = await connection.fetchval("select id from items order by id offset 15000 limit 1")
-    statement = load("items").list_visible
-    await connection.execute(f"prepare page as {statement.sql}")
-    values = dict.fromkeys(statement.parameters, "null") | {"after": f"'{after}'", "skip": 0, "limit": 50}
-    arguments = ", ".join(str(value) for value in statement.arguments(values))
-    for mode in ("force_custom_plan", "force_generic_plan"):
-        await connection.execute(f"set plan_cache_mode = {mode}")
-        (plan,) = orjson.loads(await connection.fetchval(f"explain (analyze, format json) execute page ({arguments})"))
-        (scan,) = [node for node in _nodes(plan["Plan"]) if node.get("Relation Name") == "items"]
-        assert scan["Node Type"] == "Index Scan"
-        assert scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0) <= 51
-
-
-def _nodes(plan: dict[str, Any]) -> Any:
-    yield plan
-    for child in plan.get("Plans", []):
-        yield from _nodes(child)
 
 
 async def test_transfers_checkouts_users_and_a_search_have_cursors_too(admin: Caller) -> None:

@@ -1,6 +1,7 @@
 """Items over HTTP: what is created, changed, moved and deleted, what it writes, and what is refused."""
 
 import re
+from typing import Any
 from uuid import uuid4
 
 import orjson
@@ -268,3 +269,32 @@ async def test_the_audit_trail_has_who_did_what_and_the_events_of_it(admin: Call
     written = await connection.fetch("select id from outbox order by seq")
     assert [event_id for r in records for event_id in r["event_ids"]] == [row["id"] for row in written]
     assert [len(r["event_ids"]) for r in records] == [2, 1, 1]
+
+
+async def test_an_item_with_a_serial_number_has_a_minimum_of_none_unless_one_is_said(
+    admin: Caller, connection: Database
+) -> None:
+    await take_events(connection)
+    plain = await admin.make("/items", name="Pump", quantity=9)
+    unit = await admin.make("/items", name="Drill", quantity=1, serial_number="S-1")
+    said = await admin.make("/items", name="Saw", quantity=1, serial_number="S-2", min_quantity=1)
+    assert [item["min_quantity"] for item in (plain, unit, said)] == [5, 0, 1]
+    # A unit that is out is not short of five.
+    await admin.put(f"/items/{unit['id']}", {"quantity": 0})
+    assert "low-stock-alert" not in [event for event, _ in await take_events(connection)]
+    low = await admin.put(f"/items/{said['id']}", {"quantity": 0})
+    assert low.status == 200
+    assert "low-stock-alert" in [event for event, _ in await take_events(connection)]
+
+
+async def test_an_item_that_gets_a_serial_number_loses_the_usual_minimum_and_no_other(admin: Caller) -> None:
+    cases: tuple[tuple[dict[str, Any], dict[str, Any], int], ...] = (
+        ({}, {}, 0),
+        ({"min_quantity": 1}, {}, 1),
+        ({}, {"min_quantity": 5}, 5),
+        ({"serial_number": "S", "min_quantity": 5}, {}, 5),
+    )
+    for number, (before, sent, after) in enumerate(cases):
+        item = await admin.make("/items", name="Drill", quantity=1, **before)
+        changed = await admin.put(f"/items/{item['id']}", {"serial_number": f"S-{number}", **sent})
+        assert changed.body["min_quantity"] == after

@@ -14,7 +14,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from service.app import MAX_BODY_BYTES, make_app
+from service.api.routes import MAX_BODY_BYTES
+from service.app import make_app
 from service.platform.settings import Settings
 from service.platform.vault import new_key
 from tests.integration.caller import Answer, Caller, Database

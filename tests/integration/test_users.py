@@ -95,7 +95,7 @@ async def test_a_change_of_a_user_says_what_changed(
 ) -> None:
     worker = await sign_up("worker")
     answer = await admin.put(
-        f"/users/{worker.user_id}", {"full_name": "Wilma", "role": "supervisor", "username": "ignored"}
+        f"/users/{worker.user_id}", {"full_name": "Wilma", "role": "supervisor", "username": worker.username}
     )
     assert (answer.status, answer.body["full_name"], answer.body["role"]) == (200, "Wilma", "supervisor")
     assert answer.body["username"] == worker.username

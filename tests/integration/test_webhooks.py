@@ -266,8 +266,8 @@ async def test_the_secret_is_shown_once_and_kept_nowhere_in_the_clear(
         await worker.put(path, {"secret": webhook["secret"]}),
         await worker.delete(path),
     ]
-    assert [answer.status for answer in answers] == [200, 200, 200, 200, 200, 200, 400, 204]
-    for answer in answers[:6]:
+    assert [answer.status for answer in answers] == [200, 200, 200, 200, 200, 200, 200, 204]
+    for answer in answers:
         assert "secret" not in str(answer.body).lower()
     seen = [str(answer.body) for answer in answers]
     for table in ("webhooks", "audit", "attempts", "deliveries", "outbox"):

@@ -9,6 +9,7 @@ from typing import Any, get_args
 from uuid import UUID
 
 import orjson
+import pytest
 
 from relay.envelope import Envelope, envelope
 from relay.target import Target
@@ -23,6 +24,9 @@ from tests.conftest import SkipUnless
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "WEBHOOKS_GUIDE.md").read_text(encoding="utf-8")
 DATA = orjson.dumps({"name": 'Hydraulic “Pump” ½ 漢字 \u2028 "quoted" \\ </script>', "n": 2**53, "a": [None, True, {}]})
+
+# Made here, and of a receiver that had one.
+SECRETS = [sign.new_secret(), "what it had: abcdefghijklmnop"]
 
 
 def _blocks(language: str) -> list[str]:
@@ -101,9 +105,9 @@ def test_the_guide_names_each_field_of_an_attempt() -> None:
     assert named == list(AttemptView.__annotations__)
 
 
-async def test_the_functions_for_node_tell_the_genuine_from_the_forged(skip_unless: SkipUnless) -> None:
+@pytest.mark.parametrize("secret", SECRETS)
+async def test_the_functions_for_node_tell_the_genuine_from_the_forged(skip_unless: SkipUnless, secret: str) -> None:
     node = skip_unless("node")
-    secret = sign.new_secret()
     sent = _sent(secret, datetime.now(UTC))
     body = sent.body.decode()
     headers = {name.lower(): value for name, value in sent.headers.items()}

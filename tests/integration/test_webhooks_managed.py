@@ -172,12 +172,16 @@ async def test_what_was_read_can_be_sent_back(worker: Caller, admin: Caller) -> 
     assert {**answer.body["webhook"], "updatedAt": ""} == {**read, "updatedAt": ""}
 
 
-async def test_a_secret_cannot_be_put(worker: Caller) -> None:
+async def test_only_the_present_secret_can_be_put(worker: Caller) -> None:
     webhook = await make_webhook(worker)
-    for secret in (webhook["secret"], None, ""):
+    other = await make_webhook(worker)
+    for secret in (other["secret"], webhook["secret"][:-1], None, ""):
         refused = await worker.put(f"/webhooks/{webhook['id']}", {"secret": secret, "timeout": 5000})
         assert (refused.status, refused.pointers) == (400, ["/secret"])
+        assert not secret or secret not in str(refused.body)
     assert (await worker.get(f"/webhooks/{webhook['id']}")).body["webhook"]["timeout"] == 30000
+    taken = await worker.put(f"/webhooks/{webhook['id']}", {"secret": webhook["secret"], "timeout": 5000})
+    assert (taken.status, taken.body["webhook"]["timeout"]) == (200, 5000)
 
 
 async def test_an_inactive_webhook_is_parked_and_resumed_with_what_was_pending(

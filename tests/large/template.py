@@ -27,7 +27,7 @@ _ROWS = Statements("rows", Path(__file__).with_name("rows.sql").read_text(encodi
 _SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("people", ("sessions",)),
     ("places", ()),
-    ("items", ("items",)),
+    ("items", ("items", "item_texts")),
     ("webhooks", ()),
     ("past_partitions", ()),
     ("events", ()),

@@ -109,14 +109,15 @@ async def run_ruby(scene: Scene, block: Block) -> None:
 
 async def _verify(scene: Scene, *command: str) -> None:
     """A program that is given a genuine and a forged delivery, and prints what each of its functions says of them."""
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        json.dumps(await scene.delivery()),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=scene.directory,
-        env={**os.environ, "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=mod", "GO111MODULE": "off"},
-    )
-    output, errors = await asyncio.wait_for(process.communicate(), COMPILING)
-    assert process.returncode == 0, errors.decode()
-    assert json.loads(output) == [[True, False], [True, False]], errors.decode()
+    for delivery in await scene.deliveries():
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            json.dumps(delivery),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=scene.directory,
+            env={**os.environ, "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=mod", "GO111MODULE": "off"},
+        )
+        output, errors = await asyncio.wait_for(process.communicate(), COMPILING)
+        assert process.returncode == 0, errors.decode()
+        assert json.loads(output) == [[True, False], [True, False]], errors.decode()

@@ -9,6 +9,8 @@ from tests.contract.conftest import Listen
 from tests.contract.test_receiver import answering
 from tests.contract.world import Client, Ears, System
 
+OWN_SECRET = "what it had: abcdefghijklmnop"
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -28,9 +30,13 @@ class Scene:
         await ears.ended(event_id, "failed")
         return ears, event_id
 
-    async def delivery(self) -> dict[str, Any]:
-        """A delivery, and one that was forged."""
-        ears = await self.listen(self.admin, ["item-created"])
+    async def deliveries(self) -> list[dict[str, Any]]:
+        """One under a secret that was made, and one under a secret of the receiver's own."""
+        return [await self.delivery(), await self.delivery(secret=OWN_SECRET)]
+
+    async def delivery(self, **fields: Any) -> dict[str, Any]:
+        """A delivery, and one that was forged. `fields`: of its webhook."""
+        ears = await self.listen(self.admin, ["item-created"], **fields)
         item = await self.admin.item(name='Hydraulic “Pump” ½ 漢字 \u2028 "quoted" \\ </script>')
         arrival = await ears.hear("item-created", itemId=item["id"])
         body = arrival.body.decode()

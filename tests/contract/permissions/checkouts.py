@@ -14,8 +14,10 @@ from tests.contract.world import NOBODY
 
 
 async def _wanted(stage: Stage) -> Request:
-    item = await stage.admin.item(location_id=await stage.location() if stage.case == "assigned" else None)
-    return Request(body={"item_id": item["id"], "quantity": 2})
+    place = await stage.location() if stage.case in {"assigned", "elsewhere"} else None
+    item = await stage.admin.item(location_id=place)
+    body = {"item_id": item["id"], "quantity": 2}
+    return Request(body=body | ({"user_id": stage.others["worker"].id} if stage.case == "handed_out" else {}))
 
 
 async def _waiting(stage: Stage) -> Request:
@@ -44,7 +46,14 @@ async def _active(stage: Stage) -> Request:
 _OWN = "ok ok ok ok - 401"
 TABLE = [
     row("GET /checkouts", any=SIGNED_IN),
-    row("POST /checkouts/checkout", _wanted, assigned=ALL_BUT_PERSONNEL, nowhere=ALL_BUT_PERSONNEL),
+    row(
+        "POST /checkouts/checkout",
+        _wanted,
+        assigned=ALL_BUT_PERSONNEL,
+        nowhere=ALL_BUT_PERSONNEL,
+        elsewhere="ok ok 403 ok 403 401",
+        handed_out="ok ok 403 403 403 401",
+    ),
     row("GET /checkouts/{id}", _waiting, own=_OWN, assigned="ok ok ok 403 403 401", other=ADMIN_AND_SUPERVISOR),
     row("POST /checkouts/{id}/authorize", _waiting, own="- 403 403 403 - 401", assigned=ADMIN_ONLY, other=ADMIN_ONLY),
     row("POST /checkouts/{id}/reject", _waiting, own="- 403 403 403 - 401", assigned=ADMIN_ONLY, other=ADMIN_ONLY),

@@ -18,6 +18,14 @@ async def _new_item(stage: Stage) -> Request:
     return Request(body={"name": "Pump", "location_id": await stage.location()})
 
 
+async def _new_items(stage: Stage) -> Request:
+    return Request(body={"operations": [{"op": "create", "item": (await _new_item(stage)).body}]})
+
+
+async def _new_file(stage: Stage) -> Request:
+    return Request(body=f"name,location_id\nPump,{await stage.location()}\n".encode())
+
+
 async def _new_name(stage: Stage) -> Request:
     return Request(body={"name": unique("name")})
 
@@ -43,6 +51,9 @@ READ = {"assigned": SIGNED_IN, "elsewhere": ALL_BUT_FOREMAN}
 TABLE = [
     row("GET /items", any=SIGNED_IN),
     row("POST /items", _new_item, **_WRITE),
+    row("POST /items/bulk", _new_items, **_WRITE),
+    row("POST /items/import", _new_file, **_WRITE),
+    row("GET /items/export", any=SIGNED_IN),
     row("GET /items/{id}", item, nowhere=SIGNED_IN, **READ),
     row("PUT /items/{id}", item, nowhere=ADMIN_ONLY, **_WRITE),
     row("DELETE /items/{id}", item, nowhere=ADMIN_ONLY, **_WRITE),

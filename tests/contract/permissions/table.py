@@ -20,7 +20,7 @@ ALL_BUT_PERSONNEL = "ok ok ok ok 403 401"
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked in one cell. `caller`: who asks, where it is not the role's usual user."""
+    """What is asked in one cell. `caller`: who asks, where it is not the role's usual user. A body of bytes is CSV."""
 
     path: dict[str, str] = field(default_factory=dict)
     body: Any = None

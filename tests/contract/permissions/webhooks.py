@@ -17,6 +17,10 @@ async def _webhook(stage: Stage) -> Request:
     return Request({"id": webhook["id"]}, {"timeout": 6000})
 
 
+async def _to_rotate(stage: Stage) -> Request:
+    return Request((await _webhook(stage)).path, {"overlapSeconds": 60})
+
+
 async def delivered(stage: Stage) -> Request:
     """A webhook that an event has been delivered to."""
     ears = await stage.listen(stage.owner, ["item-created"])
@@ -46,6 +50,7 @@ TABLE = [
     row("GET /webhooks", any=SIGNED_IN),
     row("GET /webhooks/{id}", _webhook, **OWN),
     row("PUT /webhooks/{id}", _webhook, **OWN),
+    row("POST /webhooks/{id}/secret/rotate", _to_rotate, **OWN),
     row("DELETE /webhooks/{id}", _webhook, **OWN),
     row("GET /webhooks/{id}/events", _webhook, **OWN),
     row("POST /webhooks/{id}/events/{eventId}/retry", delivered, **OWN),

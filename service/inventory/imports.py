@@ -1,0 +1,148 @@
+"""Items from a CSV file: all of its lines or none, in one transaction, each as a request for it alone would be done."""
+
+import time
+from asyncio import sleep
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+import orjson
+from typing_extensions import TypedDict
+
+from service.api.call import Call, Csv, Reply
+from service.api.fields import Query
+from service.api.parsing import parse_object
+from service.api.slices import SLICE_SECONDS
+from service.inventory import sheet
+from service.inventory.commands import bulk
+from service.inventory.commands.bulk import Change
+from service.inventory.models import ItemCreate, ItemUpdate
+from service.inventory.sheet import Line
+from service.platform.errors import BadRequest, FieldError, PayloadTooLarge, Problem
+from service.platform.ids import parse_id
+
+MAX_BYTES = 10 * 1024 * 1024
+MAX_LINES = 10_000
+# How many bad lines an answer names.
+MAX_NAMED = 20
+# Of a line: the item's id, what is wrong with it, or the change that was not begun or was taken back.
+Outcome = UUID | Problem | Change
+
+
+class ImportQuery(Query):
+    """`dry_run`: everything is tried and nothing kept."""
+
+    dry_run: bool = False
+
+
+class LineProblem(TypedDict):
+    """`line` is counted from 1, with the line of the columns; `column` is null where the line as such is wrong."""
+
+    line: int
+    column: str | None
+    detail: str
+
+
+class ImportReport(TypedDict):
+    """`created` and `updated`: how many lines were done, or could be. `problems` names the first bad lines."""
+
+    dry_run: bool
+    lines: int
+    created: int
+    updated: int
+    bad_lines: int
+    problems: list[LineProblem]
+
+
+async def import_items(call: Call[Csv, ImportQuery]) -> Reply:
+    lines, changes = await _parsed(sheet.read(call.body.raw))
+    if call.query.dry_run:
+        outcomes: Sequence[Outcome] = await bulk.run(call.pool, call.origin, changes, all_or_none=True, dry_run=True)
+        return Reply(_report(lines, changes, outcomes, dry_run=True))
+    good = [change for change in changes if isinstance(change, Change)]
+    if len(good) < len(changes):
+        # Told before anything is locked.
+        raise _refusal(_report(lines, changes, changes, dry_run=False), changes)
+    try:
+        done = await bulk.run_all(call.pool, call.origin, good)
+    except bulk.Refused as refused:
+        outcomes = [*good[: refused.index], refused.problem, *good[refused.index + 1 :]]
+        raise _refusal(_report(lines, changes, outcomes, dry_run=False), outcomes) from None
+    return Reply(_report(lines, changes, done, dry_run=False))
+
+
+async def _parsed(lines: Iterable[Line]) -> tuple[list[Line], list[Change | Problem]]:
+    """The lines, and each as a change or what is wrong with it. Raises BadRequest, PayloadTooLarge."""
+    found: list[Line] = []
+    changes: list[Change | Problem] = []
+    end = time.perf_counter() + SLICE_SECONDS
+    for line in lines:
+        if len(found) == MAX_LINES:
+            raise PayloadTooLarge(f"the file has more than {MAX_LINES} lines of items")
+        try:
+            changes.append(_change(line))
+        except BadRequest as problem:
+            changes.append(problem)
+        # What it says is in the change; its number is all that is needed of it.
+        found.append(Line(line.number, {}))
+        if time.perf_counter() > end:
+            await sleep(0)
+            end = time.perf_counter() + SLICE_SECONDS
+    return found, changes
+
+
+def _change(line: Line) -> Change:
+    """Raises BadRequest."""
+    if line.fault is not None:
+        raise BadRequest(line.fault)
+    fields: dict[str, Any] = sheet.fields_of(line)
+    if "attributes" in fields:
+        try:
+            fields["attributes"] = orjson.loads(fields["attributes"])
+        except orjson.JSONDecodeError:
+            raise BadRequest.at("/attributes", "must be a JSON object") from None
+    if not (given := line.cells.get("id")):
+        return Change("create", None, parse_object(ItemCreate, fields)[0].model_dump())
+    id = parse_id(given)
+    if id is None:
+        raise BadRequest.at("/id", "must be an id (a UUID)")
+    return Change("update", id, parse_object(ItemUpdate, fields)[0].model_dump(exclude_unset=True))
+
+
+def _report(
+    lines: Sequence[Line],
+    changes: Sequence[Change | Problem],
+    outcomes: Sequence[Outcome],
+    *,
+    dry_run: bool,
+) -> ImportReport:
+    bad = [(line, outcome) for line, outcome in zip(lines, outcomes, strict=True) if isinstance(outcome, Problem)]
+    done = [change for change, outcome in zip(changes, outcomes, strict=True) if not isinstance(outcome, Problem)]
+    created = sum(isinstance(change, Change) and change.id is None for change in done)
+    return {
+        "dry_run": dry_run,
+        "lines": len(lines),
+        "created": created,
+        "updated": len(done) - created,
+        "bad_lines": len(bad),
+        "problems": [told for line, problem in bad[:MAX_NAMED] for told in _told(line, problem)],
+    }
+
+
+def _told(line: Line, problem: Problem) -> list[LineProblem]:
+    errors = problem.errors or (FieldError("", problem.detail),)
+    return [
+        {"line": line.number, "column": error.pointer.split("/")[1] if error.pointer else None, "detail": error.detail}
+        for error in errors[:MAX_NAMED]
+    ]
+
+
+def _refusal(report: ImportReport, outcomes: Sequence[Outcome]) -> Problem:
+    """Of the kind of the first bad line."""
+    kind = next(type(outcome) for outcome in outcomes if isinstance(outcome, Problem))
+    first = report["problems"][0]
+    where = f"line {first['line']}" + (f", {first['column']}" if first["column"] else "")
+    more = f" (and {report['bad_lines'] - 1} more lines)" if report["bad_lines"] > 1 else ""
+    refusal = kind(f"nothing was imported: {where}: {first['detail']}{more}")
+    refusal.members = {name: report[name] for name in ("lines", "bad_lines", "problems")}
+    return refusal

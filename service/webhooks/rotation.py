@@ -1,0 +1,61 @@
+"""Another secret for a webhook, in one transaction."""
+
+from uuid import UUID
+
+from service.api.call import Principal
+from service.events import SecretRotated
+from service.mutation import Origin, mutation
+from service.platform import sign
+from service.platform.clock import iso, iso_or_none
+from service.platform.db import Pool
+from service.platform.errors import Conflict
+from service.platform.queries import load
+from service.platform.vault import Vault
+from service.webhooks import order
+from service.webhooks.commands import ENTITY, open_headers, own
+from service.webhooks.rules import origin_of
+from service.webhooks.shapes import Created, audited, configuration, created, detail, statistics
+
+_SQL = load("webhooks")
+
+
+async def rotate(
+    pool: Pool, vault: Vault, user: Principal, origin: Origin, webhook_id: UUID, overlap_seconds: int
+) -> tuple[Created, dict[str, object]]:
+    """The webhook with a new secret, and what its ETag stands for. The secret before signs, too, for so long.
+
+    Raises Conflict where two sign already and would go on to: the older of them has no place left."""
+    async with mutation(pool, origin, "rotate-secret") as change:
+        before = own(await _SQL.lock.fetchrow(change.connection, id=webhook_id), user)
+        change.check_match(configuration(before))
+        if before["overlap_until"] is not None and overlap_seconds > 0:
+            raise Conflict.at(
+                "/overlapSeconds",
+                f"the secret was rotated before, and both sign until {iso(before['overlap_until'])}; "
+                "with 0 the new one signs alone at once",
+            )
+        headers = open_headers(vault, before)
+        secret = sign.new_secret()
+        row = await _SQL.rotate_secret.fetchrow(
+            change.connection,
+            id=webhook_id,
+            secret_sealed=vault.seal(secret.encode(), webhook_id.bytes),
+            overlap_seconds=overlap_seconds,
+        )
+        assert row is not None
+        change.emit(
+            SecretRotated(
+                webhookId=webhook_id,
+                userId=row["owner_id"],
+                url=origin_of(row["url"]),
+                rotatedBy=user.user_id,
+                overlapUntil=row["overlap_until"],
+                timestamp=change.now,
+            )
+        )
+        until = {"overlapUntil": iso_or_none(row["overlap_until"])}
+        change.audit(ENTITY, webhook_id, audited(before, headers), {**audited(row, headers), **until})
+        counted = await _SQL.statistics.fetchrow(change.connection, ids=[webhook_id])
+        lane = await _SQL.lanes.fetchrow(change.connection, ids=[webhook_id])
+        blocked = await order.count_blocked(change.connection, webhook_id)
+    return created(detail(row, headers, statistics(counted), lane, blocked), secret), configuration(row)
