@@ -14,6 +14,7 @@ from service.api.client import client_middleware
 from service.api.connections import connections_middleware
 from service.api.documents import ROUTES as DOCUMENT_ROUTES
 from service.api.documents import add_docs
+from service.api.node_clients import adapt
 from service.api.problems import Handler, problems_middleware
 from service.api.routes import MAX_BODY_BYTES, add_routes, route
 from service.audit.routes import ROUTES as AUDIT_ROUTES
@@ -108,6 +109,6 @@ def make_app(settings: Settings, database_url: str) -> web.Application:
 
     app.cleanup_ctx.append(pool)
     stream.set_up(app)
-    add_routes(app, ROUTES, authenticate)
+    add_routes(app, adapt(ROUTES) if settings.jossiedb_node_clients else ROUTES, authenticate)
     add_docs(app, ROUTES)
     return app

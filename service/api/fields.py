@@ -58,6 +58,10 @@ def _boolean(value: Any) -> Any:
     return _BOOLEANS.get(value, value) if isinstance(value, str) else value
 
 
+def _empty_is_null(value: Any) -> Any:
+    return None if value == "" else value
+
+
 def _id(value: Any) -> Any:
     if isinstance(value, UUID):
         return value
@@ -115,6 +119,9 @@ Name = Annotated[
 Description = Annotated[Text, Field(max_length=8000)]
 Id = Annotated[UUID, BeforeValidator(_id)]
 Ids = Annotated[list[Id], Field(max_length=MAX_IDS), AfterValidator(_list_of_ids)]
+# Forms send what was left empty as "".
+EMPTY_IS_NULL = BeforeValidator(_empty_is_null)
+MaybeId = Annotated[Id | None, EMPTY_IS_NULL]
 Count = Annotated[int, Field(strict=True, ge=0, le=MAX_INTEGER), DECIMAL]
 # How many of an item are taken, moved or brought back.
 Units = Annotated[int, Field(strict=True, ge=1, le=MAX_INTEGER), DECIMAL]

@@ -51,7 +51,8 @@ class Route:
     """One route. `roles` empty: any signed-in user; `public`: nobody need be signed in. `returns` documents the answer, `also`
     those of other statuses, `refuses` the statuses of problems that a route of its shape would not have. `waits`: the handler
     commits and then waits for somebody outside, so it cannot be one transaction with its answer. `max_body` in bytes. `streams`:
-    the answer is of this media type and sent piece by piece. `plain`: the answer is never compressed."""
+    the answer is of this media type and sent piece by piece. `plain`: the answer is never compressed. `takes_unknown_parameters`:
+    they are named in the answer, and not refused."""
 
     method: str
     path: str
@@ -69,6 +70,7 @@ class Route:
     max_body: int
     streams: str | None
     plain: bool
+    takes_unknown_parameters: bool = False
 
     @property
     def keeps_answers(self) -> bool:
@@ -135,8 +137,9 @@ def _serve(
             raise Forbidden(f"this needs the role {' or '.join(sorted(entry.roles))}")
         if entry.max_body != MAX_BODY_BYTES:
             request = request.clone(client_max_size=entry.max_body)
-        query = _parse_query(request, entry.query)
-        body, ignored = await _parse_body(request, entry.body)
+        query, unknown = _parse_query(request, entry)
+        body, without_effect = await _parse_body(request, entry.body)
+        ignored = [*unknown, *without_effect]
         call = Call(
             request=request,
             body=body,
@@ -270,20 +273,25 @@ async def _names_in_unwanted_body(request: web.Request) -> list[str]:
     return list(value) if isinstance(value, dict) else ["*"]
 
 
-def _parse_query(request: web.Request, model: type[BaseModel]) -> BaseModel:
-    if unknown := unknown_parameters(request.query, model):
+def _parse_query(request: web.Request, entry: Route) -> tuple[BaseModel, list[str]]:
+    """The query parameters, and the names of those without an effect."""
+    model = entry.query
+    unknown = unknown_parameters(request.query, model)
+    if unknown and not entry.takes_unknown_parameters:
         # Nowhere else is it decided what becomes of such a name.
         raise refusal_of_parameters(unknown, model)
+    ignored = [f"?{name}" for name in unknown]
     if model is Nothing:
-        return Nothing()
+        return Nothing(), ignored
     check_given_once(request.query)
-    for name, text in request.query.items():
+    given = {name: text for name, text in request.query.items() if name not in unknown}
+    for name, text in given.items():
         try:
             canonical.check_text(text, f"?{name}")
         except canonical.NotReproducible as error:
             why = str(error).removeprefix(f"?{name} ")
             raise BadRequest(str(error), errors=[FieldError(f"?{name}", why)]) from None
     try:
-        return model.model_validate(dict(request.query))
+        return model.model_validate(given), ignored
     except ValidationError as error:
         raise invalid(error, query=True) from None

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from service.api.fields import Body, Day, Description, Id, Text, Units
+from service.api.fields import Body, Day, Description, Id, MaybeId, Text, Units
 from service.api.paging import IdPage
 
 Project = Annotated[Text, Field(min_length=1, max_length=255)]
@@ -15,9 +15,9 @@ class CheckoutRequest(Body):
 
     item_id: Id
     quantity: Units
-    user_id: Id | None = None
+    user_id: MaybeId = None
     expected_return_date: Day | None = None
-    destination_location_id: Id | None = None
+    destination_location_id: MaybeId = None
     project_id: Project | None = None
     notes: Description | None = None
 
@@ -26,7 +26,7 @@ class Checkin(Body):
     """Without a quantity, all that is still out comes back; without a location, to where the item is."""
 
     quantity: Units | None = None
-    location_id: Id | None = None
+    location_id: MaybeId = None
     notes: Description | None = None
 
 

@@ -7,7 +7,20 @@ from typing import Annotated, Any, ClassVar, Literal
 import orjson
 from pydantic import AfterValidator, AliasChoices, Field, model_validator
 
-from service.api.fields import Body, Count, Day, Description, Id, Ids, Moment, Name, Query, Text
+from service.api.fields import (
+    EMPTY_IS_NULL,
+    Body,
+    Count,
+    Day,
+    Description,
+    Id,
+    Ids,
+    MaybeId,
+    Moment,
+    Name,
+    Query,
+    Text,
+)
 from service.api.paging import SortedPage
 from service.inventory.rules import USUAL_MINIMUM, usual_minimum
 from service.inventory.words import search_words
@@ -18,6 +31,9 @@ MAX_ATTRIBUTES_BYTES = 8192
 MAX_ATTRIBUTES_DEPTH = 32
 
 Code = Annotated[Text, Field(min_length=1, max_length=100)]
+# A name that may be absent: "" stands for null, as forms send it.
+MaybeCode = Annotated[Code | None, EMPTY_IS_NULL]
+MaybeName = Annotated[Name | None, EMPTY_IS_NULL]
 Address = Annotated[Text, Field(max_length=1000)]
 
 # The default of a field that a PUT may leave out. It is never looked at: model_fields_set tells which fields were sent.
@@ -59,9 +75,11 @@ Attributes = Annotated[dict[str, Any], Field(max_length=MAX_ATTRIBUTES_BYTES // 
 
 
 class ItemCreate(Body):
+    """`location_name` stands for the location of that name, which is made where there is none."""
+
     name: Name
-    sku: Code | None = None
-    serial_number: Code | None = None
+    sku: MaybeCode = None
+    serial_number: MaybeCode = None
     description: Description | None = None
     quantity: Count = 0
     # A factory, so that no client takes the number for a default of all items.
@@ -72,8 +90,9 @@ class ItemCreate(Body):
     condition: Condition = "good"
     status: ItemStatus = "available"
     purchase_date: Day | None = None
-    category_id: Id | None = None
-    location_id: Id | None = None
+    category_id: MaybeId = None
+    location_id: MaybeId = None
+    location_name: MaybeName = None
     attributes: Attributes = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -87,23 +106,24 @@ class ItemUpdate(Body):
     """Any subset; null empties what may be empty."""
 
     name: Name = ABSENT
-    sku: Code | None = ABSENT
-    serial_number: Code | None = ABSENT
+    sku: MaybeCode = ABSENT
+    serial_number: MaybeCode = ABSENT
     description: Description | None = ABSENT
     quantity: Count = ABSENT
     min_quantity: Count = ABSENT
     condition: Condition = ABSENT
     status: ItemStatus = ABSENT
     purchase_date: Day | None = ABSENT
-    category_id: Id | None = ABSENT
-    location_id: Id | None = ABSENT
+    category_id: MaybeId = ABSENT
+    location_id: MaybeId = ABSENT
+    location_name: MaybeName = ABSENT
     attributes: Attributes = ABSENT
 
 
 class ItemMove(Body):
     """Null: to no location. Older clients say locationId."""
 
-    location_id: Id | None = Field(validation_alias=AliasChoices("location_id", "locationId"))
+    location_id: MaybeId = Field(validation_alias=AliasChoices("location_id", "locationId"))
 
 
 class ItemFilters(Query):
@@ -172,7 +192,7 @@ class LocationUpdate(Body):
 class Foremen(Body):
     """One user, or several."""
 
-    user_id: Id | None = None
+    user_id: MaybeId = None
     user_ids: Ids = Field(default_factory=list)
 
     @model_validator(mode="after")
@@ -188,10 +208,10 @@ class Foremen(Body):
 class CategoryCreate(Body):
     name: Name
     description: Description | None = None
-    parent_id: Id | None = None
+    parent_id: MaybeId = None
 
 
 class CategoryUpdate(Body):
     name: Name = ABSENT
     description: Description | None = ABSENT
-    parent_id: Id | None = ABSENT
+    parent_id: MaybeId = ABSENT

@@ -61,6 +61,7 @@ class Settings(BaseSettings):
     jossiedb_body_timeout: int = Field(30_000, ge=1000, le=3_600_000)  # ms
     jossiedb_keepalive_timeout: int = Field(75_000, ge=1000, le=3_600_000)  # ms
     jossiedb_idempotency_ttl: Duration = timedelta(hours=24)
+    jossiedb_node_clients: bool = False
     jossiedb_job_ttl: Duration = timedelta(days=30)
 
     jwt_secret: SecretStr | None = None

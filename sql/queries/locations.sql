@@ -28,9 +28,16 @@ select id, name, description, address, created_at, updated_at,
 -- name: lock
 select from locations where id = :id for update;
 
+-- name: find
+-- The location of this name, in whatever case.
+select id from locations where lower(name) collate "C" = lower(:name);
+
 -- name: insert
+-- No row where the name is taken.
 insert into locations (id, name, description, address)
-values (:id, :name, :description, :address);
+values (:id, :name, :description, :address)
+    on conflict (lower(name) collate "C") do nothing
+returning id;
 
 -- name: update
 update locations

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from service import stock
 from service.inventory import rules
+from service.inventory.commands import locations
 from service.mutation import Origin, mutation
 from service.platform.db import Pool
 from service.platform.ids import new_id
@@ -15,7 +16,8 @@ from service.stock import Item
 async def create(pool: Pool, origin: Origin, values: Mapping[str, Any]) -> Item:
     """`values` are all the fields that a client may set."""
     async with mutation(pool, origin, "create") as change:
-        return await stock.create(change, rules.new_item(new_id(), values, change.now))
+        placed = await locations.placed(change, values)
+        return await stock.create(change, rules.new_item(new_id(), placed, change.now))
 
 
 async def edit(pool: Pool, origin: Origin, item_id: UUID, values: Mapping[str, Any], *, action: str) -> Item:
@@ -23,7 +25,8 @@ async def edit(pool: Pool, origin: Origin, item_id: UUID, values: Mapping[str, A
     async with mutation(pool, origin, action) as change:
         before = await stock.lock(change, item_id)
         change.check_match(stock.view(before))
-        return await stock.save(change, before, rules.edited_item(before, values))
+        placed = await locations.placed(change, values)
+        return await stock.save(change, before, rules.edited_item(before, placed))
 
 
 async def delete(pool: Pool, origin: Origin, item_id: UUID) -> None:

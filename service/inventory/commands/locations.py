@@ -14,7 +14,7 @@ from service.inventory.rows import location_from_row
 from service.inventory.rules import Location, location_view
 from service.mutation import Mutation, Origin, mutation
 from service.platform.db import Pool
-from service.platform.errors import Conflict, NotFound
+from service.platform.errors import Conflict, NotFound, Unprocessable
 from service.platform.ids import new_id
 from service.platform.queries import Connection, load
 
@@ -23,15 +23,38 @@ ENTITY = "location"
 
 
 async def create(pool: Pool, origin: Origin, values: Mapping[str, Any]) -> Location:
-    location_id = new_id()
     async with mutation(pool, origin, "create") as change:
-        try:
-            await _SQL.insert.execute(change.connection, id=location_id, **values)
-        except asyncpg.UniqueViolationError:
-            raise _name_taken(values["name"]) from None
-        created = await _get(change.connection, location_id)
-        change.emit(LocationCreated(locationId=location_id, name=created.name))
-        change.audit(ENTITY, location_id, None, location_view(created))
+        created = await _made(change, values)
+        if created is None:
+            raise _name_taken(values["name"])
+    return created
+
+
+async def placed(change: Mutation, values: Mapping[str, Any]) -> dict[str, Any]:
+    """An item's fields with `location_id` in the place of `location_name`. A location that has no such name is made, in the same
+    mutation. Raises Unprocessable where both are given and differ."""
+    fields = dict(values)
+    name: str | None = fields.pop("location_name", None)
+    if name is None:
+        return fields
+    location_id = await _SQL.find.fetchval(change.connection, name=name)
+    if (given := fields.get("location_id")) is not None and given != location_id:
+        raise Unprocessable.at("/location_name", f"{name} is not the name of the location that location_id names")
+    if location_id is None:
+        made = await _made(change, {"name": name, "description": None, "address": None})
+        # Somebody else may have made it meanwhile.
+        location_id = made.id if made else await _SQL.find.fetchval(change.connection, name=name)
+    return fields | {"location_id": location_id}
+
+
+async def _made(change: Mutation, values: Mapping[str, Any]) -> Location | None:
+    """A new location; None if its name is taken."""
+    location_id = await _SQL.insert.fetchval(change.connection, id=new_id(), **values)
+    if location_id is None:
+        return None
+    created = await _get(change.connection, location_id)
+    change.emit(LocationCreated(locationId=location_id, name=created.name))
+    change.audit(ENTITY, location_id, None, location_view(created))
     return created
 
 

@@ -1,0 +1,5 @@
+-- name: names
+-- Of categories and locations.
+select id, name from categories where id = any (:ids::uuid[])
+union all
+select id, name from locations where id = any (:ids::uuid[]);
