@@ -45,6 +45,7 @@ CREATE FUNCTION public.departures(location_ids uuid[]) RETURNS uuid[]
 
 CREATE FUNCTION public.derive_subscriptions() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     AS $$
 begin
   delete from subscriptions where webhook_id = new.id;
@@ -99,6 +100,7 @@ $$;
 
 CREATE FUNCTION public.fall_asleep(class_id integer, object_id integer) RETURNS text
     LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     AS $$
 declare
   granted constant boolean := pg_try_advisory_lock(class_id, object_id);
@@ -115,6 +117,7 @@ $$;
 
 CREATE FUNCTION public.fan_out_few(few integer, patience_ms integer, asleep boolean, sleepy boolean, class_id integer, object_id integer, relay_id uuid, most integer, crowded uuid[]) RETURNS TABLE("position" bigint, id uuid, type text, data text, occurred_at timestamp with time zone, traceparent text, deliveries bigint, lanes uuid[], webhook_ids uuid[], fences bigint[], versions bigint[], moved integer, claimed_at timestamp with time zone, event_at timestamp with time zone, wakes boolean, state text)
     LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     AS $$
 #variable_conflict use_column
 declare
@@ -305,11 +308,11 @@ CREATE FUNCTION public.may_read(role text, owner_id uuid, audience text, locatio
     when role = 'admin' then true
     when audience = 'inventory' then
       role <> 'foreman' or location_ids = '{}'
-      or exists (select from location_foremen as f where f.user_id = owner_id and f.location_id = any (location_ids))
+      or exists (select from public.location_foremen as f where f.user_id = owner_id and f.location_id = any (location_ids))
     when audience in ('transfer', 'checkout') then
       role = 'supervisor' or owner_id = any (user_ids)
       or (role = 'foreman'
-          and exists (select from location_foremen as f where f.user_id = owner_id and f.location_id = any (location_ids)))
+          and exists (select from public.location_foremen as f where f.user_id = owner_id and f.location_id = any (location_ids)))
     when audience = 'user' then owner_id = any (user_ids)
     else false
   end
@@ -326,6 +329,7 @@ $$;
 
 CREATE FUNCTION public.narrow_on_unassignment() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     AS $$
 begin
   -- In the order of their ids, so that two of these never wait for each other.
@@ -337,6 +341,7 @@ $$;
 
 CREATE FUNCTION public.open_lane() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     AS $$
 begin
   insert into lanes (webhook_id) values (new.id);
@@ -348,41 +353,41 @@ CREATE FUNCTION public.replayable(webhook uuid, after_position bigint, through_p
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
   select e.position, e.id, e.type, e.recorded_at, e.occurred_at, a.outcome, a.attempt, a.recorded_at, a.item_id, a.sequence
-    from webhooks as w
-    join users as u on u.id = w.owner_id
-    join attempts as a on a.webhook_id = w.id
-    join events as e on e.position = a.position and e.recorded_at = a.event_at
+    from public.webhooks as w
+    join public.users as u on u.id = w.owner_id
+    join public.attempts as a on a.webhook_id = w.id
+    join public.events as e on e.position = a.position and e.recorded_at = a.event_at
    where w.id = webhook and wanted in ('failed', 'all')
      and a.position > after_position and a.position <= through_position
      and a.outcome in ('failed', 'cancelled', 'expired') and a.retried_at is null and a.recorded_at >= log_from
      and e.recorded_at >= log_from and e.occurred_at >= since and e.occurred_at < until
      and (types is null or e.type = any (types))
-     and may_read(u.role, u.id, e.audience, e.location_ids, e.user_ids)
+     and public.may_read(u.role, u.id, e.audience, e.location_ids, e.user_ids)
   union all
   select e.position, e.id, e.type, e.recorded_at, e.occurred_at, a.outcome, a.attempt, a.recorded_at, a.item_id, a.sequence
-    from webhooks as w
-    join users as u on u.id = w.owner_id
-    join attempts as a on a.webhook_id = w.id
-    join events as e on e.position = a.position and e.recorded_at = a.event_at
+    from public.webhooks as w
+    join public.users as u on u.id = w.owner_id
+    join public.attempts as a on a.webhook_id = w.id
+    join public.events as e on e.position = a.position and e.recorded_at = a.event_at
    where w.id = webhook and wanted in ('success', 'all')
      and a.position > after_position and a.position <= through_position
      and a.outcome = 'success' and a.retried_at is null and a.recorded_at >= log_from
      and e.recorded_at >= log_from and e.occurred_at >= since and e.occurred_at < until
      and (types is null or e.type = any (types))
-     and may_read(u.role, u.id, e.audience, e.location_ids, e.user_ids)
+     and public.may_read(u.role, u.id, e.audience, e.location_ids, e.user_ids)
   union all
   select e.position, e.id, e.type, e.recorded_at, e.occurred_at, null, null, null,
          case when w.ordering = 'item' then e.item_id end, null
-    from webhooks as w
-    join users as u on u.id = w.owner_id
-   cross join events as e
+    from public.webhooks as w
+    join public.users as u on u.id = w.owner_id
+   cross join public.events as e
    where w.id = webhook and wanted in ('missing', 'all')
      and e.position > after_position and e.position <= through_position
      and e.recorded_at >= log_from and e.occurred_at >= since and e.occurred_at < until
      and (types is null or e.type = any (types))
-     and webhook_wants(w, u.role, e.type, e.audience, e.location_ids, e.category_id, e.user_ids, e.stock)
-     and not exists (select from deliveries as d where d.webhook_id = w.id and d.position = e.position)
-     and not exists (select from attempts as a
+     and public.webhook_wants(w, u.role, e.type, e.audience, e.location_ids, e.category_id, e.user_ids, e.stock)
+     and not exists (select from public.deliveries as d where d.webhook_id = w.id and d.position = e.position)
+     and not exists (select from public.attempts as a
                       where a.webhook_id = w.id and a.position = e.position and a.recorded_at >= e.recorded_at)
 $$;
 
@@ -400,7 +405,7 @@ CREATE FUNCTION public.ring_after_statement() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
 begin
-  perform ring();
+  perform public.ring();
   return null;
 end
 $$;
@@ -412,7 +417,7 @@ CREATE FUNCTION public.search_pattern(word text) RETURNS text
 CREATE FUNCTION public.subscribed(wanted text, location_ids uuid[], category_id uuid) RETURNS TABLE(webhook_id uuid)
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
-  select s.webhook_id from subscriptions as s
+  select s.webhook_id from public.subscriptions as s
    where s.event_type = wanted and s.kind = 'any' and s.key = '00000000-0000-0000-0000-000000000000'
   union all
   select distinct s.webhook_id
@@ -425,7 +430,7 @@ CREATE FUNCTION public.subscribed(wanted text, location_ids uuid[], category_id 
                  coalesce(category_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff')) as filter
    cross join lateral (
      select t.webhook_id
-       from subscriptions as t
+       from public.subscriptions as t
       where t.event_type = wanted and t.kind = filter.kind and t.key between filter.low and filter.high offset 0) as s
   offset 0
 $$;
@@ -514,7 +519,7 @@ CREATE FUNCTION public.webhook_wants(webhook public.webhooks, owner_role text, e
      and (webhook.filter_categories = '{}' or category_id is null or category_id = any (webhook.filter_categories))
      and (webhook.min_stock_threshold is null or event_type <> 'low-stock-alert' or stock < webhook.min_stock_threshold)
      and (owner_role = 'admin' or (audience = 'inventory' and owner_role <> 'foreman')
-          or may_read(owner_role, webhook.owner_id, audience, location_ids, user_ids))
+          or public.may_read(owner_role, webhook.owner_id, audience, location_ids, user_ids))
 $$;
 
 CREATE FUNCTION public.write_text_of_changed_item() RETURNS trigger
@@ -699,7 +704,7 @@ WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_thr
 CREATE TABLE public.delivery_counts (
     webhook_id uuid NOT NULL,
     day date NOT NULL,
-    status text NOT NULL,
+    status text NOT NULL COLLATE pg_catalog."C",
     ended bigint DEFAULT 0 NOT NULL,
     current bigint DEFAULT 0 NOT NULL,
     last_at timestamp with time zone NOT NULL,
@@ -822,8 +827,8 @@ CREATE TABLE public.log_head (
 );
 
 CREATE TABLE public.login_failures (
-    identifier text NOT NULL,
-    ip_address text NOT NULL,
+    identifier text NOT NULL COLLATE pg_catalog."C",
+    ip_address text NOT NULL COLLATE pg_catalog."C",
     at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT login_failures_identifier_check CHECK ((char_length(identifier) <= 254))
 );
@@ -981,8 +986,8 @@ ALTER TABLE public.stock_moves ALTER COLUMN seq ADD GENERATED ALWAYS AS IDENTITY
 );
 
 CREATE TABLE public.subscriptions (
-    event_type text NOT NULL,
-    kind text NOT NULL,
+    event_type text NOT NULL COLLATE pg_catalog."C",
+    kind text NOT NULL COLLATE pg_catalog."C",
     key uuid NOT NULL,
     webhook_id uuid NOT NULL,
     CONSTRAINT subscriptions_kind_check CHECK ((kind = ANY (ARRAY['any'::text, 'location'::text, 'category'::text])))
@@ -1161,7 +1166,7 @@ CREATE INDEX audit_at ON public.audit USING btree (at);
 
 CREATE INDEX audit_entity ON public.audit USING btree (entity, entity_id, at);
 
-CREATE UNIQUE INDEX categories_name_key ON public.categories USING btree (parent_id, lower(name)) NULLS NOT DISTINCT;
+CREATE UNIQUE INDEX categories_name_key ON public.categories USING btree (parent_id, lower(name) COLLATE "C") NULLS NOT DISTINCT;
 
 CREATE INDEX checkout_returns_checkout_id ON public.checkout_returns USING btree (checkout_id, returned_at);
 
@@ -1217,19 +1222,19 @@ CREATE INDEX items_location_id ON public.items USING btree (location_id);
 
 CREATE INDEX items_low_stock ON public.items USING btree (id) WHERE (quantity < min_quantity);
 
-CREATE INDEX items_name ON public.items USING btree (name) WHERE (sku IS NULL);
+CREATE INDEX items_name ON public.items USING btree (name COLLATE "C") WHERE (sku IS NULL);
 
-CREATE UNIQUE INDEX items_serial_number_key ON public.items USING btree (serial_number) WHERE (serial_number IS NOT NULL);
+CREATE UNIQUE INDEX items_serial_number_key ON public.items USING btree (serial_number COLLATE "C") WHERE (serial_number IS NOT NULL);
 
-CREATE INDEX items_sku ON public.items USING btree (sku) WHERE (sku IS NOT NULL);
+CREATE INDEX items_sku ON public.items USING btree (sku COLLATE "C") WHERE (sku IS NOT NULL);
 
-CREATE UNIQUE INDEX items_sku_key ON public.items USING btree (location_id, sku) NULLS NOT DISTINCT WHERE (sku IS NOT NULL);
+CREATE UNIQUE INDEX items_sku_key ON public.items USING btree (location_id, sku COLLATE "C") NULLS NOT DISTINCT WHERE (sku IS NOT NULL);
 
 CREATE INDEX items_status ON public.items USING btree (status);
 
 CREATE INDEX location_foremen_user_id ON public.location_foremen USING btree (user_id);
 
-CREATE UNIQUE INDEX locations_name_key ON public.locations USING btree (lower(name));
+CREATE UNIQUE INDEX locations_name_key ON public.locations USING btree (lower(name) COLLATE "C");
 
 CREATE INDEX login_failures_at ON public.login_failures USING btree (at);
 
@@ -1265,9 +1270,9 @@ CREATE INDEX transfers_status ON public.transfers USING btree (status, id);
 
 CREATE INDEX transfers_to_location_id ON public.transfers USING btree (to_location_id, id);
 
-CREATE UNIQUE INDEX users_email_key ON public.users USING btree (lower(email));
+CREATE UNIQUE INDEX users_email_key ON public.users USING btree (lower((email COLLATE "C")));
 
-CREATE UNIQUE INDEX users_username_key ON public.users USING btree (lower(username));
+CREATE UNIQUE INDEX users_username_key ON public.users USING btree (lower((username COLLATE "C")));
 
 CREATE INDEX webhook_tests_open ON public.webhook_tests USING btree (requested_at) WHERE (claimed_by IS NULL);
 

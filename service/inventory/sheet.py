@@ -35,8 +35,12 @@ SERVER_SET = frozenset({"reserved_quantity", "created_at", "updated_at"})
 MAX_LINE_CHARS = 64 * 1024
 # A formula, to a spreadsheet; behind any number of apostrophes, so that one can be told to be ours.
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
-_NULLABLE = frozenset({"sku", "serial_number", "description", "purchase_date", "category_id", "location_id"})
-assert set(ItemUpdate.model_fields) | SERVER_SET | {"id"} == set(COLUMNS), "a field of an item has no column"
+# What an import may have: the columns of an export, and the name of a location for its id.
+TAKEN = (*COLUMNS, "location_name")
+_NULLABLE = frozenset(
+    {"sku", "serial_number", "description", "purchase_date", "category_id", "location_id", "location_name"}
+)
+assert set(ItemUpdate.model_fields) | SERVER_SET | {"id"} == set(TAKEN), "a field of an item has no column"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +134,9 @@ def _columns(head: Sequence[str]) -> list[str]:
     if not any(columns):
         raise BadRequest("line 1 must name the columns, such as name,sku,quantity")
     for name in columns:
-        if name not in COLUMNS:
-            near = difflib.get_close_matches(name[:64].lower(), COLUMNS, n=1)
-            instead = f"did you mean {near[0]}" if near else f"there are {', '.join(COLUMNS)}"
+        if name not in TAKEN:
+            near = difflib.get_close_matches(name[:64].lower(), TAKEN, n=1)
+            instead = f"did you mean {near[0]}" if near else f"there are {', '.join(TAKEN)}"
             raise BadRequest(f"line 1: {name[:64]!r} is not a column; {instead}")
         if columns.count(name) > 1:
             raise BadRequest(f"line 1 names {name} twice")

@@ -12,7 +12,8 @@ from service.platform.queries import Connection, load
 from service.webhooks import order
 from service.webhooks.attempts import MOST_ATTEMPTS, DeliveryDetail, delivery_detail
 from service.webhooks.commands import ENTITY, own
-from service.webhooks.shapes import EventsReply, Retried, Stats, delivery, statistics
+from service.webhooks.replies import EventsReply
+from service.webhooks.shapes import Retried, Stats, delivery, statistics
 
 _SQL = load("webhooks")
 _NOT_HERE = "this webhook has no event with this id, or it has been dropped from the history"

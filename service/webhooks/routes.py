@@ -9,7 +9,7 @@ from service.api.routes import Route, route
 from service.api.slices import in_slices
 from service.platform.queries import load
 from service.platform.settings import Settings
-from service.webhooks import attempts, commands, deliveries, order, probe, rotation, shapes
+from service.webhooks import attempts, commands, deliveries, order, probe, replies, rotation, shapes
 from service.webhooks import explain as explanations
 from service.webhooks.bodies import (
     CreateWebhook,
@@ -29,7 +29,7 @@ async def create(call: Call[CreateWebhook, Nothing]) -> Reply:
     webhook, configuration = await commands.create(
         call.pool, call.vault, call.settings, call.user, call.origin, call.body
     )
-    body: shapes.CreatedReply = {
+    body: replies.CreatedReply = {
         "webhook": webhook,
         "message": "Webhook created; keep its secret, it is not shown again",
     }
@@ -79,13 +79,13 @@ async def update(call: Call[UpdateWebhook, Nothing]) -> Reply:
     webhook, configuration = await commands.update(
         call.pool, call.vault, call.settings, call.user, call.origin, call.path_id(), call.body
     )
-    body: shapes.UpdateReply = {"webhook": webhook, "message": "Webhook updated"}
+    body: replies.UpdateReply = {"webhook": webhook, "message": "Webhook updated"}
     if warnings := _warnings(call.settings, call.body.url):
         body["warnings"] = warnings
     return tagged(body, representation=configuration)
 
 
-def _warnings(settings: Settings, url: str | None) -> list[shapes.Caution]:
+def _warnings(settings: Settings, url: str | None) -> list[replies.Caution]:
     """`url` is None where it was not given."""
     why = None if url is None else private_receiver(url, settings.webhook_allowed_networks)
     return [] if why is None else [{"pointer": "/url", "detail": why}]
@@ -161,19 +161,19 @@ ROUTES: tuple[Route, ...] = (
         create,
         "Subscribe a URL to events",
         body=CreateWebhook,
-        returns=shapes.CreatedReply,
+        returns=replies.CreatedReply,
         status=201,
     ),
-    route("GET", "/webhooks", list_webhooks, "List webhooks", query=ListQuery, returns=shapes.ListReply),
-    route("GET", "/webhooks/{id}", get, "Show a webhook", returns=shapes.GetReply),
-    route("PUT", "/webhooks/{id}", update, "Change a webhook", body=UpdateWebhook, returns=shapes.UpdateReply),
+    route("GET", "/webhooks", list_webhooks, "List webhooks", query=ListQuery, returns=replies.ListReply),
+    route("GET", "/webhooks/{id}", get, "Show a webhook", returns=replies.GetReply),
+    route("PUT", "/webhooks/{id}", update, "Change a webhook", body=UpdateWebhook, returns=replies.UpdateReply),
     route(
         "POST",
         "/webhooks/{id}/secret/rotate",
         rotate_secret,
         "Make a webhook another secret",
         body=RotateSecret,
-        returns=shapes.CreatedReply,
+        returns=replies.CreatedReply,
     ),
     route("DELETE", "/webhooks/{id}", delete, "Remove a webhook", status=204),
     route(
@@ -182,7 +182,7 @@ ROUTES: tuple[Route, ...] = (
         list_events,
         "List a webhook's events and what became of them",
         query=EventsQuery,
-        returns=shapes.EventsReply,
+        returns=replies.EventsReply,
     ),
     route(
         "GET",
@@ -200,16 +200,16 @@ ROUTES: tuple[Route, ...] = (
         returns=explanations.Explanation,
     ),
     route(
-        "POST", "/webhooks/{id}/events/{eventId}/retry", retry_event, "Send an event again", returns=shapes.RetryReply
+        "POST", "/webhooks/{id}/events/{eventId}/retry", retry_event, "Send an event again", returns=replies.RetryReply
     ),
     route(
         "POST",
         "/webhooks/{id}/events/{eventId}/skip",
         skip_event,
         "Let an item's later events follow one that failed and blocks them",
-        returns=shapes.RetryReply,
+        returns=replies.RetryReply,
     ),
-    route("GET", "/webhooks/{id}/stats", stats, "Show a webhook's statistics", returns=shapes.StatsReply),
+    route("GET", "/webhooks/{id}/stats", stats, "Show a webhook's statistics", returns=replies.StatsReply),
     route("POST", "/webhooks/{id}/test", test, "Send a test event now", returns=shapes.TestResult, waits=True),
     *REPLAY_ROUTES,
 )

@@ -167,55 +167,6 @@ class Retried(TypedDict):
     message: str
 
 
-class Caution(TypedDict):
-    """What will not work as it is. `pointer` names the field, as in errors."""
-
-    pointer: str
-    detail: str
-
-
-class CreatedReply(TypedDict):
-    """`warnings` is left out where there is none."""
-
-    webhook: Created
-    message: str
-    warnings: NotRequired[list[Caution]]
-
-
-class ListReply(TypedDict):
-    webhooks: list[Summary]
-
-
-class GetReply(TypedDict):
-    webhook: Detail
-
-
-class UpdateReply(TypedDict):
-    """`warnings` are about the fields that were given, and left out where there is none."""
-
-    webhook: Detail
-    message: str
-    warnings: NotRequired[list[Caution]]
-
-
-class EventsReply(TypedDict):
-    """`totalIsMinimum` is true, and there, where more wait than are counted."""
-
-    events: list[DeliveryView]
-    total: int
-    totalIsMinimum: NotRequired[Literal[True]]
-    skip: int
-    limit: int
-
-
-class RetryReply(TypedDict):
-    event: Retried
-
-
-class StatsReply(TypedDict):
-    stats: Stats
-
-
 def statistics(row: asyncpg.Record | None) -> Statistics:
     """None: nothing has ended yet."""
     succeeded, failed = (row["succeeded"], row["failed"]) if row else (0, 0)
