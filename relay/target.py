@@ -8,6 +8,7 @@ from uuid import UUID
 import asyncpg
 import orjson
 
+from relay.shares import NOWHERE, Place, Places
 from service.platform.backoff import schedule_of
 from service.platform.queries import Executor, load
 from service.platform.sign import Signer
@@ -20,7 +21,7 @@ MAX_CACHED = 10_000
 @dataclass(slots=True)
 class Target:
     """Where to send and how; never changed once it is made. `broken` says why it cannot be signed; secret and headers are empty
-    then."""
+    then. `place` is what its requests are counted under, and is the same for all versions with one URL."""
 
     webhook_id: UUID
     version: int
@@ -34,6 +35,7 @@ class Target:
     secret: str = field(default="", repr=False)
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     broken: str | None = None
+    place: Place = field(default=NOWHERE, repr=False, compare=False)
     signer: Signer = field(init=False, repr=False, compare=False)
     # The subscriber's headers as the log shows them: the beginning of a JSON object.
     masked_headers: str = field(init=False, repr=False, compare=False)
@@ -45,8 +47,9 @@ class Target:
 
 
 class Targets:
-    def __init__(self, vault: Vault) -> None:
+    def __init__(self, vault: Vault, places: Places) -> None:
         self._vault = vault
+        self._places = places
         self._cache: OrderedDict[UUID, Target] = OrderedDict()
 
     async def load(self, connection: Executor, wanted: Iterable[tuple[UUID, int]]) -> dict[UUID, Target]:
@@ -59,7 +62,7 @@ class Targets:
         ]
         if stale:
             for row in await _SQL.targets.fetch(connection, webhook_ids=stale):
-                self._cache[row["id"]] = self._open(row)
+                self._cache[row["id"]] = self._open(row, self._cache.get(row["id"]))
         found = {}
         for webhook_id in versions:
             if (target := self._cache.get(webhook_id)) is not None:
@@ -71,10 +74,17 @@ class Targets:
 
     async def load_fresh(self, connection: Executor, webhook_id: UUID) -> Target | None:
         """A target as it is now, whatever is cached; None if there is no such webhook."""
-        self._cache.pop(webhook_id, None)
-        return (await self.load(connection, [(webhook_id, 1)])).get(webhook_id)
+        rows = await _SQL.targets.fetch(connection, webhook_ids=[webhook_id])
+        known = self._cache.pop(webhook_id, None)
+        for row in rows:
+            self._cache[webhook_id] = self._open(row, known)
+        return self._cache.get(webhook_id)
 
-    def _open(self, row: asyncpg.Record) -> Target:
+    def place(self, webhook_id: UUID) -> Place | None:
+        """None if it is not cached."""
+        return known.place if (known := self._cache.get(webhook_id)) is not None else None
+
+    def _open(self, row: asyncpg.Record, known: Target | None) -> Target:
         webhook_id: UUID = row["id"]
         secret, headers, broken = "", {}, None
         try:
@@ -83,10 +93,11 @@ class Targets:
                 headers = orjson.loads(self._vault.open(row["headers_sealed"], webhook_id.bytes))
         except SealBroken as error:
             broken = str(error)
+        url: str = row["url"]
         return Target(
             webhook_id=webhook_id,
             version=row["version"],
-            url=row["url"],
+            url=url,
             max_retries=row["max_retries"],
             retry_delay_ms=row["retry_delay_ms"],
             timeout_ms=row["timeout_ms"],
@@ -95,4 +106,5 @@ class Targets:
             secret=secret,
             headers=headers,
             broken=broken,
+            place=known.place if known is not None and known.url == url else self._places.of(row["owner_id"], url),
         )
