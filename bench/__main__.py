@@ -17,6 +17,7 @@ from bench.commits import scenario_commits, scenario_doorbell
 from bench.drain import scenario_drain, scenario_relays
 from bench.faults import scenario_idle, scenario_recovery
 from bench.history import scenario_history, scenario_open_transaction
+from bench.hostile import scenario_hostile
 from bench.isolation import scenario_isolation
 from bench.latency import scenario_latency
 from bench.measure import Row, say
@@ -36,6 +37,7 @@ SCENARIOS: dict[str, Scenario] = {
     "fanout": scenario_fanout,
     "wide": scenario_wide,
     "isolation": scenario_isolation,
+    "hostile": scenario_hostile,
     "history": scenario_history,
     "open-transaction": scenario_open_transaction,
     "api": scenario_api,

@@ -24,7 +24,7 @@ KEY = base64.b64encode(hashlib.sha256(b"bench").digest()).decode()
 # Longer than any run takes on a machine that is not hopeless.
 PATIENCE = 240.0
 TICK = 0.02
-# The user whom every webhook belongs to: in the template, so that all databases have it.
+# The user whom webhooks belong to unless said: in the template, so that all databases have it.
 OWNER_ID = UUID("0190b7c4-0000-7000-8000-000000000001")
 
 
@@ -37,13 +37,18 @@ class Database:
         self.connection = connection
 
     async def add_webhooks(
-        self, urls: Sequence[str], *, locations: Sequence[UUID | None] | None = None, timeout_ms: int = 30_000
+        self,
+        urls: Sequence[str],
+        *,
+        locations: Sequence[UUID | None] | None = None,
+        timeout_ms: int = 30_000,
+        owner_id: UUID = OWNER_ID,
     ) -> list[UUID]:
         vault = Vault([parse_key(KEY)])
         ids = [new_id() for _ in urls]
         await SQL.add_webhooks.execute(
             self.connection,
-            owner_id=OWNER_ID,
+            owner_id=owner_id,
             event_type=EVENT_TYPE,
             timeout_ms=timeout_ms,
             ids=ids,

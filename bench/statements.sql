@@ -41,6 +41,10 @@ values (:id, :event_type, :data::text, 'inventory', array_remove(array[(:data::t
 -- name: drained
 select not exists (select from outbox) and not exists (select from deliveries) as empty;
 
+-- name: hanging
+-- How many deliveries are leased, once all events have been fanned out.
+select case when exists (select from outbox) then 0 else count(*)::int end from deliveries where leased_by is not null;
+
 -- name: relays
 select count(*)::int as present, coalesce(bool_or(leader), false) as led, coalesce(sum(poll_wakes), 0)::int as poll_wakes
   from relays

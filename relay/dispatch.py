@@ -13,11 +13,13 @@ from relay.outage import Outage
 from relay.record import Recorder
 from relay.result import Lease, Moment
 from relay.send import Delivery, End, Sender
+from relay.shares import NOWHERE
 from relay.slots import NOTHING, Offer, Slots
 from relay.sweep import Sweep
 from relay.target import Target, Targets
 from relay.tester import Tester
 from relay.transport import Transport
+from relay.turns import MAX_LANES
 from service.platform.db import AWAY, CONTENDED, Pool
 from service.platform.logs import get_logger
 from service.platform.queries import Executor, load
@@ -25,11 +27,9 @@ from service.platform.queries import Executor, load
 _log = get_logger(__name__)
 _SQL = load("claim")
 
-# So many lanes are asked in one claim.
-MAX_LANES = 200
-# A claim takes at least this many of a lane, so that few lanes still make a batch.
-LEAST_SHARE = 4
-MAX_TESTS = 20
+# Half of them are kept for owners who have none under way.
+MAX_TESTS = 128
+TESTS_KEPT = MAX_TESTS // 2
 # At most so many requests are written before the leader asks the database for anything more.
 FEW = 8
 # While there is a backlog, slots that become free are filled together, half of them at once or as many as there are after so
@@ -110,9 +110,10 @@ class Dispatcher:
         """Slots for what fan-out is about to queue, kept free until `take` or `unanswered`."""
         relay_id = self._recorder.relay_id
         hindered = self._stopping or self._recorder.full or self._outage.unwritable
-        if hindered or self._alone.sending or self.leases.looking or relay_id is None or len(self._lanes) > MAX_LANES:
+        if hindered or self._alone.sending or self.leases.looking or relay_id is None:
             return NOTHING
-        return self._slots.offer(relay_id, self._lanes)
+        self._slots.age()
+        return self._slots.offer(relay_id, self._lanes.hot)
 
     async def take(self, connection: Executor, batch: Batch) -> None:
         """Start to send what fan-out leased to this relay; `connection` is free to be asked where to."""
@@ -121,11 +122,11 @@ class Dispatcher:
         except BaseException:
             self.unanswered()
             raise
-        offered = self._slots.offered
-        self._slots.close()
+        promised = self._slots.promised
+        offer = self._slots.close()
         for lease in batch.leases:
-            self._start(lease, targets.get(lease.webhook_id), batch.moment)
-        hindered = self._hindered or (offered and len(self._lanes) > 0)
+            self._start(lease, targets.get(lease.webhook_id), batch.moment, reserve=offer.reserve)
+        hindered = self._hindered or (promised > 0 and len(self._lanes.hot) > 0)
         if hindered:
             # What was offered and not filled is free for them.
             self._hindered = False
@@ -211,28 +212,44 @@ class Dispatcher:
             pass
 
     async def _claim(self) -> bool:
-        free = self._slots.free
-        if free <= 0 or self._recorder.full:
-            self._hindered |= self._slots.offered
+        slots, hot = self._slots, self._lanes.hot
+        if self._recorder.full or (slots.free <= 0 < slots.pool.main_free):
+            self._hindered |= slots.promised > 0
             return False
-        lanes = self._lanes.take(MAX_LANES, self._slots.room)
-        if not lanes:
-            self._hindered |= self._slots.offered
+        more = await self._place(hot.unplaced(MAX_LANES))
+        slots.age()
+        plan = hot.plan(slots.free, slots.pool, slots.room)
+        if not plan.lanes:
+            self._hindered |= slots.promised > 0
+        if more or plan.more:
+            # What this leaves may have room for which nothing else would make this relay look at once.
+            self._wake.set()
+        if not plan.lanes:
             return False
-        share = max(LEAST_SHARE, -(-free // len(lanes)))
-        found = await self._take([(webhook_id, min(share, room)) for webhook_id, room in lanes], free)
+        found = await self._take(plan.lanes, plan.most, reserve=plan.reserve)
         # So many, and there may be lanes behind them that nothing else would make this relay look at before the poll.
-        return found or len(lanes) == MAX_LANES
+        return found or len(plan.lanes) == MAX_LANES
 
-    async def _take(self, lanes: Sequence[tuple[UUID, int]], free: int, *, suspects: bool = False) -> bool:
-        """Claim at most so many of each lane, and `free` in all, and start to send them."""
+    async def _place(self, webhook_ids: Sequence[UUID]) -> bool:
+        """Find out whose lanes these are, and where they lead. True if there are more to find out about."""
+        hot, targets = self._lanes.hot, self._targets
+        if unknown := [(webhook_id, 1) for webhook_id in webhook_ids if targets.place(webhook_id) is None]:
+            async with self._pool.acquire() as connection:
+                await targets.load(connection, unknown)
+        hot.place(webhook_ids, targets.place)
+        return len(webhook_ids) == MAX_LANES
+
+    async def _take(
+        self, lanes: Sequence[tuple[UUID, int]], free: int, *, reserve: bool = False, suspects: bool = False
+    ) -> bool:
+        """Claim at most so many of each lane, and `free` in all, and start to send them. `reserve`: for slots of the reserve."""
         if suspects:
             # They are older than what a lane's floor has come to.
             self._floors.clear()
         floors = self._floors.of(webhook_id for webhook_id, _ in lanes)
         asked_at = time.monotonic()
         try:
-            with self._slots.claiming(lanes, free):
+            with self._slots.claiming(lanes, free, reserve=reserve):
                 async with self._pool.acquire() as connection:
                     rows = await _SQL.claim.fetch(
                         connection,
@@ -280,7 +297,7 @@ class Dispatcher:
             moment = Moment(rows[0]["claimed_at"], answered_at, asked_at)
             for row in rows:
                 lease = Lease._make(row[:_FIELDS])
-                self._start(lease, targets.get(lease.webhook_id), moment)
+                self._start(lease, targets.get(lease.webhook_id), moment, reserve=reserve)
         if ripe := self._lanes.ripened(short):
             # Whoever said when to look knew of one time only, or the server's clock was another one then. What has become due since
             # the claim is not to be missed.
@@ -292,20 +309,27 @@ class Dispatcher:
                     self._lanes.ripe((row["webhook_id"],))
         return bool(rows) or full
 
-    def _start(self, lease: Lease, target: Target | None, moment: Moment) -> None:
+    def _start(self, lease: Lease, target: Target | None, moment: Moment, *, reserve: bool) -> None:
+        if target is not None and not self._slots.admits(target.place, reserve=reserve):
+            self._unused(lease)
+            return
         delivery = Delivery(self._sender, lease, target, moment, self._ended)
-        self._slots.hold(delivery, lease.webhook_id, lease.fence)
+        self._slots.hold(delivery, lease.webhook_id, lease.fence, target.place if target else NOWHERE, reserve=reserve)
         delivery.begin()
+
+    def _unused(self, lease: Lease) -> None:
+        """To be given back like one that this relay was not told of: nothing was sent under it."""
+        self.leases.unsure_of((lease.webhook_id,))
+        self._wake.set()
 
     def _ended(self, delivery: Delivery, end: End) -> None:
         lease = delivery.lease
-        self._slots.release(delivery)
+        if self._slots.release(delivery):
+            self._lanes.hot.changed(lease.webhook_id)
         if end == "cut off":
             self.leases.cut_off(lease)
         elif end == "unused":
-            # To be given back like one that this relay was not told of: nothing was sent under it.
-            self.leases.unsure_of((lease.webhook_id,))
-            self._wake.set()
+            self._unused(lease)
         elif isinstance(end, Exception):
             self._crashed(lease.webhook_id, end)
 
@@ -314,7 +338,7 @@ class Dispatcher:
         _log.error("a delivery crashed", webhook_id=str(webhook_id), exc_info=error)
 
     def _freed(self, webhook_id: UUID) -> None:
-        if not len(self._lanes) or self._wake.is_set():
+        if not len(self._lanes.hot) or self._wake.is_set():
             return
         if self._slots.roomy(webhook_id):
             self._wake.set()
@@ -327,10 +351,11 @@ class Dispatcher:
 
     async def _claim_tests(self) -> None:
         """Tests are one attempt each, past the queue; the API waits for what is written here."""
-        if (free := self._tests.free) <= 0:
+        if (free := MAX_TESTS - self._tests.in_flight) <= 0:
             return
         relay_id = self._recorder.relay_id
-        for row in await _SQL.claim_tests.fetch(self._pool, relay_id=relay_id, most=free):
+        shared = max(0, free - TESTS_KEPT)
+        for row in await _SQL.claim_tests.fetch(self._pool, relay_id=relay_id, most=free, shared=shared):
             test = self._tester.send(row["id"], row["webhook_id"], row["claimed_at"], relay_id)
             self._tests.start(row["webhook_id"], test)
 

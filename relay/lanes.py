@@ -4,35 +4,30 @@ import asyncio
 import heapq
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
+
+from relay.turns import Turns
 
 NIL = UUID(int=0)
 FLOOR_SECONDS = 0.25
 
 
 class Lanes:
-    """Lanes that are hot (something may be due now) in rotation, and lanes that will be, by time. Times are monotonic seconds.
+    """Lanes that are hot (something may be due now) in their turns, and lanes that will be, by time. Times are monotonic seconds.
 
     `changed` is set by whatever may be a reason to look sooner than was planned.
     """
 
     def __init__(self) -> None:
         self.changed = asyncio.Event()
-        self._hot: dict[UUID, None] = {}
+        self.hot = Turns()
         self._heap: list[tuple[float, UUID]] = []
         self._soonest: dict[UUID, float] = {}
         self._times: dict[UUID, set[float]] = {}
         # Those that time has heated: of what is due there later nobody has told.
         self._ripe: set[UUID] = set()
-
-    def __len__(self) -> int:
-        return len(self._hot)
-
-    def __iter__(self) -> Iterator[UUID]:
-        """Those that are hot."""
-        return iter(self._hot)
 
     def heat(self, webhook_ids: Iterable[UUID]) -> None:
         """Something may be due there. A lane that is hot keeps its turn."""
@@ -41,14 +36,13 @@ class Lanes:
 
     def keep(self, webhook_ids: Iterable[UUID]) -> None:
         """They are still hot, which is no reason to look sooner."""
-        for webhook_id in webhook_ids:
-            self._hot.setdefault(webhook_id)
+        self.hot.add(webhook_ids)
 
     def ripe(self, webhook_ids: Iterable[UUID]) -> None:
         """Something is due there, and time alone has told."""
         for webhook_id in webhook_ids:
             self._ripe.add(webhook_id)
-            self._hot.setdefault(webhook_id)
+            self.hot.add((webhook_id,))
         self.changed.set()
 
     def heat_in(self, webhook_id: UUID, seconds: float) -> None:
@@ -89,7 +83,7 @@ class Lanes:
             elif not due:
                 # A sooner time replaced it: the lane was heated then.
                 continue
-            self._hot.setdefault(webhook_id)
+            self.hot.add((webhook_id,))
             self._ripe.add(webhook_id)
 
     def ripened(self, webhook_ids: Iterable[UUID]) -> list[UUID]:
@@ -101,19 +95,6 @@ class Lanes:
     def next_ripe(self) -> float | None:
         """When the next lane becomes hot by itself; may be early, never late."""
         return self._heap[0][0] if self._heap else None
-
-    def take(self, most: int, capacity: Callable[[UUID], int]) -> list[tuple[UUID, int]]:
-        """The next lanes in turn that have capacity, with it. They are no longer hot: the claim says which of them still are,
-        and a hint that comes while it runs is not lost by clearing it afterwards."""
-        taken: list[tuple[UUID, int]] = []
-        for webhook_id in self._hot:
-            if len(taken) == most:
-                break
-            if (room := capacity(webhook_id)) > 0:
-                taken.append((webhook_id, room))
-        for webhook_id, _ in taken:
-            del self._hot[webhook_id]
-        return taken
 
 
 class Floors:

@@ -18,6 +18,7 @@ from relay.record import Recorder
 from relay.replay import Replay
 from relay.retention import Retention
 from relay.settle import Settler
+from relay.shares import Places
 from relay.target import Targets
 from relay.transport import HttpTransport, Transport
 from service.platform.db import AWAY
@@ -57,7 +58,7 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
         outage,
         recorder,
         lanes,
-        Targets(settings.vault()),
+        Targets(settings.vault(), Places(settings.relay_concurrency_per_webhook)),
         transport,
         concurrency=settings.relay_concurrency,
         per_webhook=settings.relay_concurrency_per_webhook,

@@ -9,6 +9,7 @@ from uuid import UUID
 import asyncpg
 import orjson
 
+from relay.shares import NOWHERE, Place, Places
 from service.platform.backoff import schedule_of
 from service.platform.queries import Executor, load
 from service.platform.sign import Signer
@@ -21,7 +22,7 @@ MAX_CACHED = 10_000
 @dataclass(slots=True)
 class Target:
     """Where to send and how; never changed once it is made. `broken` says why it cannot be signed; secret and headers are empty
-    then."""
+    then. `place` is what its requests are counted under, and is the same for all versions with one URL."""
 
     webhook_id: UUID
     version: int
@@ -38,6 +39,7 @@ class Target:
     overlap_until: datetime | None = None
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     broken: str | None = None
+    place: Place = field(default=NOWHERE, repr=False, compare=False)
     signer: Signer = field(init=False, repr=False, compare=False)
     previous_signer: Signer | None = field(init=False, repr=False, compare=False)
     # The subscriber's headers as the log shows them: the beginning of a JSON object.
@@ -57,8 +59,9 @@ class Target:
 
 
 class Targets:
-    def __init__(self, vault: Vault) -> None:
+    def __init__(self, vault: Vault, places: Places) -> None:
         self._vault = vault
+        self._places = places
         self._cache: OrderedDict[UUID, Target] = OrderedDict()
 
     async def load(self, connection: Executor, wanted: Iterable[tuple[UUID, int]]) -> dict[UUID, Target]:
@@ -71,7 +74,7 @@ class Targets:
         ]
         if stale:
             for row in await _SQL.targets.fetch(connection, webhook_ids=stale):
-                self._cache[row["id"]] = self._open(row)
+                self._cache[row["id"]] = self._open(row, self._cache.get(row["id"]))
         found = {}
         for webhook_id in versions:
             if (target := self._cache.get(webhook_id)) is not None:
@@ -83,10 +86,17 @@ class Targets:
 
     async def load_fresh(self, connection: Executor, webhook_id: UUID) -> Target | None:
         """A target as it is now, whatever is cached; None if there is no such webhook."""
-        self._cache.pop(webhook_id, None)
-        return (await self.load(connection, [(webhook_id, 1)])).get(webhook_id)
+        rows = await _SQL.targets.fetch(connection, webhook_ids=[webhook_id])
+        known = self._cache.pop(webhook_id, None)
+        for row in rows:
+            self._cache[webhook_id] = self._open(row, known)
+        return self._cache.get(webhook_id)
 
-    def _open(self, row: asyncpg.Record) -> Target:
+    def place(self, webhook_id: UUID) -> Place | None:
+        """None if it is not cached."""
+        return known.place if (known := self._cache.get(webhook_id)) is not None else None
+
+    def _open(self, row: asyncpg.Record, known: Target | None) -> Target:
         webhook_id: UUID = row["id"]
         secret, previous, headers, broken = "", None, {}, None
         try:
@@ -97,10 +107,11 @@ class Targets:
                 headers = orjson.loads(self._vault.open(row["headers_sealed"], webhook_id.bytes))
         except SealBroken as error:
             broken = str(error)
+        url: str = row["url"]
         return Target(
             webhook_id=webhook_id,
             version=row["version"],
-            url=row["url"],
+            url=url,
             max_retries=row["max_retries"],
             retry_delay_ms=row["retry_delay_ms"],
             timeout_ms=row["timeout_ms"],
@@ -111,4 +122,5 @@ class Targets:
             overlap_until=row["overlap_until"],
             headers=headers,
             broken=broken,
+            place=known.place if known is not None and known.url == url else self._places.of(row["owner_id"], url),
         )

@@ -4,11 +4,11 @@ from datetime import datetime
 from uuid import UUID
 
 from relay.breaker import Seen
-from relay.envelope import envelope
+from relay.envelope import Envelope, envelope
 from relay.policy import failure, is_success
 from relay.record import Recorder
-from relay.target import Targets
-from relay.transport import Transport
+from relay.target import Target, Targets
+from relay.transport import Exchange, Transport
 from service.platform.db import AWAY, Pool
 from service.platform.logs import get_logger
 from service.platform.queries import load
@@ -52,9 +52,21 @@ class Tester:
                 attempt=1,
                 timestamp=int(now.timestamp()),
             )
-            exchange = await self._transport.post(target.url, sent.headers, sent.body, target.timeout_ms)
+            exchange = await self._post(target, sent)
             status, error = exchange.status, failure(exchange.status, exchange.error)
         await _SQL.finish_test.execute(self._pool, id=test_id, relay_id=relay_id, status=status, error=error)
         if is_success(status):
             # It passes the breaker, and closes it: the receiver is well.
             await self._recorder.observe(webhook_id, Seen(0, success=True, probe=True))
+
+    async def _post(self, target: Target, sent: Envelope) -> Exchange:
+        """Counted at its origin like a delivery. Whoever asked is told at once that there is no room, rather than kept waiting."""
+        origin, owner = target.place.origin, target.place.there
+        full = origin.main_free <= 0
+        if full and not origin.admits(owner, quick=target.place.taken_for_quick):
+            return Exchange(error="too many requests to this host are under way; try again later")
+        part = origin.hold(owner, reserve=full)
+        try:
+            return await self._transport.post(target.url, sent.headers, sent.body, target.timeout_ms)
+        finally:
+            origin.release(owner, part)

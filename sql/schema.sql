@@ -168,7 +168,7 @@ begin
        cross join lateral (
          select w.id, w.timeout_ms, w.version, w.ordering,
                 exists (select from relays as r where r.id = relay_id)
-                and w.rate_per_second is null and u.status = 'active' and w.id <> all (crowded)
+                and w.rate_per_second is null and u.status = 'active' and w.id <> all (crowded) and w.owner_id <> all (crowded)
                 and (select l.opened_at is null and l.pauses = 0 from lanes as l where l.webhook_id = w.id) as leasable
            from webhooks as w
            join users as u on u.id = w.owner_id
@@ -1274,9 +1274,7 @@ CREATE UNIQUE INDEX users_email_key ON public.users USING btree (lower((email CO
 
 CREATE UNIQUE INDEX users_username_key ON public.users USING btree (lower((username COLLATE "C")));
 
-CREATE INDEX webhook_tests_open ON public.webhook_tests USING btree (requested_at) WHERE (claimed_by IS NULL);
-
-CREATE INDEX webhook_tests_unfinished ON public.webhook_tests USING btree (webhook_id) WHERE (finished_at IS NULL);
+CREATE INDEX webhook_tests_under_way ON public.webhook_tests USING btree (expires_at) WHERE (finished_at IS NULL);
 
 CREATE INDEX webhooks_discarding ON public.webhooks USING btree (id) WHERE (discard_through > 0);
 

@@ -11,7 +11,7 @@ IDLE_SECONDS = 30.0
 # Under load a connection never idles. It ends at this age, so that a change in the DNS takes effect.
 MAX_AGE_SECONDS = 300.0
 # With what is in flight, below the 1,024 open files that a process commonly may have.
-MAX_IDLE = 512
+MAX_IDLE = 448
 MAX_IDLE_PER_ORIGIN = 256
 
 

@@ -83,7 +83,7 @@ class Settings(BaseSettings):
     webhook_secret_keys: SecretStr | None = None
 
     relay_poll_interval: int = Field(30_000, ge=100, le=86_400_000)  # ms
-    relay_concurrency: int = Field(256, ge=1, le=10_000)
+    relay_concurrency: int = Field(352, ge=1, le=10_000)
     relay_concurrency_per_webhook: int = Field(64, ge=1, le=10_000)
     relay_grace: int = Field(20_000, ge=0, le=600_000)  # ms
 

@@ -5,7 +5,7 @@
 -- asleep lets go of the doorbell's lock by it; one that is `sleepy` falls asleep by it, where that was all: fall_asleep() has snapshots of
 -- its own, and sees what has been moved.
 -- As many deliveries as the leader has slots for are leased to it at once, at most `per_webhook` of a lane and `most` in all: not in
--- lanes where its own slots are `crowded`, nor where a claim would have to look at a breaker, a pause or a rate, nor those of an owner
+-- lanes that are `crowded`, or whose owners are, nor where a claim would have to look at a breaker, a pause or a rate, nor those of an owner
 -- who is parked. What is to go in its item's order is only returned, for queue_in_order.
 with look as materialized (
   select case when :asleep::boolean then pg_advisory_unlock(:class_id::int, :object_id::int) end as let_go,
@@ -69,7 +69,7 @@ matching as (
      select w.ordering, w.timeout_ms, w.version,
             :most::int > 0 and exists (select from relays as r where r.id = :relay_id::uuid)
             and w.ordering is null and w.rate_per_second is null and u.status = 'active'
-            and w.id <> all (:crowded::uuid[])
+            and w.id <> all (:crowded::uuid[]) and w.owner_id <> all (:crowded::uuid[])
             -- Not `exists`, which may be answered by reading all lanes.
             and (select s.opened_at is null and s.pauses = 0 from lanes as s where s.webhook_id = w.id) as leasable
        from webhooks as w

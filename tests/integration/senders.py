@@ -12,6 +12,7 @@ from relay.lanes import Lanes
 from relay.outage import Outage
 from relay.record import Recorder
 from relay.settle import Settler
+from relay.shares import Places
 from relay.target import Targets
 from relay.transport import HttpTransport
 from service.platform.db import Pool
@@ -62,14 +63,15 @@ class Sending:
             on_room=lanes.changed.set,
         )
         self.recorder.relay_id = relay_id
+        limits = {"concurrency": 8, "per_webhook": 8, "poll_seconds": 3600, **limits}
         self.dispatcher = Dispatcher(
             pool,
             outage,
             self.recorder,
             lanes,
-            Targets(settings.vault()),
+            Targets(settings.vault(), Places(limits["per_webhook"])),
             transport,
-            **{"concurrency": 8, "per_webhook": 8, "poll_seconds": 3600, **limits},
+            **limits,
         )
         outage.on_over = self.dispatcher.sweep_now
         self.tasks = [asyncio.create_task(self.recorder.run()), asyncio.create_task(self.dispatcher.run())]
