@@ -111,6 +111,7 @@ class Lead:
         self.leader = asyncio.Event()
         self.listen_pid: int | None = None
         self.listen_start: datetime | None = None
+        self.listen_number = 0
         self.poll_wakes = 0
 
     async def run(self) -> None:
@@ -168,8 +169,11 @@ class Lead:
         await introduce(connection)
         self._pool.adopt(connection)
         self.listen_pid, self.listen_start = connection.backend
+        self.listen_number += 1
         # Before it can hold the leader's locks: whoever finds this relay stopped must know which backend to end.
-        await _PRESENCE.listens.execute(connection, id=self.relay_id, pid=self.listen_pid, start=self.listen_start)
+        await _PRESENCE.listens.execute(
+            connection, id=self.relay_id, pid=self.listen_pid, start=self.listen_start, number=self.listen_number
+        )
 
     async def leave(self) -> None:
         """When it has been cancelled: a fan-out that waits for something in the server would go on, and keep the leader's locks."""

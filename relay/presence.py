@@ -17,6 +17,7 @@ from service.platform.db import AWAY, CONTENDED
 from service.platform.ids import new_id
 from service.platform.logs import get_logger
 from service.platform.queries import load
+from service.platform.server_clock import SERVER_CLOCK
 
 _log = get_logger(__name__)
 _SQL = load("presence")
@@ -34,6 +35,8 @@ class State:
     leader: bool = False
     listen_pid: int | None = None
     listen_start: datetime | None = None
+    # How many connections to listen on the relay has had.
+    listen_number: int = 0
     in_flight: int = 0
     delivered: int = 0
     attempted: int = 0
@@ -41,7 +44,8 @@ class State:
 
 
 class Presence:
-    """`on_new_id` is told the relay's id, at the start and when it had been taken for dead; `on_reaped` that leases became void."""
+    """`on_new_id` is told the relay's id, at the start and when it had been taken for dead; `on_reaped` that leases became void;
+    `on_jump` that the server's clock has jumped."""
 
     def __init__(
         self,
@@ -50,18 +54,20 @@ class Presence:
         state: Callable[[], State],
         on_new_id: Callable[[UUID], None],
         on_reaped: Callable[[], Awaitable[None]],
+        on_jump: Callable[[], None] = lambda: None,
     ) -> None:
         self._pool = pool
         self._outage = outage
         self._state = state
         self._on_new_id = on_new_id
         self._on_reaped = on_reaped
+        self._on_jump = on_jump
         self.relay_id = new_id()
         self.relays = 1
         # Peers are only judged by one that has itself been able to beat for as long as it takes to be judged.
         self._steady_since = time.monotonic()
-        # Of those that are silent by the server's clock: since when, by this one's, and when they were seen last.
-        self._silent: dict[UUID, tuple[float, datetime]] = {}
+        # When each peer was seen last, by the server's clock, and since when that is so, in monotonic seconds.
+        self._peers: dict[UUID, tuple[float, datetime]] = {}
         self._last_beat = time.monotonic()
         self._delivered, self._attempted = Rate(self._last_beat), Rate(self._last_beat)
 
@@ -103,40 +109,45 @@ class Presence:
             leader=state.leader,
             listen_pid=state.listen_pid,
             listen_start=state.listen_start,
+            listen_number=state.listen_number,
             in_flight=state.in_flight,
             delivered=state.delivered,
             attempted=state.attempted,
             poll_wakes=state.poll_wakes,
             deliver_rate=self._delivered.update(state.delivered, now),
             attempt_rate=self._attempted.update(state.attempted, now),
-            silent_seconds=SILENT_SECONDS,
         )
         self._last_beat = time.monotonic()
         if row is None:
             _log.warning("this relay was taken for dead; it goes on under a new id", relay_id=str(self.relay_id))
             await self.register()
             return
-        self.relays = row["relays"]
+        self.relays = len(row["peers"]) + 1
+        if jump := SERVER_CLOCK.observe(row["now"], now, self._last_beat):
+            _log.warning("the database's clock has jumped", seconds=round(jump, 1))
+            self._on_jump()
         await self._pool.look_after()
-        self._note(row["silent"], now)
-        if self._silent and now - self._steady_since > STALE_SECONDS:
-            await self._reap(now)
+        self._note(row["peers"], self._last_beat)
+        if now - self._steady_since > STALE_SECONDS:
+            await self._reap(self._last_beat)
 
-    def _note(self, silent: Sequence[tuple[UUID, datetime]], now: float) -> None:
-        before, self._silent = self._silent, {}
-        for relay_id, seen_at in silent:
-            since, known = before.get(relay_id, (now, seen_at))
-            self._silent[relay_id] = (since if known == seen_at else now), seen_at
+    def _note(self, peers: Sequence[tuple[UUID, datetime, float]], now: float) -> None:
+        before, self._peers = self._peers, {}
+        for relay_id, seen_at, age in peers:
+            known = before.get(relay_id)
+            # It was seen up to a beat ago. Anything else that its age says may be due to a clock that has jumped.
+            since = known[0] if known is not None and known[1] == seen_at else now - min(max(age, 0.0), BEAT_SECONDS)
+            self._peers[relay_id] = since, seen_at
 
     async def _reap(self, now: float) -> None:
+        silent = {relay_id: peer for relay_id, peer in self._peers.items() if now - peer[0] > SILENT_SECONDS}
+        if not silent:
+            return
         gone = await _SQL.reap.fetch(
             self._pool,
-            ids=list(self._silent),
-            seen_ats=[seen_at for _, seen_at in self._silent.values()],
-            # Whether they have missed a beat while this relay looked.
-            missed=[now - since > BEAT_SECONDS * 1.5 for since, _ in self._silent.values()],
-            stale_seconds=STALE_SECONDS,
-            silent_seconds=SILENT_SECONDS,
+            ids=list(silent),
+            seen_ats=[seen_at for _, seen_at in silent.values()],
+            stale=[now - since > STALE_SECONDS for since, _ in silent.values()],
         )
         for row in gone:
             _log.warning(

@@ -77,7 +77,7 @@ def make_app(settings: Settings, database_url: str) -> web.Application:
     app[TOKENS] = Tokens.of(settings)
     app[PASSWORDS] = Passwords()
     app[THROTTLE] = Throttle()
-    app[LAST_USED] = LastUsed()
+    app[LAST_USED] = LastUsed(app[TOKENS].refresh_lifetime)
 
     async def pool(app: web.Application) -> AsyncIterator[None]:
         app[POOL] = await open_pool(

@@ -223,6 +223,19 @@ begin
 end
 $$;
 
+CREATE FUNCTION public.lasts(until timestamp with time zone, now timestamp with time zone, longest interval) RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+  select until > now and until <= now + longest
+$$;
+
+CREATE FUNCTION public.log_end() RETURNS bigint
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+  select position from public.log_head
+$$;
+
 CREATE FUNCTION public.make_partitions(days_ahead integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -425,6 +438,7 @@ CREATE TABLE public.webhooks (
     disabled_reason text,
     ordering text,
     on_failure text,
+    log_position bigint DEFAULT public.log_end(),
     CONSTRAINT webhooks_description_check CHECK ((char_length(description) <= 500)),
     CONSTRAINT webhooks_disabled_check CHECK ((((disabled_at IS NULL) = (disabled_reason IS NULL)) AND ((disabled_at IS NULL) OR (NOT active)))),
     CONSTRAINT webhooks_disabled_reason_check CHECK ((char_length(disabled_reason) <= 500)),
@@ -444,6 +458,8 @@ CREATE TABLE public.webhooks (
     CONSTRAINT webhooks_timeout_ms_check CHECK (((timeout_ms >= 5000) AND (timeout_ms <= 60000))),
     CONSTRAINT webhooks_url_check CHECK (((char_length(url) >= 1) AND (char_length(url) <= 2048)))
 );
+
+COMMENT ON COLUMN public.webhooks.log_position IS 'Where the log ended when the webhook was made; null for those made before this was kept.';
 
 CREATE FUNCTION public.webhook_wants(webhook public.webhooks, owner_role text, event_type text, audience text, location_ids uuid[], category_id uuid, user_ids uuid[], stock bigint) RETURNS boolean
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -601,6 +617,7 @@ CREATE TABLE public.deliveries (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     item_id uuid,
     sequence bigint,
+    scheduled_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT deliveries_attempts_check CHECK ((attempts >= 0)),
     CONSTRAINT deliveries_check CHECK (((attempts_before >= 0) AND (attempts_before <= attempts))),
     CONSTRAINT deliveries_lease_check CHECK ((((leased_by IS NULL) = (lease_until IS NULL)) AND ((leased_by IS NULL) = (fence IS NULL)))),
@@ -610,6 +627,8 @@ CREATE TABLE public.deliveries (
     CONSTRAINT deliveries_waiting_check CHECK (((next_attempt_at IS NOT NULL) OR ((sequence IS NOT NULL) AND (leased_by IS NULL))))
 )
 WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='5000', autovacuum_vacuum_insert_scale_factor='0', autovacuum_vacuum_insert_threshold='50000', autovacuum_vacuum_cost_delay='0');
+
+COMMENT ON COLUMN public.deliveries.scheduled_at IS 'When next_attempt_at was written.';
 
 CREATE TABLE public.delivery_counts (
     webhook_id uuid NOT NULL,
@@ -727,6 +746,7 @@ CREATE TABLE public.lanes (
     unannounced integer DEFAULT 0 NOT NULL,
     unannounced_skips integer DEFAULT 0 NOT NULL,
     announced_at timestamp with time zone,
+    changed_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT lanes_breaker_check CHECK ((((opened_at IS NULL) = (probe_at IS NULL)) AND ((probe_by IS NULL) = (probe_until IS NULL)) AND ((opened_at IS NOT NULL) OR (pauses > 0) OR (probe_by IS NULL)) AND ((opened_at IS NOT NULL) OR ((probe_position IS NULL) AND (failed_probes = 0))) AND ((opened_at IS NULL) OR (failures > 0)))),
     CONSTRAINT lanes_bucket_check CHECK (((tokens IS NULL) = (tokens_at IS NULL))),
     CONSTRAINT lanes_check CHECK (((unannounced_skips >= 0) AND (unannounced_skips <= unannounced))),
@@ -740,6 +760,8 @@ CREATE TABLE public.lanes (
     CONSTRAINT lanes_unannounced_check CHECK ((unannounced >= 0))
 )
 WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='2000');
+
+COMMENT ON COLUMN public.lanes.changed_at IS 'When the breaker''s and the pause''s times were written.';
 
 CREATE TABLE public.location_foremen (
     location_id uuid NOT NULL,
@@ -822,6 +844,7 @@ CREATE TABLE public.relays (
     poll_wakes bigint DEFAULT 0 NOT NULL,
     deliver_rate double precision DEFAULT 0 NOT NULL,
     attempt_rate double precision DEFAULT 0 NOT NULL,
+    listen_number bigint DEFAULT 0 NOT NULL,
     CONSTRAINT relays_attempt_rate_check CHECK ((attempt_rate >= (0)::double precision)),
     CONSTRAINT relays_deliver_rate_check CHECK ((deliver_rate >= (0)::double precision))
 )

@@ -172,7 +172,9 @@ async def _start(pool: Pool, webhook: asyncpg.Record, given: str | None) -> int:
     if given is not None and given != EARLIEST and int(given) > 0:
         return int(given)
     start: int = await (
-        _SQL.earliest.fetchval(pool) if given else _SQL.start.fetchval(pool, since=webhook["created_at"])
+        _SQL.earliest.fetchval(pool)
+        if given
+        else _SQL.start.fetchval(pool, log_position=webhook["log_position"], since=webhook["created_at"])
     )
     return start
 

@@ -1,6 +1,7 @@
 -- name: claim
 -- Leases due rows of the given lanes, at most `shares` a lane and `most` in all. A lease is void when it has run out, or when
--- its relay is no longer listed, so that one which is not is given none. Every claim draws new fences, so that a result of an older
+-- its relay is no longer listed, so that one which is not is given none. None can end later than the longest timeout and 10 s from now,
+-- and 5 s for claims that run beside each other: such an end was set by a clock that was ahead. The same goes for pauses and probes. Every claim draws new fences, so that a result of an older
 -- lease can never be taken for this one's.
 -- A lane whose breaker is open gives one row, as a probe, when that is due; one that is paused none; one that was paused one, as a
 -- probe, too, so that no second goes before that has ended; one with a rate as many as it has tokens. Where that held a lane back, or
@@ -32,8 +33,10 @@ held as (
      for no key update skip locked
 ),
 state as (
-  select h.webhook_id, h.opened_at is not null as open, h.pauses > 0 as slowed, h.probe_at, h.paused_until,
-         case when h.probe_until > clock.now and exists (select from relays as r where r.id = h.probe_by)
+  select h.webhook_id, h.opened_at is not null as open, h.pauses > 0 as slowed,
+         least(h.probe_at, case when h.probe_at > clock.now + interval '25 hours' then clock.now end) as probe_at,
+         case when lasts(h.paused_until, clock.now, '25 hours') then h.paused_until end as paused_until,
+         case when lasts(h.probe_until, clock.now, '75 seconds') and exists (select from relays as r where r.id = h.probe_by)
               then h.probe_until end as probe_until,
          -- A manual retry goes as the probe while it is in the queue, and due.
          case when h.opened_at is not null
@@ -74,7 +77,7 @@ picked as (
         and d.next_attempt_at >= coalesce(a.floor, '-infinity')
         and d.position > a.discard_through
         and (a.probe_position is null or d.position = a.probe_position)
-        and (d.leased_by is null or d.lease_until <= clock.now
+        and (d.leased_by is null or not lasts(d.lease_until, clock.now, '75 seconds')
              or not exists (select from relays as r where r.id = d.leased_by))
         and (d.lost_leases + (d.leased_by is not null)::int >= 5) = :suspects
       order by d.next_attempt_at
@@ -167,11 +170,11 @@ select distinct webhook_id
          cross join (select coalesce(:now::timestamptz, clock_timestamp()) as now) as clock
          where d.lost_leases >= 4
            and w.active and w.deleted_at is null and u.status = 'active' and d.position > w.discard_through
-           and (s.opened_at is null or s.probe_at <= clock.now or d.position = s.probe_position)
-           and (s.opened_at is not null or s.paused_until is null or s.paused_until <= clock.now)
+           and (s.opened_at is null or not lasts(s.probe_at, clock.now, '25 hours') or d.position = s.probe_position)
+           and (s.opened_at is not null or s.paused_until is null or not lasts(s.paused_until, clock.now, '25 hours'))
            and d.lost_leases + (d.leased_by is not null)::int >= 5
            and d.next_attempt_at <= clock.now
-           and (d.leased_by is null or d.lease_until <= clock.now
+           and (d.leased_by is null or not lasts(d.lease_until, clock.now, '75 seconds')
                 or not exists (select from relays as r where r.id = d.leased_by))
          limit 100) as due;
 
@@ -224,11 +227,11 @@ update webhook_tests as t
    set claimed_by = :relay_id
   from (select asked.id
           from webhook_tests as asked
-         where asked.claimed_by is null and asked.expires_at > now()
+         where asked.claimed_by is null and lasts(asked.expires_at, now(), '75 seconds')
            -- A webhook that hangs has a few under way, and its others wait.
            and (select count(*)
                   from webhook_tests as before
-                 where before.webhook_id = asked.webhook_id and before.finished_at is null and before.expires_at > now()
+                 where before.webhook_id = asked.webhook_id and before.finished_at is null and lasts(before.expires_at, now(), '75 seconds')
                    and (before.claimed_by is not null or (before.requested_at, before.id) < (asked.requested_at, asked.id))) < 4
          order by asked.requested_at
          limit :most

@@ -187,7 +187,7 @@ placed as (
 queued as (
   insert into deliveries (webhook_id, position, event_id, event_type, event_at, item_id, sequence, next_attempt_at)
   select webhook_id, position, id, type, now(), item_id, sequence,
-         case when sequence = head then greatest(now(), not_before) end
+         case when sequence = head then case when lasts(not_before, now(), '75 seconds') then not_before else now() end end
     from placed
    where position is not null
   returning webhook_id, next_attempt_at

@@ -1,6 +1,6 @@
 -- name: reader
 -- The webhook, and the role of who reads it: null once that session has ended, which it may have while the reader waited.
-select w.id, w.owner_id, w.secret_sealed, w.created_at,
+select w.id, w.owner_id, w.secret_sealed, w.created_at, w.log_position,
        (select u.role
           from sessions as s
           join users as u on u.id = s.user_id
@@ -9,8 +9,11 @@ select w.id, w.owner_id, w.secret_sealed, w.created_at,
  where w.id = :webhook_id and w.deleted_at is null;
 
 -- name: start
--- The position before the first event that was recorded from a moment on.
-select coalesce((select min(position) from events where recorded_at >= :since::timestamptz), head.position + 1) - 1
+-- Where the stream of a webhook begins: where the log ended when it was made, or the log's beginning if that is later. Of one that was
+-- made before this was kept it is told from the time.
+select greatest(coalesce(:log_position::bigint, (select min(position) - 1 from events where recorded_at >= :since::timestamptz),
+                         head.position),
+                coalesce((select min(position) from events) - 1, head.position))
   from log_head as head;
 
 -- name: earliest

@@ -85,9 +85,9 @@ update lanes
 -- What is known of the receivers. Half-open: a probe is out, which is a lease of a relay that is listed.
 select l.webhook_id, l.failures, l.failing_since, l.opened_at, l.probe_at,
        case when l.opened_at is null then 'closed'
-            when l.probe_until > clock_timestamp() and exists (select from relays as r where r.id = l.probe_by) then 'half-open'
+            when lasts(l.probe_until, clock_timestamp(), '75 seconds') and exists (select from relays as r where r.id = l.probe_by) then 'half-open'
             else 'open' end as breaker,
-       case when l.paused_until > clock_timestamp() then l.paused_until end as paused_until
+       case when lasts(l.paused_until, clock_timestamp(), '25 hours') then l.paused_until end as paused_until
   from lanes as l
  where l.webhook_id = any (:ids::uuid[]);
 
@@ -271,7 +271,7 @@ values (:webhook_id, clock_timestamp() + make_interval(secs => :wait_ms / 1000.0
 returning id;
 
 -- name: read_test
-select finished_at is not null as finished, expires_at <= clock_timestamp() as expired, claimed_by is not null as claimed,
+select finished_at is not null as finished, not lasts(expires_at, clock_timestamp(), '75 seconds') as expired, claimed_by is not null as claimed,
        status, error
   from webhook_tests
  where id = :id;
