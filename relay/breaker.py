@@ -86,7 +86,7 @@ class Seen:
 
     def of(self, version: int) -> "Seen":
         """What it says of a webhook of this version: nothing, if that has been changed since, its URL, say."""
-        return self if self.version is None or self.version >= version else replace(self, sent=False)
+        return self if self.version is None or self.version == version else replace(self, sent=False)
 
 
 @dataclass(frozen=True, slots=True)

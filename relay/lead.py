@@ -19,6 +19,7 @@ from relay.fanout import FIRST_EVENTS, MAX_EVENTS, FanOut
 from relay.outage import Outage
 from relay.slots import Offer
 from service.platform.db import AWAY, CONTENDED, SESSION
+from service.platform.epoch import Epoch
 from service.platform.logs import get_logger
 from service.platform.queries import Executor, load
 
@@ -93,6 +94,7 @@ class Lead:
         on_given_work: Callable[[list[UUID]], None],
         on_missed: Callable[[], None],
         has_peers: Callable[[], bool],
+        epoch: Epoch | None = None,
     ) -> None:
         self._url = url
         self._pool = pool
@@ -103,6 +105,7 @@ class Lead:
         self._on_given_work = on_given_work
         self._on_missed = on_missed
         self._has_peers = has_peers
+        self._epoch = epoch
         self._wake = asyncio.Event()
         self._lost = asyncio.Event()
         # How many events a batch may have: half of what took too long, and twice what took little since.
@@ -161,6 +164,8 @@ class Lead:
 
     async def _listen(self, connection: QueueConnection) -> None:
         self._lost.clear()
+        if self._epoch is not None:
+            await self._epoch.greet(connection)
         connection.add_termination_listener(self._on_lost)
         await connection.add_listener(doorbell.WORK_CHANNEL, self._on_work)
         if self.listen_pid is not None:

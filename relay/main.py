@@ -21,7 +21,8 @@ from relay.settle import Settler
 from relay.target import Targets
 from relay.transport import HttpTransport, Transport
 from service.platform.db import AWAY
-from service.platform.lifecycle import cancelled_by_signals, database, require_migrated
+from service.platform.epoch import Epoch
+from service.platform.lifecycle import cancelled_by_signals, database, require_migrated, settle
 from service.platform.logs import get_logger
 from service.platform.server_clock import SERVER_CLOCK
 from service.platform.settings import Settings
@@ -43,7 +44,9 @@ async def relay(settings: Settings) -> None:
 
 async def run(settings: Settings, url: str, transport: Transport) -> None:
     """Run a relay until cancelled, then end it in order: stop claiming, finish what is in flight, record it, leave."""
-    pool = await open_queues(url)
+    epoch = Epoch()
+    await settle(url, epoch)
+    pool = await open_queues(url, epoch)
     lanes = Lanes()
 
     async def given_way(webhook_ids: Sequence[UUID]) -> None:
@@ -105,6 +108,7 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
         on_given_work=given_work,
         on_missed=missed,
         has_peers=lambda: presence.relays > 1,
+        epoch=epoch,
     )
     presence = Presence(
         pool,
@@ -122,7 +126,14 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
         on_new_id=identified,
         on_reaped=reaped,
         on_jump=retention.reschedule,
+        epoch=epoch,
     )
+
+    def begun() -> None:
+        presence.forget()
+        dispatcher.sweep_now()
+
+    epoch.mark, epoch.on_new = presence.mark, begun
     replay = Replay(
         pool,
         outage,

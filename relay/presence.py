@@ -7,13 +7,14 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from relay.database import Queues
 from relay.outage import PRESENCE, Outage
 from relay.rates import Rate
 from service import __version__
 from service.platform.db import AWAY, CONTENDED
+from service.platform.epoch import MARK_SECONDS, NO_MARK, Epoch, Mark
 from service.platform.ids import new_id
 from service.platform.logs import get_logger
 from service.platform.queries import load
@@ -55,6 +56,7 @@ class Presence:
         on_new_id: Callable[[UUID], None],
         on_reaped: Callable[[], Awaitable[None]],
         on_jump: Callable[[], None] = lambda: None,
+        epoch: Epoch | None = None,
     ) -> None:
         self._pool = pool
         self._outage = outage
@@ -62,6 +64,7 @@ class Presence:
         self._on_new_id = on_new_id
         self._on_reaped = on_reaped
         self._on_jump = on_jump
+        self._epoch = epoch or Epoch(self.mark, self.forget)
         self.relay_id = new_id()
         self.relays = 1
         # Peers are only judged by one that has itself been able to beat for as long as it takes to be judged.
@@ -69,13 +72,21 @@ class Presence:
         # When each peer was seen last, by the server's clock, and since when that is so, in monotonic seconds.
         self._peers: dict[UUID, tuple[float, datetime]] = {}
         self._last_beat = time.monotonic()
+        self._jumps = SERVER_CLOCK.jumps
+        # What the last beat that was answered has written, when, and what the next one writes, until it is answered.
+        self._mark: UUID | None = None
+        self._marked_at = 0.0
+        self._next_mark = uuid4()
+        self._forgotten = 0
         self._delivered, self._attempted = Rate(self._last_beat), Rate(self._last_beat)
 
     async def register(self) -> None:
         relay_id = new_id()
+        mark, forgotten = uuid4(), self._forgotten
         await _SQL.register.execute(
-            self._pool, id=relay_id, version=__version__, host=socket.gethostname(), pid=os.getpid()
+            self._pool, id=relay_id, version=__version__, host=socket.gethostname(), pid=os.getpid(), mark=mark
         )
+        self._marked(mark, forgotten)
         # Not before it has been answered: if that is lost, the next beat finds no row of the old id, and registers once more. A row
         # that nobody knows of is removed by whoever sees that it is silent.
         self.relay_id = relay_id
@@ -95,6 +106,25 @@ class Presence:
                 self._outage.alive(began)
             await asyncio.sleep(BEAT_SECONDS)
 
+    def mark(self) -> Mark:
+        """What this relay knows its past by."""
+        if self._mark is None or time.clock_gettime(time.CLOCK_BOOTTIME) - self._marked_at > MARK_SECONDS:
+            return NO_MARK
+        return Mark(relay_id=self.relay_id, values=(self._mark, self._next_mark))
+
+    def forget(self) -> None:
+        """Another epoch has begun: this relay is no longer listed."""
+        self._mark = None
+        self._forgotten += 1
+
+    def _marked(self, mark: UUID, forgotten: int) -> None:
+        if forgotten != self._forgotten:
+            # It was written before the epoch began that has been adopted meanwhile.
+            return
+        self._mark, self._next_mark = mark, uuid4()
+        # With the time that the machine was suspended.
+        self._marked_at = time.clock_gettime(time.CLOCK_BOOTTIME)
+
     async def leave(self) -> None:
         await _SQL.leave.execute(self._pool, id=self.relay_id)
 
@@ -103,9 +133,13 @@ class Presence:
         if now - self._last_beat > STALE_SECONDS / 2:
             self._steady_since = now
         state = self._state()
+        # Asked now, as another epoch may have begun when the answer comes.
+        relay_id, mark, forgotten = self.relay_id, self._next_mark, self._forgotten
         row = await _SQL.beat.fetchrow(
             self._pool,
-            id=self.relay_id,
+            id=relay_id,
+            mark=mark,
+            marks=[mark, self._mark],
             leader=state.leader,
             listen_pid=state.listen_pid,
             listen_start=state.listen_start,
@@ -119,12 +153,19 @@ class Presence:
         )
         self._last_beat = time.monotonic()
         if row is None:
-            _log.warning("this relay was taken for dead; it goes on under a new id", relay_id=str(self.relay_id))
+            async with self._pool.acquire() as connection:
+                # Taken for dead by a peer, or of a past that is lost.
+                await self._epoch.greet(connection)
+            if self._mark is not None:
+                _log.warning("this relay was taken for dead; it goes on under a new id", relay_id=str(self.relay_id))
             await self.register()
             return
+        self._marked(mark, forgotten)
         self.relays = len(row["peers"]) + 1
-        if jump := SERVER_CLOCK.observe(row["now"], now, self._last_beat):
-            _log.warning("the database's clock has jumped", seconds=round(jump, 1))
+        SERVER_CLOCK.observe(row["now"], now, self._last_beat)
+        if SERVER_CLOCK.jumps != self._jumps:
+            self._jumps = SERVER_CLOCK.jumps
+            _log.warning("the database's clock has jumped")
             self._on_jump()
         await self._pool.look_after()
         self._note(row["peers"], self._last_beat)

@@ -22,6 +22,7 @@ _SQL = load("record")
 _ORDER = load("order")
 _ANSWERS = load("idempotency")
 _CLOCK = load("clock")
+_EPOCH = load("epoch")
 _REPLAY = load("replay")
 _FORGET = load("retention")
 
@@ -146,6 +147,8 @@ class Retention:
         while await _ORDER.forget.execute(self._pool, batch=BATCH) == f"DELETE {BATCH}":
             pass
         await _SQL.forget_tests.execute(self._pool)
+        while await _EPOCH.forget_marks.execute(self._pool, batch=BATCH) == f"DELETE {BATCH}":
+            pass
         while await _ANSWERS.forget.fetchval(self._pool, batch=BATCH, ttl_seconds=self._answers_ttl, now=None) == BATCH:
             pass
         while await _REPLAY.forget_jobs.fetchval(self._pool, batch=BATCH, ttl_seconds=self._job_ttl) == BATCH:

@@ -1,5 +1,6 @@
 """The API as an aiohttp application."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from typing import Literal
@@ -21,8 +22,10 @@ from service.auth.throttle import THROTTLE, Throttle
 from service.auth.tokens import TOKENS, Tokens, authenticate
 from service.checkouts.routes import ROUTES as CHECKOUT_ROUTES
 from service.inventory.routes import ROUTES as INVENTORY_ROUTES
+from service.past import Past
 from service.platform.db import open_pool
 from service.platform.ids import new_id
+from service.platform.lifecycle import settle
 from service.platform.outage import Watch
 from service.platform.queries import load
 from service.platform.settings import Settings
@@ -79,15 +82,22 @@ def make_app(settings: Settings, database_url: str) -> web.Application:
     app[THROTTLE] = Throttle()
     app[LAST_USED] = LastUsed(app[TOKENS].refresh_lifetime)
 
+    past = Past()
+
     async def pool(app: web.Application) -> AsyncIterator[None]:
+        await settle(database_url, past.epoch)
         app[POOL] = await open_pool(
             database_url,
             application_name="jossiedb service",
             size=settings.jossiedb_pool_size,
             on_ended=app[DATABASE].look,
+            on_new=past.greet,
         )
         app[DATABASE].begin(app[POOL])
+        looking = asyncio.create_task(past.run(app[POOL]))
         yield
+        looking.cancel()
+        await asyncio.wait([looking])
         await app[LAST_USED].written()
         await app[DATABASE].end()
         await app[POOL].close()

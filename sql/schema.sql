@@ -35,6 +35,40 @@ CREATE TYPE public.attempt_result AS (
 	sequence bigint
 );
 
+CREATE FUNCTION public.begin_epoch(expected uuid, above bigint, why text, if_moved boolean) RETURNS uuid
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+declare
+  room    constant bigint := 1000000000;
+  present public.epoch;
+  server  record;
+  start   bigint;
+begin
+  select * into strict present from public.epoch for update;
+  select * into server from public.server_identity();
+  if present.id <> expected
+     or (if_moved and (present.system_identifier, present.database_oid, present.timeline)
+                      is not distinct from (server.system_identifier, server.database_oid, server.timeline)) then
+    return present.id;
+  end if;
+  select greatest((extract(epoch from clock_timestamp()) * 1000000)::bigint, position + room, above + room, present.base + room)
+    into strict start
+    from public.log_head
+     for update;
+  update public.log_head set position = start;
+  perform setval('public.fences', greatest(start, last_value + room)) from public.fences;
+  perform setval('public.outbox_seq_seq', greatest(start, last_value + room)) from public.outbox_seq_seq;
+  delete from public.relays;
+  delete from public.relay_marks;
+  update public.epoch
+     set id = gen_random_uuid(), base = start, bases = present.bases || start, begun_at = now(), reason = why,
+         system_identifier = server.system_identifier, database_oid = server.database_oid, timeline = server.timeline
+  returning id into present.id;
+  return present.id;
+end
+$$;
+
 CREATE FUNCTION public.derive_subscriptions() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -223,6 +257,17 @@ begin
 end
 $$;
 
+CREATE FUNCTION public.keep_mark() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+begin
+  insert into public.relay_marks (relay_id, mark) values (old.id, old.mark)
+      on conflict (relay_id) do update set mark = excluded.mark, left_at = excluded.left_at;
+  return null;
+end
+$$;
+
 CREATE FUNCTION public.lasts(until timestamp with time zone, now timestamp with time zone, longest interval) RETURNS boolean
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
@@ -310,6 +355,16 @@ begin
 end
 $$;
 
+CREATE FUNCTION public.renew_version() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+begin
+  new.version := old.version + 1 + ('x' || right(gen_random_uuid()::text, 10))::bit(40)::bigint;
+  return new;
+end
+$$;
+
 CREATE FUNCTION public.replayable(webhook uuid, after_position bigint, through_position bigint, since timestamp with time zone, until timestamp with time zone, wanted text, types text[], log_from timestamp with time zone) RETURNS TABLE(event_position bigint, event_id uuid, event_type text, event_at timestamp with time zone, occurred_at timestamp with time zone, outcome text, attempt integer, ended_at timestamp with time zone, item_id uuid, sequence bigint)
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
@@ -368,6 +423,21 @@ CREATE FUNCTION public.ring_after_statement() RETURNS trigger
 begin
   perform ring();
   return null;
+end
+$$;
+
+CREATE FUNCTION public.server_identity(OUT system_identifier bigint, OUT database_oid bigint, OUT timeline integer) RETURNS record
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if has_function_privilege('pg_control_system()', 'execute') then
+    system_identifier := (select control.system_identifier from pg_control_system() as control);
+  end if;
+  database_oid := (select oid::bigint from pg_database where datname = current_database());
+  if not pg_is_in_recovery() then
+    timeline := ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::integer;
+  end if;
 end
 $$;
 
@@ -641,6 +711,21 @@ CREATE TABLE public.delivery_counts (
 )
 WITH (fillfactor='70');
 
+CREATE TABLE public.epoch (
+    only_row boolean DEFAULT true NOT NULL,
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    base bigint DEFAULT 0 NOT NULL,
+    bases bigint[] DEFAULT '{0}'::bigint[] NOT NULL,
+    begun_at timestamp with time zone DEFAULT now() NOT NULL,
+    reason text NOT NULL,
+    system_identifier bigint,
+    database_oid bigint,
+    timeline integer,
+    CONSTRAINT epoch_base_check CHECK (((base >= 0) AND (base <= '9007199254740991'::bigint))),
+    CONSTRAINT epoch_check CHECK ((bases[cardinality(bases)] = base)),
+    CONSTRAINT epoch_only_row_check CHECK (only_row)
+);
+
 CREATE TABLE public.events (
     "position" bigint NOT NULL,
     id uuid NOT NULL,
@@ -828,6 +913,12 @@ ALTER TABLE public.outbox ALTER COLUMN seq ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE public.relay_marks (
+    relay_id uuid NOT NULL,
+    mark uuid,
+    left_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
 CREATE TABLE public.relays (
     id uuid NOT NULL,
     started_at timestamp with time zone DEFAULT now() NOT NULL,
@@ -845,6 +936,7 @@ CREATE TABLE public.relays (
     deliver_rate double precision DEFAULT 0 NOT NULL,
     attempt_rate double precision DEFAULT 0 NOT NULL,
     listen_number bigint DEFAULT 0 NOT NULL,
+    mark uuid,
     CONSTRAINT relays_attempt_rate_check CHECK ((attempt_rate >= (0)::double precision)),
     CONSTRAINT relays_deliver_rate_check CHECK ((deliver_rate >= (0)::double precision))
 )
@@ -1043,6 +1135,9 @@ ALTER TABLE ONLY public.deliveries
 ALTER TABLE ONLY public.delivery_counts
     ADD CONSTRAINT delivery_counts_pkey PRIMARY KEY (webhook_id, day, status);
 
+ALTER TABLE ONLY public.epoch
+    ADD CONSTRAINT epoch_pkey PRIMARY KEY (only_row);
+
 ALTER TABLE ONLY public.events
     ADD CONSTRAINT events_pkey PRIMARY KEY ("position", recorded_at);
 
@@ -1072,6 +1167,9 @@ ALTER TABLE ONLY public.outbox
 
 ALTER TABLE ONLY public.outbox
     ADD CONSTRAINT outbox_pkey PRIMARY KEY (seq);
+
+ALTER TABLE ONLY public.relay_marks
+    ADD CONSTRAINT relay_marks_pkey PRIMARY KEY (relay_id);
 
 ALTER TABLE ONLY public.relays
     ADD CONSTRAINT relays_pkey PRIMARY KEY (id);
@@ -1226,11 +1324,15 @@ CREATE TRIGGER location_foremen_narrow AFTER DELETE ON public.location_foremen R
 
 CREATE TRIGGER outbox_ring AFTER INSERT ON public.outbox FOR EACH STATEMENT EXECUTE FUNCTION public.ring_after_statement();
 
+CREATE TRIGGER relays_keep_mark AFTER DELETE ON public.relays FOR EACH ROW EXECUTE FUNCTION public.keep_mark();
+
 CREATE TRIGGER users_narrow_on_role BEFORE UPDATE OF role ON public.users FOR EACH ROW WHEN ((new.role <> old.role)) EXECUTE FUNCTION public.narrow_on_role();
 
 CREATE TRIGGER webhooks_derive_subscriptions AFTER INSERT OR UPDATE OF events, filter_locations, filter_categories, active, deleted_at ON public.webhooks FOR EACH ROW EXECUTE FUNCTION public.derive_subscriptions();
 
 CREATE TRIGGER webhooks_open_lane AFTER INSERT ON public.webhooks FOR EACH ROW EXECUTE FUNCTION public.open_lane();
+
+CREATE TRIGGER webhooks_renew_version BEFORE UPDATE OF version ON public.webhooks FOR EACH ROW EXECUTE FUNCTION public.renew_version();
 
 ALTER TABLE ONLY public.categories
     ADD CONSTRAINT categories_parent_id_fkey FOREIGN KEY (parent_id) REFERENCES public.categories(id) ON DELETE RESTRICT;

@@ -1,7 +1,7 @@
 """Connections to PostgreSQL."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
@@ -26,6 +26,8 @@ AWAY = (
     asyncpg.InsufficientResourcesError,
     asyncpg.PostgresSystemError,
     asyncpg.ReadOnlySQLTransactionError,
+    # Dropped, and not yet restored under its name.
+    asyncpg.InvalidCatalogNameError,
 )
 # Two transactions in each other's way: the statement may simply be tried again.
 CONTENDED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
@@ -72,13 +74,15 @@ async def open_pool(
     server_settings: Mapping[str, str] | None = None,
     keep_state: bool = False,
     on_ended: Callable[[], None] | None = None,
+    on_new: Callable[["asyncpg.Connection[asyncpg.Record]"], Awaitable[None]] | None = None,
     make: Callable[..., Pool] = asyncpg.create_pool,
 ) -> Pool:
     """A pool of at most `size` connections. Raises StartupError.
 
     `server_settings`: for each session, besides ours. `keep_state`: for a user that leaves nothing behind in a session; its
     statements stay prepared, and a connection that is given back is not reset, which would take a round trip. `on_ended` is called
-    when a connection has ended, whoever ended it. `make`: what takes create_pool's place, and begins each connection itself."""
+    when a connection has ended, whoever ended it; `on_new` with each new one, before it is used. `make`: what takes create_pool's
+    place, and begins each connection itself."""
     # A first plain connection gives the clear errors; the pool's own are less so.
     await (await connect(url, application_name=application_name)).close()
     return await make(
@@ -96,16 +100,20 @@ async def open_pool(
             **SESSION,
             **(server_settings or {}),
         },
-        **({} if on_ended is None else {"init": _telling(on_ended)}),
+        **({} if on_ended is None and on_new is None else {"init": _telling(on_ended, on_new)}),
         **(_KEEP_STATE if keep_state else {}),
     )
 
 
 def _telling(
-    on_ended: Callable[[], None],
+    on_ended: Callable[[], None] | None,
+    on_new: Callable[["asyncpg.Connection[asyncpg.Record]"], Awaitable[None]] | None,
 ) -> Callable[["asyncpg.Connection[asyncpg.Record]"], Coroutine[Any, Any, None]]:
     async def init(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-        connection.add_termination_listener(lambda _: on_ended())
+        if on_new is not None:
+            await on_new(connection)
+        if on_ended is not None:
+            connection.add_termination_listener(lambda _: on_ended())
 
     return init
 

@@ -9,6 +9,7 @@ import asyncpg
 
 from service.platform.db import AWAY, address, connect
 from service.platform.embedded import EmbeddedServer
+from service.platform.epoch import Epoch
 from service.platform.errors import StartupError
 from service.platform.logs import configure, get_logger
 from service.platform.migrate import check_migrated
@@ -45,6 +46,17 @@ async def require_migrated(url: str) -> None:
         await check_migrated(connection)
     except (*AWAY, asyncpg.PostgresError) as error:
         raise StartupError(f"PostgreSQL at {address(url)} does not say whether it is migrated: {error}") from None
+    finally:
+        await connection.close()
+
+
+async def settle(url: str, epoch: Epoch) -> None:
+    """Returns when it is settled which epoch the database is in. Raises StartupError."""
+    connection = await connect(url, application_name="jossiedb start")
+    try:
+        await epoch.settle(connection)
+    except (*AWAY, asyncpg.PostgresError) as error:
+        raise StartupError(f"PostgreSQL at {address(url)} does not say which past it has: {error}") from None
     finally:
         await connection.close()
 

@@ -18,6 +18,8 @@ class ServerClock:
 
     def __init__(self) -> None:
         self._steady_since = time.monotonic()
+        # How often it has jumped.
+        self.jumps = 0
         # The server's time minus the monotonic one lay between these when it was told last, at that monotonic time.
         self._least = self._most = 0.0
         self._told_at: float | None = None
@@ -36,6 +38,7 @@ class ServerClock:
                 jump = most - self._least
         if jump:
             self._steady_since = answered
+            self.jumps += 1
         self._least, self._most, self._told_at = least, most, answered
         return jump
 

@@ -1,17 +1,17 @@
 -- name: register
-insert into relays (id, version, host, pid) values (:id, :version, :host, :pid);
+insert into relays (id, version, host, pid, mark) values (:id, :version, :host, :pid, :mark);
 
 -- name: beat
--- Of two backends to listen on the later one is it: a relay that has just connected anew says so at once, and a beat that was under
--- way knows of the one before.
+-- Only of a row that this relay has written: one with another mark is of another past. Of two backends to listen on the later one is
+-- it: a relay that has just connected anew says so at once, and a beat that was under way knows of the one before.
 update relays
-   set seen_at = clock_timestamp(), leader = :leader,
+   set seen_at = clock_timestamp(), mark = :mark, leader = :leader,
        listen_pid = case when listen_number > :listen_number then listen_pid else :listen_pid end,
        listen_start = case when listen_number > :listen_number then listen_start else :listen_start end,
        listen_number = greatest(listen_number, :listen_number),
        in_flight = :in_flight, delivered = :delivered, attempted = :attempted, poll_wakes = :poll_wakes,
        deliver_rate = :deliver_rate, attempt_rate = :attempt_rate
- where id = :id
+ where id = :id and mark = any (:marks::uuid[])
 returning clock_timestamp() as now,
           array(select (peer.id, peer.seen_at, extract(epoch from clock_timestamp() - peer.seen_at)::float8)
                   from relays as peer

@@ -1,6 +1,6 @@
 -- name: record
 -- One batch of results: ends leave the queue, retries go back into it, all are logged, ends are counted. A result is taken only
--- where the fence is what was claimed; any other changes nothing and is logged as superseded.
+-- where the fence is what was claimed, and the event; any other changes nothing and is logged as superseded.
 -- Rows of the queue are named by an array of one and a range, as everywhere in the relay: plain equalities may be joined by reading
 -- the whole queue, and are where it was last analysed when it had just run empty. Both are boundaries in the index from 15 to 18.
 with result as (
@@ -10,7 +10,7 @@ ended as (
   delete from deliveries as d
    using result as r
    where d.webhook_id = any (array[r.webhook_id]) and d.position >= r.position and d.position <= r.position
-     and d.fence is not distinct from r.fence and r.outcome <> 'retry'
+     and d.fence is not distinct from r.fence and d.event_id = r.event_id and r.outcome <> 'retry'
   returning d.webhook_id, d.position, r.fence
 ),
 put_back as (
@@ -23,7 +23,7 @@ put_back as (
     from result as r
    cross join (select clock_timestamp() as now) as clock
    where d.webhook_id = any (array[r.webhook_id]) and d.position >= r.position and d.position <= r.position
-     and d.fence is not distinct from r.fence and r.outcome = 'retry'
+     and d.fence is not distinct from r.fence and d.event_id = r.event_id and r.outcome = 'retry'
   returning d.webhook_id, d.position, r.fence, d.next_attempt_at
 ),
 taken as (

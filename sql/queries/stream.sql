@@ -24,9 +24,14 @@ select coalesce((select min(position) from events), head.position + 1) - 1 from 
 -- What a webhook wants of the next stretch of the log, never empty: the first row says how far the log reaches. Fan-out moves
 -- the head and writes the events in one transaction, and the head's row is locked until that ends; so a snapshot that has an
 -- event, or the head that it moved, has every event before it too, and no position is seen ahead of a smaller one.
+-- The stretch ends so many positions on, and where a new epoch has left a gap behind that, just before the next event. `last`: the event
+-- that it ends with; `here`: the one that it begins after, null where there is none, which is right only where an epoch begins.
 with log as (
   select head.position as head, coalesce((select min(position) from events), head.position + 1) as earliest
     from log_head as head
+),
+stretch as (
+  select coalesce((select min(position) - 1 from events where position > :after::bigint + :scan::bigint), log.head) as until from log
 ),
 found as (
   select e.position, e.id, e.type, e.data, e.occurred_at
@@ -34,7 +39,7 @@ found as (
     join users as u on u.id = w.owner_id
    cross join events as e
    where w.id = :webhook_id
-     and e.position > :after and e.position <= :after::bigint + :scan::bigint
+     and e.position > :after and e.position <= (select until from stretch)
      and webhook_wants(w, u.role, e.type, e.audience, e.location_ids, e.category_id, e.user_ids, e.stock)
    order by e.position
    limit :limit
@@ -46,9 +51,16 @@ sized as (
 page as (
   select * from sized where bytes <= :bytes::bigint or number = 1
 )
-select log.head, log.earliest, (select count(*) from found) = :limit or (select count(*) from page) < (select count(*) from found) as cut,
+select log.head, log.earliest, stretch.until, last.position as last_position, last.id as last_id,
+       (select id from events where position = :after) as here,
+       :after in (select unnest(bases) from epoch) as begins,
+       (select count(*) from found) = :limit or (select count(*) from page) < (select count(*) from found) as cut,
        page.position, page.id, page.type, page.data, page.occurred_at
   from log
+ cross join stretch
+  left join lateral (
+    select position, id from events where position <= stretch.until order by position desc limit 1
+  ) as last on true
   left join page on true
  order by page.position;
 

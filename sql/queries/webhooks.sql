@@ -117,6 +117,13 @@ select (select count(*) from deliveries where webhook_id = :webhook_id) as pendi
  where webhook_id = :webhook_id
    and day >= ((now() - make_interval(secs => :ttl_seconds)) at time zone 'UTC')::date;
 
+-- name: is_another
+-- Whether the log has another event at a position, or none where it would have one.
+select case when found.id is not null then found.id <> :event_id::uuid
+            else :position::bigint > head.position or :position >= (select min(position) from events) end
+  from log_head as head
+  left join lateral (select id from events where position = :position) as found on true;
+
 -- name: list_deliveries
 -- Who may no longer read what an event is about sees that there was one, and not its data.
 -- Three sources, each read newest first from an index of its own and no further than the page's end. An attempt that is an

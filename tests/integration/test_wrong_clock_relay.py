@@ -14,6 +14,7 @@ from relay.outage import Outage
 from relay.presence import Presence, State
 from relay.retention import Retention
 from service.platform.db import Pool
+from service.platform.ids import new_id
 from service.platform.queries import load
 from service.platform.settings import Settings
 from tests.integration.breakers import lane
@@ -201,13 +202,10 @@ async def test_a_jump_of_the_servers_clock_is_noticed_by_the_beat(
     await presence._beat()
     await presence._beat()
     assert jumps == []
-    beat = load("presence").beat
-    row = await beat.fetchrow(queues, id=presence.relay_id, **_state())
-    assert row is not None
-    answer = dict(row)
+    now = await queues.fetchval("select clock_timestamp()")
 
     async def leapt(*_: object, **__: object) -> dict[str, Any]:
-        return answer | {"now": answer["now"] + timedelta(days=10)}
+        return {"now": now + timedelta(days=10), "peers": []}
 
     monkeypatch.setattr("relay.presence._SQL", _Leapt(leapt))
     await presence._beat()
@@ -263,7 +261,13 @@ async def test_the_newer_of_two_backends_is_listened_on_whatever_their_start_tim
     await presence.listens.execute(queues, id=relay_id, pid=1, start=now, number=1)
     # Its clock was set back before the next one began.
     await presence.listens.execute(queues, id=relay_id, pid=2, start=now - timedelta(days=10), number=2)
+    mark = new_id()
+    await connection.execute("update relays set mark = $1", mark)
     for pid, start, number in ((1, now, 1), (2, now - timedelta(days=10), 2)):
-        state = _state() | {"listen_pid": pid, "listen_start": start, "listen_number": number}
+        state = (
+            {"mark": mark, "marks": [mark]}
+            | _state()
+            | {"listen_pid": pid, "listen_start": start, "listen_number": number}
+        )
         await presence.beat.fetchrow(queues, id=relay_id, **state)
         assert await connection.fetchval("select listen_pid from relays") == 2

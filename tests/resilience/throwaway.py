@@ -36,14 +36,20 @@ def _with_clock(clock: FakeClock, directory: Path) -> Path:
 
 
 class Throwaway:
-    def __init__(self, *, wrong_clock: bool = False, **settings: str) -> None:
-        """`wrong_clock`: its clock can be made to leap. `settings`: parameters of the server."""
+    def __init__(self, *, wrong_clock: bool = False) -> None:
+        """`wrong_clock`: its clock can be made to leap."""
         self._janitor = Janitor(scratch())
         self._directory = self._janitor.run_dir
         self.clock = FakeClock(self._directory) if wrong_clock else None
-        programs = bin_dir() if self.clock is None else _with_clock(self.clock, self._directory)
-        self._server = EmbeddedServer(self._directory, bin_dir=programs, settings=_SETTINGS | settings, sync=False)
+        self._programs = bin_dir() if self.clock is None else _with_clock(self.clock, self._directory)
+        self.configure()
         self.url = ""
+
+    def configure(self, **settings: str) -> None:
+        """Parameters of the server, from its next start on."""
+        self._server = EmbeddedServer(
+            self._directory, bin_dir=self._programs, settings=_SETTINGS | settings, sync=False
+        )
 
     @property
     def cluster(self) -> Path:
@@ -87,6 +93,10 @@ class Throwaway:
             assert await connection.fetchval("select pg_promote(wait => true)")
         finally:
             await connection.close()
+
+    def pause(self) -> None:
+        """It does not run until it is started again; meanwhile its files may be put back."""
+        self._server.stop()
 
     def stop(self) -> None:
         try:
