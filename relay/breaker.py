@@ -20,6 +20,8 @@ SLOWEST_PROBE_MS = 10 * 60 * 1000
 # A receiver that asks for fewer requests and does not say for how long is left alone for this, doubled each time in a row.
 FIRST_PAUSE_MS = 1000
 LONGEST_PAUSE_MS = 60 * 1000
+# No pause and no probe is set later than this from now; the claim has the same number.
+LATEST = timedelta(hours=25)
 
 DisableReason = Literal["gone", "failing"]
 
@@ -52,6 +54,17 @@ class Lane:
     def clean(self) -> bool:
         return self.failures == 0 and self.pauses == 0
 
+    def bounded(self, now: datetime) -> "Lane":
+        """Without what a clock has left behind that was ahead of `now`: nothing has failed since later, and what can only be set
+        sooner is over."""
+        return replace(
+            self,
+            failing_since=_not_after(self.failing_since, now, now),
+            opened_at=_not_after(self.opened_at, now, now),
+            probe_at=_not_after(self.probe_at, now + LATEST, now),
+            paused_until=_not_after(self.paused_until, now + LATEST, now),
+        )
+
     def may_send(self, now: datetime) -> bool:
         """Whether anything but a probe may be sent. The claim says the same in SQL."""
         return self.opened_at is None and (self.paused_until is None or self.paused_until <= now)
@@ -73,7 +86,7 @@ class Seen:
 
     def of(self, version: int) -> "Seen":
         """What it says of a webhook of this version: nothing, if that has been changed since, its URL, say."""
-        return self if self.version is None or self.version >= version else replace(self, sent=False)
+        return self if self.version is None or self.version == version else replace(self, sent=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +188,10 @@ def probe_delay_ms(first_ms: int, failed_probes: int, rng: Random) -> int:
     """Milliseconds until the next probe, with the jitter of retries."""
     slowest = min(max(SLOWEST_PROBE_MS, first_ms), MAX_DELAY_MS)
     return jittered(min(first_ms << min(failed_probes, 32), slowest), rng)
+
+
+def _not_after(moment: datetime | None, latest: datetime, instead: datetime) -> datetime | None:
+    return instead if moment is not None and moment > latest else moment
 
 
 def _later(now: datetime, milliseconds: int) -> datetime:

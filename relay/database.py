@@ -5,12 +5,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from weakref import WeakSet
 
 import asyncpg
 
 from service.platform.db import open_pool
+from service.platform.epoch import Epoch
 from service.platform.logs import get_logger
 from service.platform.queries import load
 from service.platform.session import Session
@@ -69,12 +71,13 @@ class Queues(_Pool):
     and asks again on a new connection. It is noticed in two ways. A server that does not acknowledge that a statement is
     cancelled is not heard. And one that has been idle while an answer is waited for has given it, or was never asked."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, epoch: Epoch | None = None, **options: Any) -> None:
         self._open: WeakSet[QueueConnection] = WeakSet()
         # What is in somebody's hands, since when in monotonic seconds, and its backend.
         self._lent: dict[Lent | QueueConnection, tuple[float, Backend]] = {}
         # Backends that do not know that they were left.
         self._left: list[Backend] = []
+        self._epoch = epoch
         super().__init__(
             init=self._opened,
             setup=self._lend,
@@ -133,6 +136,8 @@ class Queues(_Pool):
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 await introduce(connection)
+                if self._epoch is not None:
+                    await self._epoch.greet(connection)
         except BaseException:
             # The pool would close it politely, and wait for the answer to that.
             connection.terminate()
@@ -157,15 +162,15 @@ async def introduce(connection: QueueConnection) -> None:
     connection.backend = Backend(own["pid"], own["backend_start"])
 
 
-async def open_queues(url: str) -> Queues:
-    """Raises StartupError."""
+async def open_queues(url: str, epoch: Epoch | None = None) -> Queues:
+    """`epoch` is asked about each new connection. Raises StartupError."""
     pool = await open_pool(
         url,
         application_name="jossiedb relay",
         size=POOL_SIZE,
         settings=PLANNING | LETTING_GO,
         connection_class=QueueConnection,
-        make=Queues,
+        make=partial(Queues, epoch=epoch),
         # Its statements stay prepared.
         max_queries=2**31,
         max_cached_statement_lifetime=0,

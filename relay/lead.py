@@ -19,6 +19,7 @@ from relay.fanout import FIRST_EVENTS, MAX_EVENTS, FanOut
 from relay.outage import Outage
 from relay.slots import Offer
 from service.platform.db import AWAY, CONTENDED
+from service.platform.epoch import Epoch
 from service.platform.logs import get_logger
 from service.platform.queries import Executor, load
 from service.platform.session import open_session
@@ -91,6 +92,7 @@ class Lead:
         on_given_work: Callable[[list[UUID]], None],
         on_missed: Callable[[], None],
         has_peers: Callable[[], bool],
+        epoch: Epoch | None = None,
     ) -> None:
         self._url = url
         self._pool = pool
@@ -101,6 +103,7 @@ class Lead:
         self._on_given_work = on_given_work
         self._on_missed = on_missed
         self._has_peers = has_peers
+        self._epoch = epoch
         self._wake = asyncio.Event()
         self._lost = asyncio.Event()
         # How many events a batch may have: half of what took too long, and twice what took little since.
@@ -109,6 +112,7 @@ class Lead:
         self.leader = asyncio.Event()
         self.listen_pid: int | None = None
         self.listen_start: datetime | None = None
+        self.listen_number = 0
         self.poll_wakes = 0
 
     async def run(self) -> None:
@@ -158,6 +162,8 @@ class Lead:
 
     async def _listen(self, connection: QueueConnection) -> None:
         self._lost.clear()
+        if self._epoch is not None:
+            await self._epoch.greet(connection)
         connection.add_termination_listener(self._on_lost)
         await connection.add_listener(doorbell.WORK_CHANNEL, self._on_work)
         if self.listen_pid is not None:
@@ -166,8 +172,11 @@ class Lead:
         await introduce(connection)
         self._pool.adopt(connection)
         self.listen_pid, self.listen_start = connection.backend
+        self.listen_number += 1
         # Before it can hold the leader's locks: whoever finds this relay stopped must know which backend to end.
-        await _PRESENCE.listens.execute(connection, id=self.relay_id, pid=self.listen_pid, start=self.listen_start)
+        await _PRESENCE.listens.execute(
+            connection, id=self.relay_id, pid=self.listen_pid, start=self.listen_start, number=self.listen_number
+        )
 
     async def leave(self) -> None:
         """When it has been cancelled: a fan-out that waits for something in the server would go on, and keep the leader's locks."""

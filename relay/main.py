@@ -22,8 +22,10 @@ from relay.shares import Places
 from relay.target import Targets
 from relay.transport import HttpTransport, Transport
 from service.platform.db import AWAY
-from service.platform.lifecycle import cancelled_by_signals, database, require_migrated
+from service.platform.epoch import Epoch
+from service.platform.lifecycle import cancelled_by_signals, database, require_migrated, settle
 from service.platform.logs import get_logger
+from service.platform.server_clock import SERVER_CLOCK
 from service.platform.settings import Settings
 
 _log = get_logger(__name__)
@@ -43,7 +45,9 @@ async def relay(settings: Settings) -> None:
 
 async def run(settings: Settings, url: str, transport: Transport) -> None:
     """Run a relay until cancelled, then end it in order: stop claiming, finish what is in flight, record it, leave."""
-    pool = await open_queues(url)
+    epoch = Epoch()
+    await settle(url, epoch)
+    pool = await open_queues(url, epoch)
     lanes = Lanes()
 
     async def given_way(webhook_ids: Sequence[UUID]) -> None:
@@ -51,7 +55,9 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
         await lead.tell_peers(webhook_ids)
 
     outage = Outage()
-    settler = Settler(Policy(settings.webhook_breaker_delay, settings.webhook_disable_after))
+    settler = Settler(
+        Policy(settings.webhook_breaker_delay, settings.webhook_disable_after), steady=lambda: SERVER_CLOCK.steady
+    )
     recorder = Recorder(pool, outage, settler, on_retry=lanes.heat_in, on_freed=given_way, on_room=lanes.changed.set)
     dispatcher = Dispatcher(
         pool,
@@ -66,6 +72,7 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
     )
     outage.on_over = dispatcher.sweep_now
     retention = Retention(pool, outage, settings, on_due=lanes.heat_in)
+    outage.on_partition_missing = retention.discard_now
 
     def given_work(webhook_ids: list[UUID]) -> None:
         dispatcher.hint(webhook_ids, tests=True)
@@ -78,12 +85,14 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
         replay.look_now()
 
     async def reaped() -> None:
-        # Whoever has room for what has become void is to look, not only who saw it.
+        # Whoever has room for what has become void, or due, is to look, not only who saw it.
         dispatcher.sweep_now()
         try:
             await lead.tell_peers(None)
         except (*AWAY, asyncpg.PostgresError) as error:
-            _log.info("other relays were not told of one that is gone", error=str(error) or type(error).__name__)
+            _log.info("other relays were not told to look", error=str(error) or type(error).__name__)
+
+    retention.on_rescheduled = reaped
 
     def identified(relay_id: UUID) -> None:
         recorder.relay_id = lead.relay_id = relay_id
@@ -100,6 +109,7 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
         on_given_work=given_work,
         on_missed=missed,
         has_peers=lambda: presence.relays > 1,
+        epoch=epoch,
     )
     presence = Presence(
         pool,
@@ -108,6 +118,7 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
             leader=lead.leader.is_set(),
             listen_pid=lead.listen_pid,
             listen_start=lead.listen_start,
+            listen_number=lead.listen_number,
             in_flight=dispatcher.in_flight,
             delivered=dispatcher.delivered,
             attempted=dispatcher.attempted,
@@ -115,7 +126,15 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
         ),
         on_new_id=identified,
         on_reaped=reaped,
+        on_jump=retention.reschedule,
+        epoch=epoch,
     )
+
+    def begun() -> None:
+        presence.forget()
+        dispatcher.sweep_now()
+
+    epoch.mark, epoch.on_new = presence.mark, begun
     replay = Replay(
         pool,
         outage,
@@ -136,7 +155,7 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
             "recorder": recorder.run(),
             "dispatcher": dispatcher.run(),
             "lead": lead.run(),
-            "retention": retention.run(lead.leader),
+            "retention": retention.run(lead.leader, lambda: SERVER_CLOCK.steady),
             "replay": replay.run(lead.leader),
         }.items()
     }

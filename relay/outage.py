@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from service.platform.db import CONTENDED
+from service.platform.db import CONTENDED, lacks_partition
 from service.platform.outage import BACKOFF_SECONDS, Absence
 
 PRESENCE, RECORDER = "presence", "recorder"
@@ -24,6 +24,8 @@ class Outage:
         # Hears of each part that has done its work again. It may have done it before, and not have been told: then nobody has heard
         # of what that made due.
         self.on_over: Callable[[], None] = lambda: None
+        # Hears that rows wait for a partition of the log.
+        self.on_partition_missing: Callable[[], None] = lambda: None
 
     async def wait(self, part: str, error: BaseException, **known: object) -> None:
         """A part could not do its work; returns when it may try again. What is `known` is said if this is the first to notice."""
@@ -31,6 +33,8 @@ class Outage:
             # Two transactions in each other's way, and nothing away.
             await asyncio.sleep(BACKOFF_SECONDS[0])
             return
+        if lacks_partition(error):
+            self.on_partition_missing()
         self._failed_at = time.monotonic()
         failures = self._failures.get(part, 0)
         self._failures[part] = failures + 1

@@ -111,12 +111,15 @@ class Replay:
             room = await self._room(connection, job["webhook_id"], webhook["discard_through"])
             if room < LEAST_BATCH:
                 return "waits"
+            window_end = await _SQL.window_end.fetchval(
+                connection, after=job["position"], scan=SCAN, through=job["through"]
+            )
             done = await _SQL.advance.fetchrow(
                 connection,
                 id=job_id,
                 webhook_id=job["webhook_id"],
                 after=job["position"],
-                window_end=min(job["position"] + SCAN, job["through"]),
+                window_end=window_end,
                 since=job["since"],
                 until=job["until"],
                 wanted=job["wanted"],

@@ -21,6 +21,8 @@ _log = get_logger(__name__)
 _SQL = load("record")
 _ORDER = load("order")
 _ANSWERS = load("idempotency")
+_CLOCK = load("clock")
+_EPOCH = load("epoch")
 _REPLAY = load("replay")
 _FORGET = load("retention")
 
@@ -29,6 +31,7 @@ EVERY_SECONDS = 3600.0
 ANNOUNCE_SECONDS = 60.0
 BATCH = 1000
 LOCK_TRIES = 50
+_FOR_EVER = 10**9  # seconds
 
 
 class Retention:
@@ -47,70 +50,105 @@ class Retention:
             (_FORGET.forget_audit, settings.jossiedb_audit_ttl),
         )
         self._discard = asyncio.Event()
+        self._jumps = 0
+        # Hears that deliveries may have become due.
+        self.on_rescheduled: Callable[[], Awaitable[None]] = _nothing
 
     def discard_now(self) -> None:
         """A webhook was deleted, or its backlog dropped."""
         self._discard.set()
 
-    async def run(self, leads: asyncio.Event) -> None:
-        """Every hour while this relay leads, and whenever something is to be discarded; announcements every minute."""
-        next_round = 0.0
+    def reschedule(self) -> None:
+        """The server's clock has jumped."""
+        self._jumps += 1
+        self._discard.set()
+
+    async def run(self, leads: asyncio.Event, steady: Callable[[], bool] = lambda: False) -> None:
+        """Every hour while this relay leads, and whenever something is to be discarded; announcements every minute. What destroys
+        by the time is done only while the server's clock is `steady`."""
+        next_round = next_drop = 0.0
+        jumps = self._jumps
         while True:
             if not leads.is_set():
                 # It is no longer this relay's to do.
                 self._outage.over("housekeeping")
                 await leads.wait()
             self._discard.clear()
-            hourly = time.monotonic() >= next_round
+            now = time.monotonic()
+            hourly, drop, jumped = now >= next_round, steady() and now >= next_drop, self._jumps
             try:
-                if hourly:
-                    await self.once()
-                    next_round = time.monotonic() + EVERY_SECONDS
-                else:
-                    # Where the clock has leapt, or no lock was to be had, all wait for a partition that is missing.
-                    await _each(self._make_partitions, self.discard, self._release_needless, self.announce)
+                # Where the clock has jumped, or no lock was to be had, all wait for a partition that is missing.
+                await _each(
+                    self._make_partitions, self.discard, partial(self._release_needless, steady()), self.announce
+                )
+                if hourly or jumped != jumps:
+                    await _each(self._reschedule)
+                    next_round = now + EVERY_SECONDS
+                if jumped != jumps:
+                    # Nobody knows for how long webhooks have failed.
+                    await _CLOCK.fail_from_now.execute(self._pool)
+                    jumps = jumped
+                if drop:
+                    next_drop = now + EVERY_SECONDS
+                    await _each(*self._by_time)
             except asyncpg.QueryCanceledError as error:
                 # A step took longer than a statement may, and would again.
                 _log.warning("housekeeping waits", error=str(error))
-                if hourly:
-                    next_round = time.monotonic() + EVERY_SECONDS
+                next_round = now + EVERY_SECONDS
             except (*AWAY, *CONTENDED) as error:
                 await self._outage.wait("housekeeping", error)
                 continue
             except asyncpg.PostgresError as error:
                 # One that was stopped, and does not know that it leads no more, may have been at the same.
                 _log.warning("housekeeping waits", error=str(error))
-                next_round = max(next_round, time.monotonic() + ANNOUNCE_SECONDS)
             self._outage.over("housekeeping")
             try:
-                async with asyncio.timeout(max(0.0, min(next_round - time.monotonic(), ANNOUNCE_SECONDS))):
+                async with asyncio.timeout(ANNOUNCE_SECONDS):
                     await self._discard.wait()
             except TimeoutError:
                 pass
 
     async def once(self) -> None:
-        await _each(
-            self._make_partitions,
-            self.discard,
+        """All of it, whatever the clock has done."""
+        await _each(self._make_partitions, self.discard, self._reschedule, *self._by_time)
+
+    @property
+    def _by_time(self) -> tuple[Callable[[], Awaitable[None]], ...]:
+        """What destroys by the time that it is."""
+        return (
             self._expire_all,
-            self._release_needless,
+            partial(self._release_needless, True),
             self._forget,
             self._drop_partitions,
             self._fold,
         )
 
+    async def _reschedule(self) -> None:
+        """What was put off by a clock that was ahead."""
+        rescheduled = 0
+        while count := await _CLOCK.reschedule.fetchval(self._pool, batch=10 * BATCH):
+            rescheduled += count
+        lanes = await _CLOCK.reset_lanes.fetchval(self._pool)
+        if rescheduled or lanes:
+            _log.warning("a clock that was ahead had put these off", deliveries=rescheduled, lanes=lanes)
+            await self.on_rescheduled()
+
     async def _expire_all(self) -> None:
         while await self._in_order(partial(Order.expired, ttl_seconds=self._ttl), self._expire) == BATCH:
             pass
 
-    async def _release_needless(self) -> None:
-        while await self._in_order(partial(Order.needless, ttl_seconds=self._ttl), self._release) == BATCH:
+    async def _release_needless(self, steady: bool) -> None:
+        # While the clock cannot be trusted, nothing is too old.
+        ttl = self._ttl if steady else _FOR_EVER
+        while await self._in_order(partial(Order.needless, ttl_seconds=ttl), self._release) == BATCH:
             pass
 
     async def _forget(self) -> None:
         while await _ORDER.forget.execute(self._pool, batch=BATCH) == f"DELETE {BATCH}":
             pass
         await _SQL.forget_tests.execute(self._pool)
+        while await _EPOCH.forget_marks.execute(self._pool, batch=BATCH) == f"DELETE {BATCH}":
+            pass
         while await _ANSWERS.forget.fetchval(self._pool, batch=BATCH, ttl_seconds=self._answers_ttl, now=None) == BATCH:
             pass
         while await _REPLAY.forget_jobs.fetchval(self._pool, batch=BATCH, ttl_seconds=self._job_ttl) == BATCH:
@@ -178,6 +216,10 @@ class Retention:
         # Each in a transaction of its own: its lock is held while it is dropped, and not while the next is looked for.
         while (dropped := await _SQL.drop_partition.fetchval(self._pool, ttl_seconds=self._ttl, now=None)) is not None:
             _log.info("dropped a partition", dropped=dropped)
+
+
+async def _nothing() -> None:
+    pass
 
 
 async def _each(*steps: Callable[[], Awaitable[None]]) -> None:

@@ -1,6 +1,6 @@
 """What results mean for the lanes that they are about: breakers, pauses, webhooks given up, and the events that tell of it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from random import Random
 from uuid import UUID
@@ -32,9 +32,12 @@ class Results:
 
 
 class Settler:
-    def __init__(self, policy: Policy, rng: Random | None = None) -> None:
+    """`steady`: whether the database's clock can be trusted to say that a webhook has failed for days."""
+
+    def __init__(self, policy: Policy, rng: Random | None = None, *, steady: Callable[[], bool] = lambda: True) -> None:
         self._policy = policy
         self._rng = rng or Random()
+        self._steady = steady
 
     async def settle(self, connection: Connection, results: Mapping[UUID, Results]) -> dict[UUID, float]:
         """Within the transaction that records the results. Returns which lanes to look at again, and in how many seconds: at once
@@ -46,7 +49,7 @@ class Settler:
         verdicts: list[tuple[asyncpg.Record, Verdict]] = []
         for row in rows:
             seen = [one.of(row["version"]) for one in results[row["webhook_id"]].seen]
-            verdict = after(lane_of(row), seen, row["now"], self._policy, self._rng)
+            verdict = after(lane_of(row).bounded(row["now"]), seen, row["now"], self._policy, self._rng)
             verdicts.append((row, verdict))
         if not verdicts:
             return {}
@@ -97,7 +100,7 @@ class Settler:
             told.append(notices.recovered(row))
         elif verdict.lane.opened_at is not None and row["opened_at"] is None:
             _log.warning("a webhook's breaker is open", webhook_id=str(webhook_id), failures=verdict.lane.failures)
-        if verdict.disable is not None:
+        if verdict.disable == "gone" or (verdict.disable == "failing" and self._steady()):
             since = verdict.since
             assert since is not None, "it comes with the reason"
             detail = notices.why_disabled(verdict.disable, since)

@@ -1,4 +1,5 @@
-"""Webhooks as the sender needs them, with their secrets opened, kept in memory until their version changes."""
+"""Webhooks as the sender needs them, with their secrets opened, kept in memory until their version changes. A version
+grows by a random step with each change: a database that was restored would count to the same number once more."""
 
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -70,7 +71,7 @@ class Targets:
         stale = [
             webhook_id
             for webhook_id, version in versions.items()
-            if (known := self._cache.get(webhook_id)) is None or known.version < version
+            if (known := self._cache.get(webhook_id)) is None or known.version != version
         ]
         if stale:
             for row in await _SQL.targets.fetch(connection, webhook_ids=stale):

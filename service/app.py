@@ -1,5 +1,6 @@
 """The API as an aiohttp application."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from typing import Literal
@@ -25,8 +26,10 @@ from service.auth.throttle import THROTTLE, Throttle
 from service.auth.tokens import TOKENS, Tokens, authenticate
 from service.checkouts.routes import ROUTES as CHECKOUT_ROUTES
 from service.inventory.routes import ROUTES as INVENTORY_ROUTES
+from service.past import Past
 from service.platform.db import open_pool
 from service.platform.ids import new_id
+from service.platform.lifecycle import settle
 from service.platform.outage import Heartbeat, Watch
 from service.platform.settings import Settings
 from service.transfers.routes import ROUTES as TRANSFER_ROUTES
@@ -86,22 +89,29 @@ def make_app(settings: Settings, database_url: str) -> web.Application:
     app[TOKENS] = Tokens.of(settings)
     app[PASSWORDS] = Passwords()
     app[THROTTLE] = Throttle()
-    app[LAST_USED] = LastUsed()
+    app[LAST_USED] = LastUsed(app[TOKENS].refresh_lifetime)
     app[ADMISSION] = Admission(reads_at_once(settings.jossiedb_pool_size))
 
+    past = Past()
+
     async def pool(app: web.Application) -> AsyncIterator[None]:
+        await settle(database_url, past.epoch)
         app[POOL] = await open_pool(
             database_url,
             application_name="jossiedb service",
             size=settings.jossiedb_pool_size,
             server_settings={"statement_timeout": STATEMENT_TIMEOUT},
             on_ended=app[DATABASE].look,
+            on_new=past.greet,
         )
         # Its one connection is for health and the watch alone: both have to be answered while all others are taken.
         own = await open_pool(database_url, application_name="jossiedb health", size=1)
         app[HEARTBEAT] = Heartbeat(own)
         app[DATABASE].begin(own)
+        looking = asyncio.create_task(past.run(app[POOL]))
         yield
+        looking.cancel()
+        await asyncio.wait([looking])
         await app[LAST_USED].written()
         await app[DATABASE].end()
         await own.close()

@@ -106,6 +106,17 @@ def migrate() -> None:
         _print("the database is up to date")
 
 
+@app.command
+def restored() -> None:
+    """Say that the database was restored from a backup: the last step of docs/BACKUP.md. Positions of the log and numbers of items'
+    events go on above all that were given before, and leases of the past are void. Safe to repeat."""
+    from service.maintain import begin_epoch
+    from service.platform.lifecycle import start
+
+    begun_at, base = asyncio.run(begin_epoch(start()))
+    _print(f"a new epoch has begun at {begun_at}; positions go on from {base + 1}")
+
+
 @users.command(name="create")
 def create_user(
     *,

@@ -1,4 +1,4 @@
-"""What the command line does to a database: migrations and users."""
+"""What the command line does to a database: migrations, users, and what is to be done once it was restored."""
 
 import asyncpg
 from pydantic import ValidationError
@@ -10,11 +10,15 @@ from service.auth.fields import UserView
 from service.auth.passwords import Passwords
 from service.auth.routes import Register
 from service.mutation import Origin
+from service.platform.clock import iso
 from service.platform.db import AWAY, connect, open_pool
 from service.platform.errors import StartupError
 from service.platform.lifecycle import database, require_migrated
 from service.platform.migrate import Migration, migrate
+from service.platform.queries import load
 from service.platform.settings import Settings
+
+_EPOCH = load("epoch")
 
 
 async def migrate_database(settings: Settings) -> list[Migration]:
@@ -27,6 +31,22 @@ async def migrate_database(settings: Settings) -> list[Migration]:
             raise StartupError(f"the database cannot be migrated: {error or type(error).__name__}") from None
         finally:
             await connection.close()
+
+
+async def begin_epoch(settings: Settings) -> tuple[str, int]:
+    """By hand, whatever the processes know: when it began, and its base. Raises StartupError."""
+    async with database(settings) as url:
+        await require_migrated(url)
+        connection = await connect(url, application_name="jossiedb restored")
+        try:
+            await _EPOCH.begin.fetchval(connection, expected=None, above=None, why="jossiedb restored", if_moved=False)
+            present = await _EPOCH.present.fetchrow(connection)
+        except (*AWAY, asyncpg.PostgresError) as error:
+            raise StartupError(f"no new epoch could be begun: {error or type(error).__name__}") from None
+        finally:
+            await connection.close()
+    assert present is not None, "its row was locked"
+    return iso(present["begun_at"]), present["base"]
 
 
 async def create_user(

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from service.platform.errors import BadRequest, PreconditionFailed, Unprocessabl
 from service.platform.etag import Tags, tag_of
 from service.platform.ids import new_id
 from service.platform.queries import Connection, load
+from service.platform.server_clock import SERVER_CLOCK
 from service.platform.subject import Subject, columns
 
 _SQL = load("mutation")
@@ -44,20 +45,21 @@ class Mutation:
     origin: Origin
     action: str
     _now: datetime | None = None
-    _events: list[tuple[UUID, str, Subject]] = field(default_factory=list)
+    _events: list[tuple[str, Subject]] = field(default_factory=list)
     _audits: list[tuple[str, UUID, Mapping[str, Any] | None, Mapping[str, Any] | None]] = field(default_factory=list)
 
     @property
     def now(self) -> datetime:
         """When it happens. Taken when it is first asked for, and at the latest when the events are written: the rows are locked by
-        then, so that of two mutations of one object the later has the later time. By this host's clock."""
+        then, so that of two mutations of one object the later has the later time. By the database's clock, as far as this process
+        knows it."""
         if self._now is None:
-            self._now = datetime.now(UTC)
+            self._now = SERVER_CLOCK.now()
         return self._now
 
-    def emit(self, data: EventData, *, location_ids: list[UUID] | None = None) -> UUID:
+    def emit(self, data: EventData, *, location_ids: list[UUID] | None = None) -> None:
         """Write an event when the mutation ends, after those emitted before it. `location_ids`: the places that it concerns,
-        where its data does not say so. Returns the event's id."""
+        where its data does not say so."""
         try:
             subject = data.subject(location_ids)
         except NotReproducible as error:
@@ -67,9 +69,7 @@ class Mutation:
             raise Unprocessable(
                 f"this change makes a {data.type} event of {size} bytes, more than {MAX_DATA_BYTES}; make it in two requests"
             )
-        event_id = new_id()
-        self._events.append((event_id, data.type, subject))
-        return event_id
+        self._events.append((data.type, subject))
 
     def check_match(self, representation: object) -> None:
         """Call it with what the API shows of the object that is about to change, once its row is locked. Raises
@@ -90,17 +90,19 @@ class Mutation:
 
     async def write(self) -> None:
         """The events, then the audit records. `mutation` calls it last, when the rows that were changed are locked."""
+        event_ids: list[UUID] = []
         for begun in range(0, len(self._events), EVENTS_AT_ONCE):
             events = self._events[begun : begun + EVENTS_AT_ONCE]
-            await _SQL.insert_events.execute(
+            rows = await _SQL.insert_events.fetch(
                 self.connection,
-                ids=[event[0] for event in events],
-                types=[event[1] for event in events],
-                datas=[event[2].data for event in events],
+                ids=[new_id() for _ in events],
+                types=[event_type for event_type, _ in events],
+                datas=[subject.data for _, subject in events],
                 occurred_at=self.now,
                 traceparent=self.origin.traceparent,
-                **columns([event[2] for event in events]),
+                **columns([subject for _, subject in events]),
             )
+            event_ids += [row["id"] for row in rows]
         for entity, entity_id, before, after in self._audits:
             await _SQL.insert_audit.execute(
                 self.connection,
@@ -112,7 +114,7 @@ class Mutation:
                 after=_json(after),
                 ip_address=self.origin.ip_address,
                 request_id=self.origin.request_id,
-                event_ids=[event[0] for event in self._events],
+                event_ids=event_ids,
             )
 
 

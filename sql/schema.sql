@@ -35,6 +35,40 @@ CREATE TYPE public.attempt_result AS (
 	sequence bigint
 );
 
+CREATE FUNCTION public.begin_epoch(expected uuid, above bigint, why text, if_moved boolean) RETURNS uuid
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+declare
+  room    constant bigint := 1000000000;
+  present public.epoch;
+  server  record;
+  start   bigint;
+begin
+  select * into strict present from public.epoch for update;
+  select * into server from public.server_identity();
+  if present.id <> expected
+     or (if_moved and (present.system_identifier, present.database_oid, present.timeline)
+                      is not distinct from (server.system_identifier, server.database_oid, server.timeline)) then
+    return present.id;
+  end if;
+  select greatest((extract(epoch from clock_timestamp()) * 1000000)::bigint, position + room, above + room, present.base + room)
+    into strict start
+    from public.log_head
+     for update;
+  update public.log_head set position = start;
+  perform setval('public.fences', greatest(start, last_value + room)) from public.fences;
+  perform setval('public.outbox_seq_seq', greatest(start, last_value + room)) from public.outbox_seq_seq;
+  delete from public.relays;
+  delete from public.relay_marks;
+  update public.epoch
+     set id = gen_random_uuid(), base = start, bases = present.bases || start, begun_at = now(), reason = why,
+         system_identifier = server.system_identifier, database_oid = server.database_oid, timeline = server.timeline
+  returning id into present.id;
+  return present.id;
+end
+$$;
+
 CREATE FUNCTION public.departure(location_id uuid) RETURNS uuid
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN (OVERLAY(OVERLAY("left"(encode(sha256(convert_to(('leaves '::text || (location_id)::text), 'UTF8'::name)), 'hex'::text), 32) PLACING '8'::text FROM 13) PLACING '8'::text FROM 17))::uuid;
@@ -273,6 +307,30 @@ CREATE FUNCTION public.item_text(item public.items) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN ((' '::text || public.search_text(concat_ws(' '::text, (item).name, (item).sku, (item).serial_number, (item).description))) || ' '::text);
 
+CREATE FUNCTION public.keep_mark() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+begin
+  insert into public.relay_marks (relay_id, mark) values (old.id, old.mark)
+      on conflict (relay_id) do update set mark = excluded.mark, left_at = excluded.left_at;
+  return null;
+end
+$$;
+
+CREATE FUNCTION public.lasts(until timestamp with time zone, now timestamp with time zone, longest interval) RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+  select until > now and until <= now + longest
+$$;
+
+CREATE FUNCTION public.log_end() RETURNS bigint
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+  select position from public.log_head
+$$;
+
 CREATE FUNCTION public.make_partitions(days_ahead integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -349,6 +407,16 @@ begin
 end
 $$;
 
+CREATE FUNCTION public.renew_version() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+begin
+  new.version := old.version + 1 + ('x' || right(gen_random_uuid()::text, 10))::bit(40)::bigint;
+  return new;
+end
+$$;
+
 CREATE FUNCTION public.replayable(webhook uuid, after_position bigint, through_position bigint, since timestamp with time zone, until timestamp with time zone, wanted text, types text[], log_from timestamp with time zone) RETURNS TABLE(event_position bigint, event_id uuid, event_type text, event_at timestamp with time zone, occurred_at timestamp with time zone, outcome text, attempt integer, ended_at timestamp with time zone, item_id uuid, sequence bigint)
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
@@ -413,6 +481,21 @@ $$;
 CREATE FUNCTION public.search_pattern(word text) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN ((('%'::text || CASE WHEN (public.search_text(word) ~ '^ *[^ ]{1,2}( |$)'::text) THEN ' '::text ELSE ''::text END) || btrim(public.search_text(word))) || '%'::text);
+
+CREATE FUNCTION public.server_identity(OUT system_identifier bigint, OUT database_oid bigint, OUT timeline integer) RETURNS record
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if has_function_privilege('pg_control_system()', 'execute') then
+    system_identifier := (select control.system_identifier from pg_control_system() as control);
+  end if;
+  database_oid := (select oid::bigint from pg_database where datname = current_database());
+  if not pg_is_in_recovery() then
+    timeline := ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::integer;
+  end if;
+end
+$$;
 
 CREATE FUNCTION public.subscribed(wanted text, location_ids uuid[], category_id uuid) RETURNS TABLE(webhook_id uuid)
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -489,6 +572,7 @@ CASE
     WHEN filter_leaving THEN (filter_locations || public.departures(filter_locations))
     ELSE filter_locations
 END) STORED NOT NULL,
+    log_position bigint DEFAULT public.log_end(),
     CONSTRAINT webhooks_description_check CHECK ((char_length(description) <= 500)),
     CONSTRAINT webhooks_disabled_check CHECK ((((disabled_at IS NULL) = (disabled_reason IS NULL)) AND ((disabled_at IS NULL) OR (NOT active)))),
     CONSTRAINT webhooks_disabled_reason_check CHECK ((char_length(disabled_reason) <= 500)),
@@ -510,6 +594,8 @@ END) STORED NOT NULL,
     CONSTRAINT webhooks_timeout_ms_check CHECK (((timeout_ms >= 5000) AND (timeout_ms <= 60000))),
     CONSTRAINT webhooks_url_check CHECK (((char_length(url) >= 1) AND (char_length(url) <= 2048)))
 );
+
+COMMENT ON COLUMN public.webhooks.log_position IS 'Where the log ended when the webhook was made; null for those made before this was kept.';
 
 CREATE FUNCTION public.webhook_wants(webhook public.webhooks, owner_role text, event_type text, audience text, location_ids uuid[], category_id uuid, user_ids uuid[], stock bigint) RETURNS boolean
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -691,6 +777,7 @@ CREATE TABLE public.deliveries (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     item_id uuid,
     sequence bigint,
+    scheduled_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT deliveries_attempts_check CHECK ((attempts >= 0)),
     CONSTRAINT deliveries_check CHECK (((attempts_before >= 0) AND (attempts_before <= attempts))),
     CONSTRAINT deliveries_lease_check CHECK ((((leased_by IS NULL) = (lease_until IS NULL)) AND ((leased_by IS NULL) = (fence IS NULL)))),
@@ -700,6 +787,8 @@ CREATE TABLE public.deliveries (
     CONSTRAINT deliveries_waiting_check CHECK (((next_attempt_at IS NOT NULL) OR ((sequence IS NOT NULL) AND (leased_by IS NULL))))
 )
 WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='5000', autovacuum_vacuum_insert_scale_factor='0', autovacuum_vacuum_insert_threshold='50000', autovacuum_vacuum_cost_delay='0');
+
+COMMENT ON COLUMN public.deliveries.scheduled_at IS 'When next_attempt_at was written.';
 
 CREATE TABLE public.delivery_counts (
     webhook_id uuid NOT NULL,
@@ -711,6 +800,21 @@ CREATE TABLE public.delivery_counts (
     CONSTRAINT delivery_counts_status_check CHECK ((status = ANY (ARRAY['success'::text, 'failed'::text, 'cancelled'::text, 'expired'::text])))
 )
 WITH (fillfactor='70');
+
+CREATE TABLE public.epoch (
+    only_row boolean DEFAULT true NOT NULL,
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    base bigint DEFAULT 0 NOT NULL,
+    bases bigint[] DEFAULT '{0}'::bigint[] NOT NULL,
+    begun_at timestamp with time zone DEFAULT now() NOT NULL,
+    reason text NOT NULL,
+    system_identifier bigint,
+    database_oid bigint,
+    timeline integer,
+    CONSTRAINT epoch_base_check CHECK (((base >= 0) AND (base <= '9007199254740991'::bigint))),
+    CONSTRAINT epoch_check CHECK ((bases[cardinality(bases)] = base)),
+    CONSTRAINT epoch_only_row_check CHECK (only_row)
+);
 
 CREATE TABLE public.events (
     "position" bigint NOT NULL,
@@ -791,6 +895,7 @@ CREATE TABLE public.lanes (
     unannounced integer DEFAULT 0 NOT NULL,
     unannounced_skips integer DEFAULT 0 NOT NULL,
     announced_at timestamp with time zone,
+    changed_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT lanes_breaker_check CHECK ((((opened_at IS NULL) = (probe_at IS NULL)) AND ((probe_by IS NULL) = (probe_until IS NULL)) AND ((opened_at IS NOT NULL) OR (pauses > 0) OR (probe_by IS NULL)) AND ((opened_at IS NOT NULL) OR ((probe_position IS NULL) AND (failed_probes = 0))) AND ((opened_at IS NULL) OR (failures > 0)))),
     CONSTRAINT lanes_bucket_check CHECK (((tokens IS NULL) = (tokens_at IS NULL))),
     CONSTRAINT lanes_check CHECK (((unannounced_skips >= 0) AND (unannounced_skips <= unannounced))),
@@ -804,6 +909,8 @@ CREATE TABLE public.lanes (
     CONSTRAINT lanes_unannounced_check CHECK ((unannounced >= 0))
 )
 WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='2000');
+
+COMMENT ON COLUMN public.lanes.changed_at IS 'When the breaker''s and the pause''s times were written.';
 
 CREATE TABLE public.location_foremen (
     location_id uuid NOT NULL,
@@ -870,6 +977,12 @@ ALTER TABLE public.outbox ALTER COLUMN seq ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE public.relay_marks (
+    relay_id uuid NOT NULL,
+    mark uuid,
+    left_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
 CREATE TABLE public.relays (
     id uuid NOT NULL,
     started_at timestamp with time zone DEFAULT now() NOT NULL,
@@ -886,6 +999,8 @@ CREATE TABLE public.relays (
     poll_wakes bigint DEFAULT 0 NOT NULL,
     deliver_rate double precision DEFAULT 0 NOT NULL,
     attempt_rate double precision DEFAULT 0 NOT NULL,
+    listen_number bigint DEFAULT 0 NOT NULL,
+    mark uuid,
     CONSTRAINT relays_attempt_rate_check CHECK ((attempt_rate >= (0)::double precision)),
     CONSTRAINT relays_deliver_rate_check CHECK ((deliver_rate >= (0)::double precision))
 )
@@ -1084,6 +1199,9 @@ ALTER TABLE ONLY public.deliveries
 ALTER TABLE ONLY public.delivery_counts
     ADD CONSTRAINT delivery_counts_pkey PRIMARY KEY (webhook_id, day, status);
 
+ALTER TABLE ONLY public.epoch
+    ADD CONSTRAINT epoch_pkey PRIMARY KEY (only_row);
+
 ALTER TABLE ONLY public.events
     ADD CONSTRAINT events_pkey PRIMARY KEY ("position", recorded_at);
 
@@ -1116,6 +1234,9 @@ ALTER TABLE ONLY public.outbox
 
 ALTER TABLE ONLY public.outbox
     ADD CONSTRAINT outbox_pkey PRIMARY KEY (seq);
+
+ALTER TABLE ONLY public.relay_marks
+    ADD CONSTRAINT relay_marks_pkey PRIMARY KEY (relay_id);
 
 ALTER TABLE ONLY public.relays
     ADD CONSTRAINT relays_pkey PRIMARY KEY (id);
@@ -1292,11 +1413,15 @@ CREATE TRIGGER location_foremen_narrow AFTER DELETE ON public.location_foremen R
 
 CREATE TRIGGER outbox_ring AFTER INSERT ON public.outbox FOR EACH STATEMENT EXECUTE FUNCTION public.ring_after_statement();
 
+CREATE TRIGGER relays_keep_mark AFTER DELETE ON public.relays FOR EACH ROW EXECUTE FUNCTION public.keep_mark();
+
 CREATE TRIGGER users_narrow_on_role BEFORE UPDATE OF role ON public.users FOR EACH ROW WHEN ((new.role <> old.role)) EXECUTE FUNCTION public.narrow_on_role();
 
 CREATE TRIGGER webhooks_derive_subscriptions AFTER INSERT OR UPDATE OF events, filter_locations, filter_categories, filter_leaving, active, deleted_at ON public.webhooks FOR EACH ROW EXECUTE FUNCTION public.derive_subscriptions();
 
 CREATE TRIGGER webhooks_open_lane AFTER INSERT ON public.webhooks FOR EACH ROW EXECUTE FUNCTION public.open_lane();
+
+CREATE TRIGGER webhooks_renew_version BEFORE UPDATE OF version ON public.webhooks FOR EACH ROW EXECUTE FUNCTION public.renew_version();
 
 ALTER TABLE ONLY public.categories
     ADD CONSTRAINT categories_parent_id_fkey FOREIGN KEY (parent_id) REFERENCES public.categories(id) ON DELETE RESTRICT;

@@ -13,7 +13,7 @@ from aiohttp import web
 from service.platform.ids import new_id
 from service.platform.settings import Settings
 from tests.audit import run_audit
-from tests.relays import Arrival, Connection, Receiver, Webhook, add_webhook, until
+from tests.relays import Arrival, Connection, Queries, Receiver, Webhook, add_webhook, until
 
 EVENT = "item-updated"
 
@@ -35,7 +35,7 @@ def items(count: int) -> list[UUID]:
     return [new_id() for _ in range(count)]
 
 
-async def change(connection: Connection, item_id: UUID, number: int = 0) -> UUID:
+async def change(connection: Queries, item_id: UUID, number: int = 0) -> UUID:
     """An event of the item; `number` is the writer's own count."""
     event_id: UUID = await connection.fetchval(
         "insert into outbox (type, data) values ($1, $2) returning id",

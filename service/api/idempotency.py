@@ -23,6 +23,8 @@ HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
 # How long a key is held for a request whose process died while it waited for somebody outside; longer than any such wait.
 RESERVED_SECONDS = 120.0
+# And for requests that run beside each other.
+_MOST_SECONDS = RESERVED_SECONDS + 5
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 Handler = Callable[[Call[Any, Any]], Awaitable[Reply]]
 
@@ -59,7 +61,6 @@ class Keyed:
         self._row = {"user_id": call.user.user_id, "key_hash": key_hash}
         self._owner = b"idempotency" + call.user.user_id.bytes + key_hash
         self._lock = int.from_bytes(hashlib.sha256(self._owner).digest()[:8], "big", signed=True)
-        self._ttl = call.settings.jossiedb_idempotency_ttl.total_seconds()
         request = call.request
         asked = b"\n".join([request.method.encode(), request.rel_url.raw_path_qs.encode(), raw_body])
         # It is sealed too: a digest of a short body would tell what the body was.
@@ -97,7 +98,7 @@ class Keyed:
         Raises Conflict, Unprocessable."""
         # Tried, never waited for: a duplicate that waits would hold a connection that the first may need.
         free = await _SQL.try_lock.fetchval(connection, lock=self._lock)
-        row = await _SQL.find.fetchrow(connection, **self._row, ttl_seconds=self._ttl) if free else None
+        row = await _SQL.find.fetchrow(connection, **self._row, most_seconds=_MOST_SECONDS) if free else None
         if row is None and free:
             return None
         kept = self._open(row["sealed"]) if row is not None else None
@@ -110,7 +111,7 @@ class Keyed:
 
     async def _keep(self, connection: Connection, sealed: bytes, *, running_seconds: float | None) -> None:
         if not await _SQL.keep.fetchval(
-            connection, **self._row, sealed=sealed, running_seconds=running_seconds, ttl_seconds=self._ttl
+            connection, **self._row, sealed=sealed, running_seconds=running_seconds, most_seconds=_MOST_SECONDS
         ):
             raise Conflict(f"another request with this {HEADER} has been answered meanwhile")
 

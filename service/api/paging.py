@@ -28,6 +28,8 @@ _POSITION_BYTES = 8
 # After every row that there will be.
 _END = (datetime(9999, 12, 31, tzinfo=UTC), UUID(int=2**128 - 1))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# A position of the log and its event's id, by which it is known again.
+Position = tuple[int, UUID]
 _FOREIGN = "is not a cursor of this list; take it from the Link header of the page before"
 _MAX_PLACE_CHARS = 4200
 # A row's time and its id, which tells rows of the same microsecond apart.
@@ -72,8 +74,11 @@ def _id_after(text: Any) -> UUID:
     return _FIRST_ID if text == "" else UUID(bytes=_decode(_ID, len(_FIRST_ID.bytes), str(text)))
 
 
-def _position_before(text: Any) -> int:
-    return MAX_POSITION if text == "" else int.from_bytes(_decode(_POSITION, _POSITION_BYTES, str(text)), "big")
+def _position_before(text: Any) -> Position:
+    if text == "":
+        return MAX_POSITION, _FIRST_ID
+    key = _decode(_POSITION, _POSITION_BYTES + len(_FIRST_ID.bytes), str(text))
+    return int.from_bytes(key[:_POSITION_BYTES], "big"), UUID(bytes=key[_POSITION_BYTES:])
 
 
 def _newest_before(text: Any) -> Newest:
@@ -87,23 +92,22 @@ def _newest_before(text: Any) -> Newest:
     return at, UUID(bytes=key[_POSITION_BYTES:])
 
 
-def _key(last: UUID | int | Newest | Place) -> str:
-    match last:
-        case Place():
-            return last.encode() if last.order != BY_ID else _encode(_ID, last.id.bytes)
-        case UUID():
-            return _encode(_ID, last.bytes)
-        case int():
-            return _encode(_POSITION, last.to_bytes(_POSITION_BYTES, "big"))
-        case (at, id):
-            since = (at - _EPOCH) // timedelta(microseconds=1)
-            return _encode(_NEWEST, since.to_bytes(_POSITION_BYTES, "big", signed=True) + id.bytes)
+def _key(last: UUID | Position | Newest | Place) -> str:
+    if isinstance(last, Place):
+        return last.encode() if last.order != BY_ID else _encode(_ID, last.id.bytes)
+    if isinstance(last, UUID):
+        return _encode(_ID, last.bytes)
+    first, id = last
+    if isinstance(first, int):
+        return _encode(_POSITION, first.to_bytes(_POSITION_BYTES, "big") + id.bytes)
+    since = (first - _EPOCH) // timedelta(microseconds=1)
+    return _encode(_NEWEST, since.to_bytes(_POSITION_BYTES, "big", signed=True) + id.bytes)
 
 
 _OPAQUE = WithJsonSchema({"type": "string", "maxLength": 64})
 _IdCursor = Annotated[UUID, BeforeValidator(_id_after), _OPAQUE]
 _NewestCursor = Annotated[Newest, BeforeValidator(_newest_before), _OPAQUE]
-_PositionCursor = Annotated[int, Field(ge=0, le=MAX_POSITION), BeforeValidator(_position_before), _OPAQUE]
+_PositionCursor = Annotated[Position, BeforeValidator(_position_before), _OPAQUE]
 
 
 class _CursorPage(Page):
@@ -133,7 +137,12 @@ class PositionPage(_CursorPage):
     @property
     def before(self) -> int:
         """The position before which the page begins."""
-        return MAX_POSITION if self.cursor is None else self.cursor
+        return MAX_POSITION if self.cursor is None else self.cursor[0]
+
+    @property
+    def event_id(self) -> UUID | None:
+        """Of the event that stands at that position; None where the page begins with the newest."""
+        return None if self.cursor is None or self.cursor[0] == MAX_POSITION else self.cursor[1]
 
 
 class NewestPage(_CursorPage):
@@ -191,7 +200,7 @@ class SortedPage(_CursorPage):
 def cursor_link(
     request: web.Request,
     page: IdPage | PositionPage | NewestPage | SortedPage,
-    keys: Sequence[UUID] | Sequence[int] | Sequence[Newest] | Sequence[Place],
+    keys: Sequence[UUID] | Sequence[Position] | Sequence[Newest] | Sequence[Place],
 ) -> str | None:
     """The link to the page after the one with these keys, as the page's own; None where there is none."""
     if len(keys) < page.limit:

@@ -1,6 +1,7 @@
 """What changes users and sessions; each command is one transaction."""
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from service.mutation import Mutation, Origin, mutation
 from service.platform.db import Pool
 from service.platform.errors import Conflict, Forbidden, Unauthorized
 from service.platform.queries import load
+from service.platform.server_clock import SERVER_CLOCK
 
 _SQL = load("auth")
 _WRONG = "the user name, the e-mail address or the password is wrong"
@@ -132,33 +134,38 @@ async def _login(
             )
         )
         change.audit("session", session["id"], None, {"user_id": row["id"], "expires_at": session["expires_at"]})
-    return _signed_in(tokens, user_view(row), row["id"], session["id"], generation=1)
+    return _signed_in(tokens, user_view(row), row["id"], session["id"], 1, session["now"])
 
 
 async def refresh(pool: Pool, tokens: Tokens, origin: Origin, refresh_token: str) -> SignedIn:
     """New tokens of the same session. A refresh token that was used before ends its session. Raises Unauthorized."""
     claims = tokens.read_refresh(refresh_token)
-    generation = None
+    rotated = None
     async with mutation(pool, replace(origin, user_id=claims.user_id), "refresh") as change:
         row = await _SQL.lock_session.fetchrow(change.connection, session_id=claims.session_id, user_id=claims.user_id)
         state = (
             None if row is None else SessionState(row["ended"], row["expired"], row["user_active"], row["generation"])
         )
+        if row is not None:
+            claims.check(row["now"], steady=SERVER_CLOCK.steady)
         decision = decide_refresh(state, claims.generation)
         if row is None or decision is Refresh.REFUSE:
             raise Unauthorized(refusal(state) or "the refresh token is not valid")
         if decision is Refresh.END_SESSION:
             await end_session(change, claims.session_id, row, "refresh-reuse")
         else:
-            generation = await _SQL.rotate_session.fetchval(
+            rotated = await _SQL.rotate_session.fetchrow(
                 change.connection, session_id=claims.session_id, lifetime=tokens.refresh_lifetime
             )
+            assert rotated is not None, "its row is locked"
             change.emit(SessionRefreshed(**who(row), sessionId=claims.session_id))
-            change.audit("session", claims.session_id, {"generation": claims.generation}, {"generation": generation})
-    if generation is None:
+            after = {"generation": rotated["refresh_generation"]}
+            change.audit("session", claims.session_id, {"generation": claims.generation}, after)
+    if rotated is None:
         # Raised only here: an exception inside the transaction would undo the end of the session.
         raise Unauthorized("this refresh token was used before; its session has been ended, sign in again")
-    return _signed_in(tokens, user_view(row), claims.user_id, claims.session_id, generation)
+    generation = rotated["refresh_generation"]
+    return _signed_in(tokens, user_view(row), claims.user_id, claims.session_id, generation, rotated["now"])
 
 
 async def logout(pool: Pool, origin: Origin, user: Principal) -> None:
@@ -206,7 +213,9 @@ async def end_sessions(change: Mutation, owner: Row, reason: str, *, keep: UUID 
     return [str(row["id"]) for row in ended]
 
 
-def _signed_in(tokens: Tokens, user: UserView, user_id: UUID, session_id: UUID, generation: int) -> SignedIn:
-    return SignedIn(
-        user, session_id, tokens.access(user_id, session_id), tokens.refresh(user_id, session_id, generation)
-    )
+def _signed_in(
+    tokens: Tokens, user: UserView, user_id: UUID, session_id: UUID, generation: int, now: datetime
+) -> SignedIn:
+    """`now`: when the session was begun or refreshed, by the database's clock."""
+    refresh_token = tokens.refresh(user_id, session_id, generation, now)
+    return SignedIn(user, session_id, tokens.access(user_id, session_id, now), refresh_token)

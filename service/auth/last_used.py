@@ -1,6 +1,7 @@
 """When sessions were last used, kept to the minute, off the way of requests."""
 
 import asyncio
+from datetime import timedelta
 from uuid import UUID
 
 from aiohttp import web
@@ -16,7 +17,9 @@ _SQL = load("auth")
 class LastUsed:
     """What is noted is written by one task at a time; what is noted meanwhile is its next batch."""
 
-    def __init__(self) -> None:
+    def __init__(self, lifetime: timedelta) -> None:
+        """`lifetime`: how long a session may last from now."""
+        self._lifetime = lifetime
         self._noted: set[UUID] = set()
         self._writing: asyncio.Task[None] | None = None
 
@@ -34,7 +37,7 @@ class LastUsed:
         while self._noted:
             batch, self._noted = self._noted, set()
             try:
-                await _SQL.use_sessions.execute(pool, ids=list(batch))
+                await _SQL.use_sessions.execute(pool, ids=list(batch), lifetime=self._lifetime)
             except (*AWAY, *CONTENDED) as error:
                 # The next request that uses them notes them again.
                 _log.warning("the last use of sessions was not written", error=str(error) or type(error).__name__)

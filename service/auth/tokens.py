@@ -1,5 +1,6 @@
-"""Tokens: signed with HS256, and good for as long as their session in the database is."""
+"""Tokens: signed with HS256, and good for as long as their session in the database is. Their times are the database's."""
 
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -14,21 +15,35 @@ from service.auth.rules import ENDED, SessionState, refusal
 from service.platform.errors import Unauthorized
 from service.platform.ids import parse_id
 from service.platform.queries import load
+from service.platform.server_clock import SERVER_CLOCK
 from service.platform.settings import Settings
 
 ALGORITHM = "HS256"
 _SQL = load("auth")
-# iat is not checked: a replica whose clock is a second behind must take what another has just issued.
-_OPTIONS: Any = {"require": ["sub", "sid", "typ", "iat", "exp"], "verify_iat": False}
+# Times are checked when the database has told its own: this host's clock may be another one.
+_OPTIONS: Any = {"require": ["sub", "sid", "typ", "iat", "exp"], "verify_iat": False, "verify_exp": False}
+# The database may have told its time to another replica as it was a little later there.
+_AHEAD = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """Whose token it is. `generation` is 0 in an access token."""
+    """Whose token it is, and from when to when it is good. `generation` is 0 in an access token."""
 
+    name: str
     user_id: UUID
     session_id: UUID
     generation: int
+    issued_at: datetime
+    expires_at: datetime
+
+    def check(self, now: datetime, *, steady: bool) -> None:
+        """`now`: by the database's clock, which is known to have run steadily for a while, or is not. Then a token that was issued
+        in the future comes from a time when that clock was ahead, and would last too long. Raises Unauthorized."""
+        if self.expires_at <= now:
+            raise Unauthorized(f"the {self.name} has expired")
+        if steady and self.issued_at > now + _AHEAD:
+            raise Unauthorized(f"the {self.name} was issued while a clock was wrong; sign in again")
 
 
 class Tokens:
@@ -43,11 +58,12 @@ class Tokens:
     def of(cls, settings: Settings) -> "Tokens":
         return cls(settings.jwt_key(), settings.jwt_expires_in, settings.jwt_refresh_expires_in)
 
-    def access(self, user_id: UUID, session_id: UUID) -> str:
-        return self._issue("access", user_id, session_id, self._lifetime, {})
+    def access(self, user_id: UUID, session_id: UUID, now: datetime | None = None) -> str:
+        """`now`: when the session was begun or refreshed, by the database's clock; None: by what this process knows of it."""
+        return self._issue("access", user_id, session_id, now, self._lifetime, {})
 
-    def refresh(self, user_id: UUID, session_id: UUID, generation: int) -> str:
-        return self._issue("refresh", user_id, session_id, self.refresh_lifetime, {"gen": generation})
+    def refresh(self, user_id: UUID, session_id: UUID, generation: int, now: datetime | None = None) -> str:
+        return self._issue("refresh", user_id, session_id, now, self.refresh_lifetime, {"gen": generation})
 
     def read_access(self, token: str) -> Claims:
         """Raises Unauthorized."""
@@ -62,10 +78,11 @@ class Tokens:
         kind: Literal["access", "refresh"],
         user_id: UUID,
         session_id: UUID,
+        now: datetime | None,
         lifetime: timedelta,
         more: dict[str, int],
     ) -> str:
-        now = datetime.now(UTC)
+        now = now or SERVER_CLOCK.now()
         claims = {"sub": str(user_id), "sid": str(session_id), "typ": kind, "iat": now, "exp": now + lifetime, **more}
         return jwt.encode(claims, self._key, algorithm=ALGORITHM)
 
@@ -73,15 +90,14 @@ class Tokens:
         name = "token" if kind == "access" else "refresh token"
         try:
             claims = jwt.decode(token, self._key, algorithms=[ALGORITHM], options=_OPTIONS)
-        except jwt.ExpiredSignatureError:
-            raise Unauthorized(f"the {name} has expired") from None
-        except (jwt.InvalidTokenError, ValueError):
+            issued_at, expires_at = (datetime.fromtimestamp(int(claims[when]), UTC) for when in ("iat", "exp"))
+        except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError):
             raise Unauthorized(f"the {name} is not valid") from None
         user_id, session_id = parse_id(str(claims["sub"])), parse_id(str(claims["sid"]))
         generation = claims.get("gen", 0)
         if claims["typ"] != kind or user_id is None or session_id is None or not isinstance(generation, int):
             raise Unauthorized(f"the {name} is not valid")
-        return Claims(user_id, session_id, generation)
+        return Claims(name, user_id, session_id, generation, issued_at, expires_at)
 
 
 TOKENS = web.AppKey("tokens", Tokens)
@@ -90,7 +106,11 @@ TOKENS = web.AppKey("tokens", Tokens)
 async def authenticate(request: web.Request) -> Principal:
     """Who asks. The session is read at each request, so that a logout counts at once and everywhere. Raises Unauthorized."""
     claims = request.app[TOKENS].read_access(_bearer(request))
+    asked = time.monotonic()
     row = await _SQL.session.fetchrow(request.app[POOL], session_id=claims.session_id, user_id=claims.user_id)
+    if row is not None:
+        SERVER_CLOCK.observe(row["now"], asked, time.monotonic())
+        claims.check(row["now"], steady=SERVER_CLOCK.steady)
     why = refusal(
         None if row is None else SessionState(row["ended"], row["expired"], row["user_active"], row["generation"])
     )

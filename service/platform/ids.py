@@ -1,15 +1,24 @@
 """Ids: UUIDv7 strings, so that they sort by the time they were made."""
 
 import re
+import time
 from uuid import UUID
 
 import uuid_utils
 
 _CANONICAL = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
+# The library's ids never go back: once the clock was ahead, it gives ids of that future until it has come. Ids keep their order
+# while the clock is set back by less than this; by more, and they follow it.
+PATIENCE_MS = 10_000
+_BITS_AFTER_TIME = 80
 
 
 def new_id() -> UUID:
-    return UUID(bytes=uuid_utils.uuid7().bytes)
+    made = int.from_bytes(uuid_utils.uuid7().bytes, "big")
+    now = time.time_ns() // 1_000_000
+    if (made >> _BITS_AFTER_TIME) - now > PATIENCE_MS:
+        made = made & (1 << _BITS_AFTER_TIME) - 1 | now << _BITS_AFTER_TIME
+    return UUID(int=made)
 
 
 def is_id(text: str) -> bool:

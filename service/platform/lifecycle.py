@@ -10,6 +10,7 @@ import asyncpg
 from service.platform.database_url import parse
 from service.platform.db import AWAY, address, connect
 from service.platform.embedded import EmbeddedServer
+from service.platform.epoch import Epoch
 from service.platform.errors import StartupError
 from service.platform.keep_up import kept_up
 from service.platform.logs import configure, get_logger
@@ -61,6 +62,17 @@ async def require_migrated(url: str, *, read_only: bool = False) -> None:
         raise StartupError(f"PostgreSQL at {address(url)} does not say whether it is migrated: {error}") from None
     finally:
         await session.close()
+
+
+async def settle(url: str, epoch: Epoch) -> None:
+    """Returns when it is settled which epoch the database is in. Raises StartupError."""
+    connection = await connect(url, application_name="jossiedb start")
+    try:
+        await epoch.settle(connection)
+    except (*AWAY, asyncpg.PostgresError) as error:
+        raise StartupError(f"PostgreSQL at {address(url)} does not say which past it has: {error}") from None
+    finally:
+        await connection.close()
 
 
 @contextmanager

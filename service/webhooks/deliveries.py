@@ -7,13 +7,14 @@ from service.api.call import Principal
 from service.api.counts import MOST, Total
 from service.mutation import Origin, mutation
 from service.platform.db import Pool
-from service.platform.errors import Conflict, NotFound
+from service.platform.errors import Conflict, Gone, NotFound
 from service.platform.queries import Connection, load
 from service.webhooks import order
 from service.webhooks.attempts import MOST_ATTEMPTS, DeliveryDetail, delivery_detail
 from service.webhooks.commands import ENTITY, own
 from service.webhooks.replies import EventsReply
 from service.webhooks.shapes import Retried, Stats, delivery, statistics
+from service.webhooks.stream_cursor import LOST
 
 _SQL = load("webhooks")
 _NOT_HERE = "this webhook has no event with this id, or it has been dropped from the history"
@@ -28,12 +29,16 @@ async def list_deliveries(
     *,
     status: Status | None,
     before: int,
+    event_id: UUID | None,
     skip: int,
     limit: int,
-) -> tuple[EventsReply, list[int]]:
-    """A page, newest event first, of those before a position; and their positions. The total is that of the same moment."""
+) -> tuple[EventsReply, list[tuple[int, UUID]]]:
+    """A page, newest event first, of those before a position, at which this event is to stand; and their positions with their ids.
+    The total is that of the same moment. Raises Gone."""
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         own(await _SQL.get.fetchrow(connection, id=webhook_id), user)
+        if event_id is not None and await _SQL.is_another.fetchval(connection, position=before, event_id=event_id):
+            raise Gone(LOST.format(what="this cursor", go_on="Begin anew, without ?cursor"))
         current, pending = await _current(connection, webhook_id, ttl_seconds)
         rows = await _SQL.list_deliveries.fetch(
             connection,
@@ -50,7 +55,7 @@ async def list_deliveries(
     page: EventsReply = {"events": [delivery(row) for row in rows], "total": total, "skip": skip, "limit": limit}
     if pending.is_minimum and status in {None, "pending"}:
         page["totalIsMinimum"] = True
-    return page, [row["position"] for row in rows]
+    return page, [(row["position"], row["event_id"]) for row in rows]
 
 
 async def get_delivery(pool: Pool, user: Principal, webhook_id: UUID, event_id: UUID) -> DeliveryDetail:

@@ -113,6 +113,7 @@ async def list_events(call: Call[Nothing, EventsQuery]) -> Reply:
         call.settings.webhook_event_ttl,
         status=query.status,
         before=query.before,
+        event_id=query.event_id,
         skip=query.skip,
         limit=query.limit,
     )

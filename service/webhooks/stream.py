@@ -19,16 +19,16 @@ from service.api.fields import Query
 from service.platform import sign
 from service.platform.clock import iso
 from service.platform.db import AWAY, CONTENDED, Pool
-from service.platform.errors import BadRequest, FieldError, Gone, Unauthorized
+from service.platform.errors import BadRequest, FieldError, Unauthorized
 from service.platform.logs import get_logger
 from service.platform.queries import load
 from service.platform.vault import Vault
 from service.webhooks.commands import own
+from service.webhooks.stream_cursor import EARLIEST, PATTERN, Cursor
 
 _log = get_logger(__name__)
 _SQL = load("stream")
 
-EARLIEST = "earliest"
 MAX_PAGE_BYTES = 4 * 1024 * 1024
 # Positions that one statement looks at, and how long a page may be looked for in a log of which the webhook wants little.
 SCAN = 10_000
@@ -41,7 +41,7 @@ WATCH_SECONDS = 0.25
 
 
 class StreamQuery(Query):
-    after: Annotated[str, Field(pattern=r"^(?:earliest|[0-9]{1,18})$")] | None = None
+    after: Annotated[str, Field(pattern=PATTERN)] | None = None
     limit: Annotated[int, Field(ge=1, le=500)] = 100
     wait: Annotated[int, Field(ge=0, le=MAX_WAIT_SECONDS)] = 0
 
@@ -58,7 +58,7 @@ class StreamEvent(TypedDict):
 
 
 class StreamReply(TypedDict):
-    """`next` is what to give as `after`: everything up to it has been looked at."""
+    """`next` is what to give as `after`, as it is: everything up to it has been looked at."""
 
     events: list[StreamEvent]
     next: str
@@ -67,7 +67,9 @@ class StreamReply(TypedDict):
 @dataclass(frozen=True, slots=True)
 class _Page:
     rows: list[asyncpg.Record]
-    next: int
+    # How far was looked, and the last event up to there.
+    reached: int
+    next: Cursor
     # More of what the log has may be wanted.
     more: bool
 
@@ -159,8 +161,8 @@ async def read(
             page = await _page(pool, webhook_id, after, query.limit)
         if page.rows or page.more:
             break
-        after = page.next
-        if not await watch.grown(pool, after, end - time.monotonic(), gone):
+        after = Cursor(page.reached)
+        if not await watch.grown(pool, page.reached, end - time.monotonic(), gone):
             break
         webhook = await _reader(pool, user, webhook_id)
     return {"events": _shown(vault, webhook, page.rows), "next": str(page.next)}
@@ -176,44 +178,46 @@ async def _reader(pool: Pool, user: Principal, webhook_id: UUID) -> asyncpg.Reco
     return own(row, replace(user, role=row["role"]))
 
 
-async def _start(pool: Pool, webhook: asyncpg.Record, given: str | None) -> int:
-    """The position to read after."""
-    if given is not None and given != EARLIEST and int(given) > 0:
-        return int(given)
+async def _start(pool: Pool, webhook: asyncpg.Record, given: str | None) -> Cursor:
+    """Where to read on."""
+    if given is not None and given != EARLIEST and (cursor := Cursor.parse(given)).position > 0:
+        return cursor
     start: int = await (
-        _SQL.earliest.fetchval(pool) if given else _SQL.start.fetchval(pool, since=webhook["created_at"])
+        _SQL.earliest.fetchval(pool)
+        if given
+        else _SQL.start.fetchval(pool, log_position=webhook["log_position"], since=webhook["created_at"])
     )
-    return start
+    return Cursor(start)
 
 
-async def _page(pool: Pool, webhook_id: UUID, after: int, limit: int) -> _Page:
+async def _page(pool: Pool, webhook_id: UUID, cursor: Cursor, limit: int) -> _Page:
     """Looks through the log from one stretch to the next until the page is full or nothing is left. Each stretch may be seen in a
     newer snapshot than the one before: positions are only ever added at the end."""
     end = time.monotonic() + LOOK_SECONDS
     found: list[asyncpg.Record] = []
     size = 0
+    after, checked = cursor.position, False
     while True:
         rows = await _SQL.page.fetch(
             pool, webhook_id=webhook_id, after=after, scan=SCAN, limit=limit - len(found), bytes=MAX_PAGE_BYTES - size
         )
-        head, earliest, cut = rows[0]["head"], rows[0]["earliest"], rows[0]["cut"]
-        if after < earliest - 1:
-            raise Gone(
-                f"the log begins at position {earliest}; what came after {after} has been dropped in part. "
-                f"Go on with ?after={EARLIEST}, and fetch what you lack from the API",
-                earliest=str(earliest),
-            )
-        if after > head:
-            text = f"is beyond the end of the log, which is {head}"
-            raise BadRequest(f"?after: {text}", errors=[FieldError("?after", text)])
+        log = rows[0]
+        if not checked:
+            if cursor.event_id is None and after > log["head"]:
+                text = f"is beyond the end of the log, which is {log['head']}"
+                raise BadRequest(f"?after: {text}", errors=[FieldError("?after", text)])
+            cursor.check(log["here"], earliest=log["earliest"], head=log["head"], begins=log["begins"])
+            checked = True
         fresh = [row for row in rows if row["id"] is not None]
         found += fresh
         size += sum(len(row["data"].encode()) for row in fresh)
-        if cut:
-            return _Page(found, fresh[-1]["position"], True)
-        after = min(after + SCAN, head)
-        if after == head or len(found) == limit or time.monotonic() > end:
-            return _Page(found, after, after < head)
+        if log["cut"]:
+            last = fresh[-1]
+            return _Page(found, last["position"], Cursor(last["position"], last["id"]), True)
+        after = log["until"]
+        if after >= log["head"] or len(found) == limit or time.monotonic() > end:
+            ends_with = Cursor(after) if log["last_id"] is None else Cursor(log["last_position"], log["last_id"])
+            return _Page(found, after, ends_with, after < log["head"])
 
 
 def _shown(vault: Vault, webhook: asyncpg.Record, rows: list[asyncpg.Record]) -> list[StreamEvent]:

@@ -50,13 +50,20 @@ select 'the head of an item is not what is due', o.webhook_id, o.item_id,
   left join pending as p on p.webhook_id = o.webhook_id and p.item_id = o.item_id
  where o.head is distinct from p.due_sequence
 union all
-select 'numbers have a gap', o.webhook_id, o.item_id,
-       count(distinct n.sequence) || ' from ' || e.sequence || ' to ' || o.sequence
-  from earliest as e
-  join item_orders as o on o.webhook_id = e.webhook_id and o.item_id = e.item_id
-  join numbered as n on n.webhook_id = e.webhook_id and n.item_id = e.item_id and n.sequence >= e.sequence
- group by o.webhook_id, o.item_id, e.sequence, o.sequence
-having count(distinct n.sequence) <> o.sequence - e.sequence + 1
+select 'numbers have a gap', webhook_id, item_id, 'from ' || before || ' to ' || sequence
+  from (select n.webhook_id, n.item_id, n.sequence,
+               lag(n.sequence) over (partition by n.webhook_id, n.item_id order by n.sequence) as before
+          from earliest as e
+          join numbered as n on n.webhook_id = e.webhook_id and n.item_id = e.item_id and n.sequence >= e.sequence
+        union
+        -- The newest that was given.
+        select o.webhook_id, o.item_id, o.sequence + 1, max(n.sequence)
+          from earliest as e
+          join item_orders as o on o.webhook_id = e.webhook_id and o.item_id = e.item_id
+          join numbered as n on n.webhook_id = e.webhook_id and n.item_id = e.item_id
+         group by o.webhook_id, o.item_id, o.sequence) as given
+ -- A new epoch leaves one.
+ where sequence not in (before, before + 1) and sequence - 1 not in (select unnest(bases) from epoch)
 union all
 select 'sent before the one before it had ended', later.webhook_id, later.item_id, 'number ' || later.sequence
   from sent as earlier

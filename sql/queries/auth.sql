@@ -28,12 +28,12 @@ update users set password_hash = :password_hash where id = :id;
 -- name: insert_session
 insert into sessions (user_id, expires_at, user_agent, ip_address, device_info)
 values (:user_id, now() + :lifetime::interval, :user_agent, :ip_address, :device_info)
-returning id, expires_at;
+returning id, expires_at, now() as now;
 
 -- name: session
 select s.id as session_id, s.expires_at, s.ended_at is not null as ended, s.expires_at <= now() as expired,
        s.refresh_generation as generation, u.status = 'active' as user_active,
-       s.last_used_at < now() - interval '1 minute' as stale,
+       s.last_used_at not between now() - interval '1 minute' and now() as stale, now() as now,
        u.id as user_id, u.username, u.email, u.full_name, u.role
   from sessions s
   join users u on u.id = s.user_id
@@ -42,7 +42,7 @@ select s.id as session_id, s.expires_at, s.ended_at is not null as ended, s.expi
 -- name: lock_session
 -- clock_timestamp, not now: the row may have been waited for.
 select s.ended_at is not null as ended, s.expires_at <= clock_timestamp() as expired,
-       s.refresh_generation as generation, u.status = 'active' as user_active,
+       s.refresh_generation as generation, u.status = 'active' as user_active, clock_timestamp() as now,
        u.id, u.username, u.email, u.full_name, u.role, u.status, u.created_at, u.updated_at
   from sessions s
   join users u on u.id = s.user_id
@@ -53,7 +53,7 @@ select s.ended_at is not null as ended, s.expires_at <= clock_timestamp() as exp
 update sessions
    set refresh_generation = refresh_generation + 1, last_used_at = now(), expires_at = now() + :lifetime::interval
  where id = :session_id
-returning refresh_generation;
+returning refresh_generation, now() as now;
 
 -- name: end_session
 update sessions
@@ -77,15 +77,17 @@ update sessions
 returning sessions.id;
 
 -- name: use_sessions
--- Rows that somebody else has locked are left for the next time: nothing waits for this, and it waits for nothing.
+-- Rows that somebody else has locked are left for the next time: nothing waits for this, and it waits for nothing. No session can
+-- last longer than `lifetime` from now: a later end was set by a clock that was ahead.
 with used as (
   select id
     from sessions
-   where id = any (:ids::uuid[]) and ended_at is null and last_used_at < now() - interval '1 minute'
+   where id = any (:ids::uuid[]) and ended_at is null
+     and last_used_at not between now() - interval '1 minute' and now()
      for no key update skip locked
 )
 update sessions
-   set last_used_at = now()
+   set last_used_at = now(), expires_at = least(expires_at, now() + :lifetime::interval)
   from used
  where sessions.id = used.id;
 
@@ -97,11 +99,13 @@ select password_hash from users where id = :id;
 select pg_advisory_xact_lock(hashtextextended('login ' || lower(:identifier collate "C") || ' ' || :ip_address, 0));
 
 -- name: login_wait
--- Seconds until the next login of this name from this address is heard; null: now.
-select ceil(extract(epoch from min(at) + make_interval(mins => :minutes) - now()))::int
+-- Seconds until the next login of this name from this address is heard; null: now. A failure that lies ahead was noted by a clock
+-- that was; a minute is for those who were noted while this one waited for its turn.
+select least(ceil(extract(epoch from min(at) + make_interval(mins => :minutes) - now())), :minutes * 60)::int
   from (select at
           from login_failures
-         where identifier = lower(:identifier collate "C") and ip_address = :ip_address and at > now() - make_interval(mins => :minutes)
+         where identifier = lower(:identifier collate "C") and ip_address = :ip_address
+           and at between now() - make_interval(mins => :minutes) and now() + interval '1 minute'
          order by at desc
          limit :most) as latest
 having count(*) >= :most;

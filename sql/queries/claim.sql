@@ -1,6 +1,7 @@
 -- name: claim
 -- Leases due rows of the given lanes, at most `shares` a lane and `most` in all. A lease is void when it has run out, or when
--- its relay is no longer listed, so that one which is not is given none. Every claim draws new fences, so that a result of an older
+-- its relay is no longer listed, so that one which is not is given none. None can end later than the longest timeout and 10 s from now,
+-- and 5 s for claims that run beside each other: such an end was set by a clock that was ahead. The same goes for pauses and probes. Every claim draws new fences, so that a result of an older
 -- lease can never be taken for this one's.
 -- A lane whose breaker is open gives one row, as a probe, when that is due; one that is paused none; one that was paused one, as a
 -- probe, too, so that no second goes before that has ended; one with a rate as many as it has tokens. Where that held a lane back, or
@@ -32,8 +33,10 @@ held as (
      for no key update skip locked
 ),
 state as (
-  select h.webhook_id, h.opened_at is not null as open, h.pauses > 0 as slowed, h.probe_at, h.paused_until,
-         case when h.probe_until > clock.now and exists (select from relays as r where r.id = h.probe_by)
+  select h.webhook_id, h.opened_at is not null as open, h.pauses > 0 as slowed,
+         least(h.probe_at, case when h.probe_at > clock.now + interval '25 hours' then clock.now end) as probe_at,
+         case when lasts(h.paused_until, clock.now, '25 hours') then h.paused_until end as paused_until,
+         case when lasts(h.probe_until, clock.now, '75 seconds') and exists (select from relays as r where r.id = h.probe_by)
               then h.probe_until end as probe_until,
          -- A manual retry goes as the probe while it is in the queue, and due.
          case when h.opened_at is not null
@@ -74,7 +77,7 @@ picked as (
         and d.next_attempt_at >= coalesce(a.floor, '-infinity')
         and d.position > a.discard_through
         and (a.probe_position is null or d.position = a.probe_position)
-        and (d.leased_by is null or d.lease_until <= clock.now
+        and (d.leased_by is null or not lasts(d.lease_until, clock.now, '75 seconds')
              or not exists (select from relays as r where r.id = d.leased_by))
         and (d.lost_leases + (d.leased_by is not null)::int >= 5) = :suspects
       order by d.next_attempt_at
@@ -167,11 +170,11 @@ select distinct webhook_id
          cross join (select coalesce(:now::timestamptz, clock_timestamp()) as now) as clock
          where d.lost_leases >= 4
            and w.active and w.deleted_at is null and u.status = 'active' and d.position > w.discard_through
-           and (s.opened_at is null or s.probe_at <= clock.now or d.position = s.probe_position)
-           and (s.opened_at is not null or s.paused_until is null or s.paused_until <= clock.now)
+           and (s.opened_at is null or not lasts(s.probe_at, clock.now, '25 hours') or d.position = s.probe_position)
+           and (s.opened_at is not null or s.paused_until is null or not lasts(s.paused_until, clock.now, '25 hours'))
            and d.lost_leases + (d.leased_by is not null)::int >= 5
            and d.next_attempt_at <= clock.now
-           and (d.leased_by is null or d.lease_until <= clock.now
+           and (d.leased_by is null or not lasts(d.lease_until, clock.now, '75 seconds')
                 or not exists (select from relays as r where r.id = d.leased_by))
          limit 100) as due;
 
@@ -214,7 +217,8 @@ select lane.webhook_id, extract(epoch from due.next_attempt_at - clock.now)::flo
  ) as due;
 
 -- name: targets
-select id, version, owner_id, url, secret_sealed, previous_secret_sealed, overlap_until, headers_sealed, max_retries, retry_delay_ms,
+select id, version, owner_id, url, secret_sealed, previous_secret_sealed,
+       case when lasts(overlap_until, clock_timestamp(), '7 days') then overlap_until end as overlap_until, headers_sealed, max_retries, retry_delay_ms,
        retry_ladder, retry_delays_ms, timeout_ms, on_failure
   from webhooks
  where id = any (:webhook_ids::uuid[]);
@@ -227,7 +231,7 @@ with unfinished as materialized (
          row_number() over (partition by t.webhook_id order by t.claimed_by is null, t.requested_at, t.id) as of_webhook
     from webhook_tests as t
     join webhooks as w on w.id = t.webhook_id
-   where t.finished_at is null and t.expires_at > now()
+   where t.finished_at is null and lasts(t.expires_at, now(), '75 seconds')
 ),
 turn as (
   select id, open, requested_at, row_number() over (partition by owner_id order by open, requested_at, id) as of_owner

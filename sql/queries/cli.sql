@@ -1,4 +1,4 @@
 -- name: relay_is_alive
 select exists (
   select from relays
-   where host = :host and seen_at > clock_timestamp() - make_interval(secs => :within_seconds));
+   where host = :host and abs(extract(epoch from clock_timestamp() - seen_at)) < :within_seconds::float8);

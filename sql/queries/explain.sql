@@ -4,11 +4,11 @@
 select e.id as event_id, e.type as event_type, e.occurred_at, e.recorded_at, e.location_ids, e.category_id, e.stock,
        may_read(u.role, u.id, e.audience, e.location_ids, e.user_ids) as readable, u.status = 'active' as owner_active,
        d.position is not null as queued, d.attempts, d.next_attempt_at, d.next_attempt_at <= clock_timestamp() as due,
-       coalesce(d.lease_until > clock_timestamp() and exists (select from relays as r where r.id = d.leased_by), false)
+       coalesce(lasts(d.lease_until, clock_timestamp(), '75 seconds') and exists (select from relays as r where r.id = d.leased_by), false)
          as sending,
        coalesce(d.position <= w.discard_through, false) as discarded,
        lane.opened_at, lane.probe_at, coalesce(lane.probe_position = d.position, false) as goes_as_probe,
-       case when lane.paused_until > clock_timestamp() then lane.paused_until end as paused_until,
+       case when lasts(lane.paused_until, clock_timestamp(), '25 hours') then lane.paused_until end as paused_until,
        case when token.back_at > clock_timestamp() then token.back_at end as token_at,
        d.next_attempt_at is null as waits, blocking.id as blocked_by, blocking.position = e.position as blocks,
        ahead.event_id as behind,

@@ -163,14 +163,16 @@ in_order as (
 orders as (
   -- What this sees of a row that is there is its newest version, not the snapshot's: whether the item has a head is decided right
   -- even beside a relay that has just ended it.
+  -- The numbers of an epoch begin above its base.
   insert into item_orders as o (webhook_id, item_id, sequence, head)
-  select webhook_id, item_id, count(*), 1
+  select webhook_id, item_id, base + count(*), base + 1
     from in_order
-   group by webhook_id, item_id
+   cross join epoch
+   group by webhook_id, item_id, base
    order by webhook_id, item_id
   on conflict (webhook_id, item_id) do update
-     set sequence = o.sequence + excluded.sequence,
-         head = case when o.blocked_position is null then coalesce(o.head, o.sequence + 1) end
+     set sequence = greatest(o.sequence, (select base from epoch)) + excluded.sequence - (select base from epoch),
+         head = case when o.blocked_position is null then coalesce(o.head, greatest(o.sequence, (select base from epoch)) + 1) end
   returning webhook_id, item_id, sequence, head, not_before
 ),
 placed as (
@@ -187,7 +189,7 @@ placed as (
 queued as (
   insert into deliveries (webhook_id, position, event_id, event_type, event_at, item_id, sequence, next_attempt_at)
   select webhook_id, position, id, type, now(), item_id, sequence,
-         case when sequence = head then greatest(now(), not_before) end
+         case when sequence = head then case when lasts(not_before, now(), '75 seconds') then not_before else now() end end
     from placed
    where position is not null
   returning webhook_id, next_attempt_at

@@ -13,7 +13,8 @@ update lanes as l
    set failures = n.failures, failing_since = n.failing_since, failed_events = n.failed_events::bigint[],
        opened_at = n.opened_at, probe_at = n.probe_at, failed_probes = n.failed_probes, probe_by = n.probe_by,
        probe_until = n.probe_until, probe_position = n.probe_position, pauses = n.pauses, paused_until = n.paused_until,
-       unannounced = l.unannounced + n.failed, unannounced_skips = l.unannounced_skips + n.skipped
+       changed_at = clock_timestamp(), unannounced = l.unannounced + n.failed,
+       unannounced_skips = l.unannounced_skips + n.skipped
   from unnest(:webhook_ids::uuid[], :failures::int[], :failing_sinces::timestamptz[], :failed_events::text[],
               :opened_ats::timestamptz[], :probe_ats::timestamptz[], :failed_probes::int[], :probe_bys::uuid[],
               :probe_untils::timestamptz[], :probe_positions::bigint[], :pauses::int[], :paused_untils::timestamptz[],
@@ -39,7 +40,7 @@ with due as (
   select webhook_id, unannounced, unannounced_skips
     from lanes
    where unannounced > 0
-     and (announced_at is null or announced_at <= now() - interval '1 minute')
+     and (announced_at is null or announced_at not between now() - interval '1 minute' and now())
      and (:webhook_ids::uuid[] is null or webhook_id = any (:webhook_ids))
    order by webhook_id
      for no key update

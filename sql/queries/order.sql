@@ -63,7 +63,7 @@ with old as (
     from (select d.webhook_id, d.item_id
             from deliveries as d
            where d.event_at < coalesce(:now::timestamptz, now()) - make_interval(secs => :ttl_seconds)
-             and (d.leased_by is null or d.lease_until <= coalesce(:now::timestamptz, now()))
+             and (d.leased_by is null or not lasts(d.lease_until, coalesce(:now::timestamptz, now()), '75 seconds'))
              and d.sequence is not null
            limit :batch) as doomed
 )
@@ -103,9 +103,9 @@ freed as (
     from skipped as s
    where o.webhook_id = s.webhook_id and o.item_id = s.item_id
 )
-insert into attempts (webhook_id, position, event_id, event_type, event_at, attempt, outcome, error, item_id, sequence)
+insert into attempts (webhook_id, position, event_id, event_type, event_at, attempt, outcome, error, item_id, sequence, recorded_at)
 select s.webhook_id, s.blocked_position, ended.event_id, ended.event_type, s.blocked_event_at, ended.attempt, 'skipped', :why,
-       s.item_id, ended.sequence
+       s.item_id, ended.sequence, greatest(now(), s.blocked_event_at)
   from skipped as s
  cross join lateral (
    select a.event_id, a.event_type, a.attempt, a.sequence
@@ -147,8 +147,10 @@ moved as (
 ),
 due as (
   update deliveries as d
-     set next_attempt_at = greatest(clock_timestamp(), n.not_before)
+     set next_attempt_at = case when lasts(n.not_before, clock.now, '75 seconds') then n.not_before else clock.now end,
+         scheduled_at = clock.now
     from next as n
+   cross join (select clock_timestamp() as now) as clock
    where d.webhook_id = any (array[n.webhook_id]) and d.position >= n.position and d.position <= n.position
   returning d.webhook_id, d.next_attempt_at
 )

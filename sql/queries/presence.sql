@@ -1,32 +1,33 @@
 -- name: register
-insert into relays (id, version, host, pid) values (:id, :version, :host, :pid);
+insert into relays (id, version, host, pid, mark) values (:id, :version, :host, :pid, :mark);
 
 -- name: beat
--- Of two backends to listen on the later one is it: a relay that has just connected anew says so at once, and a beat that was under
--- way knows of the one before.
+-- Only of a row that this relay has written: one with another mark is of another past. Of two backends to listen on the later one is
+-- it: a relay that has just connected anew says so at once, and a beat that was under way knows of the one before.
 update relays
-   set seen_at = clock_timestamp(), leader = :leader,
-       listen_pid = case when listen_start > :listen_start then listen_pid else :listen_pid end,
-       listen_start = greatest(listen_start, :listen_start),
+   set seen_at = clock_timestamp(), mark = :mark, leader = :leader,
+       listen_pid = case when listen_number > :listen_number then listen_pid else :listen_pid end,
+       listen_start = case when listen_number > :listen_number then listen_start else :listen_start end,
+       listen_number = greatest(listen_number, :listen_number),
        in_flight = :in_flight, delivered = :delivered, attempted = :attempted, poll_wakes = :poll_wakes,
        deliver_rate = :deliver_rate, attempt_rate = :attempt_rate
- where id = :id
-returning (select count(*) from relays)::int as relays,
-          array(select (peer.id, peer.seen_at) from relays as peer
-                 where peer.id <> :id and peer.seen_at < clock_timestamp() - make_interval(secs => :silent_seconds)) as silent;
+ where id = :id and mark = any (:marks::uuid[])
+returning clock_timestamp() as now,
+          array(select (peer.id, peer.seen_at, extract(epoch from clock_timestamp() - peer.seen_at)::float8)
+                  from relays as peer
+                 where peer.id <> :id) as peers;
 
 -- name: reap
--- Relays that have not been seen lately. Their rows go, and with them their leases. A leader that is stopped but still connected
--- would keep its locks, so the backend that holds them is ended. One that was killed is known sooner: it is silent, and the
--- backend that it listened on has ended. (One that only lost that connection is not silent.) One that is connected must have missed
--- a beat while somebody looked, too: where the server's clock leaps ahead, all seem to be silent at once.
+-- Relays that have been silent while somebody looked: their rows have not changed since. No time that is stored decides about that, as
+-- the server's clock may have leapt. The rows go, and with them their leases. A leader that is stopped but still connected would keep
+-- its locks, so the backend that holds them is ended. One that was killed is known sooner: it is silent, and the backend that it
+-- listened on has ended. (One that only lost that connection is not silent.)
 with gone as (
   delete from relays
-   using unnest(:ids::uuid[], :seen_ats::timestamptz[], :missed::boolean[]) as silent (relay_id, last_seen_at, missed)
+   using unnest(:ids::uuid[], :seen_ats::timestamptz[], :stale::boolean[]) as silent (relay_id, last_seen_at, stale)
    where id = silent.relay_id and seen_at = silent.last_seen_at
-     and (silent.missed and seen_at < clock_timestamp() - make_interval(secs => :stale_seconds)
-          or (seen_at < clock_timestamp() - make_interval(secs => :silent_seconds)
-              and listen_pid is not null
+     and (silent.stale
+          or (listen_pid is not null
               and not exists (select from pg_stat_activity as a where a.pid = listen_pid and a.backend_start = listen_start)))
   returning id, leader, listen_pid, listen_start
 ),
@@ -47,7 +48,7 @@ delete from relays where id = :id;
 select pg_terminate_backend(pid, :wait_ms::bigint) from pg_stat_activity where pid = :pid and backend_start = :start;
 
 -- name: listens
-update relays set listen_pid = :pid, listen_start = :start where id = :id;
+update relays set listen_pid = :pid, listen_start = :start, listen_number = :number where id = :id;
 
 -- name: own_backend
 select pid, backend_start from pg_stat_activity where pid = pg_backend_pid();
@@ -65,5 +66,6 @@ select exists (
     join pg_stat_activity as a on a.pid = own.pid and a.backend_start = own.start
    where (a.state in ('idle', 'idle in transaction', 'idle in transaction (aborted)')
           or a.state = 'active' and a.wait_event = 'ClientRead')
-     and a.state_change < clock_timestamp() - make_interval(secs => :seconds)
+     -- A change that lies ahead is from before the server's clock was set back.
+     and a.state_change not between clock_timestamp() - make_interval(secs => :seconds) and clock_timestamp()
 );

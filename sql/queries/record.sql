@@ -1,6 +1,6 @@
 -- name: record
 -- One batch of results: ends leave the queue, retries go back into it, all are logged, ends are counted. A result is taken only
--- where the fence is what was claimed; any other changes nothing and is logged as superseded.
+-- where the fence is what was claimed, and the event; any other changes nothing and is logged as superseded.
 -- Rows of the queue are named by an array of one and a range, as everywhere in the relay: plain equalities may be joined by reading
 -- the whole queue, and are where it was last analysed when it had just run empty. Both are boundaries in the index from 15 to 18.
 with result as (
@@ -10,18 +10,20 @@ ended as (
   delete from deliveries as d
    using result as r
    where d.webhook_id = any (array[r.webhook_id]) and d.position >= r.position and d.position <= r.position
-     and d.fence is not distinct from r.fence and r.outcome <> 'retry'
+     and d.fence is not distinct from r.fence and d.event_id = r.event_id and r.outcome <> 'retry'
   returning d.webhook_id, d.position, r.fence
 ),
 put_back as (
   update deliveries as d
-     set next_attempt_at = clock_timestamp() + make_interval(secs => r.retry_ms / 1000.0),
+     set next_attempt_at = clock.now + make_interval(secs => r.retry_ms / 1000.0),
+         scheduled_at = clock.now,
          attempts = r.attempt,
          leased_by = null, lease_until = null, fence = null,
          lost_leases = 0, lost_by = null
     from result as r
+   cross join (select clock_timestamp() as now) as clock
    where d.webhook_id = any (array[r.webhook_id]) and d.position >= r.position and d.position <= r.position
-     and d.fence is not distinct from r.fence and r.outcome = 'retry'
+     and d.fence is not distinct from r.fence and d.event_id = r.event_id and r.outcome = 'retry'
   returning d.webhook_id, d.position, r.fence, d.next_attempt_at
 ),
 taken as (
@@ -32,11 +34,13 @@ taken as (
 logged as (
   insert into attempts (webhook_id, position, event_id, event_type, event_at, attempt, outcome, next_attempt_at, relay_id,
                         fence, lost_by, url, request_headers, started_at, dns_us, connect_us, tls_us, first_byte_us,
-                        total_us, status, response_headers, response_body, error, item_id, sequence)
+                        total_us, status, response_headers, response_body, error, item_id, sequence, recorded_at)
   select r.webhook_id, r.position, r.event_id, r.event_type, r.event_at, r.attempt,
          case when t.fence is null then 'superseded' else r.outcome end, t.next_attempt_at, :relay_id::uuid, r.fence,
          r.lost_by, r.url, r.request_headers::json, r.started_at, r.dns_us, r.connect_us, r.tls_us, r.first_byte_us,
-         r.total_us, r.status, r.response_headers, r.response_body, r.error, r.item_id, r.sequence
+         r.total_us, r.status, r.response_headers, r.response_body, r.error, r.item_id, r.sequence,
+         -- Never before its event, which may be of a time when the clock was ahead: the log is searched from there on.
+         greatest(now(), r.event_at)
     from result as r
     left join taken as t on t.webhook_id = r.webhook_id and t.position = r.position and t.fence = r.fence
   returning webhook_id, outcome, recorded_at
@@ -84,12 +88,12 @@ held_back as (
   update item_orders as o
      set not_before = e.lease_until
     from ended as e
-   where o.webhook_id = e.webhook_id and o.item_id = e.item_id and e.lease_until > now()
+   where o.webhook_id = e.webhook_id and o.item_id = e.item_id and lasts(e.lease_until, now(), '75 seconds')
 ),
 logged as (
-  insert into attempts (webhook_id, position, event_id, event_type, event_at, attempt, outcome, error, item_id, sequence)
+  insert into attempts (webhook_id, position, event_id, event_type, event_at, attempt, outcome, error, item_id, sequence, recorded_at)
   select webhook_id, position, event_id, event_type, event_at, attempts, 'cancelled', 'no longer wanted by its webhook',
-         item_id, sequence
+         item_id, sequence, greatest(now(), event_at)
     from ended
   returning webhook_id, outcome, recorded_at
 ),
@@ -113,7 +117,7 @@ with doomed as (
   select d.webhook_id, d.position
     from deliveries as d
    where d.event_at < coalesce(:now::timestamptz, now()) - make_interval(secs => :ttl_seconds)
-     and (d.leased_by is null or d.lease_until <= coalesce(:now::timestamptz, now()))
+     and (d.leased_by is null or not lasts(d.lease_until, coalesce(:now::timestamptz, now()), '75 seconds'))
      and (d.sequence is null
           or (d.webhook_id, d.item_id) in (select * from unnest(:webhook_ids::uuid[], :item_ids::uuid[])))
    limit :batch

@@ -94,6 +94,11 @@ select :most::bigint - count(*)
                              where o.webhook_id = :webhook_id and o.item_id = d.item_id and o.blocked_position is not null)
           limit :most)) as ahead;
 
+-- name: window_end
+-- The end of the next stretch of the log after a position: so many positions on, and behind them up to the next event, as a new epoch
+-- leaves a gap.
+select least(:through::bigint, coalesce((select min(position) - 1 from events where position > :after::bigint + :scan::bigint), :through));
+
 -- name: advance
 -- One batch of a job: what was found is queued, and the job moves past it, or nothing happens. An end becomes the delivery's past
 -- and its count is taken back, as with a manual retry; what was never queued is counted at its event. Of a webhook that asks for
@@ -108,13 +113,16 @@ with picked as materialized (
 orders as (
   -- Locks the items, in the order of the key, and before counts are locked: as a relay does that records.
   insert into item_orders as o (webhook_id, item_id, sequence)
-  select :webhook_id, item_id, count(*) filter (where outcome is null)
+  select :webhook_id, item_id, base + count(*) filter (where outcome is null)
     from picked
+   cross join epoch
    where item_id is not null
-   group by item_id
+   group by item_id, base
    order by item_id
   on conflict (webhook_id, item_id) do update
-     set sequence = o.sequence + excluded.sequence,
+     set sequence = case when excluded.sequence > (select base from epoch)
+                         then greatest(o.sequence, (select base from epoch)) + excluded.sequence - (select base from epoch)
+                         else o.sequence end,
          blocked_position = case when o.blocked_position not in (select event_position from picked) then o.blocked_position end,
          blocked_event_at = case when o.blocked_position not in (select event_position from picked) then o.blocked_event_at end
   returning item_id, sequence

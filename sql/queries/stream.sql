@@ -1,8 +1,8 @@
 -- name: reader
 -- The webhook, how far the log reaches, and the role of who reads it: null once that session has ended, which it may have while
 -- the reader waited. The secret is the one of X-Webhook-Signature: the old one while both sign.
-select w.id, w.owner_id, w.created_at, (select position from log_head) as head,
-       case when w.overlap_until > clock_timestamp() then w.previous_secret_sealed else w.secret_sealed end as secret_sealed,
+select w.id, w.owner_id, w.created_at, w.log_position, (select position from log_head) as head,
+       case when lasts(w.overlap_until, clock_timestamp(), '7 days') then w.previous_secret_sealed else w.secret_sealed end as secret_sealed,
        (select u.role
           from sessions as s
           join users as u on u.id = s.user_id
@@ -11,8 +11,11 @@ select w.id, w.owner_id, w.created_at, (select position from log_head) as head,
  where w.id = :webhook_id and w.deleted_at is null;
 
 -- name: start
--- The position before the first event that was recorded from a moment on.
-select coalesce((select min(position) from events where recorded_at >= :since::timestamptz), head.position + 1) - 1
+-- Where the stream of a webhook begins: where the log ended when it was made, or the log's beginning if that is later. Of one that was
+-- made before this was kept it is told from the time.
+select greatest(coalesce(:log_position::bigint, (select min(position) - 1 from events where recorded_at >= :since::timestamptz),
+                         head.position),
+                coalesce((select min(position) from events) - 1, head.position))
   from log_head as head;
 
 -- name: earliest
@@ -23,9 +26,14 @@ select coalesce((select min(position) from events), head.position + 1) - 1 from 
 -- What a webhook wants of the next stretch of the log, never empty: the first row says how far the log reaches. Fan-out moves
 -- the head and writes the events in one transaction, and the head's row is locked until that ends; so a snapshot that has an
 -- event, or the head that it moved, has every event before it too, and no position is seen ahead of a smaller one.
+-- The stretch ends so many positions on, and where a new epoch has left a gap behind that, just before the next event. `last`: the event
+-- that it ends with; `here`: the one that it begins after, null where there is none, which is right only where an epoch begins.
 with log as (
   select head.position as head, coalesce((select min(position) from events), head.position + 1) as earliest
     from log_head as head
+),
+stretch as (
+  select coalesce((select min(position) - 1 from events where position > :after::bigint + :scan::bigint), log.head) as until from log
 ),
 found as (
   select e.position, e.id, e.type, e.data, e.occurred_at
@@ -33,7 +41,7 @@ found as (
     join users as u on u.id = w.owner_id
    cross join events as e
    where w.id = :webhook_id
-     and e.position > :after and e.position <= :after::bigint + :scan::bigint
+     and e.position > :after and e.position <= (select until from stretch)
      and webhook_wants(w, u.role, e.type, e.audience, e.location_ids, e.category_id, e.user_ids, e.stock)
    order by e.position
    limit :limit
@@ -45,9 +53,16 @@ sized as (
 page as (
   select * from sized where bytes <= :bytes::bigint or number = 1
 )
-select log.head, log.earliest, (select count(*) from found) = :limit or (select count(*) from page) < (select count(*) from found) as cut,
+select log.head, log.earliest, stretch.until, last.position as last_position, last.id as last_id,
+       (select id from events where position = :after) as here,
+       :after in (select unnest(bases) from epoch) as begins,
+       (select count(*) from found) = :limit or (select count(*) from page) < (select count(*) from found) as cut,
        page.position, page.id, page.type, page.data, page.occurred_at
   from log
+ cross join stretch
+  left join lateral (
+    select position, id from events where position <= stretch.until order by position desc limit 1
+  ) as last on true
   left join page on true
  order by page.position;
 

@@ -8,13 +8,13 @@ values (:id, :owner_id, :url, :events, :filter_locations, :filter_categories, :m
 returning id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
           description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
           filter_leaving, ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at,
-          case when overlap_until > clock_timestamp() then overlap_until end as overlap_until;
+          case when lasts(overlap_until, clock_timestamp(), '7 days') then overlap_until end as overlap_until;
 
 -- name: get
 select id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
        description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
        filter_leaving, ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at,
-       case when overlap_until > clock_timestamp() then overlap_until end as overlap_until
+       case when lasts(overlap_until, clock_timestamp(), '7 days') then overlap_until end as overlap_until
   from webhooks
  where id = :id and deleted_at is null;
 
@@ -23,7 +23,7 @@ select id, owner_id, url, events, active, filter_locations, filter_categories, m
 select id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
        description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
        filter_leaving, ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at,
-       case when overlap_until > clock_timestamp() then overlap_until end as overlap_until
+       case when lasts(overlap_until, clock_timestamp(), '7 days') then overlap_until end as overlap_until
   from webhooks
  where id = :id and deleted_at is null
    for no key update;
@@ -76,11 +76,11 @@ update webhooks
 returning id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
           description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
           filter_leaving, ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at,
-          case when overlap_until > clock_timestamp() then overlap_until end as overlap_until;
+          case when lasts(overlap_until, clock_timestamp(), '7 days') then overlap_until end as overlap_until;
 
 -- name: secrets
 -- The secret, and the one before it while both sign.
-select secret_sealed, case when overlap_until > clock_timestamp() then previous_secret_sealed end as previous_secret_sealed
+select secret_sealed, case when lasts(overlap_until, clock_timestamp(), '7 days') then previous_secret_sealed end as previous_secret_sealed
   from webhooks
  where id = :id;
 
@@ -94,7 +94,7 @@ update webhooks
 returning id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
           description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
           filter_leaving, ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at,
-          case when overlap_until > clock_timestamp() then overlap_until end as overlap_until;
+          case when lasts(overlap_until, clock_timestamp(), '7 days') then overlap_until end as overlap_until;
 
 -- name: delete
 -- No position is beyond the largest bigint, so whatever is still queued for it is ended by the relay.
@@ -122,9 +122,9 @@ update lanes
 -- What is known of the receivers. Half-open: a probe is out, which is a lease of a relay that is listed.
 select l.webhook_id, l.failures, l.failing_since, l.opened_at, l.probe_at,
        case when l.opened_at is null then 'closed'
-            when l.probe_until > clock_timestamp() and exists (select from relays as r where r.id = l.probe_by) then 'half-open'
+            when lasts(l.probe_until, clock_timestamp(), '75 seconds') and exists (select from relays as r where r.id = l.probe_by) then 'half-open'
             else 'open' end as breaker,
-       case when l.paused_until > clock_timestamp() then l.paused_until end as paused_until
+       case when lasts(l.paused_until, clock_timestamp(), '25 hours') then l.paused_until end as paused_until
   from lanes as l
  where l.webhook_id = any (:ids::uuid[]);
 
@@ -154,6 +154,13 @@ select (select count(*)
   from delivery_counts
  where webhook_id = :webhook_id
    and day >= ((now() - make_interval(secs => :ttl_seconds)) at time zone 'UTC')::date;
+
+-- name: is_another
+-- Whether the log has another event at a position, or none where it would have one.
+select case when found.id is not null then found.id <> :event_id::uuid
+            else :position::bigint > head.position or :position >= (select min(position) from events) end
+  from log_head as head
+  left join lateral (select id from events where position = :position) as found on true;
 
 -- name: list_deliveries
 -- Who may no longer read what an event is about sees that there was one, and not its data.
@@ -310,7 +317,7 @@ values (:webhook_id, clock_timestamp() + make_interval(secs => :wait_ms / 1000.0
 returning id;
 
 -- name: read_test
-select finished_at is not null as finished, expires_at <= clock_timestamp() as expired, claimed_by is not null as claimed,
+select finished_at is not null as finished, not lasts(expires_at, clock_timestamp(), '75 seconds') as expired, claimed_by is not null as claimed,
        status, error
   from webhook_tests
  where id = :id;

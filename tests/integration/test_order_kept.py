@@ -250,10 +250,10 @@ async def test_what_is_blocked_under_an_older_policy_is_let_go_within_a_minute(
     """A relay may have read the webhook before it was changed, and block after."""
     hourly = asyncio.Event()
 
-    async def once() -> None:
+    async def reschedule() -> None:
         hourly.set()
 
-    monkeypatch.setattr(retention, "once", once)
+    monkeypatch.setattr(retention, "_reschedule", reschedule)
     monkeypatch.setattr("relay.retention.ANNOUNCE_SECONDS", 0.1)
     (item,) = items(1)
     await _queued(connection, pool, item, 2)

@@ -139,14 +139,16 @@ async def test_an_update_changes_what_it_names_and_nothing_else(
         ({"active": True}, {}),
         ({}, {}),
     ]
-    for number, (sent, shown) in enumerate(changes, start=2):
+    version = 1
+    for sent, shown in changes:
         answer = await worker.put(path, sent)
         assert answer.status == 200, answer.body
         assert set(answer.body) == {"webhook", "message"}
         webhook = {**webhook, **sent, **shown, "updatedAt": answer.body["webhook"]["updatedAt"]}
         assert answer.body["webhook"] == webhook
         assert (await worker.get(path)).body["webhook"] == webhook
-        assert await connection.fetchval("select version from webhooks") == number
+        before, version = version, await connection.fetchval("select version from webhooks")
+        assert version > before
     assert webhook["updatedAt"] >= webhook["createdAt"]
 
 
@@ -249,7 +251,7 @@ async def test_a_deleted_webhook_is_gone_at_once_and_owes_nothing(worker: Caller
     row = await connection.fetchrow("select * from webhooks where id = $1", UUID(webhook["id"]))
     assert row is not None
     assert row["deleted_at"] is not None
-    assert (row["active"], row["discard_through"], row["version"]) == (False, 2**63 - 1, 2)
+    assert (row["active"], row["discard_through"], row["version"] > 1) == (False, 2**63 - 1, True)
     assert await connection.fetchval("select webhook_id from lane_wakes") == UUID(webhook["id"])
     assert {row["webhook_id"] for row in await connection.fetch("select webhook_id from subscriptions")} == {
         UUID(kept["id"])

@@ -24,7 +24,9 @@ def how_often() -> HowOften:
     return lambda often, seldom: often if full else seldom
 
 
-def _trials(request: pytest.FixtureRequest, url: str, settings: Settings, directory: Path) -> StartTrial:
+def trials(request: pytest.FixtureRequest, url: str, settings: Settings, directory: Path) -> StartTrial:
+    """Trials on this database; each ends with the account, which is checked."""
+
     @asynccontextmanager
     async def start(fault: str, *, through: str = url, **options: int) -> AsyncIterator[Trial]:
         async with trial(fault, through, settings, directory, **options) as running:
@@ -39,7 +41,7 @@ def _trials(request: pytest.FixtureRequest, url: str, settings: Settings, direct
 @pytest.fixture
 def start_trial(request: pytest.FixtureRequest, database_url: str, settings: Settings, tmp_path: Path) -> StartTrial:
     """`async with start_trial("kill -9 of a relay") as trial`: on the run's server; ends with the account, which is checked."""
-    return _trials(request, database_url, settings, tmp_path)
+    return trials(request, database_url, settings, tmp_path)
 
 
 @pytest.fixture
@@ -57,4 +59,4 @@ def throwaway(environment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Th
 @pytest.fixture
 def start_own_trial(request: pytest.FixtureRequest, throwaway: Throwaway, tmp_path: Path) -> StartTrial:
     """A trial on a server of its own; `through`: the address of what stands before it."""
-    return _trials(request, throwaway.url, load_settings(), tmp_path)
+    return trials(request, throwaway.url, load_settings(), tmp_path)

@@ -108,6 +108,7 @@ async def _is_right(trial: Trial, primary: Throwaway) -> None:
     await _nothing_is_left_of_the_old_primary(trial)
     await _goes_on_without_the_poll(trial)
     await _numbers_go_on(trial)
+    assert await trial.db.fetchval("select bases = '{0}' from epoch"), "nothing is lost, so no new epoch has begun"
     assert await run_audit("outbox_completeness", primary.url) == []
 
 

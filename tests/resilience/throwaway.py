@@ -13,6 +13,7 @@ import asyncpg
 from service.platform.embedded import EmbeddedServer
 from service.platform.migrate import migrate
 from service.platform.server_account import choose
+from tests.faketime import FakeClock
 from tests.janitor import Janitor
 from tests.server import bin_dir, scratch, with_database
 
@@ -20,12 +21,35 @@ from tests.server import bin_dir, scratch, with_database
 _SETTINGS = {"fsync": "off", "max_connections": "40", "superuser_reserved_connections": "3"}
 
 
+def _with_clock(clock: FakeClock, directory: Path) -> Path:
+    """The programs of PostgreSQL, of which the server has that clock."""
+    programs = directory / "programs" / "bin"
+    programs.mkdir(parents=True)
+    for program in bin_dir().iterdir():
+        (programs / program.name).symlink_to(program)
+    (programs / "postgres").unlink()
+    variables = " ".join(f"'{name}={value}'" for name, value in clock.environment.items())
+    (programs / "postgres").write_text(f'#!/bin/sh\nexec env {variables} "{bin_dir() / "postgres"}" "$@"\n')
+    for path in (programs.parent, programs, programs / "postgres"):
+        path.chmod(0o755)
+    return programs
+
+
 class Throwaway:
-    def __init__(self) -> None:
+    def __init__(self, *, wrong_clock: bool = False) -> None:
+        """`wrong_clock`: its clock can be made to leap."""
         self._janitor = Janitor(scratch())
         self._directory = self._janitor.run_dir
-        self._server = EmbeddedServer(self._directory, bin_dir=bin_dir(), settings=_SETTINGS, sync=False)
+        self.clock = FakeClock(self._directory) if wrong_clock else None
+        self._programs = bin_dir() if self.clock is None else _with_clock(self.clock, self._directory)
+        self.configure()
         self.url = ""
+
+    def configure(self, **settings: str) -> None:
+        """Parameters of the server, from its next start on."""
+        self._server = EmbeddedServer(
+            self._directory, bin_dir=self._programs, settings=_SETTINGS | settings, sync=False
+        )
 
     @property
     def cluster(self) -> Path:
@@ -69,6 +93,10 @@ class Throwaway:
             assert await connection.fetchval("select pg_promote(wait => true)")
         finally:
             await connection.close()
+
+    def pause(self) -> None:
+        """It does not run until it is started again; meanwhile its files may be put back."""
+        self._server.stop()
 
     def stop(self) -> None:
         try:

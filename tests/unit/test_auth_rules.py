@@ -82,10 +82,23 @@ def test_one_kind_of_token_is_not_taken_for_the_other(tokens: Tokens) -> None:
         tokens.read_access(tokens.refresh(uuid4(), uuid4(), 1))
 
 
-def test_an_expired_token_says_that_it_has_expired() -> None:
-    old = Tokens(KEY, timedelta(seconds=-1), timedelta(seconds=-1))
-    with pytest.raises(Unauthorized, match="the token has expired"):
-        old.read_access(old.access(uuid4(), uuid4()))
+def test_a_token_lasts_by_the_databases_clock(tokens: Tokens) -> None:
+    """Whatever the hosts' clocks say that issue it and read it."""
+    for now in (datetime(1999, 1, 1, tzinfo=UTC), datetime(2077, 1, 1, tzinfo=UTC)):
+        claims = tokens.read_access(tokens.access(uuid4(), uuid4(), now))
+        claims.check(now, steady=True)
+        claims.check(now + timedelta(minutes=5, seconds=-1), steady=True)
+        with pytest.raises(Unauthorized, match="the token has expired"):
+            claims.check(now + timedelta(minutes=5), steady=True)
+
+
+def test_a_token_of_a_clock_that_was_ahead_is_refused_once_the_clock_can_be_trusted(tokens: Tokens) -> None:
+    now = datetime(2026, 2, 18, tzinfo=UTC)
+    claims = tokens.read_access(tokens.access(uuid4(), uuid4(), now + timedelta(days=10)))
+    # The clock that says so may itself be behind.
+    claims.check(now, steady=False)
+    with pytest.raises(Unauthorized, match="sign in again"):
+        claims.check(now, steady=True)
 
 
 def _claims(**changes: Any) -> dict[str, Any]:
@@ -106,6 +119,8 @@ def _claims(**changes: Any) -> dict[str, Any]:
         jwt.encode(_claims(sid=["x"]), KEY, algorithm="HS256"),
         jwt.encode(_claims(gen="x"), KEY, algorithm="HS256"),
         jwt.encode(_claims(exp="x"), KEY, algorithm="HS256"),
+        jwt.encode(_claims(exp=10**30), KEY, algorithm="HS256"),
+        jwt.encode(_claims(iat="x"), KEY, algorithm="HS256"),
         jwt.encode(_claims(), KEY, algorithm="HS256")[:-4],
         "a.b.c",
         "é",
@@ -119,4 +134,4 @@ def test_a_token_that_was_not_issued_here_is_not_valid(tokens: Tokens, forged: s
 
 def test_another_replicas_clock_may_be_ahead(tokens: Tokens) -> None:
     ahead = jwt.encode(_claims(iat=datetime.now(UTC) + timedelta(seconds=30)), KEY, algorithm="HS256")
-    assert tokens.read_access(ahead)
+    tokens.read_access(ahead).check(datetime.now(UTC), steady=True)

@@ -38,6 +38,19 @@ def opened() -> Lane:
     return after(Lane(), [failed(number % EVENTS) for number in range(FAILURES)], NOW, POLICY, RNG).lane
 
 
+def test_what_a_clock_left_behind_that_was_ahead_is_over_at_once() -> None:
+    later = NOW + timedelta(days=10)
+    lane = Lane(failures=10, failing_since=later, opened_at=later, probe_at=later, pauses=1, paused_until=later)
+    bounded = lane.bounded(NOW)
+    assert (bounded.failing_since, bounded.opened_at, bounded.probe_at, bounded.paused_until) == (NOW, NOW, NOW, NOW)
+
+
+def test_what_could_have_been_set_stays() -> None:
+    day = NOW + timedelta(days=1)
+    lane = Lane(failures=10, failing_since=NOW, opened_at=NOW, probe_at=day, pauses=1, paused_until=day)
+    assert lane.bounded(NOW) == lane
+
+
 def test_ten_failures_in_a_row_over_three_events_open_it() -> None:
     lane = after(Lane(), [failed(number % EVENTS) for number in range(FAILURES - 1)], NOW, POLICY, RNG).lane
     assert lane.opened_at is None

@@ -14,7 +14,7 @@ from service.api.paging import MAX_POSITION, IdPage, PositionPage, cursor_link
 ID = UUID("01890000-0000-7000-8000-000000000000")
 
 
-def _cursor(page: IdPage | PositionPage, keys: list[UUID] | list[int]) -> str:
+def _cursor(page: IdPage | PositionPage, keys: list[UUID] | list[tuple[int, UUID]]) -> str:
     request: web.BaseRequest = make_mocked_request("GET", "/api/v1/things?status=x&skip=0")
     link = cursor_link(request, page, keys)  # type: ignore[arg-type]  # a mocked request is as good
     assert link is not None
@@ -28,9 +28,10 @@ def test_an_id_goes_there_and_back(key: UUID) -> None:
     assert IdPage.model_validate({"cursor": _cursor(IdPage(limit=1), [key])}).after == key
 
 
-@given(st.integers(0, MAX_POSITION))
-def test_a_position_goes_there_and_back(key: int) -> None:
-    assert PositionPage.model_validate({"cursor": _cursor(PositionPage(limit=1), [key])}).before == key
+@given(st.integers(0, MAX_POSITION - 1), st.uuids())
+def test_a_position_goes_there_and_back_with_its_event(key: int, event_id: UUID) -> None:
+    page = PositionPage.model_validate({"cursor": _cursor(PositionPage(limit=1), [(key, event_id)])})
+    assert (page.before, page.event_id) == (key, event_id)
 
 
 def test_a_page_that_is_not_full_is_the_last() -> None:
@@ -45,7 +46,7 @@ def test_an_empty_cursor_is_the_beginning() -> None:
 
 
 GOOD = _cursor(IdPage(limit=1), [ID])
-OF_POSITIONS = _cursor(PositionPage(limit=1), [7])
+OF_POSITIONS = _cursor(PositionPage(limit=1), [(7, ID)])
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,17 @@
+import os
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from service.platform.clock import iso, iso_or_none
-from service.platform.ids import new_id, parse_id
+from service.platform.ids import PATIENCE_MS, new_id, parse_id
+from tests.faketime import NOW, FakeClock
 
 
 def test_ids_are_version_7_and_tell_their_time() -> None:
@@ -18,6 +23,45 @@ def test_ids_are_version_7_and_tell_their_time() -> None:
 
 def test_ids_of_one_process_sort_as_they_were_made() -> None:
     made = [new_id() for _ in range(1000)]
+    assert made == sorted(made)
+
+
+def test_ids_follow_a_clock_that_is_set_back(tmp_path: Path) -> None:
+    """A process that goes on giving ids of the future would have its events refused until the future has come."""
+    clock = FakeClock(tmp_path)
+    script = """
+import os, sys, time
+from service.platform.ids import new_id
+for line in sys.stdin:
+    made = [new_id() for _ in range(100)]
+    print(max(abs((each.int >> 80) - time.time() * 1000) for each in made) < 5000, len(set(made)), made == sorted(made), flush=True)
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        env={**os.environ, **clock.environment},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    said = []
+    with process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for offset in (NOW, "+10d", NOW, "-10d", NOW):
+            clock.leap(offset)
+            process.stdin.write("\n")
+            process.stdin.flush()
+            said.append(process.stdout.readline().split())
+    # Within a millisecond they need not keep their order where they follow the clock.
+    assert [each[:2] for each in said] == [["True", "100"]] * 5
+    assert said[0][2] == said[1][2] == "True"
+
+
+def test_ids_keep_their_order_while_the_clock_is_set_back_a_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = [new_id()]
+    real = time.time_ns
+    monkeypatch.setattr("service.platform.ids.time.time_ns", lambda: real() - (PATIENCE_MS - 1000) * 1_000_000)
+    made += [new_id() for _ in range(100)]
     assert made == sorted(made)
 
 

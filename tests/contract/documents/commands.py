@@ -44,7 +44,7 @@ async def run_bash(scene: Scene, block: Block) -> None:
         ears, event_id = await scene.failed()
         text = text.replace("/webhooks/:id", f"/webhooks/{ears.id}").replace(":eventId", event_id)
         # The positions of the log are this run's own.
-        text = re.sub(r"\?after=\d+&wait=\d+", "?after=earliest", text)
+        text = re.sub(r"\?after=[0-9a-f-]+&wait=\d+", "?after=earliest", text)
     if "/items/:id" in text:
         text = text.replace("/items/:id", f"/items/{(await scene.admin.item())['id']}")
     left = re.search(r"/:\w+|<\w+>", text)

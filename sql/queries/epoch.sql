@@ -1,0 +1,41 @@
+-- name: ask
+-- The epoch; whether this is the server that it is known on; and whether what the process saw last is there. A relay's mark: what its
+-- last beat wrote, or the one that was not answered. A service's: the greatest position and its event's id; null where it cannot be
+-- told, as that part of the log has been dropped.
+select e.id, e.base, e.system_identifier is null and e.database_oid is null as unknown,
+       coalesce(e.system_identifier is distinct from s.system_identifier and s.system_identifier is not null, false)
+       or e.database_oid is distinct from s.database_oid or e.timeline is distinct from s.timeline as moved,
+       pg_is_in_recovery() as standby,
+       exists (select from relays as r where r.id = :relay_id::uuid and r.mark = any (:marks::uuid[]))
+       or exists (select from relay_marks as r where r.relay_id = :relay_id and r.mark = any (:marks)) as mark_found,
+       case when :position::bigint > h.position then false
+            when (select min(position) from events) <= :position
+            then exists (select from events where events.position = :position and events.id = :event_id::uuid) end as event_found,
+       clock_timestamp() as now
+  from epoch as e
+ cross join log_head as h
+ cross join server_identity() as s;
+
+-- name: newest
+-- The greatest position and its event's id.
+select position, id from events order by position desc limit 1;
+
+-- name: recognise
+-- The server has changed, or was not known yet, and it is the same past.
+update epoch
+   set system_identifier = s.system_identifier, database_oid = s.database_oid, timeline = s.timeline
+  from server_identity() as s
+ where epoch.id = :id
+   and (epoch.system_identifier, epoch.database_oid, epoch.timeline)
+       is distinct from (s.system_identifier, s.database_oid, s.timeline);
+
+-- name: begin
+select begin_epoch(:expected::uuid, :above::bigint, :why, :if_moved::boolean);
+
+-- name: present
+select id, base, begun_at, reason from epoch;
+
+-- name: forget_marks
+-- Of relays that were taken for dead long ago. One that was stopped for longer no longer trusts its mark.
+delete from relay_marks
+ where relay_id in (select relay_id from relay_marks where left_at < now() - interval '30 days' limit :batch);
