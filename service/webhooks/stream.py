@@ -154,7 +154,7 @@ async def read(
     webhook = await _reader(pool, user, webhook_id)
     after = await _start(pool, webhook, query.after)
     while True:
-        if webhook["head"] - after > NEAR:
+        if webhook["head"] - after.position > NEAR:
             async with costly() as unit:
                 page = await _page(unit, webhook_id, after, query.limit)
         else:
