@@ -5,12 +5,14 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import asyncpg
 
 from service.platform.embedded import EmbeddedServer
+from service.platform.embedded import bin_dir as embedded_bin_dir
 from service.platform.migrate import migrate
 from service.platform.server_account import choose
 from tests.janitor import Janitor
@@ -18,13 +20,19 @@ from tests.server import bin_dir, scratch, with_database
 
 # Whether it syncs makes no difference to a process that is killed: what it wrote is the kernel's.
 _SETTINGS = {"fsync": "off", "max_connections": "40", "superuser_reserved_connections": "3"}
+# The queue of notifications as small as it can be. Before PostgreSQL 17 it always takes 8 GB, so this takes the embedded one.
+_SMALL_QUEUE = {"max_notify_queue_pages": "64"}
 
 
 class Throwaway:
-    def __init__(self) -> None:
+    """`settings` are added to what such a server has anyway."""
+
+    def __init__(self, settings: Mapping[str, str] | None = None, *, small_queue: bool = False) -> None:
+        settings = {**_SETTINGS, **(settings or {}), **(_SMALL_QUEUE if small_queue else {})}
+        programs = embedded_bin_dir() if small_queue else bin_dir()
         self._janitor = Janitor(scratch())
         self._directory = self._janitor.run_dir
-        self._server = EmbeddedServer(self._directory, bin_dir=bin_dir(), settings=_SETTINGS, sync=False)
+        self._server = EmbeddedServer(self._directory, bin_dir=programs, settings=settings, sync=False)
         self.url = ""
 
     @property
