@@ -159,8 +159,7 @@ def open_headers(vault: Vault, row: asyncpg.Record) -> dict[str, str]:
     """Custom headers with their values."""
     if row["headers_sealed"] is None:
         return {}
-    headers: dict[str, str] = orjson.loads(vault.open(row["headers_sealed"], row["id"].bytes))
-    return headers
+    return vault.open_headers(row["headers_sealed"], row["id"].bytes)
 
 
 def _seal_headers(vault: Vault, webhook_id: UUID, headers: Mapping[str, str]) -> bytes | None:

@@ -20,10 +20,14 @@ returning (select count(*) from relays)::int as relays,
 -- would keep its locks, so the backend that holds them is ended. One that was killed is known sooner: it is silent, and the
 -- backend that it listened on has ended. (One that only lost that connection is not silent.) One that is connected must have missed
 -- a beat while somebody looked, too: where the server's clock leaps ahead, all seem to be silent at once.
-with gone as (
+with locked as materialized (
+  -- In the order of their ids: two that reap at once take turns.
+  select id as locked_id from relays where id = any (:ids::uuid[]) order by id for update
+),
+gone as (
   delete from relays
-   using unnest(:ids::uuid[], :seen_ats::timestamptz[], :missed::boolean[]) as silent (relay_id, last_seen_at, missed)
-   where id = silent.relay_id and seen_at = silent.last_seen_at
+   using unnest(:ids::uuid[], :seen_ats::timestamptz[], :missed::boolean[]) as silent (relay_id, last_seen_at, missed), locked
+   where id = silent.relay_id and id = locked_id and seen_at = silent.last_seen_at
      and (silent.missed and seen_at < clock_timestamp() - make_interval(secs => :stale_seconds)
           or (seen_at < clock_timestamp() - make_interval(secs => :silent_seconds)
               and listen_pid is not null
