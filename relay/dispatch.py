@@ -7,6 +7,7 @@ from uuid import UUID
 
 from relay.alone import Alone
 from relay.batch import Batch
+from relay.claim import Claims, Unclaimable
 from relay.lanes import Floors, Lanes
 from relay.leases import Leases
 from relay.outage import Outage
@@ -20,7 +21,7 @@ from relay.target import Target, Targets
 from relay.tester import Tester
 from relay.transport import Transport
 from relay.turns import MAX_LANES
-from service.platform.db import AWAY, CONTENDED, Pool
+from service.platform.db import CONTENDED, Pool, is_passing
 from service.platform.logs import get_logger
 from service.platform.queries import Executor, load
 
@@ -68,6 +69,7 @@ class Dispatcher:
             take=lambda lanes: self._take([(lane, 1) for lane in lanes], 1, suspects=True),
             stopping=lambda: self._stopping,
         )
+        self._claims = Claims()
         self._recorder = recorder
         self._targets = targets
         self._sender = Sender(recorder, transport)
@@ -166,7 +168,12 @@ class Dispatcher:
                 continue
             try:
                 busy = await self._step()
-            except (*AWAY, *CONTENDED) as error:
+            except Unclaimable:
+                # What it may have leased is given back first, and then each lane is claimed from by itself.
+                continue
+            except Exception as error:
+                if not is_passing(error):
+                    raise
                 failed_at = time.monotonic()
                 await self._outage.wait("dispatcher", error)
                 if not isinstance(error, CONTENDED):
@@ -190,6 +197,7 @@ class Dispatcher:
         if now >= self._sweep.next and not self._sweep.under_way:
             self._sweep.begin()
             self._alone.look_again()
+            self._tests_wanted = True
         if self._sweep.under_way:
             await self._sweep.step()
         if (alone := self._alone.next_look) is not None and alone <= now:
@@ -251,15 +259,8 @@ class Dispatcher:
         try:
             with self._slots.claiming(lanes, free, reserve=reserve):
                 async with self._pool.acquire() as connection:
-                    rows = await _SQL.claim.fetch(
-                        connection,
-                        relay_id=self._recorder.relay_id,
-                        webhook_ids=[webhook_id for webhook_id, _ in lanes],
-                        shares=[share for _, share in lanes],
-                        floors=floors,
-                        most=free,
-                        suspects=suspects,
-                        now=None,
+                    rows = await self._claims.fetch(
+                        connection, self._recorder.relay_id, lanes, floors, most=free, suspects=suspects
                     )
                     answered_at = time.monotonic()
                     waits = {row["webhook_id"]: row["wait_seconds"] for row in rows if row["wait_seconds"] is not None}
@@ -330,12 +331,9 @@ class Dispatcher:
             self.leases.cut_off(lease)
         elif end == "unused":
             self._unused(lease)
-        elif isinstance(end, Exception):
-            self._crashed(lease.webhook_id, end)
 
     def _crashed(self, webhook_id: UUID, error: BaseException) -> None:
-        # A defect of ours. The lease runs out and the delivery is tried again; MAX_LOST_LEASES bounds that.
-        _log.error("a delivery crashed", webhook_id=str(webhook_id), exc_info=error)
+        _log.error("a request crashed", webhook_id=str(webhook_id), exc_info=error)
 
     def _freed(self, webhook_id: UUID) -> None:
         if not len(self._lanes.hot) or self._wake.is_set():

@@ -11,7 +11,7 @@ import asyncpg
 from relay.batch import Batch, of_few, of_many
 from relay.doorbell import LOCK_CLASS, LOCK_DOORBELL
 from relay.slots import NOTHING, Offer
-from service.platform.db import CONTENDED, lacks_partition
+from service.platform.db import CONTENDED, is_of_a_row, lacks_partition
 from service.platform.logs import get_logger
 from service.platform.queries import Connection, Executor, load
 from service.platform.subject import Subject, Unroutable, columns, subject_of
@@ -30,6 +30,7 @@ TARGET_DELIVERIES = 5000
 
 # What a row's own content can cause in the statement. Anything else (no partition, disk full, a lock) is not the row's fault: it
 # is kept, and tried again.
+AHEAD = "it stood at a position, or in an order, that had not been given yet"
 _ROW_ERRORS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
 
 
@@ -78,6 +79,13 @@ class FanOut:
                 if lacks_partition(error) or isinstance(error, asyncpg.NotNullViolationError):
                     # There is no partition, or no head of the log.
                     raise
+                if isinstance(error, asyncpg.UniqueViolationError) and error.table_name == "deliveries":
+                    # No event is to blame for a delivery that stands where its own is to go. Where none does, it is the event.
+                    ended = await _SQL.end_ahead.fetchval(self.connection, reason=AHEAD)
+                    _log.error("deliveries stood where the log has not come to", ended=ended)
+                    if ended:
+                        asleep = asleep or sleepy
+                        continue
                 # One of them is refused. It is found by halving; those before it go first. An older one may have been committed
                 # since: the one it is was the oldest before the statement, and is it after it.
                 if self._limit == 1:
@@ -214,13 +222,21 @@ class FanOut:
             except Unroutable as error:
                 await self._set_aside(row["seq"], str(error))
                 aside += 1
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is this row's
+                _log.exception("an event cannot be read", seq=row["seq"])
+                await self._set_aside(row["seq"], _why(error))
+                aside += 1
         try:
             await self._say(good)
-        except _ROW_ERRORS:
+        except Exception as together:
+            if not is_of_a_row(together):
+                raise
             for each in good:
                 try:
                     await self._say([each])
-                except _ROW_ERRORS as error:
+                except Exception as error:
+                    if not is_of_a_row(error):
+                        raise
                     await self._set_aside(each[0], _why(error))
                     aside += 1
         self._stuck = 0

@@ -150,7 +150,7 @@ class Lead:
 
     async def tell_peers(self, webhook_ids: Sequence[UUID] | None) -> None:
         """Wake the other relays, in a transaction of its own: one that writes nothing has nothing to flush. None: look at all, and
-        then also those that have come since they were counted last."""
+        then also those that have come since they were counted last. It never raises: whoever is not told finds it by a sweep."""
         if webhook_ids is not None and not self._has_peers():
             return
         if webhook_ids is None or len(webhook_ids) > MAX_HINTED:
@@ -158,7 +158,10 @@ class Lead:
         else:
             parts = range(0, len(webhook_ids), HINTED_AT_ONCE)
             said = [",".join(map(str, webhook_ids[part : part + HINTED_AT_ONCE])) for part in parts]
-        await _SQL.notify_work.execute(self._pool, payloads=[f"{self.relay_id} {lanes}" for lanes in said])
+        try:
+            await _SQL.notify_work.execute(self._pool, payloads=[f"{self.relay_id} {lanes}" for lanes in said])
+        except (*AWAY, asyncpg.PostgresError) as error:
+            _log.info("the other relays were not told of work", error=str(error) or type(error).__name__)
 
     async def _listen(self, connection: QueueConnection) -> None:
         self._lost.clear()

@@ -2,10 +2,8 @@
 
 import asyncio
 import gc
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
-
-import asyncpg
 
 from relay.breaker import Policy
 from relay.database import open_queues
@@ -21,7 +19,6 @@ from relay.settle import Settler
 from relay.shares import Places
 from relay.target import Targets
 from relay.transport import HttpTransport, Transport
-from service.platform.db import AWAY
 from service.platform.epoch import Epoch
 from service.platform.lifecycle import cancelled_by_signals, database, require_migrated, settle
 from service.platform.logs import get_logger
@@ -33,6 +30,8 @@ _log = get_logger(__name__)
 # So many more objects than before, and the youngest are searched for garbage in cycles. A delivery makes a dozen that live until it
 # is recorded, and none in a cycle: with Python's own 700 a tenth of a relay's time went into looking at them.
 COLLECT_EVERY = 20_000
+# Between two starts of a part that fails.
+RESTART_SECONDS = 1.0
 
 
 async def relay(settings: Settings) -> None:
@@ -87,10 +86,7 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
     async def reaped() -> None:
         # Whoever has room for what has become void, or due, is to look, not only who saw it.
         dispatcher.sweep_now()
-        try:
-            await lead.tell_peers(None)
-        except (*AWAY, asyncpg.PostgresError) as error:
-            _log.info("other relays were not told to look", error=str(error) or type(error).__name__)
+        await lead.tell_peers(None)
 
     retention.on_rescheduled = reaped
 
@@ -149,27 +145,24 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
     gc.set_threshold(COLLECT_EVERY)
     _log.info("relay started", relay_id=str(presence.relay_id))
     tasks = {
-        name: asyncio.create_task(job, name=name)
-        for name, job in {
-            "presence": presence.run(),
-            "recorder": recorder.run(),
-            "dispatcher": dispatcher.run(),
-            "lead": lead.run(),
-            "retention": retention.run(lead.leader, lambda: SERVER_CLOCK.steady),
-            "replay": replay.run(lead.leader),
+        name: asyncio.create_task(_keep_going(name, part), name=name)
+        for name, part in {
+            "presence": presence.run,
+            "recorder": recorder.run,
+            "dispatcher": dispatcher.run,
+            "lead": lead.run,
+            "retention": lambda: retention.run(lead.leader, lambda: SERVER_CLOCK.steady),
+            "replay": lambda: replay.run(lead.leader),
         }.items()
     }
     try:
-        done, _ = await asyncio.wait(tasks.values(), return_when=asyncio.FIRST_COMPLETED)
-        # None of them ends by itself, so this is a defect: better no relay than half a one.
-        for task in done:
-            task.result()
-        raise RuntimeError(f"{', '.join(task.get_name() for task in done)} ended")
+        # None of them ends by itself.
+        await asyncio.wait(tasks.values())
     finally:
         try:
             async with asyncio.timeout(settings.relay_grace / 1000 + 5):
                 await _stop(tasks, dispatcher, recorder, lead, presence, settings.relay_grace / 1000)
-        except (TimeoutError, *AWAY) as error:
+        except Exception as error:  # noqa: BLE001 - it ends in any case
             _log.warning(
                 "stopped without tidying up; leases run out by themselves", error=str(error) or type(error).__name__
             )
@@ -179,6 +172,20 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
             await asyncio.gather(*tasks.values(), return_exceptions=True)
             await transport.close()
             pool.terminate()
+
+
+async def _keep_going(name: str, part: Callable[[], Awaitable[None]]) -> None:
+    """The outermost boundary. A part catches what rows, receivers and the server do; what it lets through is a defect of ours. The
+    part begins again where its state is. If this happens on and on, the relay does less than its share, and its peers do the rest:
+    one that cannot beat is removed, one that cannot lead lets go of the leader's lock."""
+    while True:
+        try:
+            await part()
+        except Exception:  # noqa: BLE001 - the last resort
+            _log.exception("a part of the relay failed; it begins again", part=name)
+            await asyncio.sleep(RESTART_SECONDS)
+        else:
+            return
 
 
 async def _stop(

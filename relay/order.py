@@ -16,6 +16,8 @@ NO_LONGER_ASKED = "skipped: its webhook no longer asks for that"
 Key: TypeAlias = tuple[UUID, UUID]
 # A lane that has been given something to send, and in how many seconds it is due.
 Due: TypeAlias = tuple[UUID, float]
+# Of these webhooks only; None: of any.
+Only: TypeAlias = Sequence[UUID] | None
 
 
 class Failed(Protocol):
@@ -52,20 +54,20 @@ class Order:
         return order
 
     @classmethod
-    async def discarded(cls, connection: Connection, batch: int) -> "Order":
+    async def discarded(cls, connection: Connection, batch: int, only: Only) -> "Order":
         """Of deliveries that their webhook no longer wants."""
-        return cls._locked(connection, await _SQL.lock_discarded.fetch(connection, batch=batch))
+        return cls._locked(connection, await _SQL.lock_discarded.fetch(connection, batch=batch, only=only))
 
     @classmethod
-    async def expired(cls, connection: Connection, batch: int, ttl_seconds: int) -> "Order":
+    async def expired(cls, connection: Connection, batch: int, only: Only, ttl_seconds: int) -> "Order":
         """Of deliveries that are older than the log keeps."""
-        rows = await _SQL.lock_expired.fetch(connection, batch=batch, ttl_seconds=ttl_seconds, now=None)
+        rows = await _SQL.lock_expired.fetch(connection, batch=batch, only=only, ttl_seconds=ttl_seconds, now=None)
         return cls._locked(connection, rows)
 
     @classmethod
-    async def needless(cls, connection: Connection, batch: int, ttl_seconds: int) -> "Order":
+    async def needless(cls, connection: Connection, batch: int, only: Only, ttl_seconds: int) -> "Order":
         """Blocked by what nobody can resolve any more, or need."""
-        rows = await _SQL.lock_needless.fetch(connection, batch=batch, ttl_seconds=ttl_seconds, now=None)
+        rows = await _SQL.lock_needless.fetch(connection, batch=batch, only=only, ttl_seconds=ttl_seconds, now=None)
         return cls._locked(connection, rows)
 
     @classmethod

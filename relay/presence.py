@@ -13,7 +13,7 @@ from relay.database import Queues
 from relay.outage import PRESENCE, Outage
 from relay.rates import Rate
 from service import __version__
-from service.platform.db import AWAY, CONTENDED
+from service.platform.db import is_passing
 from service.platform.epoch import MARK_SECONDS, NO_MARK, Epoch, Mark
 from service.platform.ids import new_id
 from service.platform.logs import get_logger
@@ -99,7 +99,9 @@ class Presence:
                 # One that takes longer comes too late for the peers; it is also how a server that no longer commits is noticed.
                 async with asyncio.timeout(STALE_SECONDS):
                     await self._beat()
-            except (*AWAY, *CONTENDED) as error:
+            except Exception as error:
+                if not is_passing(error):
+                    raise
                 await self._outage.wait(PRESENCE, error)
             else:
                 self._outage.over(PRESENCE)

@@ -5,9 +5,8 @@ from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, S
 from typing import Any
 from uuid import UUID
 
-import asyncpg
-
 from relay.breaker import Seen
+from relay.give_up import give_up
 from relay.notices import ABOUT_WEBHOOKS
 from relay.order import Due, Order
 from relay.outage import RECORDER, Outage
@@ -15,7 +14,7 @@ from relay.policy import Decision
 from relay.result import Result
 from relay.settle import Results, Settler
 from relay.transport import Exchange
-from service.platform.db import AWAY, CONTENDED, Pool, lacks_partition
+from service.platform.db import CONTENDED, Pool, is_of_a_row, is_passing
 from service.platform.logs import get_logger
 from service.platform.queries import Connection, load
 
@@ -32,8 +31,8 @@ SKIPPED = "skipped: the later events of its item follow"
 
 
 class Recorder:
-    """Holds results until they are in the database. None is dropped while the process lives; of one that the database refuses,
-    what it came with is.
+    """Holds results until they are in the database. None is dropped while the process lives. Of one that the database refuses, what
+    it came with is.
 
     `on_retry` hears of each retry, and in how many seconds it is due, after it has been recorded: by then the time that the
     database wrote has begun to run, so that who waits as long from now finds the delivery due. `on_freed` hears of lanes that may
@@ -93,8 +92,8 @@ class Recorder:
                 batch = self._buffer[:MAX_BATCH]
                 try:
                     batch = batch[: await self._record(batch)]
-                except (*AWAY, *CONTENDED, asyncpg.CheckViolationError) as error:
-                    if isinstance(error, asyncpg.CheckViolationError) and not lacks_partition(error):
+                except Exception as error:
+                    if not is_passing(error):
                         raise
                     await self._outage.wait(RECORDER, error, results_kept=len(self._buffer))
                     continue
@@ -120,28 +119,58 @@ class Recorder:
     async def observe(self, webhook_id: UUID, seen: Seen) -> None:
         """Something was learnt of a receiver outside the queue: by a test of its webhook."""
         async with self._pool.acquire() as connection, connection.transaction():
-            looks = await self._settler.settle(connection, {webhook_id: Results([seen], silent=False)})
+            looks = await self._settler.settle(connection, {webhook_id: Results([seen], silent=False)}, apart=True)
         await self._look_again(looks)
 
     async def _record(self, batch: Sequence[Result]) -> int:
-        """How many of them, from the first on, have been recorded."""
+        """How many of them, from the first on, have been recorded. Raises what no row is to blame for."""
         try:
-            await self._write(batch)
-        except CONTENDED:
-            await self._write(batch)
-        except asyncpg.DataError as error:
-            # Something in one of them is refused. Found by halving; that one is recorded as failed, without what it came with.
-            if len(batch) > 1:
-                return await self._record(batch[: len(batch) // 2])
-            _log.error("a result could not be recorded", event_id=str(batch[0].lease.event_id), error=str(error))
-            failed, why = Decision("failed"), "the result could not be recorded"
-            await self._write([Result(batch[0].lease, failed, why, Exchange(), on_failure=batch[0].on_failure)])
+            try:
+                await self._write(batch)
+            except CONTENDED:
+                await self._write(batch)
+        except Exception as error:
+            if not is_of_a_row(error):
+                raise
+            if not await self._write_apart(batch):
+                # Something in one of them is refused. It is found by halving.
+                if len(batch) > 1:
+                    return await self._record(batch[: len(batch) // 2])
+                await self._record_refused(batch[0], error)
         return len(batch)
 
-    async def _write(self, batch: Sequence[Result]) -> None:
+    async def _write_apart(self, batch: Sequence[Result]) -> bool:
+        """Whether it was a lane, and none of the results, that was refused."""
+        try:
+            await self._write(batch, apart=True)
+        except Exception as error:
+            if not is_of_a_row(error):
+                raise
+            return False
+        return True
+
+    async def _record_refused(self, result: Result, error: Exception) -> None:
+        """The boundary around one result: it is recorded as failed without what it came with, or else by its ids alone. If that is
+        refused as well its lease runs out."""
+        lease, why = result.lease, "the result could not be recorded"
+        known = {"webhook_id": str(lease.webhook_id), "event_id": str(lease.event_id)}
+        _log.error("a result could not be recorded", **known, exc_info=error)
+        failed = Result(lease, Decision("failed"), why, Exchange(), on_failure=result.on_failure)
+        if await self._write_apart([failed]):
+            return
+        try:
+            async with self._pool.acquire() as connection:
+                await give_up(connection, lease.webhook_id, why, lease)
+        except Exception as refused:
+            if not is_of_a_row(refused):
+                raise
+            _log.exception("nor could it be ended", **known)
+
+    async def _write(self, batch: Sequence[Result], *, apart: bool = False) -> None:
         """Where something failed, what that means for its lane is written in the same transaction, and so is what the end of a
         delivery means for those that wait behind it. Where all is well, that is one statement, and only lanes that were not well
-        before are looked at, afterwards: what a crash in between leaves to the next success is a count."""
+        before are looked at, afterwards: what a crash in between leaves to the next success is a count. `apart`: lanes are settled
+        each by itself."""
         looks: dict[UUID, float] = {}
         later: dict[UUID, Results] = {}
         due: list[Due] = []
@@ -157,7 +186,8 @@ class Recorder:
                     await order.block([end.lease for end in ends if end.blocks and end.lease.fence not in superseded])
                     due = await order.promote()
                     failing = {result.lease.webhook_id for result in batch if result.decision.outcome != "success"}
-                    looks = await self._settler.settle(connection, _by_lane(batch, superseded, failing.union(unclean)))
+                    lanes = _by_lane(batch, superseded, failing.union(unclean))
+                    looks = await self._settler.settle(connection, lanes, apart=apart)
         if later:
             looks = await self._settle(later)
         if superseded:
@@ -169,23 +199,26 @@ class Recorder:
 
     async def _settle(self, results: Mapping[UUID, Results]) -> dict[UUID, float]:
         """Of results that are recorded already: whatever happens, this is done once more, and not the recording."""
+        apart = False
         while True:
             try:
                 async with self._pool.acquire() as connection, connection.transaction():
-                    return await self._settler.settle(connection, results)
-            except (*AWAY, *CONTENDED) as error:
-                await self._outage.wait(RECORDER, error, results_kept=len(self._buffer))
+                    return await self._settler.settle(connection, results, apart=apart)
+            except Exception as error:  # noqa: BLE001 - whatever it is, what is recorded stays
+                if not is_of_a_row(error):
+                    await self._outage.wait(RECORDER, error, results_kept=len(self._buffer))
+                elif apart:
+                    # The results themselves are recorded, and must not be once more.
+                    _log.exception("what results mean for their lanes could not be settled", lanes=len(results))
+                    return {}
+                apart = apart or is_of_a_row(error)
 
     async def _look_again(self, looks: Mapping[UUID, float]) -> None:
         for webhook_id, seconds in looks.items():
             if seconds > 0:
                 self._on_retry(webhook_id, seconds)
         if freed := [webhook_id for webhook_id, seconds in looks.items() if seconds <= 0]:
-            try:
-                await self._on_freed(freed)
-            except (*AWAY, asyncpg.PostgresError) as error:
-                # The results are recorded, and must not be once more; other relays find these lanes by their sweeps.
-                _log.info("other relays were not told of freed lanes", error=str(error) or type(error).__name__)
+            await self._on_freed(freed)
 
     async def _statement(self, connection: Connection, batch: Sequence[Result]) -> tuple[set[int], list[UUID]]:
         """The fences of results that came too late, and the lanes of the others that were not well."""

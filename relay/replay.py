@@ -6,11 +6,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal
 from uuid import UUID
 
-import asyncpg
-
 from relay.order import Order
 from relay.outage import Outage
-from service.platform.db import AWAY, CONTENDED, Pool
+from service.platform.db import Pool, is_away, is_of_a_row, is_passing
 from service.platform.logs import get_logger
 from service.platform.queries import Connection, load
 
@@ -27,8 +25,6 @@ SCAN = 10_000
 FIRST_PAUSE = 0.05
 SLOWEST_PAUSE = 5.0
 
-# What a row can cause by its content: trying again would change nothing.
-_HOPELESS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
 Step = Literal["advanced", "waits", "ended"]
 
 
@@ -67,12 +63,11 @@ class Replay:
             began = time.monotonic()
             try:
                 steps = await self.look()
-            except (*AWAY, *CONTENDED) as error:
+            except Exception as error:
+                if not is_passing(error):
+                    raise
                 await self._outage.wait("replays", error)
                 continue
-            except asyncpg.PostgresError as error:
-                _log.warning("replays wait", error=str(error))
-                steps = {"waits"}
             self._outage.over("replays")
             if "advanced" in steps:
                 # At most half of the time, so that fan-out and recording have the database to themselves for the other half.
@@ -90,20 +85,40 @@ class Replay:
         """One batch of each open job, oldest first."""
         steps: set[Step] = set()
         for row in await _SQL.open_jobs.fetch(self._pool):
-            try:
-                steps.add(await self._advance(row["id"]))
-            except _HOPELESS as error:
-                _log.error("a replay failed", job_id=str(row["id"]), error=str(error))
-                await _SQL.end_job.execute(
-                    self._pool, id=row["id"], state="failed", error=f"{type(error).__name__}: {error}"
-                )
+            steps.add(await self._step(row["id"]))
         return steps
+
+    async def _step(self, job_id: UUID) -> Step:
+        """The boundary around one job. Where trying again would change nothing it ends as failed, with its reason; the others go
+        on either way."""
+        try:
+            return await self._advance(job_id)
+        except Exception as error:
+            if is_away(error):
+                raise
+            if not is_of_a_row(error):
+                _log.warning("a replay waits", job_id=str(job_id), error=str(error))
+                return "waits"
+            _log.exception("a replay failed", job_id=str(job_id))
+            failed = error
+        try:
+            await _SQL.end_job.execute(
+                self._pool, id=job_id, state="failed", error=f"{type(failed).__name__}: {failed}"
+            )
+        except Exception as error:
+            if not is_of_a_row(error):
+                raise
+            _log.exception("a replay that failed cannot be ended", job_id=str(job_id))
+        return "ended"
 
     async def _advance(self, job_id: UUID) -> Step:
         async with self._pool.acquire() as connection, connection.transaction():
             job = await _SQL.lock_job.fetchrow(connection, id=job_id)
             if job is None:
                 return "ended"
+            if job["position"] < 0 or job["through"] > job["head"]:
+                # It would look for what is not there, on and on.
+                raise ValueError("it begins before the log, or goes on after it")
             webhook = await _SQL.lock_webhook.fetchrow(connection, webhook_id=job["webhook_id"])
             if webhook is None or webhook["deleted"]:
                 await _SQL.end_job.execute(connection, id=job_id, state="cancelled", error=None)

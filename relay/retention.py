@@ -5,16 +5,18 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
+from typing import TypeAlias
 from uuid import UUID
 
 import asyncpg
 
-from relay.order import Order
+from relay.order import Only, Order
 from relay.outage import Outage
+from relay.partitions import Partitions
 from relay.settle import announce
-from service.platform.db import AWAY, CONTENDED, Pool
+from service.platform.db import Pool, is_away, is_of_a_row, is_passing
 from service.platform.logs import get_logger
-from service.platform.queries import Connection, load
+from service.platform.queries import Connection, Statement, load
 from service.platform.settings import Settings
 
 _log = get_logger(__name__)
@@ -26,12 +28,14 @@ _EPOCH = load("epoch")
 _REPLAY = load("replay")
 _FORGET = load("retention")
 
-DAYS_AHEAD = 7
 EVERY_SECONDS = 3600.0
 ANNOUNCE_SECONDS = 60.0
 BATCH = 1000
 LOCK_TRIES = 50
 _FOR_EVER = 10**9  # seconds
+# What locks the items of a batch, and what ends its deliveries and says how many.
+Locked: TypeAlias = Callable[[Connection, int, Only], Awaitable[Order]]
+Ending: TypeAlias = Callable[[Connection, Order, Only], Awaitable[int]]
 
 
 class Retention:
@@ -49,6 +53,7 @@ class Retention:
             (_FORGET.forget_login_failures, settings.jossiedb_throttle_ttl),
             (_FORGET.forget_audit, settings.jossiedb_audit_ttl),
         )
+        self._partitions = Partitions(pool, self._ttl)
         self._discard = asyncio.Event()
         self._jumps = 0
         # Hears that deliveries may have become due.
@@ -79,28 +84,22 @@ class Retention:
             try:
                 # Where the clock has jumped, or no lock was to be had, all wait for a partition that is missing.
                 await _each(
-                    self._make_partitions, self.discard, partial(self._release_needless, steady()), self.announce
+                    self._partitions.make, self.discard, partial(self._release_needless, steady()), self.announce
                 )
                 if hourly or jumped != jumps:
                     await _each(self._reschedule)
                     next_round = now + EVERY_SECONDS
                 if jumped != jumps:
-                    # Nobody knows for how long webhooks have failed.
-                    await _CLOCK.fail_from_now.execute(self._pool)
+                    await _each(self._fail_from_now)
                     jumps = jumped
                 if drop:
                     next_drop = now + EVERY_SECONDS
                     await _each(*self._by_time)
-            except asyncpg.QueryCanceledError as error:
-                # A step took longer than a statement may, and would again.
-                _log.warning("housekeeping waits", error=str(error))
-                next_round = now + EVERY_SECONDS
-            except (*AWAY, *CONTENDED) as error:
+            except Exception as error:
+                if not is_passing(error):
+                    raise
                 await self._outage.wait("housekeeping", error)
                 continue
-            except asyncpg.PostgresError as error:
-                # One that was stopped, and does not know that it leads no more, may have been at the same.
-                _log.warning("housekeeping waits", error=str(error))
             self._outage.over("housekeeping")
             try:
                 async with asyncio.timeout(ANNOUNCE_SECONDS):
@@ -110,7 +109,7 @@ class Retention:
 
     async def once(self) -> None:
         """All of it, whatever the clock has done."""
-        await _each(self._make_partitions, self.discard, self._reschedule, *self._by_time)
+        await _each(self._partitions.make, self.discard, self._reschedule, *self._by_time)
 
     @property
     def _by_time(self) -> tuple[Callable[[], Awaitable[None]], ...]:
@@ -118,9 +117,14 @@ class Retention:
         return (
             self._expire_all,
             partial(self._release_needless, True),
-            self._forget,
-            self._drop_partitions,
-            self._fold,
+            partial(self._forget, _ORDER.forget),
+            partial(self._forget, _SQL.forget_tests),
+            partial(self._forget, _EPOCH.forget_marks),
+            partial(self._forget, _ANSWERS.forget, ttl_seconds=self._answers_ttl, now=None),
+            partial(self._forget, _REPLAY.forget_jobs, ttl_seconds=self._job_ttl),
+            *(partial(self._forget, statement, ttl=ttl, now=None) for statement, ttl in self._kept),
+            self._partitions.drop,
+            partial(self._forget, _FORGET.fold_counts, ttl=timedelta(seconds=self._ttl), now=None),
         )
 
     async def _reschedule(self) -> None:
@@ -133,69 +137,80 @@ class Retention:
             _log.warning("a clock that was ahead had put these off", deliveries=rescheduled, lanes=lanes)
             await self.on_rescheduled()
 
-    async def _expire_all(self) -> None:
-        while await self._in_order(partial(Order.expired, ttl_seconds=self._ttl), self._expire) == BATCH:
+    async def _fail_from_now(self) -> None:
+        """Nobody knows for how long webhooks have failed."""
+        await _CLOCK.fail_from_now.execute(self._pool)
+
+    async def _forget(self, statement: Statement, **known: object) -> None:
+        while await statement.fetchval(self._pool, batch=BATCH, **known) == BATCH:
             pass
+
+    async def _expire_all(self) -> None:
+        await self._for_each_webhook(
+            partial(self._batches, partial(Order.expired, ttl_seconds=self._ttl), self._expire)
+        )
 
     async def _release_needless(self, steady: bool) -> None:
         # While the clock cannot be trusted, nothing is too old.
         ttl = self._ttl if steady else _FOR_EVER
-        while await self._in_order(partial(Order.needless, ttl_seconds=ttl), self._release) == BATCH:
-            pass
-
-    async def _forget(self) -> None:
-        while await _ORDER.forget.execute(self._pool, batch=BATCH) == f"DELETE {BATCH}":
-            pass
-        await _SQL.forget_tests.execute(self._pool)
-        while await _EPOCH.forget_marks.execute(self._pool, batch=BATCH) == f"DELETE {BATCH}":
-            pass
-        while await _ANSWERS.forget.fetchval(self._pool, batch=BATCH, ttl_seconds=self._answers_ttl, now=None) == BATCH:
-            pass
-        while await _REPLAY.forget_jobs.fetchval(self._pool, batch=BATCH, ttl_seconds=self._job_ttl) == BATCH:
-            pass
-        for statement, ttl in self._kept:
-            while await statement.execute(self._pool, batch=BATCH, ttl=ttl, now=None) == f"DELETE {BATCH}":
-                pass
-
-    async def _fold(self) -> None:
-        kept = timedelta(seconds=self._ttl)
-        while await _FORGET.fold_counts.fetchval(self._pool, batch=BATCH, ttl=kept, now=None) == BATCH:
-            pass
+        await self._for_each_webhook(partial(self._batches, partial(Order.needless, ttl_seconds=ttl), self._release))
 
     async def announce(self) -> None:
         """Failures that came too soon after those that a delivery-failed event has told of."""
-        async with self._pool.acquire() as connection, connection.transaction():
-            await announce(connection)
+
+        async def tell(only: Only) -> None:
+            async with self._pool.acquire() as connection, connection.transaction():
+                await announce(connection, only)
+
+        await self._for_each_webhook(tell)
 
     async def discard(self) -> None:
         """In batches, so that no transaction is long."""
-        while await self._in_order(Order.discarded, self._cancel) == BATCH:
+        await self._for_each_webhook(partial(self._batches, Order.discarded, self._cancel))
+
+    async def _for_each_webhook(self, step: Callable[[Only], Awaitable[None]]) -> None:
+        """For all webhooks at once; where a row of one makes that fail, for each by itself."""
+        try:
+            await step(None)
+        except Exception as error:
+            if not is_of_a_row(error):
+                raise
+            _log.warning("housekeeping is done for each webhook by itself", error=repr(error))
+        else:
+            return
+        for row in await _SQL.concerned.fetch(self._pool, ttl_seconds=self._ttl, now=None):
+            try:
+                await step([row["webhook_id"]])
+            except Exception as error:
+                if not is_of_a_row(error):
+                    raise
+                _log.exception("housekeeping leaves out a webhook", webhook_id=str(row["webhook_id"]))
+
+    async def _batches(self, locked: Locked, step: Ending, only: Only) -> None:
+        while await self._in_order(locked, step, only) == BATCH:
             pass
 
-    async def _in_order(
-        self,
-        locked: Callable[[Connection, int], Awaitable[Order]],
-        step: Callable[[Connection, Order], Awaitable[int]],
-    ) -> int:
+    async def _in_order(self, locked: Locked, step: Ending, only: Only) -> int:
         """One batch. What waits behind deliveries that end, or that blocked, is let go in the same transaction."""
         async with self._pool.acquire() as connection, connection.transaction():
-            order = await locked(connection, BATCH)
-            count = await step(connection, order)
+            order = await locked(connection, BATCH, only)
+            count = await step(connection, order, only)
             due = await order.promote()
         for webhook_id, seconds in due:
             self._on_due(webhook_id, seconds)
         return count
 
-    async def _cancel(self, connection: Connection, order: Order) -> int:
+    async def _cancel(self, connection: Connection, order: Order, only: Only) -> int:
         ended: int = await _SQL.cancel_discarded.fetchval(
-            connection, batch=BATCH, webhook_ids=order.webhook_ids, item_ids=order.item_ids
+            connection, batch=BATCH, only=only, webhook_ids=order.webhook_ids, item_ids=order.item_ids
         )
         return ended
 
-    async def _expire(self, connection: Connection, order: Order) -> int:
+    async def _expire(self, connection: Connection, order: Order, only: Only) -> int:
         ended: int = await _SQL.expire.fetchval(
             connection,
             batch=BATCH,
+            only=only,
             ttl_seconds=self._ttl,
             now=None,
             webhook_ids=order.webhook_ids,
@@ -203,19 +218,9 @@ class Retention:
         )
         return ended
 
-    async def _release(self, _: Connection, order: Order) -> int:
+    async def _release(self, _: Connection, order: Order, __: Only) -> int:
         await order.skip("skipped: nobody can resolve it any more, or its webhook no longer asks for that")
         return len(order)
-
-    async def _make_partitions(self) -> None:
-        made = await _SQL.make_partitions.fetchval(self._pool, days_ahead=DAYS_AHEAD)
-        if made:
-            _log.info("made partitions", made=made)
-
-    async def _drop_partitions(self) -> None:
-        # Each in a transaction of its own: its lock is held while it is dropped, and not while the next is looked for.
-        while (dropped := await _SQL.drop_partition.fetchval(self._pool, ttl_seconds=self._ttl, now=None)) is not None:
-            _log.info("dropped a partition", dropped=dropped)
 
 
 async def _nothing() -> None:
@@ -223,15 +228,27 @@ async def _nothing() -> None:
 
 
 async def _each(*steps: Callable[[], Awaitable[None]]) -> None:
-    """One after the other. What took longer than a statement may is told of when the others are done."""
-    too_long: asyncpg.QueryCanceledError | None = None
+    """One after the other. A step that fails keeps none of the others from their work, and is tried again in the next round. Raises
+    what says that the server is away."""
     for step in steps:
         try:
             await _patiently(step)
-        except asyncpg.QueryCanceledError as error:
-            too_long = error
-    if too_long is not None:
-        raise too_long
+        except asyncpg.PostgresError as error:
+            if is_away(error):
+                raise
+            # It took longer than a statement may, say, or another relay, which does not know that it leads no more, is at the same.
+            _log.warning("a step of housekeeping waits for the next round", step=_named(step), error=str(error))
+        except Exception as error:
+            if is_away(error):
+                raise
+            _log.exception("a step of housekeeping failed", step=_named(step))
+
+
+def _named(step: Callable[[], Awaitable[None]]) -> str:
+    if not isinstance(step, partial):
+        return step.__name__
+    statement = step.args[0]
+    return f"{step.func.__name__} {statement.name}" if isinstance(statement, Statement) else step.func.__name__
 
 
 async def _patiently(step: Callable[[], Awaitable[None]]) -> None:

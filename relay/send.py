@@ -13,6 +13,7 @@ from relay.result import Lease, Moment, Result
 from relay.retry_after import retry_after_ms
 from relay.target import Target
 from relay.transport import Call, Exchange, Transport
+from relay.transport.exchange import one_line
 from service.platform.logs import get_logger
 
 _log = get_logger(__name__)
@@ -21,9 +22,8 @@ _log = get_logger(__name__)
 # may still be at it when the delivery is another's.
 SPARE_SECONDS = 10.0
 
-# How a lease ended here: with a result; unused, as it had become too old; given up on the way; or by a defect of ours, which ends
-# nothing else.
-End: TypeAlias = Literal["done", "unused", "cut off"] | Exception
+# How a lease ended here: with a result; unused, as it had become too old; or given up on the way.
+End: TypeAlias = Literal["done", "unused", "cut off"]
 
 
 class Delivery:
@@ -50,8 +50,8 @@ class Delivery:
         """Send it, if it is to be sent."""
         try:
             self._begin()
-        except Exception as error:  # noqa: BLE001 - told of
-            self._end(error)
+        except Exception as error:  # noqa: BLE001 - a defect of ours, or a row that nothing else has refused
+            self._fail(error)
 
     def cancel(self) -> None:
         """Give it up, whatever has become of it on the way."""
@@ -101,15 +101,29 @@ class Delivery:
         if self._on_end is None:
             return
         if isinstance(exchange, Exception):
-            self._end(exchange)
+            self._fail(exchange)
             return
         assert self.target is not None, "it was sent there"
         try:
             self._sender.answered(self.lease, self.target, self._sent, self._started_at, exchange)
-        except Exception as error:  # noqa: BLE001 - told of
-            self._end(error)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._fail(error)
         else:
             self._end("done")
+
+    def _fail(self, error: Exception) -> None:
+        """The boundary around one delivery: whatever goes wrong in it is its own end, and says why."""
+        if self._on_end is None:
+            return
+        _log.error(
+            "a delivery could not be made",
+            webhook_id=str(self.lease.webhook_id),
+            event_id=str(self.lease.event_id),
+            exc_info=error,
+        )
+        why = f"the relay could not make this delivery: {type(error).__name__}: {error}"
+        self._sender.without_request(self.lease, self.target, "failed", one_line(why))
+        self._end("done")
 
     def _end(self, end: "End") -> None:
         self._call = None
@@ -166,5 +180,7 @@ def _end_without_request(lease: Lease, target: Target | None) -> tuple[Outcome, 
     if not lease.readable:
         return "cancelled", "its owner may no longer read it"
     if target is None or target.broken is not None:
-        return "failed", "cannot sign: " + ((target.broken or "") if target else "the webhook is gone")
+        return "failed", "cannot sign: " + (
+            (target.broken or "") if target else "its webhook is gone or cannot be read"
+        )
     return None

@@ -10,6 +10,7 @@ import asyncpg
 from relay import notices
 from relay.breaker import Lane, Policy, Seen, Verdict, after
 from relay.notices import Notice, Row
+from service.platform.db import is_of_a_row
 from service.platform.logs import get_logger
 from service.platform.queries import Connection, load
 from service.platform.subject import columns, subject_of
@@ -39,10 +40,41 @@ class Settler:
         self._rng = rng or Random()
         self._steady = steady
 
-    async def settle(self, connection: Connection, results: Mapping[UUID, Results]) -> dict[UUID, float]:
+    async def settle(
+        self, connection: Connection, results: Mapping[UUID, Results], *, apart: bool = False
+    ) -> dict[UUID, float]:
         """Within the transaction that records the results. Returns which lanes to look at again, and in how many seconds: at once
         where a success has freed one of its breaker or pause, or what went after a pause has failed without asking for another;
-        later where a probe has failed or a pause lasts."""
+        later where a probe has failed or a pause lasts. `apart`: each lane by itself, so that one that cannot be settled costs the
+        others nothing; for when they could not be settled together."""
+        if not apart:
+            return await self._settle(connection, results)
+        looks: dict[UUID, float] = {}
+        # In the order in which they are locked everywhere.
+        for webhook_id in sorted(results):
+            looks |= await self._settle_one(connection, webhook_id, results[webhook_id])
+        return looks
+
+    async def _settle_one(self, connection: Connection, webhook_id: UUID, results: Results) -> dict[UUID, float]:
+        """The boundary around one lane. One whose state cannot be worked with begins anew: that its results are recorded must not
+        depend on it."""
+        try:
+            async with connection.transaction():
+                return await self._settle(connection, {webhook_id: results})
+        except Exception as error:
+            if not is_of_a_row(error):
+                raise
+            _log.exception("a lane's state cannot be worked with; it begins anew", webhook_id=str(webhook_id))
+        try:
+            async with connection.transaction():
+                await _SQL.begin_anew.execute(connection, webhook_id=webhook_id)
+        except Exception as error:
+            if not is_of_a_row(error):
+                raise
+            _log.exception("nor can it begin anew", webhook_id=str(webhook_id))
+        return {webhook_id: 0.0}
+
+    async def _settle(self, connection: Connection, results: Mapping[UUID, Results]) -> dict[UUID, float]:
         if not results:
             return {}
         rows = await _SQL.lock.fetch(connection, webhook_ids=list(results))
@@ -123,9 +155,9 @@ def _next_look(row: asyncpg.Record, lane: Lane) -> tuple[UUID, float] | None:
     return None
 
 
-async def announce(connection: Connection) -> None:
-    """Tell of failures that came within a minute of the last that was told of. Within a transaction."""
-    await _write(connection, await _failures(connection, None))
+async def announce(connection: Connection, webhook_ids: Sequence[UUID] | None) -> None:
+    """Tell of failures that came within a minute of the last that was told of; of these webhooks, or of all. In a transaction."""
+    await _write(connection, await _failures(connection, webhook_ids))
 
 
 async def _failures(connection: Connection, webhook_ids: Sequence[UUID] | None) -> list[Notice]:

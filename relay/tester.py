@@ -9,7 +9,8 @@ from relay.policy import failure, is_success
 from relay.record import Recorder
 from relay.target import Target, Targets
 from relay.transport import Exchange, Transport
-from service.platform.db import AWAY, Pool
+from relay.transport.exchange import one_line
+from service.platform.db import Pool, is_passing
 from service.platform.logs import get_logger
 from service.platform.queries import load
 
@@ -25,14 +26,20 @@ class Tester:
         self._transport = transport
 
     async def send(self, test_id: UUID, webhook_id: UUID, now: datetime, relay_id: UUID | None) -> None:
-        """`relay_id`: this relay's as it claimed the test; it may have another one in the end."""
+        """`relay_id`: this relay's as it claimed the test; it may have another one in the end. Whatever goes wrong is this test's
+        end, and says why."""
         try:
             await self._send(test_id, webhook_id, now, relay_id)
-        except AWAY as error:
-            # Whoever asked is answered that nobody did it in time, and may ask again.
-            _log.warning(
-                "a test was not finished", webhook_id=str(webhook_id), error=str(error) or type(error).__name__
-            )
+        except Exception as error:  # noqa: BLE001 - the boundary around one test
+            if is_passing(error):
+                # Whoever asked is answered that nobody did it in time, and may ask again.
+                _log.warning(
+                    "a test was not finished", webhook_id=str(webhook_id), error=str(error) or type(error).__name__
+                )
+                return
+            _log.exception("a test could not be made", webhook_id=str(webhook_id))
+            why = one_line(f"the relay could not make this test: {type(error).__name__}: {error}")
+            await _SQL.finish_test.execute(self._pool, id=test_id, relay_id=relay_id, status=None, error=why)
 
     async def _send(self, test_id: UUID, webhook_id: UUID, now: datetime, relay_id: UUID | None) -> None:
         async with self._pool.acquire() as connection:

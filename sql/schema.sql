@@ -35,6 +35,18 @@ CREATE TYPE public.attempt_result AS (
 	sequence bigint
 );
 
+CREATE FUNCTION public.await_login_turn(identifier text, ip_address text) RETURNS void
+    LANGUAGE plpgsql
+    SET lock_timeout TO '1s'
+    AS $$
+begin
+  perform pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(
+    'login ' || pg_catalog.lower(identifier collate "C") || ' ' || ip_address, 0));
+exception when others then
+  raise warning 'a failed login is counted out of turn: %', sqlerrm;
+end
+$$;
+
 CREATE FUNCTION public.begin_epoch(expected uuid, above bigint, why text, if_moved boolean) RETURNS uuid
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -108,26 +120,35 @@ CREATE FUNCTION public.drop_partition(ended_before timestamp with time zone) RET
     SET "TimeZone" TO 'UTC'
     AS $$
 declare
-  child  record;
-  day    timestamptz;
+  part   record;
+  name   text;
+  locked boolean := false;
 begin
-  for child in
-    select part.relname as name, parent.relname as parent
-      from pg_inherits
-      join pg_class part on part.oid = inhrelid
-      join pg_class parent on parent.oid = inhparent
-     where inhparent in ('public.attempts'::regclass, 'public.events'::regclass)
-     order by parent.relname, part.relname
-  loop
-    -- Here and not in the statement, which may read names of other relations first.
-    day := to_date(right(child.name, 8), 'YYYYMMDD');
-    continue when day + interval '1 day' > ended_before;
-    continue when child.parent = 'events' and (
-      exists (select from public.deliveries where event_at < day + interval '1 day')
-      or exists (select from public.attempts where event_at < day + interval '1 day'));
-    execute format('drop table public.%I', child.name);
-    return child.name;
+  for part in select * from public.log_partitions() order by parent = 'public.events'::regclass, ends, child::text loop
+    if part.ends is null or part.kind not in ('r', 'p') then
+      raise notice 'retention leaves % alone: it is %', part.child,
+        case when part.kind not in ('r', 'p') then 'no table of this database' else 'a partition without an end' end;
+      continue;
+    end if;
+    continue when part.ends > ended_before;
+    name := part.child::text;
+    begin
+      continue when part.parent = 'public.events'::regclass and (
+        exists (select from public.deliveries where event_at < part.ends)
+        or exists (select from public.attempts
+                    where event_at < part.ends and recorded_at >= ended_before - interval '1 day'));
+      execute format('drop table %s', part.child);
+      return name;
+    exception
+      when lock_not_available then
+        locked := true;
+      when others then
+        raise notice 'retention leaves % alone: %', name, sqlerrm;
+    end;
   end loop;
+  if locked then
+    raise lock_not_available using message = 'no lock was to be had for any of the partitions that are to be dropped';
+  end if;
   return null;
 end
 $$;
@@ -324,12 +345,37 @@ CREATE FUNCTION public.lasts(until timestamp with time zone, now timestamp with 
   select until > now and until <= now + longest
 $$;
 
+CREATE FUNCTION public.leader_is_awake() RETURNS boolean
+    LANGUAGE plpgsql
+    AS $$
+begin
+  return pg_catalog.pg_try_advisory_xact_lock_shared(1246712659, 2);
+exception when others then
+  -- The table of locks is full.
+  return false;
+end
+$$;
+
 CREATE FUNCTION public.log_end() RETURNS bigint
     LANGUAGE sql STABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     AS $$
   select position from public.log_head
 $$;
+
+CREATE FUNCTION public.log_partitions() RETURNS TABLE(parent regclass, child regclass, kind "char", begins timestamp with time zone, ends timestamp with time zone)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
+    SET "DateStyle" TO 'ISO'
+    AS $_$
+  select inhparent::regclass, part.oid::regclass, part.relkind,
+         substring(bound from $re$FROM \('([^']*)'\)$re$)::timestamptz, substring(bound from $re$TO \('([^']*)'\)$re$)::timestamptz
+    from pg_inherits
+    join pg_class as part on part.oid = inhrelid
+   cross join pg_get_expr(part.relpartbound, part.oid) as bound
+   where inhparent in ('public.attempts'::regclass, 'public.events'::regclass)
+$_$;
 
 CREATE FUNCTION public.make_partitions(days_ahead integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
@@ -338,23 +384,39 @@ CREATE FUNCTION public.make_partitions(days_ahead integer) RETURNS integer
     SET "TimeZone" TO 'UTC'
     AS $$
 declare
-  parent text;
-  day    date;
-  child  text;
-  made   integer := 0;
+  missing record;
+  name    text;
+  made    integer := 0;
+  locked  boolean := false;
 begin
-  foreach parent in array array['events', 'attempts'] loop
-    for day in select current_date + n from generate_series(0, days_ahead) as n loop
-      child := parent || '_' || to_char(day, 'YYYYMMDD');
-      if to_regclass('public.' || child) is null then
-        -- Attached, not created in place: that takes a lock which reads and writes of the parent go on under.
-        execute format('create table public.%I (like public.%I including defaults including constraints)', child, parent);
-        execute format('alter table public.%I attach partition public.%I for values from (%L) to (%L)',
-                       parent, child, day::timestamptz, (day + 1)::timestamptz);
-        made := made + 1;
-      end if;
+  for missing in
+    select log.parent, day::timestamptz as day, day + interval '1 day' as next_day
+      from (values ('events'), ('attempts')) as log (parent)
+     cross join generate_series(current_date::timestamptz, current_date + days_ahead, interval '1 day') as day
+     where not exists (select from public.log_partitions() as part
+                        where part.parent = log.parent::regclass and part.begins <= day and part.ends >= day + interval '1 day')
+  loop
+    name := missing.parent || '_' || to_char(missing.day, 'YYYYMMDD');
+    -- Something else may have that name.
+    while to_regclass(format('public.%I', name)) is not null loop
+      name := name || '_';
     end loop;
+    begin
+      -- Attached, not created in place: that takes a lock which reads and writes of the parent go on under.
+      execute format('create table public.%I (like public.%I including defaults including constraints)', name, missing.parent);
+      execute format('alter table public.%I attach partition public.%I for values from (%L) to (%L)',
+                     missing.parent, name, missing.day, missing.next_day);
+      made := made + 1;
+    exception
+      when lock_not_available then
+        locked := true;
+      when others then
+        raise notice 'no partition of % is made for %: %', missing.parent, missing.day::date, sqlerrm;
+    end;
   end loop;
+  if locked and made = 0 then
+    raise lock_not_available using message = 'no lock was to be had for any of the partitions that are missing';
+  end if;
   return made;
 end
 $$;
@@ -459,21 +521,26 @@ CREATE FUNCTION public.replayable(webhook uuid, after_position bigint, through_p
                       where a.webhook_id = w.id and a.position = e.position and a.recorded_at >= e.recorded_at)
 $$;
 
-CREATE FUNCTION public.ring() RETURNS void
+CREATE FUNCTION public.ring() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
 begin
-  if not pg_try_advisory_xact_lock_shared(1246712659, 2) then
-    perform pg_notify('jossiedb_wake', '');
+  if pg_catalog.current_setting('jossiedb.rung', true) = 'yes' or public.leader_is_awake() then
+    return null;
   end if;
-end
-$$;
-
-CREATE FUNCTION public.ring_after_statement() RETURNS trigger
-    LANGUAGE plpgsql
-    AS $$
-begin
-  perform public.ring();
+  if pg_catalog.pg_notification_queue_usage() > 0.9 or pg_catalog.current_query() ~* '\mprepare\s+transaction\M' then
+    return null;
+  end if;
+  begin
+    -- NOTIFY takes one more lock. Nobody else has the number of this one, so it needs as much room in the table.
+    perform pg_catalog.pg_advisory_lock(1246712659, - pg_catalog.pg_backend_pid());
+    perform pg_catalog.pg_advisory_unlock(1246712659, - pg_catalog.pg_backend_pid());
+  exception when others then
+    return null;
+  end;
+  perform pg_catalog.pg_notify('jossiedb_wake', '');
+  -- Once a transaction is enough, however many rows it writes.
+  perform pg_catalog.set_config('jossiedb.rung', 'yes', true);
   return null;
 end
 $$;
@@ -534,6 +601,17 @@ CREATE FUNCTION public.uuidv7() RETURNS uuid
               from 1 for 6),
       52, 1), 53, 1),
     'hex')::uuid
+$$;
+
+CREATE FUNCTION public.wake_lanes(webhook_ids uuid[]) RETURNS void
+    LANGUAGE plpgsql
+    SET lock_timeout TO '100ms'
+    AS $$
+begin
+  insert into public.lane_wakes (webhook_id) select pg_catalog.unnest(webhook_ids);
+exception when others then
+  raise warning 'lanes were not woken: %', sqlerrm;
+end
 $$;
 
 CREATE TABLE public.webhooks (
@@ -783,6 +861,7 @@ CREATE TABLE public.deliveries (
     CONSTRAINT deliveries_lease_check CHECK ((((leased_by IS NULL) = (lease_until IS NULL)) AND ((leased_by IS NULL) = (fence IS NULL)))),
     CONSTRAINT deliveries_lost_leases_check CHECK ((lost_leases >= 0)),
     CONSTRAINT deliveries_order_check CHECK (((item_id IS NULL) = (sequence IS NULL))),
+    CONSTRAINT deliveries_readable_check CHECK (((next_attempt_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (next_attempt_at <= '9999-12-31 00:00:00+00'::timestamp with time zone) AND (event_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (event_at <= '9999-12-31 00:00:00+00'::timestamp with time zone) AND (attempts <= 1000000000) AND (lost_leases <= 1000000000))),
     CONSTRAINT deliveries_sequence_check CHECK ((sequence > 0)),
     CONSTRAINT deliveries_waiting_check CHECK (((next_attempt_at IS NOT NULL) OR ((sequence IS NOT NULL) AND (leased_by IS NULL))))
 )
@@ -864,6 +943,7 @@ CREATE TABLE public.item_orders (
     not_before timestamp with time zone,
     CONSTRAINT item_orders_blocked_check CHECK ((((blocked_position IS NULL) = (blocked_event_at IS NULL)) AND ((blocked_position IS NULL) OR (head IS NULL)))),
     CONSTRAINT item_orders_check CHECK ((head <= sequence)),
+    CONSTRAINT item_orders_readable_check CHECK (((not_before >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (not_before <= '9999-12-31 00:00:00+00'::timestamp with time zone) AND (sequence <= '1000000000000000'::bigint))),
     CONSTRAINT item_orders_sequence_check CHECK ((sequence >= 0))
 )
 WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_threshold='2000');
@@ -905,6 +985,7 @@ CREATE TABLE public.lanes (
     CONSTRAINT lanes_failures_check CHECK ((failures >= 0)),
     CONSTRAINT lanes_pause_check CHECK (((pauses > 0) OR (paused_until IS NULL))),
     CONSTRAINT lanes_pauses_check CHECK ((pauses >= 0)),
+    CONSTRAINT lanes_readable_check CHECK (((failing_since >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (failing_since <= '9999-12-31 00:00:00+00'::timestamp with time zone) AND (opened_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (opened_at <= '9999-12-31 00:00:00+00'::timestamp with time zone) AND (probe_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (probe_at <= '9999-12-31 00:00:00+00'::timestamp with time zone) AND (probe_until >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (probe_until <= '9999-12-31 00:00:00+00'::timestamp with time zone) AND (paused_until >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (paused_until <= '9999-12-31 00:00:00+00'::timestamp with time zone) AND (tokens_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (tokens_at <= '9999-12-31 00:00:00+00'::timestamp with time zone) AND (tokens <= (10000)::double precision))),
     CONSTRAINT lanes_tokens_check CHECK ((tokens >= (0)::double precision)),
     CONSTRAINT lanes_unannounced_check CHECK ((unannounced >= 0))
 )
@@ -1002,7 +1083,8 @@ CREATE TABLE public.relays (
     listen_number bigint DEFAULT 0 NOT NULL,
     mark uuid,
     CONSTRAINT relays_attempt_rate_check CHECK ((attempt_rate >= (0)::double precision)),
-    CONSTRAINT relays_deliver_rate_check CHECK ((deliver_rate >= (0)::double precision))
+    CONSTRAINT relays_deliver_rate_check CHECK ((deliver_rate >= (0)::double precision)),
+    CONSTRAINT relays_readable_check CHECK (((seen_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (seen_at <= '9999-12-31 00:00:00+00'::timestamp with time zone) AND (started_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (started_at <= '9999-12-31 00:00:00+00'::timestamp with time zone)))
 )
 WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='500');
 
@@ -1251,7 +1333,7 @@ ALTER TABLE ONLY public.sessions
     ADD CONSTRAINT sessions_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.set_aside
-    ADD CONSTRAINT set_aside_pkey PRIMARY KEY (seq);
+    ADD CONSTRAINT set_aside_pkey PRIMARY KEY (seq, id);
 
 ALTER TABLE ONLY public.stock_moves
     ADD CONSTRAINT stock_moves_pkey PRIMARY KEY (seq);
@@ -1407,11 +1489,11 @@ CREATE TRIGGER items_write_text_of_changed AFTER UPDATE ON public.items FOR EACH
 
 CREATE TRIGGER items_write_texts_of_new AFTER INSERT ON public.items REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION public.write_texts_of_new_items();
 
-CREATE TRIGGER lane_wakes_ring AFTER INSERT ON public.lane_wakes FOR EACH STATEMENT EXECUTE FUNCTION public.ring_after_statement();
+CREATE CONSTRAINT TRIGGER lane_wakes_ring AFTER INSERT ON public.lane_wakes DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((NOT public.leader_is_awake())) EXECUTE FUNCTION public.ring();
 
 CREATE TRIGGER location_foremen_narrow AFTER DELETE ON public.location_foremen REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION public.narrow_on_unassignment();
 
-CREATE TRIGGER outbox_ring AFTER INSERT ON public.outbox FOR EACH STATEMENT EXECUTE FUNCTION public.ring_after_statement();
+CREATE CONSTRAINT TRIGGER outbox_ring AFTER INSERT ON public.outbox DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((NOT public.leader_is_awake())) EXECUTE FUNCTION public.ring();
 
 CREATE TRIGGER relays_keep_mark AFTER DELETE ON public.relays FOR EACH ROW EXECUTE FUNCTION public.keep_mark();
 

@@ -3,14 +3,15 @@
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from http import HTTPStatus
 
+import asyncpg
 import orjson
 from aiohttp import web
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from service.api.call import DATABASE
-from service.platform.db import AWAY, CONTENDED
-from service.platform.errors import BadRequest, Conflict, FieldError, PayloadTooLarge, Problem, Unavailable, Unreadable
+from service.platform.db import is_away, is_passing
+from service.platform.errors import BadRequest, FieldError, PayloadTooLarge, Problem, Unavailable, Unreadable
 from service.platform.logs import get_logger
 from service.platform.vault import SealBroken
 
@@ -98,12 +99,15 @@ async def problems_middleware(request: web.Request, handler: Handler) -> web.Str
         # Its text names the key by its id, never what was sealed. Nothing that is asked for can be done before it is back.
         _log.error("a sealed value cannot be opened", error=str(error), path=request.path)
         return respond(Unavailable(str(error)))
-    except CONTENDED:
-        return respond(Conflict("somebody else made a change in the way of this one at the same moment; try again"))
-    except AWAY as error:
-        request.app[DATABASE].missed(error, path=request.path)
-        return respond(Unavailable("the database is away; try again", retry_after=RETRY_AFTER_SECONDS))
-    except Exception:  # noqa: BLE001 - the last resort: logged with its traceback, and answered
+    except Exception as error:  # noqa: BLE001 - the last resort: logged with its traceback, and answered
+        if (passing := passing_problem(error)) is not None:
+            if is_away(error):
+                request.app[DATABASE].missed(error, path=request.path)
+            else:
+                _log.warning(
+                    "a request is to be tried again", path=request.path, error=str(error) or type(error).__name__
+                )
+            return respond(passing)
         _log.exception("a request failed", method=request.method, path=request.path)
         return _json_problem(
             500,
@@ -116,6 +120,16 @@ async def problems_middleware(request: web.Request, handler: Handler) -> web.Str
             },
             {},
         )
+
+
+def passing_problem(error: Exception) -> Unavailable | None:
+    """What to answer where the same request may succeed later; None for what will not pass by itself."""
+    if is_away(error):
+        return Unavailable("the database is away; try again", retry_after=RETRY_AFTER_SECONDS)
+    # At a commit that is a queue of notifications that is full: no value that the API takes is beyond a limit of the server.
+    if is_passing(error) or type(error) is asyncpg.ProgramLimitExceededError:
+        return Unavailable("something else was in the way at this moment; try again", retry_after=1)
+    return None
 
 
 def _from_http(request: web.Request, error: web.HTTPException) -> web.Response:

@@ -4,9 +4,10 @@ import asyncio
 from datetime import timedelta
 from uuid import UUID
 
+import asyncpg
 from aiohttp import web
 
-from service.platform.db import AWAY, CONTENDED, Pool
+from service.platform.db import AWAY, Pool
 from service.platform.logs import get_logger
 from service.platform.queries import load
 
@@ -38,7 +39,7 @@ class LastUsed:
             batch, self._noted = self._noted, set()
             try:
                 await _SQL.use_sessions.execute(pool, ids=list(batch), lifetime=self._lifetime)
-            except (*AWAY, *CONTENDED) as error:
+            except (*AWAY, asyncpg.PostgresError) as error:
                 # The next request that uses them notes them again.
                 _log.warning("the last use of sessions was not written", error=str(error) or type(error).__name__)
 

@@ -38,7 +38,7 @@ THROTTLE = web.AppKey("throttle", Throttle)
 async def _count(pool: Pool, identifier: str, ip_address: str) -> None:
     tried = {"identifier": identifier, "ip_address": ip_address}
     async with pool.acquire() as connection, connection.transaction():
-        await _SQL.lock_login_failures.execute(connection, **tried)
+        await _SQL.await_login_turn.execute(connection, **tried)
         wait = await _SQL.login_wait.fetchval(
             connection, most=MAX_LOGIN_FAILURES, minutes=LOGIN_FAILURE_MINUTES, **tried
         )

@@ -38,6 +38,39 @@ CONTENDED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 COMMAND_TIMEOUT = 65.0
 
 
+# Whatever else passes: a lock that was not to be had, a transaction that was ended as it stood idle or took too long, rights or a
+# database that are taken away for a moment as it is restored or its password changed, a snapshot that is too old.
+_PASSING = frozenset(
+    {"25P02", "25P03", "25P04", "28000", "28P01", "3D000", "40000", "40003", "55006", "55P03", "72000"}
+)
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether an error says something of the server, or of others, at this moment, and nothing of what was asked: the same may
+    succeed later. False for what a row's content or a defect of ours causes."""
+    # The last is a statement whose tables a migration has changed since it was prepared.
+    if isinstance(error, (*AWAY, *CONTENDED, asyncpg.InvalidCachedStatementError)):
+        return True
+    return lacks_partition(error) or (isinstance(error, asyncpg.PostgresError) and error.sqlstate in _PASSING)
+
+
+# Cardinality, data, integrity, check option, limits of the program, what a trigger raises, what is damaged.
+_OF_ROWS = frozenset({"21", "22", "23", "44", "54", "P0", "XX"})
+
+
+def is_of_a_row(error: Exception) -> bool:
+    """Whether what was asked is to blame: what a row holds, or a defect of ours that it brings to light. What concerns all rows
+    alike, such as a table or a right that is missing, is neither this nor passing."""
+    if is_passing(error):
+        return False
+    return not isinstance(error, asyncpg.PostgresError) or (error.sqlstate or "")[:2] in _OF_ROWS
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether nothing else can be asked of the server now either. A statement that was cancelled took too long by itself."""
+    return isinstance(error, AWAY) and not isinstance(error, asyncpg.QueryCanceledError)
+
+
 def lacks_partition(error: BaseException) -> bool:
     """Whether a row was refused as there is no partition for it, which is not the row's fault. Not told by the message, whose
     language is the server's: of what is raised as a check that failed only this names no constraint."""

@@ -10,6 +10,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 
+import orjson
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -46,6 +47,23 @@ class Vault:
             return cipher.decrypt(nonce, sealed[_ID_BYTES + _NONCE_BYTES :], owner)
         except (InvalidTag, ValueError):  # ValueError: cut off inside the nonce
             raise SealBroken("a sealed value was changed, or belongs to something else") from None
+
+    def open_text(self, sealed: bytes, owner: bytes) -> str:
+        """A text that was sealed as UTF-8. Raises SealBroken."""
+        try:
+            return self.open(sealed, owner).decode()
+        except UnicodeDecodeError:
+            raise SealBroken("what is sealed as a text is none") from None
+
+    def open_headers(self, sealed: bytes, owner: bytes) -> dict[str, str]:
+        """Names and values that were sealed as a JSON object. Raises SealBroken."""
+        try:
+            headers = orjson.loads(self.open(sealed, owner))
+        except orjson.JSONDecodeError:
+            raise SealBroken("what is sealed as headers is not JSON") from None
+        if not isinstance(headers, dict) or not all(isinstance(value, str) for value in headers.values()):
+            raise SealBroken("what is sealed as headers is not an object of texts")
+        return headers
 
 
 def parse_key(text: str) -> bytes:

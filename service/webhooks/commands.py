@@ -164,8 +164,7 @@ def open_headers(vault: Vault, row: asyncpg.Record) -> dict[str, str]:
     """Custom headers with their values."""
     if row["headers_sealed"] is None:
         return {}
-    headers: dict[str, str] = orjson.loads(vault.open(row["headers_sealed"], row["id"].bytes))
-    return headers
+    return vault.open_headers(row["headers_sealed"], row["id"].bytes)
 
 
 async def _check_secret(connection: Connection, vault: Vault, webhook_id: UUID, given: str) -> None:

@@ -221,7 +221,7 @@ async def _page(pool: Pool, webhook_id: UUID, cursor: Cursor, limit: int) -> _Pa
 
 
 def _shown(vault: Vault, webhook: asyncpg.Record, rows: list[asyncpg.Record]) -> list[StreamEvent]:
-    secret = vault.open(webhook["secret_sealed"], webhook["id"].bytes).decode()
+    secret = vault.open_text(webhook["secret_sealed"], webhook["id"].bytes)
     return [
         {
             "id": str(row["id"]),

@@ -94,9 +94,9 @@ update sessions
 -- name: password_hash
 select password_hash from users where id = :id;
 
--- name: lock_login_failures
+-- name: await_login_turn
 -- Logins of one name from one address are counted one after the other, whichever process they come to.
-select pg_advisory_xact_lock(hashtextextended('login ' || lower(:identifier collate "C") || ' ' || :ip_address, 0));
+select await_login_turn(:identifier, :ip_address);
 
 -- name: login_wait
 -- Seconds until the next login of this name from this address is heard; null: now. A failure that lies ahead was noted by a clock

@@ -150,13 +150,50 @@ select coalesce(c.webhook_id, n.webhook_id) as webhook_id, c.position, c.fence, 
   from claimed as c
   full join waiting as n on n.webhook_id = c.webhook_id
   left join lateral (
-    -- A look-up for each, which nothing can turn into a join with the log.
-    select data, occurred_at, traceparent, audience, location_ids, user_ids
+    -- A look-up for each, which nothing can turn into a join with the log. Of a time that Python has no word for there is none.
+    select data, case when occurred_at between '0001-01-01Z' and '9999-12-31 23:59:59.999999Z' then occurred_at end as occurred_at, traceparent, audience, location_ids, user_ids
       from events
      where position = c.position and recorded_at = c.event_at
     offset 0
   ) as e on true
  order by c.next_attempt_at, c.position;
+
+-- name: give_up
+-- Ends, as failed, one delivery that cannot be worked on: the one that was leased with this fence, or, without a position, the first of
+-- the lane that a claim would take.
+with first as (
+  select d.webhook_id, d.position
+    from deliveries as d
+   where d.webhook_id = :webhook_id
+     and case when :position::bigint is null
+              then d.next_attempt_at <= clock_timestamp()
+                   and (d.leased_by is null or d.lease_until <= clock_timestamp()
+                        or not exists (select from relays as r where r.id = d.leased_by))
+              else d.position = :position and d.fence = :fence::bigint end
+   order by d.next_attempt_at
+   limit 1
+     for update skip locked
+),
+ended as (
+  delete from deliveries as d
+   using first
+   where d.webhook_id = any (array[first.webhook_id]) and d.position >= first.position and d.position <= first.position
+  returning d.*
+),
+logged as (
+  insert into attempts (webhook_id, position, event_id, event_type, event_at, attempt, outcome, error, item_id, sequence)
+  select webhook_id, position, event_id, event_type, event_at, attempts, 'failed', :reason, item_id, sequence from ended
+  returning webhook_id, outcome, recorded_at
+),
+counted as (
+  insert into delivery_counts as c (webhook_id, day, status, ended, current, last_at)
+  select webhook_id, (recorded_at at time zone 'UTC')::date, outcome, 1, 1, recorded_at
+    from logged
+   where exists (select from webhooks as w where w.id = logged.webhook_id)
+  on conflict (webhook_id, day, status) do update
+     set ended = c.ended + 1, current = c.current + 1, last_at = greatest(c.last_at, excluded.last_at)
+)
+select event_id, item_id from ended;
 
 -- name: suspects
 -- Lanes with a due delivery that has lost five leases, counting the one that has become void; only those that a claim might take

@@ -37,5 +37,10 @@ select id, base, begun_at, reason from epoch;
 
 -- name: forget_marks
 -- Of relays that were taken for dead long ago. One that was stopped for longer no longer trusts its mark.
-delete from relay_marks
- where relay_id in (select relay_id from relay_marks where left_at < now() - interval '30 days' limit :batch);
+with gone as (
+  delete from relay_marks
+   where relay_id in (
+     select relay_id from relay_marks where left_at < now() - interval '30 days' limit :batch for update skip locked)
+  returning relay_id
+)
+select count(*) from gone;

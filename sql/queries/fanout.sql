@@ -212,6 +212,10 @@ select o.seq, o.id, o.type, o.data, o.location_ids, known.id is not null as know
 -- name: route
 -- Says of rows what they are about. Its commit is not waited for: what a crash undoes is said again, and fan-out's own flush comes
 -- after it.
+with locked as materialized (
+  -- In the order of the queue: of two leaders that overlap, neither waits for the other while that waits for it.
+  select seq from outbox where seq = any (:seqs::bigint[]) order by seq for update
+)
 update outbox as o
    set data = r.data,
        audience = r.audience,
@@ -223,6 +227,7 @@ update outbox as o
   from unnest(:seqs::bigint[], :datas::text[], :audiences::text[], :locations::text[], :categories::uuid[], :users::text[],
               :stocks::bigint[], :items::uuid[])
        as r (seq, data, audience, locations, category_id, users, stock, item_id)
+  join locked on locked.seq = r.seq
  cross join (select set_config('synchronous_commit', 'off', true)) as unhurried
  where o.seq >= r.seq and o.seq <= r.seq;
 
@@ -232,7 +237,46 @@ with moved as (
   delete from outbox where seq = :seq returning *
 )
 insert into set_aside (seq, id, type, data, occurred_at, location_ids, traceparent, written_at, reason)
-select seq, id, type, data, occurred_at, location_ids, traceparent, written_at, :reason from moved;
+select seq, id, type, data, occurred_at, location_ids, traceparent, written_at, :reason from moved
+    on conflict (seq, id) do update
+   set type = excluded.type, data = excluded.data, occurred_at = excluded.occurred_at, location_ids = excluded.location_ids,
+       traceparent = excluded.traceparent, written_at = excluded.written_at, reason = excluded.reason, set_aside_at = now();
+
+-- name: end_ahead
+-- Deliveries that the log, or their item's order, has not come to: somebody moved them there. They stand where the next event is to go,
+-- and are ended as failed.
+with ahead as (
+  select d.webhook_id, d.position
+    from deliveries as d
+   where d.position > (select position from log_head)
+      or d.sequence > (select o.sequence from item_orders as o where o.webhook_id = d.webhook_id and o.item_id = d.item_id)
+   order by d.webhook_id, d.position
+     for update
+),
+ended as (
+  delete from deliveries as d
+   using ahead
+   where d.webhook_id = any (array[ahead.webhook_id]) and d.position >= ahead.position and d.position <= ahead.position
+  returning d.*
+),
+logged as (
+  insert into attempts (webhook_id, position, event_id, event_type, event_at, attempt, outcome, error, item_id, sequence)
+  select webhook_id, position, event_id, event_type, event_at, attempts, 'failed', :reason, item_id, sequence from ended
+  returning webhook_id, outcome, recorded_at
+),
+counted as (
+  insert into delivery_counts (webhook_id, day, status, ended, current, last_at)
+  select webhook_id, (recorded_at at time zone 'UTC')::date, outcome, count(*), count(*), max(recorded_at)
+    from logged
+   group by 1, 2, 3
+  having exists (select from webhooks as w where w.id = logged.webhook_id)
+   order by 1, 2, 3
+  on conflict (webhook_id, day, status) do update
+     set ended = delivery_counts.ended + excluded.ended,
+         current = delivery_counts.current + excluded.current,
+         last_at = greatest(delivery_counts.last_at, excluded.last_at)
+)
+select count(*) from logged;
 
 -- name: take_lane_wakes
 with taken as (
@@ -241,7 +285,8 @@ with taken as (
 select distinct webhook_id from taken;
 
 -- name: notify_work
-select pg_notify('jossiedb_work', payload) from unnest(:payloads::text[]) as payload;
+-- Where the server's queue of notifications is nearly full nobody is told, as the last that fit into it are not ours to take.
+select pg_notify('jossiedb_work', payload) from unnest(:payloads::text[]) as payload where pg_notification_queue_usage() <= 0.9;
 
 -- name: try_lock
 select pg_try_advisory_lock(:class_id::int, :object_id::int);

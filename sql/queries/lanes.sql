@@ -8,6 +8,13 @@ select l.webhook_id, l.failures, l.failing_since, l.failed_events, l.opened_at, 
  order by l.webhook_id
    for no key update of l;
 
+-- name: begin_anew
+-- A lane whose state cannot be worked with becomes one that is well.
+update lanes
+   set failures = 0, failing_since = null, failed_events = '{}', opened_at = null, probe_at = null, failed_probes = 0, probe_by = null,
+       probe_until = null, probe_position = null, pauses = 0, paused_until = null, unannounced = 0, unannounced_skips = 0
+ where webhook_id = :webhook_id;
+
 -- name: save
 update lanes as l
    set failures = n.failures, failing_since = n.failing_since, failed_events = n.failed_events::bigint[],

@@ -21,11 +21,20 @@ with unknown as (
    ) as d
    where d.leased_by = :relay_id and d.fence <> all (:held::bigint[])
 ),
+probed as materialized (
+  -- In the order of their ids, as whoever settles what results mean.
+  select s.webhook_id
+    from lanes as s
+    join unknown as u on u.webhook_id = s.webhook_id and u.lease_until = s.probe_until
+   where s.probe_by = :relay_id
+   order by s.webhook_id
+     for no key update of s
+),
 unprobed as (
   update lanes as s
      set probe_by = null, probe_until = null
-    from unknown as u
-   where s.webhook_id = u.webhook_id and s.probe_by = :relay_id and s.probe_until = u.lease_until
+    from probed
+   where s.webhook_id = probed.webhook_id
 )
 update deliveries as d
    set leased_by = null, lease_until = null, fence = null

@@ -36,6 +36,7 @@ select o.webhook_id, o.item_id
  where o.blocked_position is not null
    and (w.on_failure is distinct from 'block'
         or o.blocked_event_at < coalesce(:now::timestamptz, now()) - make_interval(secs => :ttl_seconds))
+   and (:only::uuid[] is null or o.webhook_id = any (:only))
  order by o.webhook_id, o.item_id
  limit :batch
    for no key update of o;
@@ -52,6 +53,7 @@ select o.webhook_id, o.item_id
     limit 1
  ) as doomed
  where w.discard_through > 0
+   and (:only::uuid[] is null or w.id = any (:only))
  order by o.webhook_id, o.item_id
  limit :batch
    for no key update of o;
@@ -65,6 +67,7 @@ with old as (
            where d.event_at < coalesce(:now::timestamptz, now()) - make_interval(secs => :ttl_seconds)
              and (d.leased_by is null or not lasts(d.lease_until, coalesce(:now::timestamptz, now()), '75 seconds'))
              and d.sequence is not null
+             and (:only::uuid[] is null or d.webhook_id = any (:only))
            limit :batch) as doomed
 )
 select o.webhook_id, o.item_id
@@ -174,6 +177,11 @@ with gone as (
    where w.deleted_at is not null
      and not exists (select from deliveries as d
                       where d.webhook_id = o.webhook_id and d.item_id = o.item_id and d.sequence is not null)
+   order by o.webhook_id, o.item_id
    limit :batch
+     for update of o skip locked
+),
+ended as (
+  delete from item_orders as o using gone where o.webhook_id = gone.webhook_id and o.item_id = gone.item_id returning o.item_id
 )
-delete from item_orders as o using gone where o.webhook_id = gone.webhook_id and o.item_id = gone.item_id;
+select count(*) from ended;

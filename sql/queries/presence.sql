@@ -22,10 +22,14 @@ returning clock_timestamp() as now,
 -- the server's clock may have leapt. The rows go, and with them their leases. A leader that is stopped but still connected would keep
 -- its locks, so the backend that holds them is ended. One that was killed is known sooner: it is silent, and the backend that it
 -- listened on has ended. (One that only lost that connection is not silent.)
-with gone as (
+with locked as materialized (
+  -- In the order of their ids: two that reap at once take turns.
+  select id as locked_id from relays where id = any (:ids::uuid[]) order by id for update
+),
+gone as (
   delete from relays
-   using unnest(:ids::uuid[], :seen_ats::timestamptz[], :stale::boolean[]) as silent (relay_id, last_seen_at, stale)
-   where id = silent.relay_id and seen_at = silent.last_seen_at
+   using unnest(:ids::uuid[], :seen_ats::timestamptz[], :stale::boolean[]) as silent (relay_id, last_seen_at, stale), locked
+   where id = silent.relay_id and id = locked_id and seen_at = silent.last_seen_at
      and (silent.stale
           or (listen_pid is not null
               and not exists (select from pg_stat_activity as a where a.pid = listen_pid and a.backend_start = listen_start)))

@@ -52,6 +52,8 @@ counted as (
     from logged
    where outcome in ('success', 'failed', 'cancelled', 'expired')
    group by 1, 2, 3
+   -- Somebody may have deleted its row by psql; nothing counts for it then.
+  having exists (select from webhooks as w where w.id = logged.webhook_id)
    order by 1, 2, 3
   on conflict (webhook_id, day, status) do update
      set ended = delivery_counts.ended + excluded.ended,
@@ -66,13 +68,15 @@ select array(select r.fence from result as r
               where l.webhook_id in (select webhook_id from taken) and (l.failures > 0 or l.pauses > 0)) as unclean;
 
 -- name: cancel_discarded
--- Ends, as cancelled, a batch of deliveries that a webhook no longer wants: it was deleted, or its backlog dropped. Those that
+-- Ends, as cancelled, a batch of deliveries that a webhook no longer wants: it was deleted, or its backlog dropped. `only`: of these
+-- webhooks; null: of any. Those that
 -- stand in an item's order only where that is locked; one of them that is under way holds back the next until it has ended.
 with doomed as (
   select d.webhook_id, d.position
     from webhooks as w
     join deliveries as d on d.webhook_id = w.id and d.position <= w.discard_through
    where w.discard_through > 0
+     and (:only::uuid[] is null or w.id = any (:only))
      and (d.sequence is null
           or (d.webhook_id, d.item_id) in (select * from unnest(:webhook_ids::uuid[], :item_ids::uuid[])))
    limit :batch
@@ -102,6 +106,7 @@ counted as (
   select webhook_id, (recorded_at at time zone 'UTC')::date, outcome, count(*), count(*), max(recorded_at)
     from logged
    group by 1, 2, 3
+  having exists (select from webhooks as w where w.id = logged.webhook_id)
    order by 1, 2, 3
   on conflict (webhook_id, day, status) do update
      set ended = delivery_counts.ended + excluded.ended,
@@ -111,13 +116,14 @@ counted as (
 select count(*) from logged;
 
 -- name: expire
--- Ends, as expired, a batch of deliveries whose event is older than the log keeps, unless one is being sent. Those that stand in
+-- Ends, as expired, a batch of deliveries whose event is older than the log keeps, unless one is being sent; `only` as above. Those that stand in
 -- an item's order only where that is locked.
 with doomed as (
   select d.webhook_id, d.position
     from deliveries as d
    where d.event_at < coalesce(:now::timestamptz, now()) - make_interval(secs => :ttl_seconds)
      and (d.leased_by is null or not lasts(d.lease_until, coalesce(:now::timestamptz, now()), '75 seconds'))
+     and (:only::uuid[] is null or d.webhook_id = any (:only))
      and (d.sequence is null
           or (d.webhook_id, d.item_id) in (select * from unnest(:webhook_ids::uuid[], :item_ids::uuid[])))
    limit :batch
@@ -141,6 +147,7 @@ counted as (
   select webhook_id, (recorded_at at time zone 'UTC')::date, outcome, count(*), count(*), max(recorded_at)
     from logged
    group by 1, 2, 3
+  having exists (select from webhooks as w where w.id = logged.webhook_id)
    order by 1, 2, 3
   on conflict (webhook_id, day, status) do update
      set ended = delivery_counts.ended + excluded.ended,
@@ -155,5 +162,22 @@ select make_partitions(:days_ahead);
 -- name: drop_partition
 select drop_partition(coalesce(:now::timestamptz, now()) - make_interval(secs => :ttl_seconds));
 
+-- name: concerned
+-- Webhooks that housekeeping may have something to do for, so that it can be done for each by itself.
+select distinct webhook_id
+  from deliveries
+ where event_at < coalesce(:now::timestamptz, now()) - make_interval(secs => :ttl_seconds)
+ union
+select id from webhooks where discard_through > 0
+ union
+select webhook_id from item_orders where blocked_position is not null
+ union
+select webhook_id from lanes where unannounced > 0;
+
 -- name: forget_tests
-delete from webhook_tests where requested_at < now() - interval '1 day';
+with gone as (
+  delete from webhook_tests
+   where id in (select id from webhook_tests where requested_at < now() - interval '1 day' limit :batch for update skip locked)
+  returning id
+)
+select count(*) from gone;

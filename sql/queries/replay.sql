@@ -58,7 +58,7 @@ select j.id
 
 -- name: lock_job
 -- Of two leaders that overlap, the second steps over it.
-select webhook_id, position, through, since, until, wanted, types
+select webhook_id, position, through, since, until, wanted, types, (select position from log_head) as head
   from replay_jobs
  where id = :id and state in ('queued', 'running')
    for update skip locked;
@@ -190,7 +190,7 @@ update replay_jobs set state = :state, error = :error, ended_at = now() where id
 
 -- name: forget_jobs
 with old as (
-  select id from replay_jobs where ended_at < now() - make_interval(secs => :ttl_seconds) limit :batch
+  select id from replay_jobs where ended_at < now() - make_interval(secs => :ttl_seconds) limit :batch for update skip locked
 ),
 gone as (
   delete from replay_jobs as j using old where j.id = old.id returning j.id

@@ -1,26 +1,38 @@
 -- name: forget_sessions
-delete from sessions
- where id in (
-   select id from sessions
-    where coalesce(ended_at, expires_at) < coalesce(:now::timestamptz, now()) - :ttl::interval
-    limit :batch
-      for update skip locked);
+with gone as (
+  delete from sessions
+   where id in (
+     select id from sessions
+      where coalesce(ended_at, expires_at) < coalesce(:now::timestamptz, now()) - :ttl::interval
+      limit :batch
+        for update skip locked)
+  returning id
+)
+select count(*) from gone;
 
 -- name: forget_login_failures
-delete from login_failures
- where ctid = any (array(
-   select ctid from login_failures where at < coalesce(:now::timestamptz, now()) - :ttl::interval
-    limit :batch
-      for update skip locked));
+with gone as (
+  delete from login_failures
+   where ctid = any (array(
+     select ctid from login_failures where at < coalesce(:now::timestamptz, now()) - :ttl::interval
+      limit :batch
+        for update skip locked))
+  returning at
+)
+select count(*) from gone;
 
 -- name: forget_audit
-delete from audit
- where id in (
-   select id from audit
-    where at < coalesce(:now::timestamptz, now()) - :ttl::interval
-    order by at
-    limit :batch
-      for update skip locked);
+with gone as (
+  delete from audit
+   where id in (
+     select id from audit
+      where at < coalesce(:now::timestamptz, now()) - :ttl::interval
+      order by at
+      limit :batch
+        for update skip locked)
+  returning id
+)
+select count(*) from gone;
 
 -- name: fold_counts
 -- Days that the log has nothing of any more become one, long ago, for each webhook and status: what is counted for ever is only

@@ -54,6 +54,7 @@ select id, name, array(select user_id from location_foremen where location_id = 
  order by id;
 
 -- name: unassign
+-- The locations are locked, by lock_assigned_locations.
 with gone as (
   delete from location_foremen where user_id = :id returning location_id
 )
@@ -61,5 +62,4 @@ update locations set updated_at = clock_timestamp() from gone where locations.id
 
 -- name: wake_lanes
 -- What was queued while nothing of theirs was sent.
-insert into lane_wakes (webhook_id)
-select id from webhooks where owner_id = :owner_id and active and deleted_at is null;
+select wake_lanes(array(select id from webhooks where owner_id = :owner_id and active and deleted_at is null));

@@ -103,7 +103,7 @@ update webhooks
  where id = :id;
 
 -- name: wake_lane
-insert into lane_wakes (webhook_id) values (:webhook_id);
+select wake_lanes(array[:webhook_id::uuid]);
 
 -- name: reset_lane
 -- As that of a new webhook, except for its tokens, which are its rate's, and for what is still to be told of failures.

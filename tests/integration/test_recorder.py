@@ -40,11 +40,11 @@ async def test_a_result_that_is_refused_costs_no_other_its_record(
     write = sending.recorder._write
     cut_off = [away]
 
-    async def recorded(results: Sequence[Result]) -> None:
+    async def recorded(results: Sequence[Result], **options: bool) -> None:
         if cut_off[0] and await connection.fetchval("select exists (select from attempts)"):
             cut_off[0] = False
             raise ConnectionResetError
-        await write(results)
+        await write(results, **options)
 
     monkeypatch.setattr(sending.recorder, "_write", recorded)
     for number, lease in enumerate(batch.leases, 1):

@@ -125,11 +125,11 @@ async def test_what_is_recorded_is_not_recorded_again_when_its_lane_could_not_be
     sending = Sending(pool, settings, relay_id, HttpTransport(settings.webhook_allowed_networks))
     settle, cut_off = sending.recorder._settler.settle, [True]
 
-    async def once_cut_off(connection: Connection, results: dict[object, Results]) -> object:
+    async def once_cut_off(connection: Connection, results: dict[object, Results], **options: bool) -> object:
         if cut_off:
             cut_off.pop()
             raise asyncpg.ConnectionDoesNotExistError("cut off")
-        return await settle(connection, results)  # type: ignore[arg-type]
+        return await settle(connection, results, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(sending.recorder._settler, "settle", once_cut_off)
 
@@ -228,7 +228,7 @@ async def test_a_step_of_housekeeping_that_takes_too_long_holds_up_no_other(
     keeping = Retention(pool, Outage(), settings, on_due=lambda *_: None)
     tried = 0
 
-    async def dawdle(connection: Connection, _: object) -> int:
+    async def dawdle(connection: Connection, *_: object) -> int:
         nonlocal tried
         tried += 1
         await connection.execute("set local statement_timeout = 50")

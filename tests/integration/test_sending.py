@@ -96,10 +96,16 @@ async def test_a_defect_ends_its_own_delivery_only(
     sending = await start()
     await receiver.wait_for(lambda: len(receiver.arrivals) == 1)
     await until(_recorded(connection, 1), "the other is recorded")
+    await until(_recorded(connection, 1, "failed"), "so is the defect")
     assert sending.dispatcher.in_flight == 0
     assert sending.dispatcher.delivered == 1
-    # It is tried again when its lease has run out.
-    assert await connection.fetchval("select count(*) from deliveries where leased_by is not null") == 1
+    assert await connection.fetchval("select count(*) from deliveries") == 0
+    why = await connection.fetchval("select error from attempts where outcome = 'failed'")
+    assert why.startswith("the relay could not make this delivery: ")
+    assert why.partition(": ")[2] in {
+        "RuntimeError: a defect",
+        "TypeError: '<=' not supported between instances of 'int' and 'str'",
+    }
 
 
 async def test_an_answer_before_the_call_returns_is_one_like_another(
@@ -133,8 +139,8 @@ async def test_what_comes_of_a_request_that_was_given_up_is_not_recorded(
     assert tuple(row or ()) == (2, 0)
 
 
-def _recorded(connection: Connection, count: int) -> Callable[[], Awaitable[bool]]:
+def _recorded(connection: Connection, count: int, outcome: str = "success") -> Callable[[], Awaitable[bool]]:
     async def condition() -> bool:
-        return bool(await connection.fetchval("select count(*) from attempts where outcome = 'success'") == count)
+        return bool(await connection.fetchval("select count(*) from attempts where outcome = $1", outcome) == count)
 
     return condition

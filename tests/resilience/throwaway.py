@@ -5,12 +5,14 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import asyncpg
 
 from service.platform.embedded import EmbeddedServer
+from service.platform.embedded import bin_dir as embedded_bin_dir
 from service.platform.migrate import migrate
 from service.platform.server_account import choose
 from tests.faketime import FakeClock
@@ -19,6 +21,8 @@ from tests.server import bin_dir, scratch, with_database
 
 # Whether it syncs makes no difference to a process that is killed: what it wrote is the kernel's.
 _SETTINGS = {"fsync": "off", "max_connections": "40", "superuser_reserved_connections": "3"}
+# The queue of notifications as small as it can be. Before PostgreSQL 17 it always takes 8 GB, so this takes the embedded one.
+_SMALL_QUEUE = {"max_notify_queue_pages": "64"}
 
 
 def _with_clock(clock: FakeClock, directory: Path) -> Path:
@@ -36,19 +40,25 @@ def _with_clock(clock: FakeClock, directory: Path) -> Path:
 
 
 class Throwaway:
-    def __init__(self, *, wrong_clock: bool = False) -> None:
-        """`wrong_clock`: its clock can be made to leap."""
+    """`settings` are added to what such a server has anyway; `wrong_clock`: its clock can be made to leap."""
+
+    def __init__(
+        self, settings: Mapping[str, str] | None = None, *, small_queue: bool = False, wrong_clock: bool = False
+    ) -> None:
         self._janitor = Janitor(scratch())
         self._directory = self._janitor.run_dir
         self.clock = FakeClock(self._directory) if wrong_clock else None
-        self._programs = bin_dir() if self.clock is None else _with_clock(self.clock, self._directory)
+        self._programs = embedded_bin_dir() if small_queue else bin_dir()
+        if self.clock is not None:
+            self._programs = _with_clock(self.clock, self._directory)
+        self._settings = {**_SETTINGS, **(settings or {}), **(_SMALL_QUEUE if small_queue else {})}
         self.configure()
         self.url = ""
 
     def configure(self, **settings: str) -> None:
         """Parameters of the server, from its next start on."""
         self._server = EmbeddedServer(
-            self._directory, bin_dir=self._programs, settings=_SETTINGS | settings, sync=False
+            self._directory, bin_dir=self._programs, settings=self._settings | settings, sync=False
         )
 
     @property

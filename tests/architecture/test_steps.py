@@ -1,0 +1,81 @@
+"""Every step in which a relay works on rows says what a bad row in it comes to."""
+
+import importlib
+import inspect
+
+import pytest
+
+from service.platform.queries import Statements, load
+from tests.integration.steps import FUNCTIONS, OTHER_FUNCTIONS, STATEMENTS, WHOLE
+
+# Where rows are worked on.
+MODULES = ("target", "send", "record", "settle", "tester", "fanout", "replay", "retention", "claim", "give_up", "order")
+# What says how errors and the server are, and not what is in a row.
+_TOOLS = {"is_of_a_row", "is_passing", "is_away", "lacks_partition", "get_logger", "load", "one_line", "canonical"}
+
+
+def _statements() -> set[str]:
+    """Of the files that the relay loads, those that it uses: `feature.name`."""
+    used = set()
+    for name in (
+        *MODULES,
+        "lead",
+        "doorbell",
+        "dispatch",
+        "leases",
+        "presence",
+        "sweep",
+        "alone",
+        "database",
+        "partitions",
+    ):
+        module = importlib.import_module(f"relay.{name}")
+        source = inspect.getsource(module)
+        for variable, statements in vars(module).items():
+            if isinstance(statements, Statements):
+                used |= {
+                    statement.name
+                    for statement in statements
+                    if f"{variable}.{statement.name.partition('.')[2]}" in source.replace("\n", " ")
+                }
+    return used
+
+
+def test_every_statement_of_the_relay_has_a_scenario_or_a_reason() -> None:
+    told = {name for names in STATEMENTS.values() for name in names} | set(WHOLE)
+    assert {"not told of": _statements() - told, "not there": told - _statements()} == {
+        "not told of": set(),
+        "not there": set(),
+    }
+    assert not {name for names in STATEMENTS.values() for name in names} & set(WHOLE)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_function_that_is_given_a_row_has_a_scenario_or_a_reason(name: str) -> None:
+    told = {step for steps in FUNCTIONS.values() for step in steps} | set(OTHER_FUNCTIONS)
+    module = importlib.import_module(f"relay.{name}")
+    found = {
+        f"relay.{name}:{attribute}"
+        for attribute, value in vars(module).items()
+        if inspect.isfunction(value)
+        and value.__module__ != module.__name__
+        and value.__module__.startswith(("relay.", "service."))
+        and attribute not in _TOOLS
+    }
+    assert not found - told
+
+
+def test_every_notice_has_a_scenario_or_a_reason() -> None:
+    told = {step for steps in FUNCTIONS.values() for step in steps} | set(OTHER_FUNCTIONS)
+    notices = importlib.import_module("relay.notices")
+    made = {
+        f"relay.settle:notices.{name}"
+        for name, value in vars(notices).items()
+        if inspect.isfunction(value) and value.__module__ == notices.__name__ and not name.startswith("_")
+    }
+    assert not made - told
+
+
+def test_the_search_finds_statements() -> None:
+    assert {"record.record", "claim.claim", "lanes.save", "order.promote"} <= _statements()
+    assert {statement.name for statement in load("lanes")} <= _statements()

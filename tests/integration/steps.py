@@ -1,0 +1,105 @@
+"""The steps in which a relay works on rows: the statements that it runs, and the functions that it calls for one row.
+
+A statement or a function that is in none of these tables fails tests/architecture/test_steps.py: whoever adds one says which scenario
+shows that a bad row in it ends by itself, or why no single row can make it fail.
+"""
+
+# Statements that are given a webhook's rows, by the scenario of test_bad_rows.py in which one of them fails.
+STATEMENTS = {
+    "an event": ("claim.targets", "record.record", "fanout.notify_work"),
+    "an event by a claim": ("claim.claim", "claim.give_up", "claim.soonest", "leases.give_back_unknown"),
+    "a failure": (
+        "lanes.lock",
+        "lanes.save",
+        "lanes.begin_anew",
+        "lanes.take_announcements",
+        "lanes.write_notices",
+        "lanes.disable",
+    ),
+    "an event in order": ("order.lock", "order.block", "order.skip", "order.promote"),
+    "a row by psql": ("fanout.route", "fanout.set_aside"),
+    "a test": ("claim.finish_test",),
+    "a replay": ("replay.lock_job", "replay.lock_webhook", "replay.room", "replay.advance", "replay.end_job"),
+    "a discarded backlog": ("record.cancel_discarded", "replay.end_discard"),
+}
+
+# Those that no single row can make fail for others: why.
+WHOLE = {
+    "fanout.fan_out": "a row that it refuses is found by halving: test_set_aside.py",
+    "fanout.fan_out_few": "what it refuses is left to fan_out",
+    "fanout.queue_in_order": "in fan_out's transaction: found by halving with it",
+    "fanout.read_stuck": "its columns are checked by the outbox",
+    "fanout.end_ahead": "ends rows that are in fan_out's way: test_bad_rows.py",
+    "fanout.take_lane_wakes": "ids only",
+    "fanout.try_lock": "no rows",
+    "fanout.oldest": "a number",
+    "fanout.anything": "no rows",
+    "fanout.probe": "no rows",
+    "claim.suspects": "ids only; compares columns that are checked",
+    "claim.sweep": "reads times that are checked",
+    "claim.claim_tests": "ids only",
+    "record.expire": "of one webhook by itself where all together fail: test_bad_rows.py",
+    "record.concerned": "ids only",
+    "record.make_partitions": "each partition by itself: test_partitions.py",
+    "record.drop_partition": "each partition by itself: test_partitions.py",
+    "record.forget_tests": "a step of housekeeping by itself: test_bad_rows.py",
+    "order.lock_discarded": "ids only; of one webhook by itself where all together fail",
+    "order.lock_expired": "ids only; of one webhook by itself where all together fail",
+    "order.lock_needless": "ids only; of one webhook by itself where all together fail",
+    "order.forget": "a step of housekeeping by itself",
+    "leases.give_back": "by fence; a relay that ends goes on to end",
+    "replay.open_jobs": "ids only",
+    "replay.forget_jobs": "a step of housekeeping by itself",
+    "idempotency.forget": "a step of housekeeping by itself",
+    "retention.forget_sessions": "a step of housekeeping by itself",
+    "retention.forget_login_failures": "a step of housekeeping by itself",
+    "retention.forget_audit": "a step of housekeeping by itself",
+    "retention.fold_counts": "a step of housekeeping by itself",
+    "presence.register": "the relay's own row",
+    "presence.beat": "rows of relays, whose times are checked",
+    "presence.reap": "rows of relays, whose times are checked",
+    "presence.leave": "the relay's own row",
+    "presence.end_backend": "no rows of ours",
+    "presence.listens": "the relay's own row",
+    "presence.own_backend": "no rows of ours",
+    "presence.end_backends": "no rows of ours",
+    "presence.deaf": "no rows of ours",
+}
+
+# Functions that are given one row or one request, by scenario, as they are called; `needle` tells the bad row's call from others, and is
+# empty where only the bad webhook has such calls.
+FUNCTIONS = {
+    "an event": {
+        "relay.target:Targets._target": "ID",
+        "relay.send:envelope": "ID",
+        "relay.transport.client:parse": "/bad",
+        "relay.record:attempt_result": "ID",
+        "relay.send:_end_without_request": "ID",
+    },
+    "a failure": {
+        "relay.send:decide": "418",
+        "relay.send:failure": "418",
+        "relay.send:retry_after_ms": "x-bad",
+        "relay.send:shown_headers": "ID",
+        "relay.send:is_success": "418",
+        "relay.settle:lane_of": "",
+        "relay.settle:after": "",
+        "relay.settle:notices.delivery_failed": "",
+        "relay.settle:notices.disabled": "",
+        "relay.settle:notices.why_disabled": "",
+        "relay.settle:columns": "",
+        "relay.settle:subject_of": "",
+    },
+    "a row by psql": {"relay.fanout:subject_of": "bad-row", "relay.fanout:columns": "bad-row"},
+    "a test": {"relay.tester:envelope": "ID", "relay.tester:failure": "418", "relay.tester:is_success": "418"},
+}
+# And those that are tried elsewhere, or that are no step of a row's: why.
+OTHER_FUNCTIONS = {
+    "relay.settle:notices.recovered": "as notices.disabled, in the same call",
+    "relay.target:schedule_of": "in Targets._target",
+    "relay.fanout:of_few": "reads the server's answer; a fault is a fan-out that was not answered: test_relay_untold.py",
+    "relay.fanout:of_many": "reads the server's answer; a fault is a fan-out that was not answered: test_relay_untold.py",
+    "relay.claim:give_up": "its statement is one of those above",
+    "relay.record:give_up": "its statement is one of those above",
+    "relay.retention:announce": "its statement is one of those above",
+}

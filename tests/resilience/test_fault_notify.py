@@ -1,0 +1,61 @@
+"""A queue of notifications that is full: nobody is woken, and nobody's commit fails."""
+
+from collections.abc import Iterator
+
+import asyncpg
+import pytest
+
+from tests.resilience.conftest import HowOften, StartTrial
+from tests.resilience.outages import some_arrive
+from tests.resilience.throwaway import Throwaway
+
+
+@pytest.fixture
+def throwaway(environment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Throwaway]:
+    """Its queue is as small as it can be."""
+    cluster = Throwaway(small_queue=True)
+    try:
+        monkeypatch.setenv("DATABASE_URL", cluster.start())
+        # Nobody rings, so this is how long an event may wait.
+        monkeypatch.setenv("RELAY_POLL_INTERVAL", "500")
+        cluster.migrate()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+async def test_a_queue_of_notifications_that_is_full(
+    start_own_trial: StartTrial, throwaway: Throwaway, how_often: HowOften
+) -> None:
+    async with start_own_trial("a full notification queue", per_second=20) as trial:
+        # What is sent once is sent once.
+        trial.may_repeat = False
+        await trial.relays.start(2)
+        trial.load.start()
+        for _ in range(how_often(5, 1)):
+            await some_arrive(trial)
+            stuck = await asyncpg.connect(throwaway.url)
+            await stuck.execute("listen anything")
+            # It reads nothing while it is in a transaction.
+            await stuck.execute("begin")
+            await _fill(throwaway.url)
+            trial.times += 1
+            await some_arrive(trial)
+            await trial.recovers()
+            await stuck.close()
+            await trial.recovers()
+        assert trial.load.refused == 0
+
+
+async def _fill(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        for _ in range(50):
+            await connection.execute(
+                "select pg_notify('anything', repeat('x', 7000) || n) from generate_series(1, 5) as n"
+            )
+        raise AssertionError("it takes more than that")
+    except asyncpg.ProgramLimitExceededError:
+        pass
+    finally:
+        await connection.close()
