@@ -25,9 +25,10 @@ from service.webhooks.shapes import EventType
 
 _SQL = load("replay")
 _WEBHOOKS = load("webhooks")
-# How long counting may take in all, and how many positions of the log one statement looks at.
+# How long counting may take in all, and how many positions of the log one statement looks at: few at first, so that there is a
+# count even where the server is slow, and each time twice as many, up to the second number.
 COUNT_SECONDS = 2.0
-STRETCH = 20_000
+STRETCHES = (1000, 20_000)
 
 Wanted = Literal["failed", "success", "missing", "all"]
 
@@ -189,14 +190,16 @@ async def _count(
     """From one stretch of the log to the next, so that what was counted when the time is over is the oldest."""
     end = time.monotonic() + COUNT_SECONDS
     after: int = bounds["after"]
+    stretch, longest = STRETCHES
     by_type: dict[str, int] = {}
     rows: list[asyncpg.Record] = []
     complete = True
     while complete and after < bounds["through"]:
-        through = min(after + STRETCH, bounds["through"])
+        through = min(after + stretch, bounds["through"])
+        stretch = min(2 * stretch, longest)
         try:
             async with connection.transaction():
-                stretch = await _SQL.count.fetch(
+                found = await _SQL.count.fetch(
                     connection,
                     webhook_id=webhook_id,
                     after=after,
@@ -210,20 +213,20 @@ async def _count(
         except asyncpg.QueryCanceledError:
             complete = False
             break
-        for row in stretch:
+        for row in found:
             by_type[row["event_type"]] = by_type.get(row["event_type"], 0) + row["count"]
-        rows += stretch
+        rows += found
         after = through
         complete = after == bounds["through"] or (sum(by_type.values()) <= most and time.monotonic() < end)
-    found: Counted = {
+    counted: Counted = {
         "count": sum(by_type.values()),
         "byType": dict(sorted(by_type.items())),
         "oldest": iso_or_none(min((row["oldest"] for row in rows), default=None)),
         "newest": iso_or_none(max((row["newest"] for row in rows), default=None)),
     }
     if not complete:
-        found["countIsMinimum"] = True
-    return found
+        counted["countIsMinimum"] = True
+    return counted
 
 
 def _check_active(webhook: asyncpg.Record) -> None:
