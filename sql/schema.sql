@@ -37,16 +37,11 @@ CREATE TYPE public.attempt_result AS (
 
 CREATE FUNCTION public.departure(location_id uuid) RETURNS uuid
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    AS $$
-  select overlay(overlay(left(encode(sha256(convert_to('leaves ' || location_id::text, 'UTF8')), 'hex'), 32)
-                         placing '8' from 13) placing '8' from 17)::uuid
-$$;
+    RETURN (OVERLAY(OVERLAY("left"(encode(sha256(convert_to(('leaves '::text || (location_id)::text), 'UTF8'::name)), 'hex'::text), 32) PLACING '8'::text FROM 13) PLACING '8'::text FROM 17))::uuid;
 
 CREATE FUNCTION public.departures(location_ids uuid[]) RETURNS uuid[]
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    AS $$
-  select array(select departure(id) from unnest(location_ids) as location (id))
-$$;
+    RETURN ARRAY(SELECT public.departure(location.id) AS departure FROM unnest(departures.location_ids) location(id));
 
 CREATE FUNCTION public.derive_subscriptions() RETURNS trigger
     LANGUAGE plpgsql
@@ -58,10 +53,7 @@ begin
     select distinct type.name, filter.kind, filter.key, new.id
       from unnest(new.events) as type (name)
      cross join (
-       select 'location' as kind, key from unnest(new.filter_locations) as location (key)
-       union all
-       select 'location', key from unnest(departures(new.filter_locations)) as location (key)
-        where new.filter_leaving
+       select 'location' as kind, key from unnest(new.location_keys) as location (key)
        union all
        select 'category', key from unnest(new.filter_categories) as category (key)
         where new.filter_locations = '{}'
@@ -487,6 +479,11 @@ CREATE TABLE public.webhooks (
     previous_secret_sealed bytea,
     overlap_until timestamp with time zone,
     filter_leaving boolean DEFAULT false NOT NULL,
+    location_keys uuid[] GENERATED ALWAYS AS (
+CASE
+    WHEN filter_leaving THEN (filter_locations || public.departures(filter_locations))
+    ELSE filter_locations
+END) STORED NOT NULL,
     CONSTRAINT webhooks_description_check CHECK ((char_length(description) <= 500)),
     CONSTRAINT webhooks_disabled_check CHECK ((((disabled_at IS NULL) = (disabled_reason IS NULL)) AND ((disabled_at IS NULL) OR (NOT active)))),
     CONSTRAINT webhooks_disabled_reason_check CHECK ((char_length(disabled_reason) <= 500)),
@@ -513,8 +510,7 @@ CREATE FUNCTION public.webhook_wants(webhook public.webhooks, owner_role text, e
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
   select event_type = any (webhook.events)
-     and (webhook.filter_locations = '{}' or location_ids = '{}' or location_ids && webhook.filter_locations
-          or (webhook.filter_leaving and location_ids && departures(webhook.filter_locations)))
+     and (webhook.filter_locations = '{}' or location_ids = '{}' or location_ids && webhook.location_keys)
      and (webhook.filter_categories = '{}' or category_id is null or category_id = any (webhook.filter_categories))
      and (webhook.min_stock_threshold is null or event_type <> 'low-stock-alert' or stock < webhook.min_stock_threshold)
      and (owner_role = 'admin' or (audience = 'inventory' and owner_role <> 'foreman')

@@ -88,7 +88,7 @@ async def test_an_item_with_reserved_units_cannot_be_deleted(admin: Caller, conn
         (b'{"name": "  "}', ["/name"]),
         (b'{"name": "a\\u0000b"}', ["/name"]),
         (b'{"name": 1, "quantity": -1, "min_quantity": 1.5}', ["/name", "/quantity", "/min_quantity"]),
-        (b'{"name": "x", "quantity": "1"}', ["/quantity"]),
+        (b'{"name": "x", "quantity": "1.0"}', ["/quantity"]),
         (b'{"name": "x", "quantity": true}', ["/quantity"]),
         (b'{"name": "x", "quantity": 2147483648}', ["/quantity"]),
         (b'{"name": "x", "condition": "broken", "status": "gone"}', ["/condition", "/status"]),
