@@ -75,7 +75,7 @@ async def test_no_statement_of_a_page_reads_a_table_from_the_beginning_for_a_few
                 plans.clear()
                 items, total = await lists.list_items(pool, user, ItemQuery.model_validate(asked))
                 if expected is None:
-                    assert len(items) == 50, (user.role, asked)
+                    assert 0 < len(items) <= 50 if user.role == "foreman" else len(items) == 50, (user.role, asked)
                 elif user.role == "admin":
                     assert (len(items), total.rows) == (expected, expected), asked
                 assert plans
