@@ -154,6 +154,8 @@ ROUTES: tuple[Route, ...] = (
         body=bulk.Bulk,
         returns=bulk.BulkReply,
         roles=_WRITERS,
+        # Of an operation's item.
+        refuses=(404,),
         max_body=bulk.MAX_BYTES,
     ),
     route(
@@ -165,6 +167,7 @@ ROUTES: tuple[Route, ...] = (
         query=imports.ImportQuery,
         returns=imports.ImportReport,
         roles=_WRITERS,
+        refuses=(404,),
         max_body=imports.MAX_BYTES,
     ),
     route(

@@ -42,7 +42,11 @@ async def test_every_list_begins_with_an_empty_cursor(admin: Caller, path: str) 
     assert (await admin.get(path, cursor="", skip="1")).status == 400
 
 
-@pytest.mark.parametrize("entry", [entry for entry in ROUTES if "{" not in entry.path], ids=lambda entry: entry.path)
+@pytest.mark.parametrize(
+    "entry",
+    [entry for entry in ROUTES if entry.method == "GET" and "{" not in entry.path],
+    ids=lambda entry: entry.path,
+)
 async def test_a_parameter_that_is_empty_counts_as_not_given(admin: Caller, entry: Route) -> None:
     names = set(entry.query.model_fields) - {"cursor"}
     if names:

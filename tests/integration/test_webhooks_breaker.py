@@ -98,7 +98,7 @@ async def test_a_webhook_without_a_rate_limit_has_none(worker: Caller) -> None:
         ({"perSecond": 0}, "/rateLimit/perSecond"),
         ({"perSecond": 10001}, "/rateLimit/perSecond"),
         ({"perSecond": 1.5}, "/rateLimit/perSecond"),
-        ({"perSecond": "5"}, "/rateLimit/perSecond"),
+        ({"perSecond": "five"}, "/rateLimit/perSecond"),
         ({"perSecond": True}, "/rateLimit/perSecond"),
         ({"perSecond": 5, "burst": 0}, "/rateLimit/burst"),
         ({"perSecond": 5, "burst": 10001}, "/rateLimit/burst"),

@@ -14,8 +14,9 @@ from service.platform.queries import Statement
 from tests.large.template import ITEMS
 from tests.relays import Connection
 
-# Of 8 KiB. All of the items have some 20,000, all of their texts some 20,000 more.
-MOST_BUFFERS = 60_000
+# An item that is looked up by its id takes four, in either table: of 50,000 matches 200,000, and of all items 4,000,000. Where a
+# foreman searches for a word that each item has, as many are looked at as it takes to count 10,000 that are theirs.
+MOST_BUFFERS = {"admin": 300_000, "foreman": 1_500_000}
 
 
 @pytest.fixture
@@ -74,13 +75,13 @@ async def test_no_statement_of_a_page_reads_a_table_from_the_beginning_for_a_few
                 plans.clear()
                 items, total = await lists.list_items(pool, user, ItemQuery.model_validate(asked))
                 if expected is None:
-                    assert len(items) == 50, (user.role, asked)
+                    assert 0 < len(items) <= 50 if user.role == "foreman" else len(items) == 50, (user.role, asked)
                 elif user.role == "admin":
                     assert (len(items), total.rows) == (expected, expected), asked
                 assert plans
                 for name, plan in plans:
                     buffers = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
-                    assert buffers < MOST_BUFFERS, (user.role, asked, name, buffers)
+                    assert buffers < MOST_BUFFERS[user.role], (user.role, asked, name, buffers)
     finally:
         await pool.close()
     assert await connection.fetchval("select count(*) from item_texts") == ITEMS
