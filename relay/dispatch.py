@@ -28,9 +28,6 @@ from service.platform.queries import Executor, load
 _log = get_logger(__name__)
 _SQL = load("claim")
 
-# Half of them are kept for owners who have none under way.
-MAX_TESTS = 128
-TESTS_KEPT = MAX_TESTS // 2
 # At most so many requests are written before the leader asks the database for anything more.
 FEW = 8
 # While there is a backlog, slots that become free are filled together, half of them at once or as many as there are after so
@@ -59,9 +56,9 @@ class Dispatcher:
         self._outage = outage
         self._slots = Slots(concurrency, per_webhook, on_free=self._freed, on_crash=self._crashed)
         self.leases = Leases(pool, recorder, self._slots.fences)
-        self._tester = Tester(pool, recorder, targets, transport)
-        # Past the limits of deliveries, which must not wait for receivers that are only tried.
-        self._tests = Slots(MAX_TESTS, MAX_TESTS, on_free=lambda _: self._tested(), on_crash=self._crashed)
+        self._tester = Tester(
+            pool, recorder, targets, transport, on_free=lambda _: self._tested(), on_crash=self._crashed
+        )
         self._alone = Alone(
             pool,
             recorder,
@@ -85,7 +82,7 @@ class Dispatcher:
 
     @property
     def in_flight(self) -> int:
-        return self._slots.in_flight + self._tests.in_flight
+        return self._slots.in_flight + self._tester.in_flight
 
     @property
     def delivered(self) -> int:
@@ -124,11 +121,10 @@ class Dispatcher:
         except BaseException:
             self.unanswered()
             raise
-        promised = self._slots.promised
         offer = self._slots.close()
         for lease in batch.leases:
             self._start(lease, targets.get(lease.webhook_id), batch.moment, reserve=offer.reserve)
-        hindered = self._hindered or (promised > 0 and len(self._lanes.hot) > 0)
+        hindered = self._hindered or (offer.most > 0 and not offer.reserve and len(self._lanes.hot) > 0)
         if hindered:
             # What was offered and not filled is free for them.
             self._hindered = False
@@ -155,7 +151,7 @@ class Dispatcher:
 
     async def finish(self, grace_seconds: float) -> None:
         """Wait for what is in flight, at most so long; what is not done then is cut off."""
-        await asyncio.gather(self._slots.finish(grace_seconds), self._tests.finish(grace_seconds))
+        await asyncio.gather(self._slots.finish(grace_seconds), self._tester.finish(grace_seconds))
 
     async def run(self) -> None:
         """Claim and send until told to stop. While the database is away it waits and goes on by itself."""
@@ -204,7 +200,7 @@ class Dispatcher:
             await self._alone.send()
         if self._tests_wanted:
             self._tests_wanted = False
-            await self._claim_tests()
+            await self._tester.claim()
         claimed = await self._claim()
         return (claimed and self._slots.roomy()) or self._sweep.under_way
 
@@ -227,12 +223,11 @@ class Dispatcher:
         more = await self._place(hot.unplaced(MAX_LANES))
         slots.age()
         plan = hot.plan(slots.free, slots.pool, slots.room)
-        if not plan.lanes:
-            self._hindered |= slots.promised > 0
         if more or plan.more:
             # What this leaves may have room for which nothing else would make this relay look at once.
             self._wake.set()
         if not plan.lanes:
+            self._hindered |= slots.promised > 0
             return False
         found = await self._take(plan.lanes, plan.most, reserve=plan.reserve)
         # So many, and there may be lanes behind them that nothing else would make this relay look at before the poll.
@@ -346,16 +341,6 @@ class Dispatcher:
     def _paced(self) -> None:
         self._pace = None
         self._wake.set()
-
-    async def _claim_tests(self) -> None:
-        """Tests are one attempt each, past the queue; the API waits for what is written here."""
-        if (free := MAX_TESTS - self._tests.in_flight) <= 0:
-            return
-        relay_id = self._recorder.relay_id
-        shared = max(0, free - TESTS_KEPT)
-        for row in await _SQL.claim_tests.fetch(self._pool, relay_id=relay_id, most=free, shared=shared):
-            test = self._tester.send(row["id"], row["webhook_id"], row["claimed_at"], relay_id)
-            self._tests.start(row["webhook_id"], test)
 
     def _tested(self) -> None:
         """Others may have waited for that."""

@@ -1,5 +1,6 @@
 """Tests of webhooks: one attempt, past the queue, the breaker and the statistics, which the API waits for."""
 
+from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
@@ -7,6 +8,7 @@ from relay.breaker import Seen
 from relay.envelope import Envelope, envelope
 from relay.policy import failure, is_success
 from relay.record import Recorder
+from relay.slots import Slots
 from relay.target import Target, Targets
 from relay.transport import Exchange, Transport
 from relay.transport.exchange import one_line
@@ -17,19 +19,54 @@ from service.platform.queries import load
 _log = get_logger(__name__)
 _SQL = load("claim")
 
+# Half of them are kept for owners who have none under way.
+MAX_TESTS = 128
+TESTS_KEPT = MAX_TESTS // 2
+
 
 class Tester:
-    def __init__(self, pool: Pool, recorder: Recorder, targets: Targets, transport: Transport) -> None:
+    """`on_free` and `on_crash` are told what Slots tells."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        recorder: Recorder,
+        targets: Targets,
+        transport: Transport,
+        *,
+        on_free: Callable[[UUID], None],
+        on_crash: Callable[[UUID, BaseException], None],
+    ) -> None:
         self._pool = pool
         self._recorder = recorder
         self._targets = targets
         self._transport = transport
+        # Of their own: deliveries must not wait for receivers that are only tried.
+        self._slots = Slots(MAX_TESTS, MAX_TESTS, on_free=on_free, on_crash=on_crash)
 
-    async def send(self, test_id: UUID, webhook_id: UUID, now: datetime, relay_id: UUID | None) -> None:
+    @property
+    def in_flight(self) -> int:
+        return self._slots.in_flight
+
+    async def finish(self, grace_seconds: float) -> None:
+        """Wait for what is in flight, at most so long; what is not done then is cut off."""
+        await self._slots.finish(grace_seconds)
+
+    async def claim(self) -> None:
+        """Begin those that may begin. The API waits for what is written of them."""
+        if (free := MAX_TESTS - self.in_flight) <= 0:
+            return
+        relay_id = self._recorder.relay_id
+        shared = max(0, free - TESTS_KEPT)
+        for row in await _SQL.claim_tests.fetch(self._pool, relay_id=relay_id, most=free, shared=shared):
+            test = self._send(row["id"], row["webhook_id"], row["claimed_at"], relay_id)
+            self._slots.start(row["webhook_id"], test)
+
+    async def _send(self, test_id: UUID, webhook_id: UUID, now: datetime, relay_id: UUID | None) -> None:
         """`relay_id`: this relay's as it claimed the test; it may have another one in the end. Whatever goes wrong is this test's
         end, and says why."""
         try:
-            await self._send(test_id, webhook_id, now, relay_id)
+            await self._try(test_id, webhook_id, now, relay_id)
         except Exception as error:  # noqa: BLE001 - the boundary around one test
             if is_passing(error):
                 # Whoever asked is answered that nobody did it in time, and may ask again.
@@ -41,7 +78,7 @@ class Tester:
             why = one_line(f"the relay could not make this test: {type(error).__name__}: {error}")
             await _SQL.finish_test.execute(self._pool, id=test_id, relay_id=relay_id, status=None, error=why)
 
-    async def _send(self, test_id: UUID, webhook_id: UUID, now: datetime, relay_id: UUID | None) -> None:
+    async def _try(self, test_id: UUID, webhook_id: UUID, now: datetime, relay_id: UUID | None) -> None:
         async with self._pool.acquire() as connection:
             target = await self._targets.load_fresh(connection, webhook_id)
         status: int | None = None

@@ -16,9 +16,11 @@ async def empty(connection: Connection) -> Any:
 async def test_the_leader_sends_what_it_has_slots_for_and_its_peers_the_rest(
     connection: Connection, settings: Settings, receiver: Receiver, relays: Relays
 ) -> None:
+    owner_id = await add_user(connection)
     for number in range(4):
-        await add_webhook(connection, settings, f"{receiver.url}/{number}", ["item-created"])
-    await relays.start(2, RELAY_CONCURRENCY="4", RELAY_POLL_INTERVAL="86400000")
+        await add_webhook(connection, settings, f"{receiver.url}/{number}", ["item-created"], owner_id=owner_id)
+    # Four for an owner who is alone.
+    await relays.start(2, RELAY_CONCURRENCY="5", RELAY_POLL_INTERVAL="86400000")
     leader, follower = await relays.leader(), await relays.follower()
     assert leader is not None
     ids = [(row := await relays.row(relay)) and row["id"] for relay in (leader, follower)]
