@@ -113,25 +113,29 @@ class Targets:
         except SealBroken as error:
             secret, previous, broken = "", None, str(error)
         try:
-            return self._target(row, known, secret, previous, headers, broken)
+            return self._target(row, self._place_of(row, known), secret, previous, headers, broken)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this row's
             _log.exception("a webhook's row cannot be used", webhook_id=str(webhook_id))
             return Target(webhook_id, row["version"], "", 0, 0, 0, broken=f"its row cannot be used: {error!r}")
 
+    def _place_of(self, row: asyncpg.Record, known: Target | None) -> Place:
+        if known is not None and known.url == row["url"]:
+            return known.place
+        return self._places.of(row["owner_id"], row["url"])
+
+    @staticmethod
     def _target(
-        self,
         row: asyncpg.Record,
-        known: Target | None,
+        place: Place,
         secret: str,
         previous: str | None,
         headers: dict[str, str],
         broken: str | None,
     ) -> Target:
-        url: str = row["url"]
         return Target(
             webhook_id=row["id"],
             version=row["version"],
-            url=url,
+            url=row["url"],
             max_retries=row["max_retries"],
             retry_delay_ms=row["retry_delay_ms"],
             timeout_ms=row["timeout_ms"],
@@ -142,7 +146,7 @@ class Targets:
             overlap_until=row["overlap_until"],
             headers=headers,
             broken=broken,
-            place=known.place if known is not None and known.url == url else self._places.of(row["owner_id"], url),
+            place=place,
         )
 
 

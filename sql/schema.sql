@@ -943,7 +943,7 @@ CREATE TABLE public.item_orders (
     not_before timestamp with time zone,
     CONSTRAINT item_orders_blocked_check CHECK ((((blocked_position IS NULL) = (blocked_event_at IS NULL)) AND ((blocked_position IS NULL) OR (head IS NULL)))),
     CONSTRAINT item_orders_check CHECK ((head <= sequence)),
-    CONSTRAINT item_orders_readable_check CHECK (((not_before >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (not_before <= '9999-12-31 00:00:00+00'::timestamp with time zone) AND (sequence <= '1000000000000000'::bigint))),
+    CONSTRAINT item_orders_readable_check CHECK (((not_before >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (not_before <= '9999-12-31 00:00:00+00'::timestamp with time zone) AND (sequence <= '9007199254740991'::bigint))),
     CONSTRAINT item_orders_sequence_check CHECK ((sequence >= 0))
 )
 WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_threshold='2000');

@@ -35,13 +35,13 @@ alter table lanes
     and paused_until >= '0001-01-01Z' and paused_until <= '9999-12-31Z' and tokens_at >= '0001-01-01Z' and tokens_at <= '9999-12-31Z'
     and tokens <= 10000);
 
--- An item's sequence that cannot be raised would fail the fan-out of its event for every webhook.
+-- An item's sequence that cannot be raised, or that JavaScript cannot read, would fail the fan-out of its event for every webhook.
 update item_orders
-   set not_before = null, sequence = least(sequence, 1000000000000000), head = least(head, sequence, 1000000000000000)
- where not_before not between '0001-01-01Z' and '9999-12-31Z' or sequence > 1000000000000000;
+   set not_before = null, sequence = least(sequence, 9007199254740991), head = least(head, sequence, 9007199254740991)
+ where not_before not between '0001-01-01Z' and '9999-12-31Z' or sequence > 9007199254740991;
 alter table item_orders
   add constraint item_orders_readable_check check (
-    not_before >= '0001-01-01Z' and not_before <= '9999-12-31Z' and sequence <= 1000000000000000);
+    not_before >= '0001-01-01Z' and not_before <= '9999-12-31Z' and sequence <= 9007199254740991);
 
 delete from relays where seen_at not between '0001-01-01Z' and '9999-12-31Z' or started_at not between '0001-01-01Z' and '9999-12-31Z';
 alter table relays
