@@ -116,7 +116,16 @@ class Targets:
             return self._target(row, self._place_of(row, known), secret, previous, headers, broken)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this row's
             _log.exception("a webhook's row cannot be used", webhook_id=str(webhook_id))
-            return Target(webhook_id, row["version"], "", 0, 0, 0, broken=f"its row cannot be used: {error!r}")
+            return Target(
+                webhook_id,
+                row["version"],
+                "",
+                0,
+                0,
+                0,
+                broken=f"its row cannot be used: {error!r}",
+                place=self._places.of(row["owner_id"], ""),
+            )
 
     def _place_of(self, row: asyncpg.Record, known: Target | None) -> Place:
         if known is not None and known.url == row["url"]:

@@ -105,7 +105,7 @@ def test_the_guide_names_each_field_of_an_attempt() -> None:
     assert named == list(AttemptView.__annotations__)
 
 
-@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize("secret", SECRETS, ids=["made here", "kept"])
 async def test_the_functions_for_node_tell_the_genuine_from_the_forged(skip_unless: SkipUnless, secret: str) -> None:
     node = skip_unless("node")
     sent = _sent(secret, datetime.now(UTC))
