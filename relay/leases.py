@@ -1,7 +1,7 @@
 """Leases that end otherwise than by a result: given back, so that nobody waits until they run out, and nothing is held against
 the delivery."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from uuid import UUID
 
 from relay.record import Recorder
@@ -31,6 +31,8 @@ class Leases:
         self._sweeping_all = False
         self._cut_off: list[Lease] = []
         self.looking = False
+        # Told of lanes in which others may have room for what was given back.
+        self.on_given_back: Callable[[Sequence[UUID]], Awaitable[None]] | None = None
 
     def unsure_of(self, webhook_ids: Iterable[UUID]) -> None:
         """A claim in these lanes was not answered."""
@@ -71,9 +73,12 @@ class Leases:
         finally:
             self.looking = False
         self._unsure.difference_update(lanes)
+        given_back = {row["webhook_id"] for row in rows}
         if rows:
-            _log.info("gave back leases that this relay was not told of", leases=len(rows))
-        return {row["webhook_id"] for row in rows}
+            _log.info("gave back leases under which nothing was sent", leases=len(rows))
+            if self.on_given_back is not None:
+                await self.on_given_back(list(given_back))
+        return given_back
 
     async def give_back_cut_off(self) -> None:
         if self._cut_off:

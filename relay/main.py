@@ -107,6 +107,7 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
         has_peers=lambda: presence.relays > 1,
         epoch=epoch,
     )
+    dispatcher.leases.on_given_back = lead.tell_peers
     presence = Presence(
         pool,
         outage,

@@ -66,8 +66,8 @@ class Pool:
 
     @classmethod
     def of_origin(cls, per_webhook: int) -> "Pool":
-        """The main part is enough for one webhook, and so is the reserve."""
-        return cls(per_webhook, per_webhook)
+        """One webhook that hangs, or two, leave room for the others of its owner there."""
+        return cls(3 * per_webhook, 3 * per_webhook // 2)
 
     @property
     def reserve_free(self) -> int:

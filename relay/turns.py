@@ -130,7 +130,7 @@ class Turns:
         others. `room`: how many more requests a webhook may be sent. The lanes in
         it are no longer here: the claim says which of them still have something due, and a hint that comes while it runs is not
         lost by clearing it afterwards."""
-        self._unpark()
+        self.unpark()
         if not self.queues or (main <= 0 < pool.main_free):
             return NO_CLAIM
         picking = _Picking(self, room)
@@ -176,7 +176,7 @@ class Turns:
             if queue:
                 self.queues[party] = queue
 
-    def _unpark(self) -> None:
+    def unpark(self) -> None:
         """As many lanes as their origin has room for, those first whose owner has fewest requests in flight there."""
         for origin, parties in list(self._parked.items()):
             if origin.main_free > 0:

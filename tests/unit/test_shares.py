@@ -130,7 +130,7 @@ def test_webhooks_share_what_their_owner_and_their_origin_have_and_not_whether_t
     assert a.there is b.there
     assert len({id(place.there) for place in (a, theirs, elsewhere, broken)}) == 4
     assert len({id(place.origin) for place in (a, elsewhere, broken)}) == 3
-    assert (a.origin.main_free, a.origin.reserve_free) == (64, 64)
+    assert (a.origin.main_free, a.origin.reserve_free) == (192, 96)
     a.quick = True
     assert not b.quick
 

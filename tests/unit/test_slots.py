@@ -219,7 +219,7 @@ async def test_the_reserve_is_offered_in_part_when_the_main_part_is_in_flight(cl
 async def test_nothing_is_admitted_to_an_origin_that_is_full() -> None:
     slots, places = make(40, 4), Places(4)
     one, other = places.of(ONE, "http://127.0.0.1:1/"), places.of(TWO, "http://127.0.0.1:1/")
-    requests = hold(slots, one, 4)
+    requests = hold(slots, one, 12)
     assert not slots.admits(one, reserve=False)
     assert slots.admits(other, reserve=False)
     slots.release(requests[0])
@@ -232,3 +232,19 @@ async def test_nothing_is_offered_where_too_many_would_have_to_be_named() -> Non
     backlog = waiting(*(UUID(int=number) for number in range(100, 100 + MAX_CROWDED + 1)))
     backlog.place(backlog.unplaced(2 * MAX_CROWDED), lambda owner: places.of(owner, "http://127.0.0.1:1/"))
     assert slots.offer(RELAY, backlog) is NOTHING
+
+
+async def test_what_a_lane_that_was_parked_has_room_for_by_now_is_not_offered() -> None:
+    slots, places = make(40, 4), Places(4)
+    full = places.of(ONE, "http://127.0.0.1:1/")
+    lane = UUID(int=7)
+    requests = hold(slots, full, 12, webhook=8)
+    backlog = waiting(lane)
+    backlog.place([lane], lambda _: full)
+    assert not backlog.plan(slots.free, slots.pool, slots.room).lanes
+    offer = slots.offer(RELAY, backlog)
+    assert (offer.most, lane in offer.crowded) == (18, True)
+    slots.close()
+    slots.release(requests[0])
+    offer = slots.offer(RELAY, backlog)
+    assert (offer.most, lane in offer.crowded) == (19 - 4, True)

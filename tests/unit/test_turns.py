@@ -56,7 +56,7 @@ def test_a_claim_asks_an_owner_who_is_alone_for_more_than_there_are_slots() -> N
     lanes, pool = Lanes(), Pool.of_relay(352)
     lanes.add(1, range(300))
     plan = lanes.turns.plan(264, pool, lambda _: 64)
-    assert (len(plan.lanes), plan.most) == (16, 264), "as many as its origin has room for"
+    assert (len(plan.lanes), plan.most) == (48, 264), "as many as its origin has room for"
     assert plan.more
     many = Lanes()
     for number in range(300):
@@ -140,7 +140,7 @@ def test_a_lane_is_parked_while_its_origin_is_full_and_taken_as_soon_as_it_is_no
     full = lanes.add(1, range(50), origin=7)
     other = lanes.add(1, [99], origin=8)
     place = lanes.known[full[0]]
-    for _ in range(4):
+    for _ in range(12):
         place.origin.hold(place.there, reserve=False)
     plan = lanes.turns.plan(100, pool, lambda _: 4)
     assert [lane for lane, _ in plan.lanes] == other
