@@ -195,7 +195,8 @@ async def _count(
     rows: list[asyncpg.Record] = []
     complete = True
     while complete and after < bounds["through"]:
-        through = min(after + stretch, bounds["through"])
+        # A new epoch leaves a gap, which is stepped over.
+        through = await _SQL.window_end.fetchval(connection, after=after, scan=stretch, through=bounds["through"])
         stretch = min(2 * stretch, longest)
         try:
             async with connection.transaction():

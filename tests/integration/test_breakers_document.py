@@ -32,7 +32,7 @@ async def test_a_lane_can_hold_the_states_of_a_breaker_that_are_drawn_and_no_oth
         "probe_at": (None, now),
         "failed_probes": (0, 1),
         "probe_by": (None, relay),
-        "probe_until": (None, now + timedelta(hours=1)),
+        "probe_until": (None, now + timedelta(seconds=60)),
         "probe_position": (None, 7),
     }
     taken: dict[tuple[bool, bool], set[str]] = {}

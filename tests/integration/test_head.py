@@ -13,7 +13,7 @@ from tests.integration.webhooks import make_webhook
 
 READ = [entry.path for entry in ROUTES if entry.method == "GET"]
 # What is made anew for each answer.
-OWN = {"Date", "X-Request-ID"}
+OWN = {"Transfer-Encoding", "Date", "X-Request-ID"}
 
 
 @pytest.fixture
@@ -39,6 +39,11 @@ async def test_each_route_that_is_read_takes_a_head_and_answers_it_with_the_same
         one = re.sub(r"\{\w+\}", ids.get(path.split("/")[1], str(new_id())), path)
         get = await admin.ask("GET", one, **query.get(path, {}))
         head = await admin.ask("HEAD", one, **query.get(path, {}))
+        if get.headers.get("Transfer-Encoding") == "chunked":
+            # Sent piece by piece: its length is not known beforehand.
+            assert (head.status, _headers(head)) == (get.status, _headers(get)), path
+            found.add(path)
+            continue
         assert (head.status, _headers(head), head.body) == (get.status, _headers(get), None), path
         assert "Content-Length" in head.headers, path
         if get.status == 200:

@@ -133,7 +133,7 @@ async def test_a_commit_that_fails_leaves_neither_the_change_nor_an_answer(
            for each row execute function refuse()"""
     )
     keyed = admin.sending(Idempotency_Key="k")
-    assert (await keyed.post("/items", {"name": "A"})).status == 409
+    assert (await keyed.post("/items", {"name": "A"})).status == 503
     assert await _items(connection) == 0
     assert await outbox() == []
     assert await connection.fetchval("select count(*) from idempotent_answers") == 0

@@ -32,8 +32,9 @@ JSON = st.recursive(
 ITEM = st.fixed_dictionaries(
     {"name": TEXT},
     optional={
-        "sku": st.none() | TEXT,
-        "serial_number": st.none() | TEXT,
+        # An empty one stands for null, and is not answered as it was sent.
+        "sku": st.none() | TEXT.filter(bool),
+        "serial_number": st.none() | TEXT.filter(bool),
         "description": st.none() | TEXT | LONG,
         "quantity": st.integers(-1, 2**31),
         "min_quantity": st.integers(-1, 2**31),

@@ -179,7 +179,10 @@ async def test_what_was_still_pending_when_its_event_grew_too_old_is_expired(
     await _drain(pool)
     later = await connection.fetchval("select now() + interval '31 days'")
     expire = load("record").expire.fetchval
-    assert await expire(connection, now=later, ttl_seconds=2_592_000, batch=10, webhook_ids=[], item_ids=[]) == 1
+    assert (
+        await expire(connection, now=later, ttl_seconds=2_592_000, batch=10, only=None, webhook_ids=[], item_ids=[])
+        == 1
+    )
     why = await _why(admin, webhook, event_id)
     assert (why["reason"], why["basis"], why["delivered"]) == ("expired", "log", False)
     assert why["detail"] == "still pending when its event expired"

@@ -47,7 +47,7 @@ async def test_a_list_has_ones_own_webhooks_oldest_first_and_an_admins_has_all(
     own = await worker.get("/webhooks")
     assert own.status == 200
     assert [webhook["id"] for webhook in own.body["webhooks"]] == [first["id"], second["id"]]
-    fields = ["id", "url", "events", "active", "filters", "statistics", "createdAt", "updatedAt", "breaker"]
+    fields = ["id", "url", "events", "active", "filters", "statistics", "createdAt", "updatedAt", "owner", "breaker"]
     assert [list(webhook) for webhook in own.body["webhooks"]] == [fields, fields]
     everything = await admin.get("/webhooks")
     assert [webhook["id"] for webhook in everything.body["webhooks"]] == [first["id"], second["id"], other["id"]]
