@@ -236,7 +236,7 @@ async def _each(*steps: Callable[[], Awaitable[None]]) -> None:
         except asyncpg.PostgresError as error:
             if is_away(error):
                 raise
-            # It took longer than a statement may, say, or another relay, which does not know that it leads no more, is at the same.
+            # A statement took too long, or a relay that no longer leads and does not know it yet is at the same step.
             _log.warning("a step of housekeeping waits for the next round", step=_named(step), error=str(error))
         except Exception as error:
             if is_away(error):
