@@ -19,6 +19,9 @@ set check_function_bodies = false;
 """
 # What pg_dump writes about itself and the session, some of which an older server does not know.
 _NOISE = re.compile(r"^(?:SET |SELECT pg_catalog\.set_config|\\(?:un)?restrict|--).*\n", re.MULTILINE)
+# A table may come before the function that its default calls: the server that the dump is made with has such a function of its own,
+# and PostgreSQL before 18 has not.
+_UUIDV7 = re.compile(r"^CREATE FUNCTION public\.uuidv7\(\).*?^\$\$;\n", re.MULTILINE | re.DOTALL)
 
 
 async def _migrate(url: str) -> None:
@@ -37,7 +40,9 @@ def main() -> None:
             partitions = [f"--exclude-table={parent}_[0-9]*" for parent in ("events", "attempts")]
             command = [str(bin_dir() / "pg_dump"), "--schema-only", "--no-owner", "--no-privileges", *partitions, url]
             dump = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    body = re.sub(r"\n{3,}", "\n\n", _NOISE.sub("", dump)).strip()
+    body = _NOISE.sub("", dump)
+    [first] = _UUIDV7.findall(body)
+    body = re.sub(r"\n{3,}", "\n\n", f"{first}\n{_UUIDV7.sub('', body)}").strip()
     sys.stdout.write(f"{HEADER}\n{body}\n")
 
 
