@@ -172,7 +172,8 @@ def _operation(route: Route, schemas: Schemas, problems: dict[int, type[Problem]
     if parameters:
         operation["parameters"] = parameters
     if route.body is Csv:
-        csv = {"schema": {"type": "string"}, "example": CSV[_where(route)]}
+        # A file: generators of clients that know no CSV send its bytes.
+        csv = {"schema": {"type": "string", "format": "binary"}, "example": CSV[_where(route)]}
         operation["requestBody"] = {"required": True, "content": {"text/csv": csv}}
     elif route.body is not Nothing:
         schema = schemas.body(route.body)
