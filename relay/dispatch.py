@@ -223,13 +223,12 @@ class Dispatcher:
         more = await self._place(hot.unplaced(MAX_LANES))
         slots.age()
         plan = hot.plan(slots.free, slots.pool, slots.room)
-        if more or plan.more:
-            # What this leaves may have room for which nothing else would make this relay look at once.
+        found = bool(plan.lanes) and await self._take(plan.lanes, plan.most, reserve=plan.reserve)
+        if more or (plan.more and len(hot)):
+            # For which nothing else would make this relay look at once.
             self._wake.set()
         if not plan.lanes:
             self._hindered |= slots.promised > 0
-            return False
-        found = await self._take(plan.lanes, plan.most, reserve=plan.reserve)
         # So many, and there may be lanes behind them that nothing else would make this relay look at before the poll.
         return found or len(plan.lanes) == MAX_LANES
 

@@ -125,7 +125,7 @@ class Slots:
     def offer(self, relay_id: UUID, waiting: Turns) -> Offer:
         """Slots of the main part are kept free until `close`. Lanes with a backlog get none, as what is new would overtake it; they
         are about to be claimed from, and what they have room for is not offered."""
-        waiting.unpark()
+        waiting.unpark(self.free, self.pool, self.room)
         reserve = self.free <= 0
         if reserve:
             if self.pool.main_free > 0:

@@ -3,24 +3,21 @@
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from heapq import merge
-from operator import itemgetter
 from uuid import UUID
 
+from relay.parked import Kind, Parked, Queue
 from relay.shares import Party, Place, Pool, level
 
 # So many lanes are asked in one claim.
 MAX_LANES = 200
 # A claim takes at least this many of a lane, so that few lanes still make a batch.
 LEAST_SHARE = 4
-# The lanes of an owner who has more of them waiting are named to fan-out by their owner.
-NAMED = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A claim: at most so many of each lane, and `most` in all, for slots of the reserve if `reserve`. `more`: another look,
-    after this claim, may find lanes with room."""
+    """A claim: at most so many of each lane, and `most` in all, for slots of the reserve if `reserve`. `more`: it may leave
+    slots free for lanes that are hot after it."""
 
     lanes: tuple[tuple[UUID, int], ...] = ()
     most: int = 0
@@ -31,34 +28,6 @@ class Plan:
 NO_CLAIM = Plan()
 
 
-class _Queue:
-    """An owner's lanes, each with the number of its turn: by whether their webhooks are quick, which may not be known."""
-
-    __slots__ = ("lanes",)
-
-    def __init__(self) -> None:
-        self.lanes: dict[bool | None, dict[UUID, int]] = {True: {}, None: {}, False: {}}
-
-    def __len__(self) -> int:
-        return len(self.lanes[True]) + len(self.lanes[None]) + len(self.lanes[False])
-
-    def __bool__(self) -> bool:
-        return any(self.lanes.values())
-
-    def in_turn(self, *states: bool | None) -> Iterator[UUID]:
-        found = [lanes for state in states or self.lanes if (lanes := self.lanes[state])]
-        if len(found) == 1:
-            return iter(found[0])
-        return (webhook_id for webhook_id, _ in merge(*(lanes.items() for lanes in found), key=itemgetter(1)))
-
-    def remove(self, webhook_id: UUID) -> int:
-        """The number of its turn."""
-        for lanes in self.lanes.values():
-            if (number := lanes.pop(webhook_id, None)) is not None:
-                return number
-        raise KeyError(webhook_id)
-
-
 class Turns:
     """Lanes in rotation: owners take turns, and so do the lanes of each. A lane whose origin has no room for its owner is parked
     there until it has, so that nobody looks through all of them meanwhile."""
@@ -67,9 +36,8 @@ class Turns:
         # Whose they are is not known yet.
         self._unplaced: dict[UUID, None] = {}
         self.places: dict[UUID, Place] = {}
-        self.queues: dict[Party, _Queue] = {}
-        self._parked: dict[Pool, dict[Party, dict[UUID, None]]] = {}
-        self._parked_lanes = 0
+        self.queues: dict[Party, Queue] = {}
+        self._parked = Parked()
         self._number = 0
 
     def __len__(self) -> int:
@@ -77,7 +45,7 @@ class Turns:
 
     @property
     def unparked(self) -> int:
-        return len(self) - self._parked_lanes
+        return len(self) - len(self._parked)
 
     def __iter__(self) -> Iterator[UUID]:
         """Those that are not parked."""
@@ -102,43 +70,41 @@ class Turns:
             del self._unplaced[webhook_id]
             if (place := place_of(webhook_id)) is not None:
                 self.places[webhook_id] = place
-                self._queue(webhook_id, place)
+                self._number += 1
+                self._queue(webhook_id, place, self._number)
 
     def changed(self, webhook_id: UUID) -> None:
         """Whether its webhook is quick is not what it was."""
-        place = self.places.get(webhook_id)
-        queue = self.queues.get(place.owner) if place is not None else None
-        if place is not None and queue is not None and any(webhook_id in lanes for lanes in queue.lanes.values()):
-            queue.lanes[place.quick][webhook_id] = queue.remove(webhook_id)
+        if (place := self.places.get(webhook_id)) is None:
+            return
+        queue = self.queues.get(place.owner)
+        if queue is not None and webhook_id in queue:
+            queue.add(webhook_id, place, queue.remove(webhook_id))
+        else:
+            self._parked.changed(webhook_id, place)
 
     def crowded(self) -> set[UUID]:
         """What is not to be overtaken: parked and waiting lanes, or their owners where they have many."""
-        named: set[UUID] = set()
-        for party, queue in self.queues.items():
-            named.update(queue.in_turn() if len(queue) <= NAMED else (party.owner_id,))
-        return named | self.crowded_at_origins()
+        return self._parked.named().union(*(queue.named() for queue in self.queues.values()))
 
     def crowded_at_origins(self) -> set[UUID]:
-        named: set[UUID] = set()
-        for parties in self._parked.values():
-            for party, lanes in parties.items():
-                named.update(lanes if len(lanes) <= NAMED else (party.owner_id,))
-        return named
+        return self._parked.named()
 
     def plan(self, main: int, pool: Pool, room: Callable[[UUID], int]) -> Plan:
         """The next claim, for so many free slots of the main part, or of the reserve if that is full, and not merely promised to
-        others. `room`: how many more requests a webhook may be sent. The lanes in
-        it are no longer here: the claim says which of them still have something due, and a hint that comes while it runs is not
-        lost by clearing it afterwards."""
-        self.unpark()
-        if not self.queues or (main <= 0 < pool.main_free):
+        others. `room`: how many more requests a webhook may be sent. The lanes in it are no longer here: the claim says which
+        of them still have something due, and a hint that comes while it runs is not lost by clearing it afterwards."""
+        if main <= 0 < pool.main_free:
+            return NO_CLAIM
+        self.unpark(main, pool, room)
+        if not self.queues:
             return NO_CLAIM
         picking = _Picking(self, room)
         if main > 0 and len(self.queues) == 1:
             (party,) = self.queues
             lanes = picking.all_of(party, main)
             # What it leaves has no room, or comes when there is a batch to be claimed again.
-            more = picking.cut or not pool.alone(party) or bool(self._parked)
+            more = picking.cut or not pool.alone(party) or len(self._parked) > 0
         else:
             lanes = picking.by_level(main) if main > 0 else picking.of_reserve(pool)
             more = True
@@ -146,23 +112,33 @@ class Turns:
             return NO_CLAIM
         self._remove(webhook_id for webhook_id, _ in lanes)
         most = main if main > 0 else sum(share for _, share in lanes)
-        return Plan(tuple(lanes), most, reserve=main <= 0, more=more and len(self) > 0)
+        return Plan(tuple(lanes), most, reserve=main <= 0, more=more)
+
+    def unpark(self, main: int, pool: Pool, room: Callable[[UUID], int]) -> None:
+        """Lanes for which both their origin and the relay have room by now."""
+
+        def kind_of(owner: Party) -> Kind | None:
+            if main > 0:
+                return "all"
+            if pool.alone(owner):
+                return None
+            return "all" if pool.first(owner) else "quick" if pool.further(owner) else None
+
+        for webhook_id, number in self._parked.leave(kind_of, room):
+            self._queue(webhook_id, self.places[webhook_id], number)
 
     def park(self, webhook_id: UUID) -> None:
         """Until its origin has room for its owner."""
         place = self.places[webhook_id]
         queue = self.queues[place.owner]
-        queue.remove(webhook_id)
+        self._parked.add(webhook_id, place, queue.remove(webhook_id))
         if not queue:
             del self.queues[place.owner]
-        self._parked.setdefault(place.origin, {}).setdefault(place.there, {})[webhook_id] = None
-        self._parked_lanes += 1
 
-    def _queue(self, webhook_id: UUID, place: Place) -> None:
+    def _queue(self, webhook_id: UUID, place: Place, number: int) -> None:
         if (queue := self.queues.get(place.owner)) is None:
-            queue = self.queues[place.owner] = _Queue()
-        self._number += 1
-        queue.lanes[place.quick][webhook_id] = self._number
+            queue = self.queues[place.owner] = Queue(place.owner)
+        queue.add(webhook_id, place, number)
 
     def _remove(self, webhook_ids: Iterable[UUID]) -> None:
         owners: dict[Party, None] = {}
@@ -175,28 +151,6 @@ class Turns:
             queue = self.queues.pop(party)
             if queue:
                 self.queues[party] = queue
-
-    def unpark(self) -> None:
-        """As many lanes as their origin has room for, those first whose owner has fewest requests in flight there."""
-        for origin, parties in list(self._parked.items()):
-            if origin.main_free > 0:
-                wants = [(party, len(lanes)) for party, lanes in parties.items()]
-                for party, share in level(origin.main_free, wants):
-                    self._unpark_of(parties, party, share)
-            else:
-                for party in list(parties):
-                    self._unpark_of(parties, party, origin.room(party, quick=True))
-            if not parties:
-                del self._parked[origin]
-
-    def _unpark_of(self, parties: dict[Party, dict[UUID, None]], party: Party, most: int) -> None:
-        lanes = parties[party]
-        for webhook_id, _ in zip(list(lanes), range(most), strict=False):
-            del lanes[webhook_id]
-            self._parked_lanes -= 1
-            self._queue(webhook_id, self.places[webhook_id])
-        if not lanes:
-            del parties[party]
 
 
 class _Picking:
@@ -242,9 +196,8 @@ class _Picking:
                 # It is this one's turn, and the others may have more.
                 asked += self._ask(lanes, lambda _: 1)
             budget = further + (first if len(asked) == before else 0)
-            states = (True, None) if party.quick else (True,)
-            if most := min(budget, MAX_LANES - len(asked)) if any(queue.lanes[state] for state in states) else 0:
-                lanes = self._open(queue.in_turn(*states), most, quick=True)
+            if most := min(budget, MAX_LANES - len(asked)):
+                lanes = self._open(queue.of("quick"), most, quick=True)
                 asked += self._ask(lanes, _Even(budget, len(lanes)))
             taken = sum(share for _, share in asked[before:])
             first_taken += min(first, taken)

@@ -5,9 +5,10 @@ from uuid import UUID
 
 import pytest
 
+from relay.parked import NAMED
 from relay.shares import SLOW_SECONDS, Place, Places
 from relay.slots import MAX_CROWDED, NOTHING, Slots
-from relay.turns import NAMED, Turns
+from relay.turns import Turns
 
 RELAY, ONE, TWO = (UUID(int=number) for number in range(1, 4))
 

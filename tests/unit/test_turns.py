@@ -7,8 +7,9 @@ from uuid import UUID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from relay.parked import NAMED
 from relay.shares import Part, Place, Places, Pool
-from relay.turns import LEAST_SHARE, MAX_LANES, NAMED, NO_CLAIM, Turns
+from relay.turns import LEAST_SHARE, MAX_LANES, NO_CLAIM, Turns
 
 A, B, C = (UUID(int=number) for number in range(1, 4))
 
@@ -206,10 +207,21 @@ def test_whatever_is_due_is_sent_in_the_end_and_no_bound_is_passed_on_the_way(
             assert pool.main_free >= 0
             lanes.turns.add(again)
             lanes.turns.place(again, lanes.known.get)
-            if not plan.more:
+            if not plan.lanes or not (plan.more and len(lanes.turns)):
                 return
 
+    def nobody_waits_for_what_is_free() -> None:
+        for webhook_id, count in due.items():
+            place = lanes.known[webhook_id]
+            if (
+                count
+                and of_lane[webhook_id] < per_webhook
+                and place.origin.room(place.there, quick=place.taken_for_quick)
+            ):
+                assert pool.room(place.owner, quick=place.taken_for_quick) == 0
+
     look()
+    nobody_waits_for_what_is_free()
     while in_flight:
         webhook_id, part, there = in_flight.pop(in_flight.index(choose(in_flight)))
         place = lanes.known[webhook_id]
@@ -217,4 +229,5 @@ def test_whatever_is_due_is_sent_in_the_end_and_no_bound_is_passed_on_the_way(
         place.origin.release(place.there, there)
         of_lane[webhook_id] -= 1
         look()
+        nobody_waits_for_what_is_free()
     assert sum(due.values()) == 0
