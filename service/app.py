@@ -100,7 +100,7 @@ def make_app(settings: Settings, database_url: str) -> web.Application:
             database_url,
             application_name="jossiedb service",
             size=settings.jossiedb_pool_size,
-            server_settings={"statement_timeout": STATEMENT_TIMEOUT},
+            settings={"statement_timeout": STATEMENT_TIMEOUT},
             on_ended=app[DATABASE].look,
             on_new=past.greet,
         )

@@ -389,6 +389,16 @@ CREATE FUNCTION public.log_partitions() RETURNS TABLE(parent regclass, child reg
    where inhparent in ('public.attempts'::regclass, 'public.events'::regclass)
 $_$;
 
+CREATE FUNCTION public.logged_at(event_at timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select case when event_at > now() and exists (select from public.log_partitions() as part
+                                                 where part.parent = 'public.attempts'::regclass
+                                                   and part.begins <= event_at and part.ends > event_at)
+              then event_at else now() end
+$$;
+
 CREATE FUNCTION public.make_partitions(days_ahead integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'

@@ -126,17 +126,19 @@ async def open_pool(
     """A pool of at most `size` connections. Raises StartupError.
 
     `settings`: of each session, besides ours. `on_ended` is called when a connection has ended, whoever ended it; `on_new` with
-    each new one, before it is used. `make` takes create_pool's place, and `options` are more of its arguments."""
+    each new one, before it is used. `make` takes create_pool's place, and `options` are more of its arguments, or of connect's."""
     # A first plain connection gives the clear errors; the pool's own are less so.
     await (await connect(url, application_name=application_name, settings=settings)).close()
 
-    async def begin(*_: Any, **__: Any) -> Session:
+    async def begin(*_: Any, **given: Any) -> Session:
+        connecting = {name: given[name] for name in given.keys() - {"loop", "connection_class", "record_class"}}
         session = await open_session(
             url,
             connection_class,
             application_name=application_name,
             settings=settings,
             command_timeout=COMMAND_TIMEOUT,
+            **connecting,
         )
         if on_new is not None:
             try:

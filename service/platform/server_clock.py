@@ -20,7 +20,8 @@ class ServerClock:
         self._steady_since = time.monotonic()
         # How often it has jumped.
         self.jumps = 0
-        # The server's time minus the monotonic one lay between these when it was told last, at that monotonic time.
+        # The server's time minus the monotonic one lies between these, by the quickest answers since the last jump. It was told
+        # last at that monotonic time.
         self._least = self._most = 0.0
         self._told_at: float | None = None
 
@@ -39,6 +40,9 @@ class ServerClock:
         if jump:
             self._steady_since = answered
             self.jumps += 1
+        elif self._told_at is not None and least <= self._most and most >= self._least:
+            # A slow answer says less than a quick one before it, and must not set the time back.
+            least, most = max(least, self._least), min(most, self._most)
         self._least, self._most, self._told_at = least, most, answered
         return jump
 

@@ -78,14 +78,17 @@ async def open_session(
     application_name: str,
     settings: Mapping[str, str] | None = None,
     command_timeout: float | None = None,
+    max_cached_statement_lifetime: int = 300,
 ) -> AnySession:
-    """A new session. `settings` hold in it besides those of every session. Raises what asyncpg raises, and UnusableSession."""
+    """A new session. `settings` hold in it besides those of every session; the last two arguments are asyncpg's, in seconds.
+    Raises what asyncpg raises, and UnusableSession."""
     target = parse(url)
     async with asyncio.timeout(target.connect_timeout):
         connection: AnySession = await asyncpg.connect(
             target.dsn,
             timeout=target.connect_timeout,
             command_timeout=command_timeout,
+            max_cached_statement_lifetime=max_cached_statement_lifetime,
             server_settings={"application_name": application_name, **target.server_settings},
             connection_class=kind,
         )

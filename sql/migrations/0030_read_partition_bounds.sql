@@ -17,6 +17,18 @@ as $$
    where inhparent in ('public.attempts'::regclass, 'public.events'::regclass)
 $$;
 
+-- When an attempt of an event is logged: now, and at the event's time where that is in the future, as the log is searched from there on.
+-- An event that was written while the clock was ahead has its partition; one whose time psql has changed may have none.
+create function logged_at(event_at timestamptz) returns timestamptz
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when event_at > now() and exists (select from public.log_partitions() as part
+                                                 where part.parent = 'public.attempts'::regclass
+                                                   and part.begins <= event_at and part.ends > event_at)
+              then event_at else now() end
+$$;
+
 -- Makes the partitions of both logs for today and the days ahead, and says how many. As its owner, so that the relay's role need own
 -- nothing. Raises lock_not_available where that alone kept it from making any.
 create function make_partitions(days_ahead integer) returns integer

@@ -108,7 +108,7 @@ freed as (
 )
 insert into attempts (webhook_id, position, event_id, event_type, event_at, attempt, outcome, error, item_id, sequence, recorded_at)
 select s.webhook_id, s.blocked_position, ended.event_id, ended.event_type, s.blocked_event_at, ended.attempt, 'skipped', :why,
-       s.item_id, ended.sequence, greatest(now(), s.blocked_event_at)
+       s.item_id, ended.sequence, logged_at(s.blocked_event_at)
   from skipped as s
  cross join lateral (
    select a.event_id, a.event_type, a.attempt, a.sequence

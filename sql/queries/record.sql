@@ -39,8 +39,8 @@ logged as (
          case when t.fence is null then 'superseded' else r.outcome end, t.next_attempt_at, :relay_id::uuid, r.fence,
          r.lost_by, r.url, r.request_headers::json, r.started_at, r.dns_us, r.connect_us, r.tls_us, r.first_byte_us,
          r.total_us, r.status, r.response_headers, r.response_body, r.error, r.item_id, r.sequence,
-         -- Never before its event, which may be of a time when the clock was ahead: the log is searched from there on.
-         greatest(now(), r.event_at)
+         -- Never before its event, which may be of a time when the clock was ahead.
+         case when r.event_at > now() then logged_at(r.event_at) else now() end
     from result as r
     left join taken as t on t.webhook_id = r.webhook_id and t.position = r.position and t.fence = r.fence
   returning webhook_id, outcome, recorded_at
@@ -97,7 +97,7 @@ held_back as (
 logged as (
   insert into attempts (webhook_id, position, event_id, event_type, event_at, attempt, outcome, error, item_id, sequence, recorded_at)
   select webhook_id, position, event_id, event_type, event_at, attempts, 'cancelled', 'no longer wanted by its webhook',
-         item_id, sequence, greatest(now(), event_at)
+         item_id, sequence, logged_at(event_at)
     from ended
   returning webhook_id, outcome, recorded_at
 ),

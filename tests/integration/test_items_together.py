@@ -1,12 +1,12 @@
 """Changes of items that happen at once, and ones that fail at the last moment."""
 
 import asyncio
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 import pytest
 
+from service.platform.server_clock import SERVER_CLOCK
 from tests.integration.caller import Caller, Database, take_events
 from tests.integration.conftest import Api, SignUp, SomebodyWaits
 
@@ -54,7 +54,7 @@ async def test_of_two_changes_of_an_item_the_later_has_the_later_time(
         await connection.execute("select from items where id = $1 for update", item["id"])
         changing = asyncio.create_task(admin.put(f"/items/{item['id']}", {"quantity": 8}))
         await somebody_waits()
-        let_go = datetime.now(UTC)
+        let_go = SERVER_CLOCK.now()
     assert (await changing).status == 200
     assert await connection.fetchval("select min(occurred_at) from outbox") >= let_go
 

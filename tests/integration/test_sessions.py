@@ -96,6 +96,11 @@ async def test_a_setting_that_a_transaction_changes_ends_with_it(hostile_url: st
             assert await in_force(connection, list(EVERYWHERE)) == EVERYWHERE
 
 
+async def test_an_argument_that_no_connection_takes_is_refused(database_url: str) -> None:
+    with pytest.raises(TypeError):
+        await open_pool(database_url, application_name="api", size=1, server_settings={"statement_timeout": "15s"})
+
+
 async def test_the_first_connection_is_made_as_every_later_one(hostile_url: str) -> None:
     first = await connect(hostile_url, application_name="start")
     assert await in_force(first, list(EVERYWHERE)) == EVERYWHERE

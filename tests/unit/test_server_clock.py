@@ -83,3 +83,18 @@ def test_the_hosts_time_counts_where_the_server_has_not_told_its_own_lately(time
     _told(clock, time, 0, off=7200)
     time.seconds += 61
     assert before <= clock.now() <= datetime.now(UTC)
+
+
+def test_a_slow_answer_does_not_set_the_time_back(time: Monotonic) -> None:
+    clock = ServerClock()
+    _told(clock, time, 0, took=0.001)
+    before = clock.now()
+    _told(clock, time, 0, took=0.5)
+    assert clock.now() >= before
+
+
+def test_a_server_that_runs_slower_than_this_process_is_followed(time: Monotonic) -> None:
+    clock = ServerClock()
+    for second in range(1000):
+        _told(clock, time, 1, took=0.001, off=-second / 1000)
+    assert abs(clock.now() - (NOON + timedelta(seconds=time.seconds - 1))) < timedelta(seconds=0.01)
