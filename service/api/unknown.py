@@ -22,7 +22,8 @@ HEADER = "X-Ignored-Fields"
 # Of a header: how many names, and how much of each. Of an answer: how many errors.
 MAX_NAMES = 20
 MAX_NAME_CHARS = 64
-MAX_ERRORS = 20
+# To look for the nearest parameter takes long: as many names as an answer shows get one.
+MAX_NEAR = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +74,16 @@ def unknown_parameters(query: MultiMapping[str], model: type[BaseModel]) -> list
 
 def refusal_of_parameters(unknown: Sequence[str], model: type[BaseModel]) -> BadRequest:
     """Names the nearest parameter that the route takes, or all of them where none is near."""
-    return _refusal([FieldError(f"?{_shown(name)}", _instead(name, model)) for name in unknown[:MAX_ERRORS]], unknown)
+    nearest = [_instead(name, model) for name in unknown[:MAX_NEAR]]
+    reasons = [*nearest, *["is not a parameter of this route"] * (len(unknown) - len(nearest))]
+    return _refusal([FieldError(f"?{_shown(name)}", reason) for name, reason in zip(unknown, reasons, strict=True)])
 
 
 def check_given_once(query: MultiMapping[str]) -> None:
     """Raises BadRequest: of two values of a parameter one would be ignored."""
     twice = [name for name in dict.fromkeys(query) if len(query.getall(name)) > 1 and not name.startswith("_")]
     if twice:
-        errors = [FieldError(f"?{_shown(name)}", "is given more than once") for name in twice[:MAX_ERRORS]]
-        raise _refusal(errors, twice)
+        raise _refusal([FieldError(f"?{_shown(name)}", "is given more than once") for name in twice])
 
 
 def _instead(name: str, model: type[BaseModel]) -> str:
@@ -124,7 +126,7 @@ class Understood:
         meant = names.folded.get(_fold(name)) if len(name) <= MAX_NAME_CHARS else None
         if meant is None:
             self._ignored[path + name] = None
-        elif len(self.misspelt) < MAX_ERRORS:
+        else:
             self.misspelt.append(FieldError(f"{pointer}/{name}", f"is spelled {meant.names[0]} here"))
 
 
@@ -152,6 +154,6 @@ def _shown(name: str) -> str:
     return name[:MAX_NAME_CHARS].encode("utf-8", "replace").decode()
 
 
-def _refusal(errors: Sequence[FieldError], of: Sequence[object]) -> BadRequest:
-    more = f" (and {len(of) - 1} more)" if len(of) > 1 else ""
+def _refusal(errors: Sequence[FieldError]) -> BadRequest:
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return BadRequest(f"{errors[0].pointer}: {errors[0].detail}{more}", errors=errors)

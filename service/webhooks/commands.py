@@ -76,8 +76,8 @@ async def update(
     webhook_id: UUID,
     wanted: UpdateWebhook,
 ) -> tuple[Detail, dict[str, object]]:
-    """The webhook with what was given changed, and what its ETag stands for. Made active, even if it is, it begins anew: what
-    was known of its receiver is forgotten, and a relay looks at it at once."""
+    """The webhook with what was given changed, and what its ETag stands for. Where nothing differs, it keeps its time and its ETag.
+    Made active, even if it is, it begins anew: what was known of its receiver is forgotten, and a relay looks at it at once."""
     given = wanted.model_fields_set
     if wanted.url is not None:
         _check_scheme(settings, wanted.url)
@@ -103,30 +103,32 @@ async def update(
         policy = RetryPolicy(
             before["max_retries"], before["retry_delay_ms"], before["retry_ladder"], before["retry_delays_ms"]
         )
-        row = await _SQL.update.fetchrow(
-            change.connection,
-            id=webhook_id,
-            url=_given(wanted.url, before["url"]),
-            events=_given(wanted.events, before["events"]),
-            active=_given(wanted.active, before["active"]),
-            description=wanted.description if "description" in given else before["description"],
+        discard = wanted.pending == "discard"
+        values: dict[str, object] = {
+            "url": _given(wanted.url, before["url"]),
+            "events": _given(wanted.events, before["events"]),
+            "active": _given(wanted.active, before["active"]),
+            "description": wanted.description if "description" in given else before["description"],
             **filters,
-            headers_sealed=_seal_headers(vault, webhook_id, headers)
-            if "headers" in given
-            else before["headers_sealed"],
+            # Sealed anew they would differ.
+            "headers_sealed": before["headers_sealed"]
+            if headers == kept
+            else _seal_headers(vault, webhook_id, headers),
             **_retry_policy(settings, policy, wanted.retryPolicy),
-            timeout_ms=_given(wanted.timeout, before["timeout_ms"]),
+            "timeout_ms": _given(wanted.timeout, before["timeout_ms"]),
             **(
                 _rate_limit(wanted.rateLimit)
                 if "rateLimit" in given
                 else {name: before[name] for name in ("rate_per_second", "rate_burst")}
             ),
             **_order(OrderPolicy(before["ordering"], before["on_failure"]), wanted),
-            discard=wanted.pending == "discard",
-        )
+        }
+        row: asyncpg.Record | None = before
+        if discard or any(before[name] != value for name, value in values.items()):
+            row = await _SQL.update.fetchrow(change.connection, id=webhook_id, discard=discard, **values)
         assert row is not None
         # A policy that waits no longer lets go of what waits, and what is dropped waits for nothing.
-        freed = (row["on_failure"] != "block" or wanted.pending == "discard") and await order.skip_all(
+        freed = (row["on_failure"] != "block" or discard) and await order.skip_all(
             change.connection, webhook_id, "skipped: its webhook was changed and does not wait for it"
         )
         if wanted.active:

@@ -66,11 +66,19 @@ class Scene:
         )
 
     async def lose(self) -> list[str]:
-        """What is done after the backup was made, and will be lost: events, and the webhook's going elsewhere."""
+        """What is done after the backup was made, and will be lost: events, the webhook's going elsewhere, and a beat of each relay,
+        which then knows by its mark."""
         assert self.webhook is not None
+        marks = await self.db.fetchval("select array_agg(mark) from relays")
         change_url = "update webhooks set url = $2, version = version + 1 where id = $1"
         await self.db.execute(change_url, self.webhook.id, f"{self.receiver.url}/lost")
-        return [*await self.live("/lost"), *await self.live("/lost")]
+        lost = [*await self.live("/lost"), *await self.live("/lost")]
+
+        async def beaten() -> bool:
+            return not await self.db.fetchval("select exists (select from relays where mark = any ($1))", marks)
+
+        await until(beaten, "each relay has beaten", PATIENCE)
+        return lost
 
     async def epoch(self) -> Any:
         return await self.db.fetchval("select id from epoch")
