@@ -1429,7 +1429,7 @@ CREATE INDEX items_by_updated_at ON public.items USING btree (updated_at, id);
 
 CREATE INDEX items_category_id ON public.items USING btree (category_id);
 
-CREATE INDEX items_condition ON public.items USING btree (condition);
+CREATE INDEX items_condition ON public.items USING btree (condition) WHERE (condition <> 'good'::text);
 
 CREATE INDEX items_location_id ON public.items USING btree (location_id);
 
@@ -1443,7 +1443,7 @@ CREATE INDEX items_sku ON public.items USING btree (sku COLLATE "C") WHERE (sku 
 
 CREATE UNIQUE INDEX items_sku_key ON public.items USING btree (location_id, sku COLLATE "C") NULLS NOT DISTINCT WHERE (sku IS NOT NULL);
 
-CREATE INDEX items_status ON public.items USING btree (status);
+CREATE INDEX items_status ON public.items USING btree (status) WHERE (status <> 'available'::text);
 
 CREATE INDEX location_foremen_user_id ON public.location_foremen USING btree (user_id);
 
