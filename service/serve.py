@@ -25,6 +25,8 @@ from service.platform.settings import Settings, is_weak
 
 # How long requests in flight may take to end once the process has been told to.
 GRACE_SECONDS = 20.0
+# How long the rest of a refused body is read and thrown away, so that the client reads the answer before the connection is reset.
+LINGER_SECONDS = 2.0
 _log = get_logger(__name__)
 
 
@@ -85,6 +87,7 @@ def make_runner(settings: Settings, database_url: str) -> web.AppRunner:
         access_log_class=AccessLogger,
         shutdown_timeout=GRACE_SECONDS,
         keepalive_timeout=settings.jossiedb_keepalive_timeout / 1000,
+        lingering_time=LINGER_SECONDS,
     )
 
 

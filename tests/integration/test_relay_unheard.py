@@ -70,6 +70,8 @@ async def test_leases_of_a_fan_out_that_is_committed_after_its_connection_was_cu
         await until(lambda: connection.fetchval("select not exists (select from outbox)"), "it is committed")
         proxy.admit()
         await receiver.wait_for(lambda: len(receiver.arrivals) == 2)
+        # While it still reaches the server, or it would try to leave for as long as its grace.
+        await relays.stop()
 
 
 async def test_a_fan_out_that_outlives_a_leader_that_was_told_to_stop(
