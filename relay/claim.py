@@ -72,7 +72,7 @@ class Claims:
             except Exception as error:
                 if not is_of_a_row(error):
                     raise
-                if step == 1 and not await _give_up(connection, webhook_id, error):
+                if step == 1 and not await _give_up(connection, webhook_id, error, suspects=suspects):
                     _log.error("nothing can be claimed of a lane", webhook_id=str(webhook_id))
                     break
                 step = 1
@@ -107,11 +107,12 @@ async def _claim(
     )
 
 
-async def _give_up(connection: Connection, webhook_id: UUID, error: Exception) -> bool:
-    """End the first delivery of the lane. False if there is none, or that is refused as well."""
+async def _give_up(connection: Connection, webhook_id: UUID, error: Exception, *, suspects: bool) -> bool:
+    """End the delivery of the lane that a claim would take first. False if there is none, or that is refused as well."""
     known = {"webhook_id": str(webhook_id)}
     try:
-        event_id = await give_up(connection, webhook_id, f"it cannot be claimed: {type(error).__name__}: {error}")
+        reason = f"it cannot be claimed: {type(error).__name__}: {error}"
+        event_id = await give_up(connection, webhook_id, reason, suspects=suspects)
     except Exception as refused:
         if not is_of_a_row(refused):
             raise

@@ -12,20 +12,23 @@ _log = get_logger(__name__)
 _SQL = load("claim")
 
 
-async def give_up(connection: Connection, webhook_id: UUID, reason: str, lease: Lease | None = None) -> UUID | None:
-    """End as failed the delivery of a lease, or the first of the lane that is due. Returns its event's id; None if there is none.
+async def give_up(
+    connection: Connection, webhook_id: UUID, reason: str, lease: Lease | None = None, *, suspects: bool = False
+) -> UUID | None:
+    """End as failed the delivery of a lease, or the first of the lane that a claim would take (`suspects`: a claim of those).
+    Returns its event's id; None if there is none.
     The next of its item, if it stands in an order, becomes due; where that is what fails, it does not."""
     try:
-        return await _give_up(connection, webhook_id, reason, lease, promote=True)
+        return await _give_up(connection, webhook_id, reason, lease, suspects, promote=True)
     except Exception as error:
         if not is_of_a_row(error):
             raise
         _log.exception("what follows for its item could not be done", webhook_id=str(webhook_id))
-    return await _give_up(connection, webhook_id, reason, lease, promote=False)
+    return await _give_up(connection, webhook_id, reason, lease, suspects, promote=False)
 
 
 async def _give_up(
-    connection: Connection, webhook_id: UUID, reason: str, lease: Lease | None, *, promote: bool
+    connection: Connection, webhook_id: UUID, reason: str, lease: Lease | None, suspects: bool, *, promote: bool
 ) -> UUID | None:
     async with connection.transaction():
         ended = await _SQL.give_up.fetchrow(
@@ -33,6 +36,7 @@ async def _give_up(
             webhook_id=webhook_id,
             position=None if lease is None else lease.position,
             fence=None if lease is None else lease.fence,
+            suspects=suspects,
             reason=reason,
         )
         if ended is None:

@@ -84,7 +84,8 @@ class Recorder:
     async def run(self) -> None:
         """Record what is added, for ever. While the database is away it waits, says so once, and goes on."""
         while True:
-            await self._arrived.wait()
+            if not self._buffer:
+                await self._arrived.wait()
             self._arrived.clear()
             while self._buffer:
                 if self._may_gather():
@@ -92,9 +93,11 @@ class Recorder:
                 batch = self._buffer[:MAX_BATCH]
                 try:
                     batch = batch[: await self._record(batch)]
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - results are never dropped
                     if not is_passing(error):
-                        raise
+                        # A table is missing, say, or a type was made anew: on a new connection statements are prepared anew.
+                        _log.exception("results cannot be recorded")
+                        await self._pool.expire_connections()
                     await self._outage.wait(RECORDER, error, results_kept=len(self._buffer))
                     continue
                 self._outage.over(RECORDER)

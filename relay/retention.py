@@ -78,6 +78,9 @@ class Retention:
                 # It is no longer this relay's to do.
                 self._outage.over("housekeeping")
                 await leads.wait()
+                if steady():
+                    # A jump of long ago was the leader's of that time.
+                    jumps = self._jumps
             self._discard.clear()
             now = time.monotonic()
             hourly, drop, jumped = now >= next_round, steady() and now >= next_drop, self._jumps

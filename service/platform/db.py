@@ -54,8 +54,10 @@ def is_passing(error: BaseException) -> bool:
     return lacks_partition(error) or (isinstance(error, asyncpg.PostgresError) and error.sqlstate in _PASSING)
 
 
-# Cardinality, data, integrity, check option, limits of the program, what a trigger raises, what is damaged.
-_OF_ROWS = frozenset({"21", "22", "23", "44", "54", "P0", "XX"})
+# Cardinality, data, integrity, check option, limits of the program, what a trigger raises.
+_OF_ROWS = frozenset({"21", "22", "23", "44", "54", "P0"})
+# What is damaged. Of the same class XX000, an internal error, says nothing of rows: a type that was made anew is one.
+_DAMAGED = frozenset({"XX001", "XX002"})
 
 
 def is_of_a_row(error: Exception) -> bool:
@@ -63,7 +65,11 @@ def is_of_a_row(error: Exception) -> bool:
     alike, such as a table or a right that is missing, is neither this nor passing."""
     if is_passing(error):
         return False
-    return not isinstance(error, asyncpg.PostgresError) or (error.sqlstate or "")[:2] in _OF_ROWS
+    return (
+        not isinstance(error, asyncpg.PostgresError)
+        or (error.sqlstate or "")[:2] in _OF_ROWS
+        or error.sqlstate in _DAMAGED
+    )
 
 
 def is_away(error: BaseException) -> bool:

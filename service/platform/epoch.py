@@ -108,11 +108,15 @@ class Epoch:
 
     async def settle(self, connection: Connection) -> None:
         """The same as a process starts, which waits until that is settled."""
+        said = False
         while True:
             try:
                 await self.greet(connection)
                 return
-            except Unsettled:
+            except Unsettled as error:
+                if not said:
+                    _log.warning("the start waits for the database", reason=str(error))
+                    said = True
                 await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _settled(self, connection: Connection) -> bool:
@@ -162,14 +166,15 @@ class Epoch:
         except asyncpg.UndefinedTableError as error:
             raise Unsettled(f"the database is not whole, it may be being restored: {error}") from None
         if row is None:
-            raise Unsettled("the database is not whole, it may be being restored")
+            raise Unsettled("it has no epoch, it may be being restored; if not, run: jossiedb restored")
         SERVER_CLOCK.observe(row["now"], asked, time.monotonic())
         found = row["mark_found"] if mark.values else row["event_found"] if mark.position is not None else None
         return Seen(Known(row["id"], row["base"]), found, row["moved"], row["unknown"], row["standby"])
 
     async def _begin(self, connection: Connection, seen: Seen, why: str, *, if_moved: bool) -> None:
         """Unless another process was first. Of two that begin at the same moment one waits for the other's row, and adopts."""
-        position = self.mark().position
+        # Above the epoch that is known as well, which may be one from while a clock was ahead.
+        position = max(self.mark().position or 0, self.known.base if self.known is not None else 0)
         begun = await _SQL.begin.fetchval(
             connection, expected=seen.epoch.id, above=position, why=why, if_moved=if_moved
         )

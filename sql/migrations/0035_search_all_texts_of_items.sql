@@ -61,8 +61,6 @@ insert into public.item_texts (item_id, text) select id, public.item_text(items)
 
 -- Without the list of pending entries: a search would read all of it, and texts seldom change.
 create index item_texts_search on public.item_texts using gin (text gin_trgm_ops) with (fastupdate = off);
-drop index public.items_name_search;
-drop index public.items_sku_search;
 
 -- One for each order that a list may have. Text is compared by its bytes: that is the same on every system, and no upgrade of the
 -- system's collations breaks these indexes. What has no sku, or no date, comes before what has one.

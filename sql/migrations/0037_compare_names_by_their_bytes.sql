@@ -35,12 +35,13 @@ create unique index locations_name_key on locations (lower(name) collate "C");
 drop index categories_name_key;
 create unique index categories_name_key on categories (parent_id, lower(name) collate "C") nulls not distinct;
 
--- Compared as they are written.
-drop index items_sku_key;
-create unique index items_sku_key on items (location_id, sku collate "C") nulls not distinct where sku is not null;
-drop index items_serial_number_key;
-create unique index items_serial_number_key on items (serial_number collate "C") where serial_number is not null;
-drop index items_sku;
-create index items_sku on items (sku collate "C") where sku is not null;
-drop index items_name;
-create index items_name on items (name collate "C") where sku is null;
+-- Compared as they are written. The new ones are made first: to drop the others keeps readers waiting.
+create unique index items_sku_key_by_bytes on items (location_id, sku collate "C") nulls not distinct where sku is not null;
+create unique index items_serial_number_key_by_bytes on items (serial_number collate "C") where serial_number is not null;
+create index items_sku_by_bytes on items (sku collate "C") where sku is not null;
+create index items_name_by_bytes on items (name collate "C") where sku is null;
+drop index items_sku_key, items_serial_number_key, items_sku, items_name;
+alter index items_sku_key_by_bytes rename to items_sku_key;
+alter index items_serial_number_key_by_bytes rename to items_serial_number_key;
+alter index items_sku_by_bytes rename to items_sku;
+alter index items_name_by_bytes rename to items_name;

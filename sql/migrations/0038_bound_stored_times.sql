@@ -1,12 +1,13 @@
 -- A clock that was wrong for a moment leaves times behind that nothing set on purpose. Whoever reads one needs to know how late it may
 -- be at most, or when it was written: what was written in a future that has not come was written by a clock that was ahead.
 
--- Whether something still lasts. Nothing can last longer than `longest` from now: a later end was set by a clock that was ahead.
+-- Whether something still lasts. Nothing can last longer than `longest` from now: a later end was set by a clock that was ahead. `now`
+-- may be when a slow statement began: an end that was set since then lasts as well.
 -- (No search_path of its own, which would keep it from being inlined: it names nothing but operators.)
 create function lasts(until timestamptz, now timestamptz, longest interval) returns boolean
-language sql stable parallel safe
+language sql volatile parallel safe
 as $$
-  select until > now and until <= now + longest
+  select until > now and until <= greatest(now, clock_timestamp()) + longest
 $$;
 
 alter table deliveries add column scheduled_at timestamptz not null default now();

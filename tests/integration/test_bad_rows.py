@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from relay.claim import Claims, Unclaimable
 from relay.outage import Outage
 from relay.retention import Retention
 from service.platform.db import Pool
@@ -15,6 +16,7 @@ from service.platform.settings import Settings
 from tests.integration.bad_rows import TYPE, World, each, has_ended
 from tests.integration.poison import Poison, defect, relaying
 from tests.integration.relay_log import RelayLog
+from tests.integration.senders import register
 from tests.integration.steps import FUNCTIONS
 from tests.relays import Connection, Receiver, Relays, Webhook, add_webhook, until, write_event
 
@@ -67,6 +69,32 @@ async def test_a_fault_in_a_claim_costs_other_lanes_nothing(world: World) -> Non
                     "select error from attempts where webhook_id = $1 and event_id = $2", bad.id, held[0].id
                 )
                 assert why == f"it cannot be claimed: {type(error()).__name__}: {error()}"
+
+
+async def test_what_is_given_up_is_what_the_claim_would_have_taken(
+    connection: Connection, settings: Settings, pool: Pool
+) -> None:
+    """Under an open breaker that is the manual retry, which stands behind all the others."""
+    webhook = await add_webhook(connection, settings, "http://127.0.0.1:9/", [TYPE])
+    log = RelayLog(connection)
+    events = [await log.event(webhook.id) for _ in range(5)]
+    await connection.execute(
+        "update lanes set failures = 10, failing_since = now(), failed_events = '{1,2,3}', opened_at = now(), probe_at = now(),"
+        " probe_position = $1",
+        events[-1].position,
+    )
+    await connection.execute(
+        f"alter table deliveries add constraint poisoned check (position <> {events[-1].position} or leased_by is null)"
+    )
+    relay_id = await register(connection)
+    claims = Claims()
+    async with pool.acquire() as claiming:
+        with pytest.raises(Unclaimable):
+            await claims.fetch(claiming, relay_id, [(webhook.id, 1)], [None], most=1, suspects=False)
+        rows = await claims.fetch(claiming, relay_id, [(webhook.id, 1)], [None], most=1, suspects=False)
+    assert [row["position"] for row in rows] == [events[0].position]
+    ended = await connection.fetch("select position from attempts where outcome = 'failed'")
+    assert [row["position"] for row in ended] == [events[-1].position]
 
 
 async def test_a_fault_in_what_follows_a_failure_ends_with_it(world: World) -> None:

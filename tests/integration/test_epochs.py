@@ -12,7 +12,7 @@ from relay.outage import Outage
 from relay.presence import Presence, State
 from relay.shares import Places
 from relay.target import Targets
-from service.platform.epoch import Epoch, Known, Mark
+from service.platform.epoch import Epoch, Known, Mark, Unsettled
 from service.platform.ids import new_id
 from service.platform.queries import load
 from service.platform.settings import Settings
@@ -76,6 +76,23 @@ async def test_all_that_is_given_in_a_new_epoch_is_greater_than_whatever_was(con
         assert all(then > earlier for earlier, then in zip(before, after, strict=True))
         assert epoch.base < 2**53, "JavaScript reads it"
     assert not await connection.fetchval("select exists (select from relays where id = $1)", relay_id)
+
+
+async def test_a_new_epoch_lies_above_the_one_that_a_process_knows(connection: Connection) -> None:
+    """That one may have begun while the server's clock was ahead."""
+    epoch = Epoch(lambda: Mark(position=1, event_id=new_id()))
+    epoch.known = Known(new_id(), 5 * 10**15)
+    await epoch.settle(connection)
+    assert await connection.fetchval("select base from epoch") > 5 * 10**15
+
+
+async def test_a_database_without_an_epoch_is_given_one_by_hand(settings: Settings, connection: Connection) -> None:
+    await connection.execute("truncate epoch")
+    with pytest.raises(Unsettled, match="jossiedb restored"):
+        await Epoch().greet(connection)
+    code, _, _ = await run("restored")
+    assert code == 0
+    await Epoch().greet(connection)
 
 
 async def test_of_two_that_begin_at_once_one_does(connection: Connection, another_connection: Connection) -> None:

@@ -52,6 +52,43 @@ async def test_nothing_is_sent_again_while_results_are_refused(
     assert await connection.fetchval("select count(*) from attempts where outcome = 'success'") == 1
 
 
+async def test_results_are_recorded_once_their_table_is_back(
+    connection: Connection, settings: Settings, relays: Relays, receiver: Receiver
+) -> None:
+    await add_webhook(connection, settings, receiver.url, ["item-created"])
+    (relay,) = await relays.start(RELAY_POLL_INTERVAL="100")
+    await connection.execute("alter table attempts rename to attempts_elsewhere")
+    await write_event(connection, routed=True)
+
+    async def missed() -> bool:
+        return any(line["event"] == "results cannot be recorded" for line in relay.log())
+
+    await until(missed, "the relay cannot record")
+    await connection.execute("alter table attempts_elsewhere rename to attempts")
+    await relays.idle()
+    assert len(receiver.arrivals) == 1
+    assert await connection.fetchval("select array_agg(outcome) from attempts") == ["success"]
+
+
+async def test_results_are_recorded_though_their_type_was_made_anew(
+    connection: Connection, settings: Settings, relays: Relays, receiver: Receiver
+) -> None:
+    """As by a restore into the same database: the statements that the relay has prepared know the type that is gone."""
+    await add_webhook(connection, settings, receiver.url, ["item-created"])
+    await relays.start(1)
+    await write_event(connection, routed=True)
+    await relays.idle()
+    columns = await connection.fetchval(
+        "select string_agg(format('%I %s', attname, format_type(atttypid, atttypmod)), ', ' order by attnum)"
+        " from pg_attribute where attrelid = 'attempt_result'::regclass"
+    )
+    await connection.execute(f"drop type attempt_result; create type attempt_result as ({columns})")
+    await write_event(connection, routed=True)
+    await relays.idle()
+    assert len(receiver.arrivals) == 2
+    assert await connection.fetchval("select array_agg(outcome) from attempts") == ["success", "success"]
+
+
 async def test_a_leader_whose_fan_out_is_refused_goes_on_leading(
     connection: Connection, settings: Settings, relays: Relays, receiver: Receiver
 ) -> None:

@@ -189,6 +189,32 @@ async def test_where_the_clock_has_jumped_webhooks_have_failed_since_then(
         await asyncio.gather(rounds, return_exceptions=True)
 
 
+async def test_a_jump_of_long_ago_is_not_acted_on_when_a_relay_begins_to_lead(
+    connection: Connection, settings: Settings, queues: Queues, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "ANNOUNCE_SECONDS", 0.05)
+    await connection.execute(f"update lanes set {OPEN}, probe_at = now() + interval '1 minute', unannounced = 1")
+    await connection.execute("update lanes set failing_since = now() - interval '10 days'")
+    keeping = Retention(queues, Outage(), settings, on_due=lambda *_: None)
+    leads = asyncio.Event()
+    rounds = asyncio.create_task(keeping.run(leads, lambda: True))
+    try:
+        await asyncio.sleep(0)
+        keeping.reschedule()
+        leads.set()
+        await until(lambda: connection.fetchval("select count(*) = 1 from outbox"), "it keeps house")
+        assert await connection.fetchval("select failing_since < now() - interval '9 days' from lanes")
+    finally:
+        rounds.cancel()
+        await asyncio.gather(rounds, return_exceptions=True)
+
+
+async def test_a_lease_that_was_given_while_a_slow_claim_ran_lasts(connection: Connection) -> None:
+    lasts = "select lasts(clock_timestamp() + $1::interval, clock_timestamp() - interval '10 seconds', '75 seconds')"
+    assert await connection.fetchval(lasts, timedelta(seconds=74))
+    assert not await connection.fetchval(lasts, timedelta(seconds=80))
+
+
 async def test_a_jump_of_the_servers_clock_is_noticed_by_the_beat(
     queues: Queues, monkeypatch: pytest.MonkeyPatch
 ) -> None:
