@@ -38,11 +38,12 @@ large: $(DEV) ## run the tests that need a million items, a million events and t
 	@JOSSIEDB_TEST_ROOM_GIB=12 exec $(BIN)/python -m pytest -n 0 -q -o faulthandler_timeout=1800 tests/large -m large $(ARGS)
 
 .PHONY: check
-check: $(DEV) ## lint, formatting, types, direction of imports, the compose file
+check: $(DEV) ## lint, formatting, types, direction of imports, plain English, the compose file
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tools.check_prose
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	bash -n .ci/run
 

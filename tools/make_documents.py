@@ -1,4 +1,4 @@
-"""Writes docs/openapi.json, docs/asyncapi.json, docs/REFERENCE.md and docs/EVENTS.md. `make documents` runs it."""
+"""Writes the generated documents in docs/. `make documents` runs it."""
 
 import json
 import sys
