@@ -57,7 +57,7 @@ schema: $(DEV) ## make sql/schema.sql from the migrations
 	@mv sql/schema.sql.draft sql/schema.sql
 
 .PHONY: documents
-documents: $(DEV) ## make docs/openapi.json, asyncapi.json, REFERENCE.md and EVENTS.md from the routes and events
+documents: $(DEV) ## make docs/openapi.json, asyncapi.json, REFERENCE.md, EVENTS.md and the table in ARCHITECTURE.md from the code
 	@$(BIN)/python -m tools.make_documents
 
 .PHONY: lock
