@@ -1,4 +1,5 @@
-# `make help` lists what there is. Variables: PYTHON (3.11 or newer), VENV (where the virtual environment goes), ARGS.
+# `make help` lists the targets. Variables: PYTHON (3.11 or newer), VENV (the folder of the virtual
+# environment), ARGS.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -11,7 +12,8 @@ JOBS ?= auto
 ARGS ?=
 
 BIN := $(VENV)/bin
-# The environment is made anew when what it holds changes: the stamps are named after the locks' checksums.
+# The stamps are named after the checksums of the locks, so a change of the locks makes a new
+# environment.
 RUNTIME := $(VENV)/.runtime-$(shell cat requirements.lock pyproject.toml | cksum | tr ' ' -)
 DEV := $(VENV)/.dev-$(shell cat requirements.lock requirements-dev.lock pyproject.toml | cksum | tr ' ' -)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
