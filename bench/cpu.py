@@ -57,5 +57,5 @@ class Cpu:
 
     @property
     def receiver_share(self) -> float:
-        """Of one core."""
+        """The share of one core."""
         return self.receiver / self.elapsed if self.elapsed else 0.0

@@ -18,15 +18,19 @@ def rules() -> Rules:
 @pytest.mark.parametrize(
     "sentence",
     [
-        "Who is elected looks at every lane once.",
         "What an event is about, who wrote it has said beside it.",
-        "Whatever was leased on the connection before has ended by now.",
-        "Of what is due there later the relay knows nothing.",
+        "Of rows that psql wrote the leader finds it out first, and sees to their being valid.",
+        "Who is elected looks at every lane once.",
+        "A part that has done its work again may have done it before, unheard.",
+        "The doorbell's lock is held, and to be let go of.",
+        "Whatever was leased by a statement on an earlier connection, that has ended by now.",
+        "Those that time has heated.",
+        "The lane is due; of what is due there later nobody knows.",
+        "None is dropped while the process lives; of one that the database refuses, its body is.",
+        "What is there by now stays.",
         "The leader looks. Who waits, is woken by it.",
         "The peers are told.",
-        "A statement may have committed unheard.",
         "The leader has given way to a peer.",
-        "The leader lets go of the lock.",
         LONG,
     ],
 )
@@ -46,7 +50,10 @@ def test_a_mannered_sentence_is_found(rules: Rules, sentence: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "A newly elected leader sweeps every lane once.",
+        "The writer stores each event's subject next to it. For rows inserted by psql, the leader derives it.",
+        "Leases that a statement on the previous connection may have taken. That statement has ended.",
+        "Lanes woken by a timer. We do not know what else is due in them.",
+        "If the database refuses one, only its attachments are dropped: headers, body.",
         "## What an event is about\n",
         "Who may read it? Admins may.",
         "| who | what |\n",
