@@ -1,4 +1,5 @@
-# `make help` lists what there is. Variables: PYTHON (3.11 or newer), VENV (where the virtual environment goes), ARGS.
+# `make help` lists the targets. Variables: PYTHON (3.11 or newer), VENV (the folder of the virtual
+# environment), ARGS.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -11,7 +12,8 @@ JOBS ?= auto
 ARGS ?=
 
 BIN := $(VENV)/bin
-# The environment is made anew when what it holds changes: the stamps are named after the locks' checksums.
+# The stamps are named after the checksums of the locks, so a change of the locks makes a new
+# environment.
 RUNTIME := $(VENV)/.runtime-$(shell cat requirements.lock pyproject.toml | cksum | tr ' ' -)
 DEV := $(VENV)/.dev-$(shell cat requirements.lock requirements-dev.lock pyproject.toml | cksum | tr ' ' -)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -38,11 +40,12 @@ large: $(DEV) ## run the tests that need a million items, a million events and t
 	@JOSSIEDB_TEST_ROOM_GIB=12 exec $(BIN)/python -m pytest -n 0 -q -o faulthandler_timeout=1800 tests/large -m large $(ARGS)
 
 .PHONY: check
-check: $(DEV) ## lint, formatting, types, direction of imports, the compose file
+check: $(DEV) ## lint, formatting, types, direction of imports, plain English, the compose file
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tools.check_prose
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	bash -n .ci/run
 
@@ -56,7 +59,7 @@ schema: $(DEV) ## make sql/schema.sql from the migrations
 	@mv sql/schema.sql.draft sql/schema.sql
 
 .PHONY: documents
-documents: $(DEV) ## make docs/openapi.json, asyncapi.json, REFERENCE.md and EVENTS.md from the routes and events
+documents: $(DEV) ## make docs/openapi.json, asyncapi.json, REFERENCE.md, EVENTS.md and the table in ARCHITECTURE.md from the code
 	@$(BIN)/python -m tools.make_documents
 
 .PHONY: lock

@@ -1,1 +1,1 @@
-"""How fast it is, as ratios of interleaved runs: `make bench`. docs/PERFORMANCE.md says how to read it."""
+"""The benchmarks of `make bench`. docs/PERFORMANCE.md says how to read their results."""

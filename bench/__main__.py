@@ -45,7 +45,7 @@ SCENARIOS: dict[str, Scenario] = {
     "idle": scenario_idle,
     "recovery": scenario_recovery,
 }
-# However it goes, one scenario ends after so many seconds, and the next begins.
+# A scenario is cut off after so many seconds, and the next one begins.
 LIMIT_SECONDS = 1500
 PAIRS = 5
 QUICK_PAIRS = 1
@@ -111,7 +111,7 @@ def main() -> int:
     if arguments.against is not None:
         return _against(arguments, names)
     options = Options(pairs=QUICK_PAIRS if arguments.quick else arguments.pairs or PAIRS, quick=arguments.quick)
-    # Ends the server and removes its data even where this process is killed.
+    # Ends the server and removes its data even if this process is killed.
     janitor = Janitor()
     try:
         if arguments.profile is not None:

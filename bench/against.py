@@ -1,4 +1,5 @@
-"""`--against COMMIT`: this tree and that commit take turns, and a row that got worse is named."""
+"""`--against COMMIT`: runs this tree and that commit in turns, and names the rows that got
+worse."""
 
 import asyncio
 import contextlib
@@ -23,7 +24,7 @@ ROUNDS = 7
 WORSE = 0.95
 TREE = Path(__file__).resolve().parents[1]
 
-# A row of the table by its scenario and its reference, and how good one run was: higher is better.
+# A row of the table, by its scenario and its reference. A score is higher for a better run.
 Key: TypeAlias = tuple[str, str]
 Scores: TypeAlias = Mapping[Key, float]
 
@@ -34,7 +35,8 @@ class AgainstError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One row in both trees. `ratios`: this tree's score divided by the other's, one for each round; above 1 is better."""
+    """One row in both trees. `ratios` has one ratio a round: this tree's score divided by the
+    other's, so above 1 is better."""
 
     scenario: str
     reference: str
@@ -50,8 +52,11 @@ class Comparison:
 
 
 def scores(rows: Sequence[Mapping[str, Any]]) -> dict[Key, float]:
-    """The scores of one run, from its JSON. A row's figure is already a ratio to a reference of the same run, so that a slow
-    minute of the machine slows both; rows without a target only orient, and are left out. Raises AgainstError for a failed row."""
+    """The scores of one run, from its JSON.
+
+    A row's figure is a ratio to a reference of the same run, so a slow minute of the machine slows
+    both. Rows without a target are left out. Raises AgainstError for a failed row.
+    """
     found = {}
     for row in rows:
         if row["failed"] is not None:
@@ -73,7 +78,7 @@ def compare(here: Sequence[Scores], there: Sequence[Scores]) -> list[Comparison]
 
 
 def only_one_has(here: Sequence[Scores], there: Sequence[Scores]) -> list[Key]:
-    """The rows that cannot be compared, since some run lacks them."""
+    """The rows that cannot be compared, because a run lacks them."""
     runs = (*here, *there)
     return sorted({key for each in runs for key in each if not all(key in other for other in runs)})
 
@@ -89,7 +94,8 @@ def report(comparisons: Sequence[Comparison], commit: str) -> str:
 
 
 async def against(commit: str, rounds: int, options: Sequence[str]) -> tuple[str, bool]:
-    """The report, and whether no row is worse. `options`: for each run of `python -m bench`. Raises AgainstError."""
+    """The report, and whether no row is worse. `options` are those of `python -m bench`. Raises
+    AgainstError."""
     here: list[Scores] = []
     there: list[Scores] = []
     with _checked_out(commit) as (other, full):
@@ -135,7 +141,7 @@ async def _run(tree: Path, options: Sequence[str]) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="jossiedb-round-") as directory:
         result = Path(directory) / "rows.json"
         arguments = ("-m", "bench", "--pairs", "1", "--json", str(result), *options)
-        # The path comes before the installed package, which is this tree's.
+        # The installed package is this tree's. The other tree must come before it.
         environment = os.environ | {"PYTHONPATH": str(tree)}
         async with _process(*arguments, cwd=tree, env=environment) as process:
             await process.wait()
@@ -154,7 +160,7 @@ async def _process(*arguments: str, cwd: Path, env: Mapping[str, str]) -> AsyncI
         yield process
     finally:
         if process.returncode is None:
-            # It ends what it started.
+            # On SIGINT it ends its own children.
             process.send_signal(signal.SIGINT)
             await process.wait()
 

@@ -1,4 +1,5 @@
-"""HTTP mutations: the service against a bare handler with the same statements; and the receiver, alone."""
+"""Mutations over HTTP: the service against a bare handler with the same statements. And the
+receiver alone."""
 
 import asyncio
 import json
@@ -22,7 +23,7 @@ USERS = 8
 
 
 async def _seed(world: World, database: Database) -> str:
-    """Items and signed-in users; the name of the file that tells the load of them."""
+    """Add items and signed-in users. Returns the name of the file that lists them for the load."""
     items = [row["id"] for row in await SQL.add_items.fetch(database.connection, count=ITEMS)]
     environment = world.environment(database)
     tokens = Tokens.of(Settings(jwt_secret=environment["JWT_SECRET"]))
@@ -38,7 +39,7 @@ async def _seed(world: World, database: Database) -> str:
 
 
 async def _logged_port(child: Child) -> int:
-    """Where the service listens."""
+    """The port on which the service listens."""
     end = time.monotonic() + 30
     while time.monotonic() < end and child.process.returncode is None:
         for line in child.log.read_text().splitlines():
@@ -96,7 +97,7 @@ async def scenario_api(world: World) -> list[Row]:
 
 
 async def scenario_receiver(world: World) -> list[Row]:
-    """What the receiver takes when nothing but a bare client sends to it."""
+    """The rate at which the receiver answers a bare client, when nothing else runs."""
     seconds = world.options.pick(5, 1)
     numbers = (world.receiver.port, CONNECTIONS, seconds, world.options.warm_up)
     [took], used = await under_load(world, [], seconds, ["bench.load", *map(str, numbers)])

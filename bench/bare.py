@@ -1,7 +1,10 @@
-"""What the relay is held against: scripts that do the bare minimum.
+"""The references of the relay: scripts that do the bare minimum.
 
-`python -m bench.bare drain URL POSTMASTER BATCH COUNT WEBHOOK_ID…`   the same rows in the same tables, without HTTP
-`python -m bench.bare post URL RECEIVER_PORT`                        LISTEN, read the row, POST
+python -m bench.bare drain URL POSTMASTER BATCH COUNT WEBHOOK_ID…
+    moves the same rows through the same tables, without HTTP
+
+python -m bench.bare post URL RECEIVER_PORT
+    listens, reads the row of each NOTIFY, and POSTs it
 """
 
 import asyncio
@@ -36,7 +39,7 @@ _HEADERS = json.dumps(
 
 
 async def drain(url: str, postmaster: int, batch: int, count: int, webhook_ids: list[UUID]) -> None:
-    """Prints what it took: seconds, and CPU seconds of the script and of PostgreSQL."""
+    """Prints the seconds that it took, and the CPU seconds of the script and of PostgreSQL."""
     connection = await asyncpg.connect(url)
     relay_id = new_id()
     started, used, server_used = time.monotonic(), cpu.seconds([os.getpid()]), cpu.server_seconds(postmaster)
@@ -83,7 +86,7 @@ async def drain(url: str, postmaster: int, batch: int, count: int, webhook_ids: 
 
 
 async def post_each(url: str, port: int) -> None:
-    """Until SIGTERM. It prints a line when it listens."""
+    """Posts each event until SIGTERM. Prints a line when it listens."""
     wanted: asyncio.Queue[UUID] = asyncio.Queue()
     listener = await asyncpg.connect(url)
     pool = await asyncpg.create_pool(url, min_size=4, max_size=4)

@@ -1,6 +1,7 @@
 """`python -m bench.bare_api`: the service's `PUT /items/:id` without the service.
 
-The same look-up of the session, the same SQL, the same serialisation, in one aiohttp handler. Prints its port.
+One aiohttp handler with the same look-up of the session, the same SQL and the same serialisation.
+It prints its port.
 """
 
 import asyncio

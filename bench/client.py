@@ -1,4 +1,5 @@
-"""A client that costs next to nothing: one request at a time on a kept connection, the answer's length given."""
+"""A client that costs next to nothing. It sends one request at a time on a kept connection, and
+needs a Content-Length in the answer."""
 
 import asyncio
 import re
@@ -21,7 +22,8 @@ class Client(asyncio.Protocol):
         return client
 
     async def request(self, request: bytes) -> tuple[int, bytes]:
-        """Status and body of the answer to a whole request, given as it goes over the wire."""
+        """Status and body of the answer. `request` is the whole request as it goes over the
+        wire."""
         if self._transport is None:
             raise ConnectionError("the connection is closed")
         assert self._waiter is None, "one request at a time"
@@ -65,5 +67,5 @@ class Client(asyncio.Protocol):
 
 
 def post(path: str, body: bytes, headers: str) -> bytes:
-    """A POST as it goes over the wire; `headers` are whole lines, each with its end."""
+    """A POST as it goes over the wire. `headers` are whole lines, each with its line end."""
     return f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Length: {len(body)}\r\n{headers}\r\n".encode() + body

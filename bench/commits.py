@@ -1,4 +1,4 @@
-"""What the outbox costs a writer, and how often writers have to ring."""
+"""The cost of the outbox for a writer, and how often writers have to ring."""
 
 import statistics
 from collections import Counter
@@ -25,7 +25,7 @@ Trigger = Literal["doorbell", "off", "NOTIFY"]
 async def _write(
     world: World, database: Database, relays: list[int], writers: int, processes: int, seconds: float, rate: float
 ) -> tuple[float, Cpu]:
-    """Mutations committed a second, and the CPU of relays and PostgreSQL meanwhile."""
+    """Mutations committed a second, and the CPU that relays and PostgreSQL used meanwhile."""
     numbers = (writers // processes, seconds, world.options.warm_up, rate / processes)
     command = ["bench.writers", database.url, *map(str, numbers)]
     printed, used = await under_load(world, relays, seconds, *[command] * processes)
@@ -41,7 +41,8 @@ async def _commits(world: World, trigger: Trigger) -> Figure:
         if trigger == "NOTIFY":
             await SQL.make_notify_function.execute(database.connection)
             await SQL.make_notify_trigger.execute(database.connection)
-        # Where nobody rings, the poll has to wake them: relays that sleep would make the reference too fast.
+        # If nobody rings, only the poll wakes the relays. Relays that sleep would make the
+        # reference too fast.
         async with world.relays(database, 2, "instant", RELAY_POLL_INTERVAL="100") as relays:
             rate, used = await _write(world, database, relays, WRITERS, PROCESSES, world.options.pick(6, 1), 0)
     return Figure(
@@ -71,7 +72,7 @@ async def scenario_commits(world: World) -> list[Row]:
 
 
 async def _rings(world: World, rate: int, relays: int) -> Figure:
-    """How many NOTIFYs a commit causes, and how many wakes an event, counted by a listener of our own."""
+    """NOTIFYs a commit, and wakes an event, counted by a listener of the benchmark."""
     async with world.database() as database:
         await SQL.add_items.fetch(database.connection, count=ITEMS)
         await database.add_webhooks(world.receiver.urls(1))
@@ -87,7 +88,7 @@ async def _rings(world: World, rate: int, relays: int) -> Figure:
                     await listener.add_listener(channel, hear)
                 await world.receiver.reset()
                 meter = Meter(world, pids)
-                # All that is committed counts here, so the warm-up does too.
+                # Every commit counts here, so the warm-up does, too.
                 measured, _ = await _write(world, database, pids, 32, 1, world.options.pick(4, 1), rate)
                 await database.until_drained()
                 used = meter.stop()
@@ -97,7 +98,7 @@ async def _rings(world: World, rate: int, relays: int) -> Figure:
                 listener.terminate()
     assert row is not None, "an aggregate gives a row"
     notifies = heard[WAKE_CHANNEL] / max(commits, 1)
-    # A NOTIFY of work wakes every relay but its sender.
+    # A NOTIFY on the work channel wakes every relay but its sender.
     wakes = (heard[WAKE_CHANNEL] + heard[WORK_CHANNEL] * (relays - 1)) / max(commits, 1)
     return Figure(
         notifies,
@@ -109,7 +110,7 @@ async def _rings(world: World, rate: int, relays: int) -> Figure:
 
 
 def _doorbell_row(name: str, figures: list[Figure], warm_up: float) -> Row:
-    """Judged by the wakes of all runs together: there must be none by the poll."""
+    """Judged by all runs together: none of them may have a wake by the poll."""
     by_poll = sum(figure.more["poll_wakes"] for figure in figures)
     notifies = statistics.median(figure.value for figure in figures)
     wakes, rate = (statistics.median(figure.more[part] for figure in figures) for part in ("wakes", "rate"))

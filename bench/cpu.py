@@ -1,4 +1,5 @@
-"""CPU time from /proc: of processes, and of a PostgreSQL server with all its backends, those that have ended included."""
+"""CPU time from /proc: of processes, and of a PostgreSQL server with all its backends, including
+those that have ended."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -18,7 +19,7 @@ def _stat(pid: int | str) -> list[str] | None:
 
 
 def seconds(pids: Iterable[int]) -> float:
-    """What the processes that still run have used."""
+    """CPU seconds of the processes that still run."""
     ticks = 0
     for pid in pids:
         if (fields := _stat(pid)) is not None:
@@ -27,7 +28,7 @@ def seconds(pids: Iterable[int]) -> float:
 
 
 def server_seconds(postmaster: int) -> float:
-    """What a server has used: itself, its children, and those that it has reaped."""
+    """CPU seconds of a server: of itself, its children, and the children that it has reaped."""
     own = _stat(postmaster)
     if own is None:
         return 0.0
@@ -40,7 +41,8 @@ def server_seconds(postmaster: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Cpu:
-    """CPU seconds of a measured stretch, and its length. `relay`: of the relays, or of what is measured in their place."""
+    """CPU seconds of a measured stretch, and its length in seconds. `relay` is the CPU of the
+    relays, or of the process that is measured instead."""
 
     relay: float
     postgres: float
@@ -55,5 +57,5 @@ class Cpu:
 
     @property
     def receiver_share(self) -> float:
-        """Of one core."""
+        """The share of one core."""
         return self.receiver / self.elapsed if self.elapsed else 0.0

@@ -1,4 +1,4 @@
-"""A run's database, and the process that receives what its relays send."""
+"""A run's database, and the process that receives the requests of its relays."""
 
 import asyncio
 import base64
@@ -24,12 +24,12 @@ KEY = base64.b64encode(hashlib.sha256(b"bench").digest()).decode()
 # Longer than any run takes on a machine that is not hopeless.
 PATIENCE = 240.0
 TICK = 0.02
-# The user whom webhooks belong to unless said: in the template, so that all databases have it.
+# The owner of webhooks by default. It is in the template, so all databases have it.
 OWNER_ID = UUID("0190b7c4-0000-7000-8000-000000000001")
 
 
 class Database:
-    """One run's, or a template for those of several."""
+    """The database of one run, or a template for several runs."""
 
     def __init__(self, name: str, url: str, connection: Connection) -> None:
         self.name = name
@@ -71,7 +71,7 @@ class Database:
 
 
 class Receiver:
-    """The receiver's process and a connection to ask it on."""
+    """The receiver's process, and a connection for questions to it."""
 
     def __init__(self, child: Child, port: int, client: Client) -> None:
         self.pid = child.process.pid
@@ -79,7 +79,7 @@ class Receiver:
         self._client = client
 
     def urls(self, count: int, prefix: str = "") -> list[str]:
-        """So many, over its addresses in turn, so that a sender needs connections to each."""
+        """So many URLs, over its addresses in turn, so that a sender needs connections to each."""
         return [f"http://127.0.0.{number % ADDRESSES + 1}:{self.port}{prefix}/{number}" for number in range(count)]
 
     async def reset(self) -> None:
@@ -96,6 +96,6 @@ class Receiver:
             await asyncio.sleep(TICK)
 
     async def arrivals(self) -> dict[UUID, float]:
-        """When each event first arrived, in monotonic seconds."""
+        """The time of each event's first arrival, in monotonic seconds."""
         lines = (await self._client.get("/_arrivals")).decode().splitlines()
         return {UUID(event_id): float(at) for event_id, _, at in (line.partition(" ") for line in lines)}

@@ -1,4 +1,5 @@
-"""How fast a backlog is delivered: against a bare script, against aiohttp's client, by one to four relays."""
+"""How fast a backlog is delivered: against a bare script, against aiohttp's client, and by one to
+four relays."""
 
 import json
 import os
@@ -12,14 +13,15 @@ from bench.measure import Figure, Row, Target, compared, cpu_text, interleave, s
 from bench.meter import Meter
 from bench.world import World
 
-# Rows that the bare script moves in a statement.
+# The rows that the bare script moves in one statement.
 BARE_BATCH = 200
-# A core counts as used up from here on.
+# A core counts as used up from this share on.
 _FULL = 0.85
 
 
 async def subscribe(world: World, database: Database, receivers: int) -> tuple[list[UUID], list[UUID]]:
-    """One webhook a receiver, each for a location of its own if there are several; the webhooks' ids, and the locations."""
+    """Add a webhook for each receiver. If there are several, each has a location of its own.
+    Returns the webhooks' ids, and the locations."""
     if receivers == 1:
         return await database.add_webhooks(world.receiver.urls(1)), []
     locations = [uuid4() for _ in range(receivers)]
@@ -36,7 +38,8 @@ async def drain(
     expected: int | None = None,
     over_http: bool = True,
 ) -> Figure:
-    """From the commit of so many events to the last result recorded. `expected` deliveries, if not one an event."""
+    """Measure from the commit of so many events until the last result is recorded. `expected` is
+    the number of deliveries, if it is not one an event."""
     await database.connection.execute("checkpoint")
     await world.receiver.reset()
     events, count = count, count if expected is None else expected
@@ -45,7 +48,7 @@ async def drain(
         await database.write_events(events, locations)
         meter.start()
     if over_http:
-        # Asked first, because that costs the database nothing.
+        # Ask the receiver first, because that costs the database nothing.
         await world.receiver.until(count)
     await database.until_drained()
     used = meter.stop()
@@ -54,7 +57,7 @@ async def drain(
 
 
 def _shares(used: Cpu, relays: int) -> dict[str, float]:
-    """Cores used, on average, by each relay, by PostgreSQL and by the receiver."""
+    """The cores that each relay, PostgreSQL and the receiver used, on average."""
     return {
         "relays": float(relays),
         "relay_cores": used.relay / used.elapsed / relays,
@@ -64,7 +67,7 @@ def _shares(used: Cpu, relays: int) -> dict[str, float]:
 
 
 async def fresh_drain(world: World, count: int, receivers: int, relays: int = 2, transport: str = "own") -> Figure:
-    """On a database of its own."""
+    """A drain on a database of its own."""
     async with world.database() as database:
         _, locations = await subscribe(world, database, receivers)
         async with world.relays(database, relays, transport) as pids:
@@ -128,7 +131,7 @@ async def scenario_relays(world: World) -> list[Row]:
 
 
 def limit(figures: list[Figure]) -> str:
-    """What binds, from the cores that each took on average."""
+    """The bottleneck, as the cores that each process used on average show it."""
     relays, relay, postgres, receiver = (
         statistics.mean(figure.more[name] for figure in figures)
         for name in ("relays", "relay_cores", "postgres_cores", "receiver_cores")

@@ -1,4 +1,4 @@
-"""What an idle relay costs, and how long the deliveries of a killed one are late."""
+"""The cost of an idle relay, and the delay of the deliveries that a killed relay held."""
 
 import asyncio
 import dataclasses
@@ -21,9 +21,10 @@ _PATIENCE = 120.0
 
 
 async def scenario_idle(world: World) -> list[Row]:
-    """All rounds at once, each on a database of its own: what is idle takes nothing from its neighbours.
+    """All rounds run at once, each on a database of its own. Idle relays take nothing from each
+    other.
 
-    Transactions are read from another database, so that the look is not among them.
+    Transactions are read from another database, so that the reading is not counted.
     """
     seconds, relays = world.options.pick(60, 2), 2
     async with AsyncExitStack() as stack:
@@ -34,7 +35,8 @@ async def scenario_idle(world: World) -> list[Row]:
             database = await stack.enter_async_context(world.database())
             await subscribe(world, database, 1)
             pairs[database.name] = await stack.enter_async_context(world.relays(database, relays))
-        # A backend that is idle tells of its last transactions after up to 10 s; those of the start are to be told before.
+        # An idle backend reports its last transactions after up to 10 s. Wait until those of the
+        # start have been reported.
         await asyncio.sleep(world.options.pick(11, 1))
         meter = Meter(world, [pid for pids in pairs.values() for pid in pids])
         before = [await SQL.transactions.fetchval(admin, name=name) for name in pairs]
@@ -42,7 +44,7 @@ async def scenario_idle(world: World) -> list[Row]:
         after = [await SQL.transactions.fetchval(admin, name=name) for name in pairs]
         used = meter.stop()
     rates = [(late - early) / used.elapsed / relays for early, late in zip(before, after, strict=True)]
-    # Ticks of 10 ms are too coarse for one relay, so this is the mean of all.
+    # Ticks of 10 ms are too coarse for one relay, so this is the mean of all relays.
     relay, server = (taken / used.elapsed / relays / len(pairs) for taken in (used.relay, used.postgres))
     return [
         Row(
@@ -57,7 +59,8 @@ async def scenario_idle(world: World) -> list[Row]:
 
 
 async def _recovery(world: World, turn: int) -> Figure:
-    """Seconds from kill -9 to the last of the deliveries that the relay held, recorded. The leader is killed every other time."""
+    """Seconds from kill -9 until the last delivery that the relay held is recorded. Every other
+    time the leader is killed."""
     for _ in range(_TRIES):
         figure = await _kill_one(world, leader=turn % 2 == 0)
         if figure.more["held"]:
@@ -79,7 +82,8 @@ async def _kill_one(world: World, *, leader: bool) -> Figure:
             lost = cpu.seconds([killed])
             os.kill(killed, signal.SIGKILL)
             began = time.monotonic()
-            # What it had sent to the server is still being done; what it holds after that, somebody else has to take over.
+            # The server still runs the statements that it had received. Afterwards, another relay
+            # has to take over the leases that are left.
             await asyncio.sleep(_SETTLE_SECONDS)
             held = await SQL.held_by.fetch(database.connection, pid=killed)
             keys = {
@@ -94,7 +98,7 @@ async def _kill_one(world: World, *, leader: bool) -> Figure:
             await database.until_drained()
             used = meter.stop()
             seen = await world.receiver.count()
-    # What the killed one used is gone with it.
+    # The CPU of the killed relay can no longer be read from /proc.
     used = dataclasses.replace(used, relay=used.relay + lost)
     return Figure(
         took,

@@ -1,4 +1,4 @@
-"""What a drain feels of the past: a long log, and a transaction that keeps vacuum from cleaning up."""
+"""A drain with a long log, and with a transaction that keeps vacuum from cleaning up."""
 
 import asyncio
 import time
@@ -13,12 +13,12 @@ from bench.sql import SQL
 from bench.world import World
 
 _CHUNK = 200_000
-# The backlog that is kept up in a sustained drain, and how much is added at once.
+# The backlog that is kept up in a sustained drain, and the events that are added at once.
 _BACKLOG, _ADDED = 6_000, 2_000
 
 
 async def fill_log(database: Database, count: int) -> None:
-    """So many events in the log."""
+    """Add so many events to the log."""
     for begun in range(0, count, _CHUNK):
         await SQL.fill_log.execute(database.connection, event_type=EVENT_TYPE, count=min(_CHUNK, count - begun))
 
@@ -31,7 +31,7 @@ async def scenario_history(world: World) -> list[Row]:
         [webhook_id], _ = await subscribe(world, database, 1)
         await fill_log(database, rows // 2)
         await SQL.fill_attempts.execute(database.connection, webhook_id=webhook_id, after=0)
-        # As autovacuum would have done while they came.
+        # Autovacuum would have done this while the rows were written.
         await database.connection.execute("vacuum analyze")
 
     async with world.template(fill) as template:
@@ -48,7 +48,8 @@ async def scenario_history(world: World) -> list[Row]:
 
 
 async def _sustained(world: World, seconds: int, *, hold: bool) -> Figure:
-    """Deliveries a second while the backlog is kept up. `hold`: with a transaction open from the start, which has a snapshot."""
+    """Deliveries a second while the backlog is kept up. With `hold`, a transaction with a snapshot
+    is open from the start."""
     async with world.database() as database:
         await subscribe(world, database, 1)
         holder = await asyncpg.connect(database.url) if hold else None

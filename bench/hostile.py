@@ -1,4 +1,4 @@
-"""Whether other owners feel owners whose receivers never answer."""
+"""The latency of an owner's deliveries beside other owners whose receivers never answer."""
 
 import asyncio
 import time
@@ -13,16 +13,16 @@ from bench.stream import latencies, latency_figure, write_at
 from bench.world import World
 from service.platform.ids import new_id
 
-# Of each owner.
+# Of each hostile owner.
 WEBHOOKS = 8
 EVENTS = 75
 RELAYS = 2
-# By then both relays hold all that an owner who is alone may have: a claim is made at once.
+# At this number, both relays hold as many requests as one owner may have.
 _HELD = RELAYS * 250
 
 
 async def _stream(world: World, owners: int, locations: list[UUID]) -> Figure:
-    """The latencies of an owner's deliveries while the requests of so many others hang."""
+    """Latencies of an owner's deliveries while the requests of so many other owners hang."""
     async with world.database() as database:
         await database.add_webhooks(world.receiver.urls(HEALTHY), locations=locations)
         at = uuid4()

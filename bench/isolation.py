@@ -1,4 +1,4 @@
-"""Whether healthy webhooks feel one that hangs, and one with a long backlog."""
+"""The latency of healthy webhooks beside one that hangs and one with a long backlog."""
 
 import dataclasses
 import statistics
@@ -14,9 +14,11 @@ from bench.world import World
 
 HEALTHY = 100
 RATE = 100
-# The longest that a webhook may have: what hangs does not end, so it is no failure yet that a breaker would count.
+# The longest timeout that a webhook may have. A request that hangs does not end within a run, so no
+# breaker counts it as a failure.
 HANG_TIMEOUT_MS = 60_000
-# The backlog's receiver accepts everything, slowly: neither opens its breaker, nor is it done within the runs.
+# The receiver of the backlog accepts everything, but slowly. So its breaker stays closed, and the
+# backlog lasts for all runs.
 SLOW_MS = 250
 
 
@@ -33,7 +35,7 @@ async def _add_bad(world: World, database: Database) -> None:
     await fill_log(database, due)
     await SQL.fill_queue.execute(database.connection, webhook_id=slow, after=0)
     await SQL.fill_queue.execute(database.connection, webhook_id=hanging, after=due - due // 100)
-    # As autovacuum would have done long before there are so many.
+    # Autovacuum would have done this long before there are so many rows.
     await database.connection.execute("vacuum analyze")
 
 
@@ -46,7 +48,7 @@ async def _stream(world: World, template: str, locations: list[UUID]) -> Figure:
         committed = await write_at(database.url, SQL.write_event, RATE, seconds, warm_up, locations)
         values = await latencies(world, committed)
         used, after = meter.stop(), await SQL.ended.fetchval(database.connection)
-    # Those of the slow webhook cost as much as the others, and are many more.
+    # Deliveries of the slow webhook cost as much as the others, and are many more.
     return dataclasses.replace(
         latency_figure(values), cpu=used.per_delivery(after - before), receiver_share=used.receiver_share
     )

@@ -1,4 +1,4 @@
-"""From the commit to the receiver, at a fixed rate, beside a script that LISTENs and POSTs."""
+"""The time from commit to receiver at a fixed rate, against a script that LISTENs and POSTs."""
 
 import dataclasses
 from functools import partial
@@ -15,7 +15,7 @@ RATES = (200, 1000)
 
 
 async def _stretch(world: World, database: Database, pids: list[int], statement: Statement, rate: int) -> Figure:
-    """Everything that arrives counts in the CPU of one delivery, so the warm-up does too."""
+    """The CPU of a delivery counts everything that arrives, including the warm-up."""
     await world.receiver.reset()
     meter = Meter(world, pids)
     committed = await write_at(database.url, statement, rate, world.options.pick(8, 1), world.options.warm_up)

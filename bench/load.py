@@ -1,7 +1,9 @@
-"""`python -m bench.load PORT CONNECTIONS SECONDS WARM_UP [FILE]`: as many as are answered, one at a time on each connection.
+"""`python -m bench.load PORT CONNECTIONS SECONDS WARM_UP [FILE]` sends requests, one at a time on
+each connection, as fast as they are answered.
 
-FILE is JSON with `items`, ids, and `tokens`: their items are changed. Without it, deliveries are sent to the receiver.
-Prints when the measured seconds begin, and then how many were answered in them, and the median latency in ms.
+FILE is JSON with `items` (ids) and `tokens`. The requests change these items. Without a FILE,
+deliveries are sent to the receiver. It prints when the measured seconds begin, and then the number
+of requests that were answered in them and their median latency in ms.
 """
 
 import asyncio
@@ -19,7 +21,7 @@ from bench.measure import percentile
 
 
 def updates(file: Path) -> Callable[[int], bytes]:
-    """The next request of a connection: another quantity for some item."""
+    """Makes a connection's next request: another quantity for some item."""
     known = json.loads(file.read_text())
 
     def make(connection: int) -> bytes:
@@ -34,7 +36,7 @@ def updates(file: Path) -> Callable[[int], bytes]:
 
 
 def deliveries() -> Callable[[int], bytes]:
-    """What a receiver gets."""
+    """Makes requests such as a receiver gets."""
     body = (
         b'{"id":"01a20e7a-0000-7000-8000-000000000000","eventType":"item-updated","data":{"a":"' + b"x" * 300 + b'"}}'
     )

@@ -1,4 +1,4 @@
-"""Runs that take turns, and what becomes of their figures."""
+"""Runs that take turns, and the figures of the table."""
 
 import statistics
 import sys
@@ -12,7 +12,8 @@ from bench.cpu import Cpu
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """What one run gave: `value` is what is compared, `more` is reported beside it, `cpu` is in microseconds a delivery."""
+    """The result of one run. `value` is compared, `more` is reported beside it, and `cpu` is in
+    microseconds a delivery."""
 
     value: float
     unit: str
@@ -22,7 +23,7 @@ class Figure:
 
     @classmethod
     def rate(cls, count: float, used: Cpu, **more: float) -> "Figure":
-        """So many deliveries in the measured stretch."""
+        """The rate of so many deliveries in the measured stretch."""
         return cls(count / used.elapsed, "/s", used.per_delivery(count), used.receiver_share, more)
 
 
@@ -40,8 +41,8 @@ class Target:
 
 @dataclass(slots=True)
 class Row:
-    """One line of the table. `ratios`: one for each pair; empty where there is no reference. `judged`: what the target is held
-    against, the median ratio if it is None."""
+    """One line of the table. `ratios` has one ratio for each pair, and is empty if there is no
+    reference. The target is compared with `judged`, or with the median ratio if that is None."""
 
     scenario: str
     reference: str = "–"
@@ -71,7 +72,8 @@ Run = Callable[[], Awaitable[Figure]]
 
 
 async def interleave(pairs: int, arms: Mapping[str, Run]) -> dict[str, list[Figure]]:
-    """Runs each arm once a round, in turn, the order reversed every other round, so that what changes with time hits all alike."""
+    """Run each arm once a round, in turn. The order is reversed every other round, so that a change
+    of the machine over time affects all arms alike."""
     figures: dict[str, list[Figure]] = {name: [] for name in arms}
     for number in range(pairs):
         names = list(arms)
@@ -94,7 +96,8 @@ def compared(
     *,
     of: str | None = None,
 ) -> Row:
-    """A row of subject ÷ reference, pair by pair. `of` names the figure in `more` that is compared, instead of the value."""
+    """A row of subject ÷ reference, pair by pair. `of` names a figure in `more` to compare instead
+    of the value."""
     ours, theirs = figures[subject], figures[reference]
     pairs = [(_value(one, of), _value(other, of)) for one, other in zip(ours, theirs, strict=True)]
     unit = "ms" if of is not None else ours[0].unit
@@ -118,7 +121,8 @@ def _median(values: Iterable[float]) -> str:
 
 
 def cpu_text(figures: Sequence[Figure], *, process: str = "relay", per: str | None = None) -> str:
-    """CPU per delivery, the median of the runs. `process`: what was measured if no relay; `per`: what it is for, if no delivery."""
+    """CPU a delivery, the median of the runs. `process` and `per` name another process than the
+    relay, and another unit than a delivery."""
     parts = []
     for name, label in (("relay_us", process), ("postgres_us", "PostgreSQL")):
         if values := [figure.cpu[name] for figure in figures if name in figure.cpu]:
@@ -132,7 +136,7 @@ def cpu_text(figures: Sequence[Figure], *, process: str = "relay", per: str | No
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Nearest rank; `values` need not be sorted."""
+    """By nearest rank. `values` need not be sorted."""
     ranked = sorted(values)
     return ranked[min(len(ranked) - 1, int(share * len(ranked)))]
 

@@ -1,4 +1,4 @@
-"""What a measured stretch takes of the processors."""
+"""The CPU that a measured stretch uses."""
 
 import asyncio
 import json
@@ -11,7 +11,8 @@ from bench.world import World, first_line, rest_of
 
 
 class Meter:
-    """CPU used between `start` and `stop` by the processes that are measured, PostgreSQL and the receiver."""
+    """The CPU that the measured processes, PostgreSQL and the receiver use between `start` and
+    `stop`."""
 
     def __init__(self, world: World, pids: Sequence[int]) -> None:
         self._world = world
@@ -36,9 +37,11 @@ class Meter:
 async def under_load(
     world: World, pids: Sequence[int], seconds: float, *commands: Sequence[str]
 ) -> tuple[list[dict[str, float]], cpu.Cpu]:
-    """What the scripts, which run side by side, print of the seconds that they measure, and the CPU of the time that these share.
+    """Run scripts side by side. Returns their results, and the CPU of the seconds that all of them
+    measured.
 
-    Each prints first at which monotonic second its stretch begins, and then, as JSON, what came of it.
+    Each script first prints the monotonic second at which its stretch begins, and at the end its
+    result as JSON.
     """
     async with AsyncExitStack() as stack:
         scripts = [

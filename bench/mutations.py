@@ -1,4 +1,5 @@
-"""The mutation that writers make: an item's quantity changes, as the service changes it, statement by statement."""
+"""The mutation that writers make: a change of an item's quantity, with the service's own
+statements."""
 
 import random
 from uuid import UUID
@@ -17,7 +18,8 @@ _MUTATION = load("mutation")
 
 
 async def mutate(connection: Connection, item_id: UUID, actor_id: UUID, quantity: int | None = None) -> stock.Item:
-    """One transaction: lock, update, event, audit record. `quantity` is the new one; None: another than it has."""
+    """One transaction: lock, update, event, audit record. `quantity` is the new quantity. None
+    chooses another one than the present."""
     async with connection.transaction():
         row = await _ITEMS.lock.fetchrow(connection, id=item_id)
         assert row is not None, "items are not deleted here"

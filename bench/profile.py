@@ -1,4 +1,5 @@
-"""Where the CPU goes in a drain: py-spy on each relay, pg_stat_statements and sampled plans on PostgreSQL.
+"""A profile of the CPU in a drain: py-spy on each relay, pg_stat_statements and sampled plans on
+PostgreSQL.
 
 py-spy is not among the requirements: `.venv/bin/pip install py-spy`.
 """
@@ -18,7 +19,7 @@ from bench.world import Options, World, world
 _SERVER_SETTINGS = {
     "shared_preload_libraries": "pg_stat_statements,auto_explain",
     "pg_stat_statements.track": "top",
-    # The plan, with what it did, of one in five statements that take more than 3 ms.
+    # Log the plan and its actual figures for one in five statements that take more than 3 ms.
     "auto_explain.log_min_duration": "3",
     "auto_explain.sample_rate": "0.2",
     "auto_explain.log_analyze": "on",
@@ -30,7 +31,8 @@ _MOST = 25
 
 
 async def profile(options: Options, directory: Path, out: Path, transport: str) -> None:
-    """Prints the summary and leaves in `out` the raw stacks (for a flame graph, or speedscope.app) and the server's log."""
+    """Prints the summary. Leaves the raw stacks (for a flame graph, or speedscope.app) and the
+    server's log in `out`."""
     async with world(options, directory, _SERVER_SETTINGS) as everything:
         await _profile(everything, out, transport)
     shutil.copy(directory / "postgres.log", out / "postgres.log")
@@ -67,7 +69,7 @@ async def _spy(pid: int, file: Path) -> asyncio.subprocess.Process:
     program = Path(sys.executable).with_name("py-spy")
     if not program.exists():
         sys.exit("py-spy is not installed: .venv/bin/pip install py-spy")
-    # Only threads that hold the interpreter's lock: the others wait, or are in the kernel.
+    # Only threads that hold the interpreter's lock. The others wait, or are in the kernel.
     command = [
         "record",
         "--gil",
@@ -85,7 +87,7 @@ async def _spy(pid: int, file: Path) -> asyncio.subprocess.Process:
     spy = await asyncio.create_subprocess_exec(
         str(program), *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
     )
-    # It has to read the interpreter's symbols first.
+    # py-spy has to read the interpreter's symbols first.
     await asyncio.sleep(2)
     return spy
 
@@ -96,7 +98,7 @@ def _summary(file: Path) -> str:
     total = 0
     for line in file.read_text(encoding="utf-8").splitlines():
         stack, _, samples = line.rpartition(" ")
-        # The line number goes: a function is what can be changed.
+        # Without line numbers, so that the samples of a function add up.
         frames = [frame.rpartition(":")[0] + ")" if ":" in frame else frame for frame in stack.split(";")]
         total += int(samples)
         own[frames[-1]] += int(samples)

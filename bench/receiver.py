@@ -1,7 +1,9 @@
-"""A receiver that is never the bottleneck: `python -m bench.receiver` answers 200 and counts, on 127.0.0.1 to 127.0.0.20.
+"""A receiver that is never the bottleneck. `python -m bench.receiver` answers 200 and counts, on
+127.0.0.1 to 127.0.0.20. It prints its port.
 
-It prints its port. Paths: /hang/… never answers, /slow/MS/… answers after so many milliseconds, everything else at once. What it
-has seen is asked for with GET: /_count, /_arrivals (a line for each event: id and monotonic seconds), /_reset.
+A POST to /hang/… never gets an answer. A POST to /slow/MS/… gets it after so many milliseconds, and
+any other POST at once. GET /_count is the number of requests, and GET /_arrivals has a line for
+each event, with its id and monotonic seconds. GET /_reset forgets both.
 """
 
 import asyncio
@@ -19,7 +21,7 @@ _ID = re.compile(rb"\r\nwebhook-id: *([0-9a-f-]{36})", re.IGNORECASE)
 
 
 class Seen:
-    """What all connections have received."""
+    """The requests that all connections have received."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -68,7 +70,7 @@ class Receiving(asyncio.Protocol):
             self._write(self._seen.answer(path))
             return
         if path.startswith((b"/hang", b"/slow")):
-            # Their deliveries are not counted: what is measured is what goes on beside them.
+            # Not counted, because the deliveries beside these are measured.
             if path.startswith(b"/slow"):
                 asyncio.get_running_loop().call_later(int(path.split(b"/")[2]) / 1000, self._write, _OK)
             return

@@ -1,4 +1,5 @@
-"""`python -m bench.relay own|aiohttp|instant`: a relay, with its own transport, aiohttp's client, or one that answers at once."""
+"""`python -m bench.relay own|aiohttp|instant`: a relay with its own transport, with aiohttp's
+client, or with a transport that answers at once."""
 
 import sys
 
@@ -12,7 +13,7 @@ from service.platform.settings import Settings
 
 
 class InstantTransport(Transport):
-    """Takes no time and no socket: what is left is the relay and the database."""
+    """Takes no time and no socket, so only the cost of the relay and the database is left."""
 
     async def post(
         self, url: str, headers: dict[str, str], body: bytes, timeout_ms: int, *, retry: int = 0

@@ -44,7 +44,7 @@ def _how(options: Options) -> str:
 
 
 def machine() -> str:
-    """What it ran on."""
+    """The machine that the benchmarks ran on."""
     model = "unknown CPU"
     try:
         with Path("/proc/cpuinfo").open(encoding="utf-8") as file:
@@ -59,7 +59,7 @@ def machine() -> str:
 def table(rows: Sequence[Row], options: Options) -> None:
     console = Console()
     if console.width < _WIDTH:
-        # Eight columns are unreadable in less; a log, or a terminal that wraps, takes it as it is.
+        # Eight columns are unreadable in less. A log or a terminal may wrap them.
         console = Console(width=_WIDTH)
     shown = Table(show_lines=True)
     for heading in _HEADINGS:

@@ -1,4 +1,4 @@
--- What the benchmarks run besides the product's own statements. In the form of sql/queries/.
+-- The statements of the benchmarks, in the form of sql/queries/.
 
 -- name: add_user
 insert into users (id, username, email, full_name, role, password_hash)
@@ -8,7 +8,7 @@ values (:id, :name, :name::text || '@example.org', 'A Person', 'admin', '!');
 insert into sessions (user_id, expires_at) values (:user_id, now() + interval '1 day') returning id;
 
 -- name: add_webhooks
--- A location of null: no filter.
+-- A webhook whose location is null has no filter.
 insert into webhooks (id, owner_id, url, events, secret_sealed, max_retries, retry_delay_ms, timeout_ms, filter_locations)
 select id, :owner_id, url, array[:event_type::text], secret, 3, 5000, :timeout_ms,
        case when location is null then '{}' else array[location] end
@@ -20,8 +20,8 @@ select 'Hydraulic pump ' || n, 'HP-' || n, 100, 0 from generate_series(1, :count
 returning id;
 
 -- name: write_events
--- So many events as the service writes them, at the given locations in turn; none: without a location. An item's id is drawn for each
--- row, as it looks at n.
+-- So many events as the service writes them, at the given locations in turn, or without a location
+-- if none is given. The subquery for an item's id refers to n, so each row gets an id of its own.
 insert into outbox (type, data, audience, location_ids, user_ids, item_id)
 select :event_type::text,
        format('{"itemId":"%s","name":"Hydraulic “Pump” %s","sku":"HP-%s","quantity":%s,"location_id":%s,"category_id":null,'
@@ -42,7 +42,7 @@ values (:id, :event_type, :data::text, 'inventory', array_remove(array[(:data::t
 select not exists (select from outbox) and not exists (select from deliveries) as empty;
 
 -- name: hanging
--- How many deliveries are leased, once all events have been fanned out.
+-- The number of leased deliveries, once all events have been fanned out.
 select case when exists (select from outbox) then 0 else count(*)::int end from deliveries where leased_by is not null;
 
 -- name: relays
@@ -51,7 +51,8 @@ select count(*)::int as present, coalesce(bool_or(leader), false) as led, coales
  where seen_at > clock_timestamp() - interval '3 seconds';
 
 -- name: fill_log
--- History, or with `fill_queue` a backlog: events that nobody will look at again, at most a few hundred thousand a call.
+-- Adds events to the log, as history or, together with `fill_queue`, as a backlog. A call takes at
+-- most a few hundred thousand.
 with head as (
   update log_head set position = position + :count::int returning position - :count::int as position
 )
@@ -63,7 +64,7 @@ select head.position + n, gen_random_uuid(), head.position + n, :event_type::tex
   from head cross join generate_series(1, :count::int) as n;
 
 -- name: fill_attempts
--- A successful attempt for each event above a position.
+-- Adds a successful attempt for each event above a position.
 insert into attempts (webhook_id, position, event_id, event_type, event_at, attempt, outcome, relay_id, fence, url,
                       request_headers, started_at, connect_us, first_byte_us, total_us, status, response_headers, response_body)
 select :webhook_id, position, id, type, recorded_at, 1, 'success', :webhook_id, position, 'http://127.0.0.1:8080/history',
@@ -73,12 +74,12 @@ select :webhook_id, position, id, type, recorded_at, 1, 'success', :webhook_id, 
   from events where position > :after;
 
 -- name: fill_queue
--- A due delivery for each event above a position.
+-- Adds a due delivery for each event above a position.
 insert into deliveries (webhook_id, position, event_id, event_type, event_at)
 select :webhook_id, position, id, type, recorded_at from events where position > :after;
 
 -- name: ended
--- Deliveries whose last result has been recorded.
+-- The number of deliveries whose last result has been recorded.
 select coalesce(sum(ended), 0)::bigint from delivery_counts;
 
 -- name: held_by
@@ -103,7 +104,8 @@ select calls, rows, round(total_exec_time::numeric, 0)::int as ms, round((total_
  order by total_exec_time desc
  limit :most;
 
--- The bare script of the drain: the same rows in the same tables, in four statements on one connection.
+-- The bare script of the drain. It moves the same rows through the same tables, with four
+-- statements on one connection.
 
 -- name: bare_fan_out
 with batch as (
@@ -167,7 +169,8 @@ select webhook_id, (now() at time zone 'UTC')::date, 'success', count(*), count(
 on conflict (webhook_id, day, status) do update
    set ended = delivery_counts.ended + excluded.ended, current = delivery_counts.current + excluded.current, last_at = now();
 
--- The bare script of the latency: a row, a NOTIFY that names it, and a look-up of the row.
+-- The bare script of the latency benchmark: a row, a NOTIFY that names it, and a look-up of the
+-- row.
 
 -- name: bare_create
 create table bare_events (id uuid not null primary key, type text not null, data text not null);

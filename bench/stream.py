@@ -1,4 +1,5 @@
-"""An open loop: events at a fixed rate, whatever becomes of them, and how long each took from its commit to the receiver."""
+"""An open loop: events at a fixed rate, even if earlier ones have not arrived, and the time of each
+from its commit to the receiver."""
 
 import asyncio
 import time
@@ -14,7 +15,7 @@ from service.platform.ids import new_id
 from service.platform.queries import Statement
 
 _CONNECTIONS = 16
-# How long what was written last may still take to arrive.
+# How long the last events may take to arrive.
 _TAIL_SECONDS = 20.0
 
 
@@ -30,7 +31,8 @@ def event_data(number: int, location_id: UUID | None) -> str:
 async def write_at(
     url: str, statement: Statement, rate: float, seconds: float, warm_up: float, locations: Sequence[UUID] = ()
 ) -> dict[UUID, float]:
-    """Insert at that rate; when each commit was known to its writer, in monotonic seconds, without those of the warm-up."""
+    """Insert events at this rate. Returns the monotonic second at which each writer got the reply
+    to its commit, without the events of the warm-up."""
     pool: asyncio.Queue[Connection] = asyncio.Queue()
     connections = await asyncio.gather(*(asyncpg.connect(url) for _ in range(_CONNECTIONS)))
     for connection in connections:
@@ -47,7 +49,7 @@ async def write_at(
         pool.put_nowait(connection)
 
     try:
-        # A write that fails ends it.
+        # A write that fails ends the loop.
         async with asyncio.TaskGroup() as tasks:
             started, number = time.monotonic(), 0
             while (due := number / rate) < seconds + warm_up:
@@ -61,13 +63,14 @@ async def write_at(
 
 
 async def latencies(world: World, committed: dict[UUID, float]) -> list[float]:
-    """In milliseconds, once all have arrived. One that has not arrived in the end is an error, not a figure."""
+    """Latencies in milliseconds, once all events have arrived. Raises TimeoutError if one does
+    not."""
     end = time.monotonic() + _TAIL_SECONDS
     while missing := committed.keys() - (arrivals := await world.receiver.arrivals()).keys():
         if time.monotonic() > end:
             raise TimeoutError(f"{len(missing)} of {len(committed)} events did not arrive")
         await asyncio.sleep(0.2)
-    # An event may arrive before its writer has heard of the commit.
+    # An event may arrive before its writer gets the reply to the commit.
     return [max(0.0, arrivals[event_id] - at) * 1000 for event_id, at in committed.items()]
 
 

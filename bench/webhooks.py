@@ -1,4 +1,4 @@
-"""Many webhooks: finding the few that an event is for, and telling all of them of one."""
+"""Many webhooks: an event that only a few of them want, and an event that all of them want."""
 
 import statistics
 import time
@@ -19,12 +19,13 @@ MATCHES = 10
 
 
 async def _fan_out(world: World, template: str, places: Sequence[UUID]) -> Figure:
-    """The leader's statements for one event, in this process: the median time of some hundred events, one after the other."""
+    """The leader's statements for one event, in this process. The figure is the median time of some
+    hundred events, one after the other."""
     rounds = world.options.pick(300, 30)
     async with world.database(template) as database:
-        # With the relay's settings for planning.
+        # A pool with a relay's settings of the planner.
         pool = await open_queues(database.url)
-        # The server's processes but the one that writes the events.
+        # The CPU of the server without the backend that writes the events.
         writer = [database.connection.get_server_pid()]
         started = cpu.server_seconds(world.postmaster) - cpu.seconds(writer)
         own = 0.0
@@ -42,18 +43,18 @@ async def _fan_out(world: World, template: str, places: Sequence[UUID]) -> Figur
         finally:
             pool.terminate()
     used = cpu.Cpu(own, server, 0.0, sum(times) / 1000)
-    # The first few build plans.
+    # The first few events also build plans.
     return Figure(statistics.median(times[10:]), "ms", used.per_delivery(rounds))
 
 
 @asynccontextmanager
 async def _webhooks(world: World, count: int, places: Sequence[UUID] = ()) -> AsyncIterator[str]:
-    """A template with so many webhooks, for these places in turn."""
+    """A template with so many webhooks, at these locations in turn."""
     locations = [places[number % len(places)] for number in range(count)] if places else None
 
     async def fill(database: Database) -> None:
         await database.add_webhooks(world.receiver.urls(count), locations=locations)
-        # As autovacuum would have done by the time that there are so many.
+        # Autovacuum would have done this before there are so many rows.
         await database.connection.execute("analyze webhooks, subscriptions")
 
     async with world.template(fill) as template:
@@ -83,7 +84,7 @@ async def scenario_fanout(world: World) -> list[Row]:
 
 
 async def _deliver(world: World, template: str, events: int, expected: int, times: int) -> Figure:
-    """Microseconds a delivery, the last of so many times."""
+    """Microseconds a delivery, in the last of so many drains."""
     async with world.database(template) as database, world.relays(database, 2) as relays:
         for _ in range(times - 1):
             await drain(world, database, relays, [], events, expected=expected)

@@ -1,4 +1,4 @@
-"""What every scenario stands on: a PostgreSQL of its own, a database for each run, a receiver, relays."""
+"""The base of every scenario: a PostgreSQL, a database for each run, a receiver, and relays."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ _OURS = ("JOSSIEDB_", "JWT_", "WEBHOOK_", "RELAY_")
 _SERVER_SETTINGS = {
     "max_connections": "300",
     "shared_buffers": "512MB",
-    # No checkpoint by size in the middle of a run; each run begins with one.
+    # No checkpoint by size in the middle of a run. Each run begins with a checkpoint.
     "max_wal_size": "8GB",
     "checkpoint_timeout": "30min",
 }
@@ -31,7 +31,7 @@ _SERVER_SETTINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`quick`: small counts, which show that a scenario works and little else."""
+    """With `quick`, counts are small. They show that a scenario works, and little else."""
 
     pairs: int = 5
     quick: bool = False
@@ -46,7 +46,7 @@ class Options:
 
 
 class World:
-    """Made by `world()`; ends with it."""
+    """Made by `world()`, and ends with it."""
 
     def __init__(
         self, options: Options, directory: Path, children: Children, server_url: str, receiver: Receiver
@@ -63,7 +63,8 @@ class World:
         return int((self.directory / "postgres" / "postmaster.pid").read_text().split()[0])
 
     def environment(self, database: Database, **more: str) -> dict[str, str]:
-        """For a process on that database: the settings' defaults, whatever those of the one who measures."""
+        """The environment of a process on that database. It has the default settings, and none of
+        the caller's."""
         kept = {
             name: value
             for name, value in os.environ.items()
@@ -86,7 +87,8 @@ class World:
         """A fresh database, checkpointed, dropped afterwards."""
         self._number += 1
         name = f"bench_{self._number}"
-        # A filled one is copied as files: through the WAL, a gigabyte would bring the next checkpoint into a measured stretch.
+        # Copy a filled template as files. If a gigabyte went through the WAL, the next checkpoint
+        # would fall into a measured stretch.
         strategy = "wal_log" if template == TEMPLATE else "file_copy"
         admin = await self.admin()
         try:
@@ -108,10 +110,10 @@ class World:
 
     @asynccontextmanager
     async def template(self, fill: Callable[[Database], Awaitable[object]]) -> AsyncIterator[str]:
-        """A database that is filled once, for the runs of a scenario that each begin with a copy of it."""
+        """A database that is filled once. Each run of a scenario begins with a copy of it."""
         async with self.database() as database:
             await fill(database)
-            # A database is only copied while nobody is connected to it.
+            # PostgreSQL copies a database only while nobody is connected to it.
             await database.connection.close()
             yield database.name
 
@@ -119,7 +121,7 @@ class World:
     async def relays(
         self, database: Database, count: int, transport: str = "own", **environment: str
     ) -> AsyncIterator[list[int]]:
-        """So many relays, present and led, as process ids."""
+        """Start so many relays, and wait until one leads. Yields their process ids."""
         started: list[Child] = []
         try:
             for number in range(count):
@@ -143,7 +145,7 @@ class World:
             row = await SQL.relays.fetchrow(database.connection)
             assert row is not None, "an aggregate gives a row"
             if row["present"] == len(started) and row["led"]:
-                # Their first sweep, and the leader's first round of housekeeping.
+                # Wait for their first sweep, and for the leader's first housekeeping.
                 await asyncio.sleep(0.1 if self.options.quick else 0.5)
                 return
             for child in started:
@@ -155,7 +157,7 @@ class World:
 
     @asynccontextmanager
     async def script(self, name: str, *arguments: str) -> AsyncIterator[Child]:
-        """A script of the benchmarks, of which the caller reads what it prints."""
+        """A script of the benchmarks. The caller reads its output."""
         child = await self.children.start(name, "-m", *arguments, environment=dict(os.environ), read_output=True)
         try:
             yield child
@@ -163,13 +165,13 @@ class World:
             await self.children.end(child)
 
     async def output(self, *arguments: str) -> str:
-        """All that a script prints. It is ended when it takes too long."""
+        """The whole output of a script. The script is ended if it takes too long."""
         async with self.script("script", *arguments) as child:
             return await rest_of(child)
 
 
 async def first_line(child: Child) -> str:
-    """What a child says when it is ready. Raises RuntimeError if it ends without."""
+    """The first line of a child's output. Raises RuntimeError if the child ends without one."""
     assert child.process.stdout is not None, "it is started to be read"
     if not (line := await asyncio.wait_for(child.process.stdout.readline(), 30)):
         raise RuntimeError(f"{child.name} ended: {child.log.read_text()[-2000:]}")
@@ -177,7 +179,8 @@ async def first_line(child: Child) -> str:
 
 
 async def rest_of(child: Child) -> str:
-    """What a child still prints, until it has ended well. Raises RuntimeError if it has not, TimeoutError if it goes on."""
+    """The rest of a child's output. Raises RuntimeError if the child fails, and TimeoutError if it
+    does not end."""
     assert child.process.stdout is not None, "it is started to be read"
     async with asyncio.timeout(PATIENCE):
         output = (await child.process.stdout.read()).decode()
@@ -191,7 +194,7 @@ async def rest_of(child: Child) -> str:
 async def world(
     options: Options, directory: Path, server_settings: Mapping[str, str] | None = None
 ) -> AsyncIterator[World]:
-    """Everything up, with `directory` as the place of data and logs."""
+    """Start everything. Data and logs go into `directory`."""
     settings = {**_SERVER_SETTINGS, **(server_settings or {})}
     async with EmbeddedServer(directory, settings=settings) as url, Children(directory) as children:
         await _make_template(url)

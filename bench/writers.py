@@ -1,7 +1,9 @@
-"""`python -m bench.writers URL WRITERS SECONDS WARM_UP RATE`: mutations over asyncpg, one connection a writer.
+"""`python -m bench.writers URL WRITERS SECONDS WARM_UP RATE`: mutations over asyncpg, with one
+connection for each writer.
 
-RATE 0: each writer goes on as fast as it can. Otherwise so many are begun a second in all, whether earlier ones have ended or not.
-Prints when the measured seconds begin, and then what was committed in them; those of the warm-up do not count.
+With RATE 0, each writer goes on as fast as it can. Otherwise so many mutations begin each second,
+in all, even if earlier ones have not ended. It prints when the measured seconds begin, and then the
+number of commits in them, without those of the warm-up.
 """
 
 import asyncio
@@ -19,7 +21,7 @@ from bench.mutations import mutate
 
 
 class Committed:
-    """Counts what is committed in the measured stretch."""
+    """Counts the commits in the measured stretch."""
 
     def __init__(self, seconds: float, warm_up: float) -> None:
         self.begin = time.monotonic() + warm_up

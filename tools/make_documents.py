@@ -1,4 +1,4 @@
-"""Writes docs/openapi.json, docs/asyncapi.json, docs/REFERENCE.md and docs/EVENTS.md. `make documents` runs it."""
+"""Writes the generated documents in docs/. `make documents` runs it."""
 
 import json
 import sys
@@ -7,6 +7,7 @@ from typing import Any
 
 from service.api import asyncapi, event_examples, openapi, reference
 from service.app import ROUTES
+from tools import package_table
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -18,6 +19,7 @@ def documents() -> dict[str, str]:
         "asyncapi.json": _json(asyncapi.document()),
         "REFERENCE.md": reference.document(ROUTES),
         "EVENTS.md": event_examples.document(),
+        "ARCHITECTURE.md": package_table.with_table((DOCS / "ARCHITECTURE.md").read_text(encoding="utf-8")),
     }
 
 

@@ -1,4 +1,4 @@
-"""Prints sql/schema.sql: what the migrations add up to, for people to read. `make schema` runs it."""
+"""Prints sql/schema.sql, the schema that the migrations make. `make schema` runs it."""
 
 import asyncio
 import re
@@ -17,10 +17,10 @@ HEADER = """-- The schema that sql/migrations add up to. Made by `make schema`; 
 
 set check_function_bodies = false;
 """
-# What pg_dump writes about itself and the session, some of which an older server does not know.
+# pg_dump's lines about itself and the session. An older server does not know some of them.
 _NOISE = re.compile(r"^(?:SET |SELECT pg_catalog\.set_config|\\(?:un)?restrict|--).*\n", re.MULTILINE)
-# A table may come before the function that its default calls: the server that the dump is made with has such a function of its own,
-# and PostgreSQL before 18 has not.
+# The dump may create a table before the function that its default calls, because PostgreSQL 18 has
+# uuidv7() built in. Older servers do not, so our function goes first.
 _UUIDV7 = re.compile(r"^CREATE FUNCTION public\.uuidv7\(\).*?^\$\$;\n", re.MULTILINE | re.DOTALL)
 
 

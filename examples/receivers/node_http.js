@@ -2,7 +2,8 @@
 //
 //     WEBHOOK_SECRET=whsec_... PORT=8080 node examples/receivers/node_http.js
 //
-// The first line printed is its address; then one JSON line comes for each request. PORT=0, the default, takes a free one.
+// It prints its address, and then one JSON line for each request. PORT=0, the default, takes a free
+// port.
 'use strict';
 
 const crypto = require('node:crypto');

@@ -1,9 +1,11 @@
-"""An example receiver on aiohttp. It verifies each delivery, answers at once, and does the work afterwards, once an event.
+"""An example receiver on aiohttp. It verifies each delivery and answers at once. It does the work
+afterwards, once for each event.
 
     pip install aiohttp
     WEBHOOK_SECRET=whsec_... PORT=8080 python examples/receivers/python_aiohttp.py
 
-The first line printed is its address; then one JSON line comes for each request. PORT=0, the default, takes a free one.
+It prints its address, and then one JSON line for each request. PORT=0, the default, takes a free
+port.
 """
 
 import asyncio
@@ -20,22 +22,25 @@ from typing import Any
 from aiohttp import web
 
 TOLERANCE_SECONDS = 300
-# The body is 64 KiB at most.
+# A body has at most 64 KiB.
 MAX_BODY_BYTES = 64 * 1024
 SECRET = web.AppKey("secret", str)
 QUEUE = web.AppKey("queue", "asyncio.Queue[dict[str, Any]]")
 
 
 def verify(secret: str, headers: Mapping[str, str], raw: bytes) -> bool:
-    """Standard Webhooks: over id, time and the whole body; the key is what the base64 after whsec_ decodes to, or the secret."""
+    """The signature of Standard Webhooks, over id, time and the whole body.
+
+    The key is the secret. If the secret begins with whsec_, the key is the decoded base64 after it.
+    """
     stamp = headers.get("webhook-timestamp", "")
-    # An old request that somebody sends again is refused.
+    # Refuse an old request, which somebody may have recorded and sent again.
     if not stamp.isdecimal() or abs(time.time() - int(stamp)) > TOLERANCE_SECONDS:
         return False
     key = base64.b64decode(secret[6:]) if secret.startswith("whsec_") else secret.encode()
     signed = f"{headers.get('webhook-id', '')}.{stamp}.".encode() + raw
     expected = "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
-    # While a secret is being rotated there are two, separated by a space.
+    # While a secret is rotated, there are two signatures, separated by a space.
     given = headers.get("webhook-signature", "").split()
     return any(hmac.compare_digest(one.encode(), expected.encode()) for one in given)
 
@@ -44,8 +49,8 @@ async def receive(request: web.Request) -> web.Response:
     raw = await request.read()
     if not verify(request.app[SECRET], request.headers, raw):
         return web.json_response({"error": "Invalid"}, status=401)
-    # A real receiver writes the event into a table or a queue of its own before it answers: what it has answered with 2xx does
-    # not come again.
+    # A real receiver writes the event into a table or a queue of its own before it answers. An
+    # event that was answered with 2xx is not sent again.
     request.app[QUEUE].put_nowait(json.loads(raw))
     return web.json_response({"received": True})
 
@@ -55,7 +60,7 @@ async def work(app: web.Application) -> AsyncIterator[None]:
         processed: set[str] = set()
         while True:
             event = await app[QUEUE].get()
-            # An event may come twice: its id says so.
+            # An event may arrive twice. It has the same id then.
             duplicate = event["id"] in processed
             processed.add(event["id"])
             say(event | {"duplicate": duplicate})

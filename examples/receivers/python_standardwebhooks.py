@@ -3,7 +3,8 @@
     pip install standardwebhooks
     WEBHOOK_SECRET=whsec_... PORT=8080 python examples/receivers/python_standardwebhooks.py
 
-The first line printed is its address; then one JSON line comes for each request. PORT=0, the default, takes a free one.
+It prints its address, and then one JSON line for each request. PORT=0, the default, takes a free
+port.
 """
 
 import json

@@ -1,16 +1,23 @@
-"""An example receiver. It verifies both signatures of every delivery and prints one JSON line for each request.
-
-Python's standard library is all that it needs:
+"""An example receiver. It verifies both signatures of each delivery, and prints one JSON line for
+each request. It needs only Python's standard library:
 
     WEBHOOK_SECRET=whsec_... PORT=8080 python examples/receivers/python_stdlib.py
 
-Then create a webhook whose url is http://127.0.0.1:8080/ and start the relay with WEBHOOK_ALLOWED_NETWORKS=127.0.0.0/8: it sends to
-private addresses only where it is told to. The answer to creating the webhook holds the secret.
+Then create a webhook whose url is http://127.0.0.1:8080/. The answer contains the secret. Start the
+relay with WEBHOOK_ALLOWED_NETWORKS=127.0.0.0/8, because it refuses private addresses that this
+setting does not list.
 
-    WEBHOOK_SECRET        the secret; several, for several webhooks or while one is rotated, separated by white space
-    WEBHOOK_SECRETS_FILE  instead: a file that holds them; read at every request, so a new secret counts at once
-    PORT                  0, the default, takes a free one; the first line printed says which
-    FAIL_ONE_IN           fail one in so many first attempts on purpose, to see retries; 0, the default, fails none
+    WEBHOOK_SECRET        The secret. There may be several, separated by white space: for several
+                          webhooks, or while one is rotated.
+
+    WEBHOOK_SECRETS_FILE  Instead, a file with the secrets. It is read at every request, so a new
+                          secret counts at once.
+
+    PORT                  The port. 0, the default, takes a free one, and the first line that is
+                          printed says which.
+
+    FAIL_ONE_IN           Fail one in so many first attempts on purpose, to see retries. 0, the
+                          default, fails none.
 """
 
 import base64
@@ -35,28 +42,32 @@ def secrets() -> list[str]:
 
 
 def verify_data(secret: str, headers: Any, body: dict[str, Any]) -> bool:
-    """X-Webhook-Signature: over `data` alone, written as JavaScript's JSON.stringify writes it; the key is the whole secret."""
+    """The signature in X-Webhook-Signature, over `data` alone, as JSON.stringify of JavaScript
+    writes it. The key is the whole secret."""
     data = json.dumps(body["data"], separators=(",", ":"), ensure_ascii=False)
     expected = hmac.new(secret.encode(), data.encode(), hashlib.sha256).hexdigest()
     return hmac.compare_digest(headers.get("X-Webhook-Signature", "").encode(), expected.encode())
 
 
 def verify_standard(secret: str, headers: Any, raw: bytes) -> bool:
-    """Standard Webhooks: over id, time and the whole body; the key is what the base64 after whsec_ decodes to, or the secret."""
+    """The signature of Standard Webhooks, over id, time and the whole body.
+
+    The key is the secret. If the secret begins with whsec_, the key is the decoded base64 after it.
+    """
     key = base64.b64decode(secret[6:]) if secret.startswith("whsec_") else secret.encode()
     stamp = headers.get("webhook-timestamp", "")
-    # An old request that somebody sends again is refused.
+    # Refuse an old request, which somebody may have recorded and sent again.
     if not stamp.isdecimal() or abs(time.time() - int(stamp)) > TOLERANCE_SECONDS:
         return False
     signed = f"{headers.get('webhook-id', '')}.{stamp}.".encode() + raw
     expected = "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
-    # While a secret is being rotated there are two, separated by a space.
+    # While a secret is rotated, there are two signatures, separated by a space.
     given = headers.get("webhook-signature", "").split()
     return any(hmac.compare_digest(one.encode(), expected.encode()) for one in given)
 
 
 class Failing:
-    """Which first attempts to fail, and how: every n-th, each time in another way."""
+    """Chooses the first attempts to fail: every n-th, each time in another way."""
 
     def __init__(self, one_in: int) -> None:
         self._one_in = one_in
@@ -83,7 +94,7 @@ class Receiver(BaseHTTPRequestHandler):
         raw = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         received = time.time()
         webhook = self.headers.get("X-Webhook-ID", "")
-        # Before anything else is done with it, such as reading its body: anybody may send anything here.
+        # Verify before anything else, such as parsing the body. Anybody may send anything here.
         signed_with = [one for one in secrets() if verify_standard(one, self.headers, raw)]
         if not signed_with:
             self.answer({"path": self.path, "webhook": webhook, "verified": False}, 401)
@@ -104,7 +115,7 @@ class Receiver(BaseHTTPRequestHandler):
         elif failure := self.failing.next(body["attempt"]):
             self.fail(report, failure)
         else:
-            # An event may come twice: its id says so. Answer 2xx again, and do the work once.
+            # An event may arrive twice, with the same id. Answer 2xx again, and do the work once.
             with self.lock:
                 report["duplicate"] = (webhook, body["id"]) in self.processed
                 self.processed.add((webhook, body["id"]))
@@ -120,7 +131,7 @@ class Receiver(BaseHTTPRequestHandler):
         say(report | {"answer": status})
 
     def fail(self, report: dict[str, Any], failure: "int | str") -> None:
-        """With a status; or with an answer that breaks off, which is no answer."""
+        """Answer with a status, or break the answer off."""
         if isinstance(failure, int):
             self.answer(report, failure)
             return
@@ -134,7 +145,7 @@ class Receiver(BaseHTTPRequestHandler):
         say(report | {"answer": failure})
 
     def log_message(self, *_: object) -> None:
-        """Nothing: say() prints what is worth printing."""
+        """Does nothing. say() prints each request."""
 
 
 _printing = threading.Lock()

@@ -7,9 +7,10 @@ from service.events import CATALOGUE
 
 _HEADER = """# Payloads
 
-Made from the catalogue of events by `make documents`: the whole body of a delivery for each type, keys in the order in which they
-are sent. On the wire the body is compact; here it has line breaks. When each type is written, and how to verify it, is in the
-[guide](WEBHOOKS_GUIDE.md#events).
+`make documents` makes this page from the catalogue of events. It shows the whole body of a delivery
+for each type, with the keys in the order in which they are sent. On the wire the body is compact;
+here it has line breaks. The [guide](WEBHOOKS_GUIDE.md#events) says when each type is written, and
+how to verify it.
 """
 
 

@@ -8,9 +8,11 @@ from service.api.routes import PREFIX, Route
 
 _HEADER = f"""# Routes
 
-Made from the route table by `make documents`. Paths are below `{PREFIX}`. *Who* is what the table knows; a route may ask more of
-the objects in question. The whole of each route (fields, answers, problems) is at `/docs` of a running API, and in
-[openapi.json](openapi.json); what receivers get is in [asyncapi.json](asyncapi.json).
+`make documents` makes this page from the table of routes. Paths are below `{PREFIX}`. The
+column *who* shows who may call a route. A route may also refuse a call because of the object that
+it concerns. `/docs` of a running API shows each route completely, with fields, answers and
+problems, and so does [openapi.json](openapi.json). [asyncapi.json](asyncapi.json) describes the
+requests that receivers get.
 """
 
 

@@ -1,1 +1,1 @@
-"""The audit trail: read by admins, written by every mutation."""
+"""The audit trail, as admins read it."""

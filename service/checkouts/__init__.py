@@ -1,0 +1,1 @@
+"""Checkouts: units that are handed out to a user and come back."""

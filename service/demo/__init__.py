@@ -1,1 +1,1 @@
-"""The demo: the whole system started, driven over HTTP, watched, and counted."""
+"""The demo. It starts the whole system, drives it over HTTP, shows deliveries, and counts them."""

@@ -32,7 +32,7 @@ class ChildDied(JossieError):
 
 @dataclass(slots=True, eq=False)
 class Child:
-    """A process and what it takes to start it once more. `process` is the present one."""
+    """A process, with all that is needed to start it once more. `process` is the present one."""
 
     name: str
     log: Path
@@ -43,7 +43,7 @@ class Child:
     process: asyncio.subprocess.Process = field(init=False)
 
     async def run(self) -> None:
-        """Starts it; the log goes on where it was."""
+        """Starts the process. The log continues."""
         with self.log.open("ab") as file:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -56,14 +56,15 @@ class Child:
                 stdout=asyncio.subprocess.PIPE if self.read_output else file,
                 stderr=file,
                 pass_fds=[each.fileno() for each in self.sockets],
-                # Ctrl-C in the terminal is for the demo, which ends its processes in their order.
+                # Ctrl-C in the terminal is for the demo alone. It ends its processes in order.
                 start_new_session=True,
             )
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A process of the child that somebody ended: its id and its exit code, which is negative for a signal."""
+    """The id and the exit code of a process that somebody ended. The code is negative for a
+    signal."""
 
     pid: int
     code: int
@@ -74,12 +75,13 @@ class Ended:
         return "was stopped" if self.code == 0 else f"was ended by {signal.Signals(-self.code).name}"
 
 
-# Called when somebody has ended a process of the child. The child runs again by then, as another process.
+# Called after somebody has ended a process of the child. By then the child runs as another process.
 OnEnded: TypeAlias = Callable[[Child, Ended], None]
 
 
 class Children:
-    """Starts, watches and ends them. A context manager: what is left at its end is ended, the last started first."""
+    """Starts, watches and ends the processes. At the end of the context, it ends those that still
+    run, the last started first."""
 
     def __init__(self, log_dir: Path) -> None:
         self._log_dir = log_dir
@@ -103,8 +105,12 @@ class Children:
         sockets: Sequence[socket.socket] = (),
         on_ended: OnEnded | None = None,
     ) -> Child:
-        """A Python program with these arguments, which inherits these sockets. Its stderr goes to the log; its stdout too, unless
-        `read_output`. With `on_ended` it is started again when a signal has ended it; without, its end is a failure."""
+        """Start a Python program with these arguments. It inherits these sockets.
+
+        Its stderr goes to the log, and so does its stdout, unless `read_output` is set. With
+        `on_ended`, the program is started again after a signal has ended it. Without, its end is a
+        failure.
+        """
         log = self._log_dir / f"{name}.log"
         log.write_bytes(b"")
         child = Child(name, log, arguments, environment, read_output, sockets)
@@ -118,7 +124,7 @@ class Children:
         try:
             await asyncio.wait([task, *self._running.values()], return_when=asyncio.FIRST_COMPLETED)
             if task.done() and not task.cancelled() and task.exception() is not None:
-                # Perhaps because a process has just died, which then says more.
+                # Perhaps a process has just died. Then its log says more than this exception.
                 await asyncio.wait(self._running.values(), timeout=_BLAME_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             for child, ended in self._running.items():
                 if ended.done():
@@ -128,9 +134,9 @@ class Children:
             task.cancel()
 
     async def end(self, *children: Child) -> None:
-        """SIGTERM to all of these, and SIGKILL to what has not ended after 30 s."""
+        """Send SIGTERM to all of these, and SIGKILL to those that have not ended after 30 s."""
         for child in children:
-            # First, or it would be started again.
+            # Stop watching first. Otherwise the process would be started again.
             self._running.pop(child).cancel()
             if child.process.returncode is None:
                 child.process.send_signal(signal.SIGTERM)
@@ -143,7 +149,8 @@ class Children:
 
 
 async def _watch(child: Child, on_ended: OnEnded | None) -> None:
-    """Returns when the child has failed. A signal, and an orderly end after one, is somebody's wish and no failure."""
+    """Returns when the child has failed. An end by a signal, or an orderly end after one, is no
+    failure: somebody asked for it."""
     while (code := await child.process.wait()) <= 0 and on_ended is not None:
         ended = Ended(child.process.pid, code)
         await child.run()

@@ -1,4 +1,4 @@
-"""A client of the API, as anybody could write it."""
+"""A client of the API, such as anybody could write."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ Json = dict[str, Any]
 
 
 class Refused(JossieError):
-    """The API answered with something else than the demo asked for."""
+    """The API refused a request of the demo."""
 
     def __init__(self, method: str, path: str, status: int, answer: str) -> None:
         super().__init__(f"{method} {path} was answered with {status}: {answer}")

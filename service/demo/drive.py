@@ -10,7 +10,7 @@ import aiohttp
 from service.demo.client import Api, Refused
 from service.demo.seed import ADMIN, USERS
 
-_SKU = "DM-"  # of the items that the demo adds, and so may remove
+_SKU = "DM-"  # begins the sku of items that the demo adds. It removes only these.
 _MOST_ADDED = 5
 _PASSING = {404, 409, 503}
 _AGAIN_SECONDS = 0.5
@@ -19,7 +19,7 @@ _CONDITIONS = ("excellent", "good", "fair", "poor", "damaged")
 
 
 class Driver:
-    """Does one thing after the other. `say` is told what was done, as a sentence."""
+    """Does one thing after the other. It calls `say` with a sentence about each."""
 
     def __init__(self, anyone: Api, clients: dict[str, Api], say: Callable[[str], None], rng: Random) -> None:
         self._anyone = anyone
@@ -34,14 +34,16 @@ class Driver:
         deck: list[Callable[[], Awaitable[str]]] = []
         while not stop.is_set():
             if not deck:
-                # A shuffled deck and not a throw of dice: each comes about as often as it should, however short the run.
+                # A shuffled deck instead of dice, so that even a short run has each action as often
+                # as it should.
                 deck = [self._count, self._count, self._use_up, self._use_up, self._restock, self._edit, self._move]
                 deck += [self._add, self._remove, self._visit, self._visit]
                 self._rng.shuffle(deck)
             try:
                 self._say(await deck.pop()())
             except Refused as refused:
-                # Somebody else may have changed the same item, with curl perhaps; or PostgreSQL is away for a moment.
+                # Somebody else may have changed the same item, for example with curl. Or PostgreSQL
+                # is away for a moment.
                 if refused.status not in _PASSING:
                     raise
                 self._say(str(refused))

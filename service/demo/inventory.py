@@ -1,4 +1,4 @@
-"""The inventory that the demo starts from: a construction company's."""
+"""The inventory at the start of the demo: that of a construction company."""
 
 LOCATIONS = (
     ("Central warehouse", "Dock Road 4"),

@@ -1,4 +1,5 @@
-"""The demo from beginning to end: start everything, drive it, wait until all has arrived, end everything, count."""
+"""The demo from beginning to end: start everything, drive it, wait until all events have arrived,
+end everything, and count."""
 
 import asyncio
 import json
@@ -40,9 +41,10 @@ _POLL_SECONDS = 0.05
 
 
 def run(settings: Settings, *, port: int, seconds: float | None) -> int:
-    """Runs until Ctrl-C, or for so many seconds of mutations. Port 0 takes a free one.
+    """Runs until Ctrl-C, or for so many seconds of mutations. Port 0 takes a free port.
 
-    Returns the exit code: 0 if nothing was lost and every signature was right. Raises StartupError where it cannot begin.
+    Returns the exit code: 0 if nothing was lost and every signature was right. Raises StartupError
+    if the demo cannot begin.
     """
     if settings.jossiedb_env == "production":
         raise StartupError(
@@ -50,7 +52,8 @@ def run(settings: Settings, *, port: int, seconds: float | None) -> int:
         )
     if not _RECEIVER.exists():
         raise StartupError(f"the demo needs {_RECEIVER}: run it from a checkout")
-    # Held from here on: what answers on this port is what the demo hands the socket to, and nothing that ran before.
+    # The demo holds the port from here on. So only the API that gets this socket can answer there,
+    # and no program that ran before.
     listener = _listen(port)
     demo = Demo(settings, listener, seconds)
     try:
@@ -67,7 +70,7 @@ def run(settings: Settings, *, port: int, seconds: float | None) -> int:
 
 
 class Demo:
-    """One run. `screen` is what it shows."""
+    """One run. It prints to `screen`."""
 
     def __init__(self, settings: Settings, listener: socket.socket, seconds: float | None) -> None:
         self.screen = Screen()
@@ -93,7 +96,8 @@ class Demo:
             return INTERRUPTED
 
     def _interrupted(self, main: "asyncio.Future[int]") -> None:
-        """The first Ctrl-C ends the driving, or the start if that is not over; the second does not wait for what is on its way."""
+        """The first Ctrl-C ends the driving, or the start if that is not over. The second one stops
+        the wait for events that have not arrived."""
         if self._stop.is_set():
             self._hurry.set()
         elif not self._driving:
@@ -124,14 +128,14 @@ class Demo:
             self._names = {one.id: one.name for one in (everything, purchasing)}
             secrets.write(f"{everything.secret}\n{purchasing.secret}\n")
 
-            # The one that leads: it has the most to lose.
+            # Offer the leader to be killed: it has the most to lose.
             leader = await load("demo").leader.fetchval(pool)
             self.screen.welcome(self._address, (await admin.get("/items?limit=1"))[0], logs, leader)
             with self.screen:
                 await self._drive(children, Driver(anyone, clients, self.screen.mutation, Random()))
                 self.screen.say("ending: waiting until everything has arrived")
                 await self._drain(children, pool, (everything, purchasing))
-                # Nothing can be written any more; what came in between the two looks is waited for as well.
+                # Nobody can write any more now. Wait also for events that were written meanwhile.
                 await children.end(api)
                 await self._drain(children, pool, (everything, purchasing))
                 await children.end(*relays)
@@ -143,12 +147,12 @@ class Demo:
 
     @asynccontextmanager
     async def _database(self) -> AsyncIterator[Pool]:
-        """A migrated database; the embedded server is held for as long, if it is that."""
+        """A migrated database. If it is on the embedded server, that server is held meanwhile."""
         async with AsyncExitStack() as stack:
             if self._settings.database_url is None:
                 self.screen.say(f"starting PostgreSQL; its data is in {self._settings.jossiedb_data_dir}")
             url = await stack.enter_async_context(database(self._settings))
-            # Kept open: it holds the lock.
+            # Stays open, because it holds the lock.
             connection = await connect(url, application_name="jossiedb demo")
             stack.push_async_callback(connection.close)
             if not await load("migrate").try_lock.fetchval(connection, class_id=LOCK_CLASS, object_id=LOCK_DEMO):
@@ -209,7 +213,8 @@ class Demo:
     async def _drive(self, children: Children, driver: Driver) -> None:
         self._driving = True
         if self._seconds is not None:
-            # Told to stop, not cancelled: a request that is under way is finished and its event counted.
+            # Set an event instead of cancelling the driver. So it finishes the request that is
+            # under way, and its event is counted.
             asyncio.get_running_loop().call_later(self._seconds, self._stop.set)
         await children.unless_one_dies(driver.run(self._stop))
 
@@ -231,7 +236,8 @@ class NotInTime(JossieError):
 
 
 async def _until(children: Children, true: Callable[[], Awaitable[bool]], seconds: float, otherwise: str) -> None:
-    """Waits until it is true. Raises NotInTime with the words `otherwise`, or ChildDied."""
+    """Waits until `true` returns true. Raises NotInTime with the words `otherwise`, or
+    ChildDied."""
 
     async def wait() -> None:
         while not await true():  # noqa: ASYNC110  # other processes bring it about
@@ -250,7 +256,8 @@ def _output(child: Child) -> asyncio.StreamReader:
 
 
 def _listen(port: int) -> socket.socket:
-    """A socket that listens on the port, or on a free one for 0. Raises StartupError if it is taken."""
+    """A socket that listens on the port, or on a free one for 0. Raises StartupError if it is
+    taken."""
     try:
         return socket.create_server((HOST, port))
     except OSError as error:
@@ -266,7 +273,7 @@ class _PrivateFile:
         self.path = path
 
     def __enter__(self) -> Self:
-        # One that a killed demo left may be anybody's to read.
+        # A killed demo may have left a file that anybody can read.
         self.path.unlink(missing_ok=True)
         os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         return self

@@ -1,4 +1,4 @@
-"""What the demo shows: live on a terminal, plain lines elsewhere."""
+"""The output of the demo: live on a terminal, plain lines elsewhere."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -17,7 +17,8 @@ _OK = 200
 
 
 class Screen:
-    """Everything goes to stdout. A context manager: on a terminal a line of counts stands below for as long."""
+    """Prints to stdout. On a terminal, a line of counts stands below the output within the
+    context."""
 
     def __init__(self) -> None:
         self._console = Console(highlight=False, soft_wrap=True)
@@ -42,7 +43,7 @@ class Screen:
             self._console.print(Text(line, style="red"))
 
     def notice(self, text: str) -> None:
-        """Something out of the ordinary."""
+        """An unusual event."""
         self._console.print(Text(f"{_clock()}  {text}", style="bold"))
 
     def mutation(self, text: str) -> None:
@@ -68,7 +69,7 @@ class Screen:
             ))  # fmt: skip
 
     def welcome(self, address: str, item: dict[str, Any], logs: Path, relay_pid: int) -> None:
-        """`relay_pid`: the process of a relay that one may kill."""
+        """`relay_pid` is the process of a relay that the user may kill."""
         admin = USERS[0]
         self.say(f"\nThe API is at {address}/api/v1, the logs are in {logs}. The logins:")
         for user in USERS:

@@ -1,4 +1,4 @@
-"""Users, and an inventory where there is none."""
+"""Adds users, and an inventory if there is none."""
 
 from dataclasses import dataclass
 
@@ -27,7 +27,8 @@ ADMIN, SUPERVISOR = USERS[0], USERS[1]
 
 
 async def seed_users(pool: Pool) -> None:
-    """One user of each role, its name the role's. Raises StartupError on somebody else's database: these passwords are known."""
+    """Adds a user for each role, named after the role. Raises StartupError on a database that
+    others use, because everybody knows these passwords."""
     async with pool.acquire() as connection:
         if await _SQL.belongs_to_others.fetchval(connection, domain=f"%@{_DOMAIN}"):
             raise StartupError("this database has users that are not the demo's; give the demo a database of its own")
@@ -43,7 +44,7 @@ async def seed_users(pool: Pool) -> None:
 
 
 async def sign_in(api: Api) -> dict[str, Api]:
-    """A client for each demo user, by name. Raises StartupError where a password was changed."""
+    """A client for each demo user, by name. Raises StartupError if a password was changed."""
     clients = {}
     for user in USERS:
         try:
@@ -57,10 +58,10 @@ async def sign_in(api: Api) -> dict[str, Api]:
 
 
 async def seed_inventory(admin: Api) -> int:
-    """The inventory, through the API, unless there are items. Returns how many items were made."""
+    """Adds the inventory through the API, unless there are items. Returns the number of items."""
     if await admin.get("/items?limit=1"):
         return 0
-    # An earlier run may have been ended half-way.
+    # An earlier run may have ended half-way.
     locations = {row["name"]: row["id"] for row in await admin.get("/locations?limit=200")}
     for name, address in LOCATIONS:
         if name not in locations:

@@ -1,4 +1,4 @@
-"""The demo's webhooks: made, listed and put away through the API."""
+"""Creates and deletes the demo's webhooks through the API."""
 
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -12,7 +12,7 @@ _RETRY_POLICY = {"maxRetries": 6, "retryDelay": 500}
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A webhook of the demo. `name` is what the demo calls it; `secret` is its secret."""
+    """A webhook of the demo. The output shows its `name`."""
 
     id: str
     name: str
@@ -20,9 +20,10 @@ class Subscription:
 
 
 async def subscribe(admin: Api, supervisor: Api, receiver: str) -> tuple[Subscription, Subscription]:
-    """`everything`, the admin's, for every event; and `purchasing`, the supervisor's, for stock that is nearly used up.
+    """Creates the admin's webhook `everything`, for every event, and the supervisor's webhook
+    `purchasing`, for stock that is nearly used up.
 
-    `receiver` is its scheme, host and port.
+    `receiver` is the scheme, host and port of the receiver.
     """
     return (
         await _create(admin, receiver, "everything", {"events": list(CATALOGUE)}),
@@ -33,7 +34,7 @@ async def subscribe(admin: Api, supervisor: Api, receiver: str) -> tuple[Subscri
 
 
 async def delete_leftovers(owner: Api) -> int:
-    """Deletes the webhooks of demos that have ended; their receivers are gone. Returns how many."""
+    """Deletes the webhooks of earlier demos, whose receivers are gone. Returns their number."""
     found = [
         row["id"] for row in (await owner.get("/webhooks"))["webhooks"] if urlsplit(row["url"]).path.startswith(_PATH)
     ]

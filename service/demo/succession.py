@@ -1,4 +1,5 @@
-"""What becomes of a relay's work when somebody ends the relay: the demo looks it up in the database and says it."""
+"""Reports which relay takes over the work of a relay that somebody ended. The database has the
+answer."""
 
 import asyncio
 import socket
@@ -16,14 +17,15 @@ from service.platform.queries import load
 
 _SQL = load("demo")
 _POLL_SECONDS = 0.05
-# A relay that was killed is noticed within 5 s. The rest is for a machine that is busy.
+# The other relay notices within 5 s that a relay was killed. The rest is for a busy machine.
 _PATIENCE_SECONDS = 30.0
 
 
 class Succession:
-    """Follows each relay that was ended, and says who took over. `relays` are the demo's, which have names that `say` can use.
+    """Follows each relay that was ended, and says which relay took over. `relays` are those of the
+    demo, whose names it uses.
 
-    A context manager: what it still follows at its end is not waited for."""
+    At the end of the context, it stops following relays."""
 
     def __init__(self, pool: Pool, say: Callable[[str], None]) -> None:
         self._pool = pool
@@ -42,7 +44,7 @@ class Succession:
         await asyncio.gather(*self._following, return_exceptions=True)
 
     def relay_ended(self, child: Child, ended: Ended) -> None:
-        """Call it as soon as the process has ended."""
+        """To be called as soon as the process has ended."""
         task = asyncio.ensure_future(self._follow(child.name, ended, time.monotonic()))
         self._following.add(task)
         task.add_done_callback(self._following.discard)
@@ -58,21 +60,21 @@ class Succession:
     async def _successor(self, pid: int, ended_at: float) -> str:
         left = await _SQL.relay_of_process.fetchrow(self._pool, pid=pid, host=socket.gethostname())
         if left is None:
-            # It had given everything back before it ended.
+            # The relay gave its leases back before it ended.
             return "it left no lease behind"
         while not await _SQL.is_succeeded.fetchval(self._pool, id=left["id"]):  # noqa: ASYNC110 - others bring it about
             await asyncio.sleep(_POLL_SECONDS)
         seconds = time.monotonic() - ended_at
         heirs = await _SQL.successors.fetch(self._pool, id=left["id"])
         pids = {each.process.pid: each.name for each in self.relays}
-        # One that was ended meanwhile has no name any more.
+        # A relay that was ended meanwhile no longer has a name.
         names = {row["id"]: pids.get(row["pid"], "another relay") for row in heirs}
         return describe(left["leader"], names, {row["id"]: row["leases"] for row in heirs}, _leader(heirs), seconds)
 
 
 def describe(led: bool, names: dict[UUID, str], leases: dict[UUID, int], leader: UUID | None, seconds: float) -> str:
-    """Who took over what, as in "relay-1 took over 3 leases and leads after 2.9 s". `leases`: how many of those that were lost
-    each relay has delivered since."""
+    """A sentence such as "relay-1 took over 3 leases, after 2.9 s". `leases` has the number of lost
+    leases whose deliveries each relay has sent since."""
     parts = [
         f"{names[relay]} took over {count} lease{'s' if count > 1 else ''}" for relay, count in leases.items() if count
     ]

@@ -1,4 +1,4 @@
-"""What the receiver got, what the log says it was owed, and the difference."""
+"""The deliveries that the receiver got, those that the log owed it, and the difference."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Where the counting begins."""
+    """The point where the counting begins."""
 
     seq: int
     at: datetime
@@ -25,7 +25,7 @@ class Mark:
 
 @dataclass(slots=True)
 class Received:
-    """The receiver's own record: (webhook, event) and how often it was answered with success."""
+    """The receiver's own record. `succeeded` counts its successful answers by webhook and event."""
 
     succeeded: Counter[Pair] = field(default_factory=Counter)
     retried: set[Pair] = field(default_factory=set)
@@ -74,7 +74,8 @@ async def mark(pool: Pool) -> Mark:
 
 
 async def waiting(pool: Pool, subscriptions: Sequence[Subscription]) -> tuple[int, int]:
-    """How many events are not fanned out yet, and how many deliveries these webhooks are still owed."""
+    """The number of events that are not fanned out yet, and of deliveries that these webhooks are
+    still owed."""
     async with pool.acquire() as connection:
         row = await _SQL.waiting.fetchrow(connection, webhook_ids=[one.id for one in subscriptions])
     assert row is not None
@@ -90,8 +91,9 @@ async def relays_ready(pool: Pool, relays: int) -> bool:
 async def count(pool: Pool, since: Mark, received: Received, everything: Subscription, *others: Subscription) -> Tally:
     """Compares the database with the receiver's record.
 
-    Owed is what the log names for the demo's webhooks, and, whatever the log says, every event to the one that asked for every
-    event. A delivery that the log counted at fan-out and does not name is lost as well.
+    The log names deliveries to the demo's webhooks, and all of them are owed. So is every event to
+    the webhook that asked for every event, whether or not the log names it. A delivery that fan-out
+    counted and the log does not name is lost, too.
     """
     async with pool.acquire() as connection:
         written = await _SQL.written.fetch(connection, seq=since.seq, since=since.at)

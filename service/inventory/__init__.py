@@ -1,0 +1,1 @@
+"""Items, locations and categories, one by one and many at once."""

@@ -1,0 +1,1 @@
+"""Code without a domain, for both programs: settings, database, errors, clocks, logs."""

@@ -1,0 +1,1 @@
+"""Transfers: units that move from one location to another, with approval."""

@@ -1,0 +1,1 @@
+"""Webhooks, and what their owners see: deliveries, replays, the stream, tests."""

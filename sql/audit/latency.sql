@@ -1,5 +1,5 @@
--- How long deliveries took, in milliseconds, by webhook: from the event to its first attempt, from the event to its delivery, and
--- the exchange with the receiver alone.
+-- Lists the times that deliveries took, in milliseconds, by webhook: from the event to its first
+-- attempt, from the event to its delivery, and for the exchange with the receiver alone.
 --   psql "$DATABASE_URL" -v since='15 minutes' -f sql/audit/latency.sql
 
 set search_path = public, pg_temp;

@@ -1,12 +1,13 @@
--- Whether webhooks that ask for order by item get it: no item stands still, of none are two under way, numbers have no gap, and
--- each was sent after the one before it had ended. A row is something that went wrong.
+-- Checks the order by item of the webhooks that ask for it. A row is an item that stands still, an
+-- item with two deliveries under way, a gap in the numbers, or a delivery that was sent before the
+-- one before it had ended.
 -- expect: no rows
 --   psql "$DATABASE_URL" -f sql/audit/order.sql
 
 set search_path = public, pg_temp;
 
 with period as (
-  -- Of events from here on every attempt is still in the log.
+  -- The log still has every attempt of the events from here on.
   select min(recorded_at) as start from attempts
 ),
 pending as (
@@ -21,7 +22,8 @@ numbered as (
   union
   select webhook_id, item_id, sequence, event_at from attempts where sequence is not null
 ),
--- Numbers are given when an event is queued, so those after the first of the period were given in it, whatever they stand for.
+-- An event gets its number when it is queued. So all numbers after the first one of the period were
+-- given in the period.
 earliest as (
   select n.webhook_id, n.item_id, min(n.sequence) as sequence
     from numbered as n, period
@@ -56,13 +58,13 @@ select 'numbers have a gap', webhook_id, item_id, 'from ' || before || ' to ' ||
           from earliest as e
           join numbered as n on n.webhook_id = e.webhook_id and n.item_id = e.item_id and n.sequence >= e.sequence
         union
-        -- The newest that was given.
+        -- The newest number that was given.
         select o.webhook_id, o.item_id, o.sequence + 1, max(n.sequence)
           from earliest as e
           join item_orders as o on o.webhook_id = e.webhook_id and o.item_id = e.item_id
           join numbered as n on n.webhook_id = e.webhook_id and n.item_id = e.item_id
          group by o.webhook_id, o.item_id, o.sequence) as given
- -- A new epoch leaves one.
+ -- A new epoch leaves a gap.
  where sequence not in (before, before + 1) and sequence - 1 not in (select unnest(bases) from epoch)
 union all
 select 'sent before the one before it had ended', later.webhook_id, later.item_id, 'number ' || later.sequence

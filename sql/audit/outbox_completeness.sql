@@ -1,5 +1,6 @@
--- Whether the chain is whole: each mutation has its event, each event its deliveries, each delivery its end or its row in the
--- queue, and the counts say the same. A row is something that was lost or counted wrongly.
+-- Checks that nothing is missing: each mutation has its event, each event its deliveries, each
+-- delivery its end or its row in the queue, and the counts agree. A row is something that was lost
+-- or counted wrongly.
 -- expect: no rows
 --   psql "$DATABASE_URL" -v since='1 day' -f sql/audit/outbox_completeness.sql
 
@@ -11,8 +12,8 @@ set search_path = public, pg_temp;
 \endif
 
 with period as (
-  -- Not before the oldest day that the log still has of both: a day of events stays while a later day's attempts refer to it, and
-  -- what else became of its events was dropped with its own day.
+  -- Not before the oldest day of which the log still has both events and attempts. A day of events
+  -- stays while attempts of a later day refer to it. Its other attempts went with their own day.
   select greatest(now() - :'since'::interval, (select min(recorded_at) from events),
                   (select min(to_date(right(day.relname, 8), 'YYYYMMDD'))::timestamp at time zone 'UTC'
                      from pg_inherits
@@ -68,7 +69,7 @@ select 'a delivery has ended more than once', null, null, 'webhook ' || e.webhoo
 union all
 select 'positions have a gap', null, null, 'from ' || before || ' to ' || position
   from (select position, lag(position) over (order by position) as before from events) as log
- -- A new epoch leaves one.
+ -- A new epoch leaves a gap.
  where position <> before + 1 and position - 1 not in (select unnest(bases) from epoch)
 union all
 select 'counts differ from the log', coalesce(c.status, l.status), coalesce(c.webhook_id, l.webhook_id),

@@ -1,11 +1,12 @@
--- Whether every unit is accounted for: items against the ledger of stock, reservations against the open transfers, and the ledger
--- against the transfers and checkouts that moved units. A row is a unit that was lost or made, or promised twice.
+-- Checks that every unit is accounted for. It compares items with the ledger of stock, reservations
+-- with the open transfers, and the ledger with the transfers and checkouts that moved units. A row
+-- is a unit that was lost, made, or promised twice.
 -- expect: no rows
 --   psql "$DATABASE_URL" -f sql/audit/stock_conservation.sql
 
 set search_path = public, pg_temp;
 
--- One moment for all the statements: units are moving meanwhile.
+-- All statements see the same moment, because units may move meanwhile.
 begin transaction isolation level repeatable read, read only;
 
 with ledger as (
@@ -62,7 +63,7 @@ select 'a completed transfer did not move its units', m.id, 'of ' || m.quantity 
        || m.at_destination || ', net ' || m.net
   from moved as m
  where m.status = 'completed'
-   -- An item that moved as a whole kept its units.
+   -- An item that moved as a whole keeps its units.
    and case when m.to_item_id = m.item_id then m.entries <> 0
             else (m.entries, m.net, m.at_source, m.at_destination) <> (2, 0, -m.quantity, m.quantity) end
 union all

@@ -1,5 +1,5 @@
--- What is still owed: deliveries that have been pending for longer than :older_than, events not yet fanned out for as long, and
--- rows that were set aside, each with why, as far as is known.
+-- Lists deliveries that have been pending, and events that have waited for fan-out, for longer than
+-- :older_than, and rows that were set aside. Each row has its reason, as far as it is known.
 --   psql "$DATABASE_URL" -v older_than='1 hour' -f sql/audit/undelivered.sql
 
 set search_path = public, pg_temp;

@@ -9,9 +9,11 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
     ROOT / "README.md",
     ROOT / "CHANGELOG.md",
+    ROOT / "CONTRIBUTING.md",
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "examples").rglob("*.md")),
 ]
+FOLDERS = "bench|docs|examples|relay|service|sql|tests|tools"
 _FENCED = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
 
 
@@ -34,6 +36,15 @@ def test_every_link_leads_somewhere(file: Path) -> None:
         if not found.exists() or (anchor and anchor not in _anchors(found)):
             lost.append(target)
     assert lost == []
+
+
+@pytest.mark.parametrize(
+    "file", [file for file in DOCUMENTS if file.parent.name != "adr"], ids=lambda file: str(file.relative_to(ROOT))
+)
+def test_every_path_that_is_named_is_there(file: Path) -> None:
+    """A page in adr/ may name what was there at its time."""
+    paths = re.findall(rf"`((?:{FOLDERS})/[\w./*-]*)`", _text(file))
+    assert [path for path in paths if not any(ROOT.glob(path))] == []
 
 
 def test_every_document_is_reached_from_the_readme() -> None:

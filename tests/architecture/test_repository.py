@@ -46,6 +46,14 @@ def test_imports_point_one_way() -> None:
     _run(PROGRAMS / "lint-imports", "--no-cache")
 
 
+def test_pre_commit_runs_the_tools_of_make_check() -> None:
+    (recipe,) = re.findall(r"^check: .*\n((?:\t.+\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    tools = [line.replace("$(BIN)", ".venv/bin").strip() for line in recipe.splitlines()]
+    hooks = re.findall(r"^ +entry: (.+)$", (ROOT / ".pre-commit-config.yaml").read_text(), re.MULTILINE)
+    # pre-commit names the changed files, in the place of the dot.
+    assert [hook.replace("--force-exclude", ".") for hook in hooks] == tools
+
+
 def test_the_compose_file_fits_the_published_schema() -> None:
     _run(PROGRAMS / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", "docker-compose.yml")
 

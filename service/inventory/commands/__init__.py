@@ -1,0 +1,1 @@
+"""Changes of items, locations and categories, each in one transaction."""
