@@ -6,11 +6,11 @@ from uuid import UUID
 import orjson
 
 from service import stock
+from service.delivery.subject import columns
 from service.events import ItemUpdated
 from service.inventory import rules
 from service.platform.ids import new_id
 from service.platform.queries import Connection, load
-from service.platform.subject import columns
 
 _ITEMS = load("items")
 _MUTATION = load("mutation")

@@ -7,10 +7,10 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
+from service.delivery.subject import Subject, subject_of_value
 from service.platform import canonical
 from service.platform.canonical import Json
 from service.platform.clock import iso
-from service.platform.subject import Subject, subject_of_value
 
 Changes = dict[str, dict[str, "str | int | bool | None"]]
 

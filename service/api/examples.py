@@ -6,11 +6,11 @@ from typing import Any
 
 import orjson
 
+from service.delivery.sign import sign_data, sign_message
 from service.event_data import EventData
 from service.events import CATALOGUE
 from service.platform import canonical
 from service.platform.canonical import Json
-from service.platform.sign import sign_data, sign_message
 
 # Published in the Standard Webhooks specification, so nobody's: with it a receiver can check its own verification.
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105

@@ -6,8 +6,8 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator,
 
 from service.api.fields import DECIMAL, MAX_INTEGER, OMITTED, Body, Bool, Id, Query, Text
 from service.api.paging import OptionalPage, PositionPage
+from service.delivery.backoff import MAX_DELAY_MS
 from service.events import CATALOGUE
-from service.platform.backoff import MAX_DELAY_MS
 from service.webhooks import rules
 from service.webhooks.shapes import EventType
 

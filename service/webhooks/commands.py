@@ -8,8 +8,8 @@ import asyncpg
 import orjson
 
 from service.api.call import Principal
+from service.delivery import sign
 from service.mutation import Origin, mutation
-from service.platform import sign
 from service.platform.db import Pool
 from service.platform.errors import BadRequest, FieldError, Forbidden, NotFound
 from service.platform.ids import new_id

@@ -16,7 +16,7 @@ from typing_extensions import TypedDict
 
 from service.api.call import Principal
 from service.api.fields import Query
-from service.platform import sign
+from service.delivery import sign
 from service.platform.clock import iso
 from service.platform.db import AWAY, CONTENDED, Pool
 from service.platform.errors import BadRequest, FieldError, Unauthorized
