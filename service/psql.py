@@ -35,7 +35,7 @@ async def run(url: str, arguments: Sequence[str]) -> int:
 
 def _program() -> str:
     """The embedded server's psql, which is as new as any; else the one on PATH."""
-    from service.platform.embedded import bin_dir
+    from service.platform.embedded.server import bin_dir
 
     try:
         embedded: Path | None = bin_dir() / "psql"

@@ -11,7 +11,7 @@ from relay.fanout import FanOut
 from service.app import make_app
 from service.platform import migrate
 from service.platform.db import connect
-from service.platform.embedded import EmbeddedServer
+from service.platform.embedded.server import EmbeddedServer
 from service.platform.errors import StartupError
 from service.platform.settings import Settings, load_settings
 from tests.conftest import SkipUnless

@@ -1,4 +1,4 @@
-"""The embedded server's data directory and programs: made, started, asked. Who starts it when is in embedded.py."""
+"""The embedded server's data directory and programs: made, started, asked. Who starts it when is in server.py."""
 
 import os
 import shutil
@@ -12,8 +12,8 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from urllib.parse import quote
 
+from service.platform.embedded.account import Account, check_enter, check_programs, choose, make_private, open_ours
 from service.platform.errors import StartupError
-from service.platform.server_account import Account, check_enter, check_programs, choose, make_private, open_ours
 
 DATABASE = "jossiedb"
 _SUPERUSER = "postgres"

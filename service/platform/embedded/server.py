@@ -22,10 +22,10 @@ from time import monotonic
 from types import TracebackType
 from typing import TypeVar
 
-from service.platform.cluster import Cluster
+from service.platform.embedded.account import make_enterable, open_ours
+from service.platform.embedded.cluster import Cluster
 from service.platform.errors import JossieError, StartupError
 from service.platform.logs import get_logger
-from service.platform.server_account import make_enterable, open_ours
 
 _POLL_SECONDS = 0.02
 _SAY_SECONDS = 10.0

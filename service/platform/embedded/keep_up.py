@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import monotonic
 
-from service.platform.embedded import EmbeddedServer
+from service.platform.embedded.server import EmbeddedServer
 from service.platform.errors import StartupError
 from service.platform.logs import get_logger
 
