@@ -7,7 +7,7 @@ import orjson
 
 from service import stock
 from service.delivery.subject import columns
-from service.events import ItemUpdated
+from service.events.catalogue import ItemUpdated
 from service.inventory import rules
 from service.platform.ids import new_id
 from service.platform.queries import Connection, load

@@ -10,7 +10,7 @@ from uuid import UUID
 import orjson
 
 from service.delivery.subject import Subject, columns
-from service.event_data import EventData
+from service.events.data import EventData
 from service.platform.canonical import MAX_DATA_BYTES, NotReproducible
 from service.platform.clock import iso
 from service.platform.db import Pool

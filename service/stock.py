@@ -16,9 +16,9 @@ import asyncpg
 import orjson
 from typing_extensions import TypedDict
 
-from service.changes import diff
-from service.event_data import EventData
-from service.events import ItemCreated, ItemDeleted, ItemUpdated, LowStockAlert
+from service.events.catalogue import ItemCreated, ItemDeleted, ItemUpdated, LowStockAlert
+from service.events.changes import diff
+from service.events.data import EventData
 from service.mutation import Mutation
 from service.platform.clock import iso
 from service.platform.errors import BadRequest, Conflict, NotFound, Problem, Unprocessable

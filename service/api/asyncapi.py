@@ -6,8 +6,8 @@ from service import __version__
 from service.api import receivers
 from service.api.examples import EXAMPLES
 from service.api.schemas import Schema, Schemas
-from service.event_data import EventData
-from service.events import CATALOGUE
+from service.events.catalogue import CATALOGUE
+from service.events.data import EventData
 
 
 def document() -> dict[str, Any]:

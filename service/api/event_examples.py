@@ -3,7 +3,7 @@
 import json
 
 from service.api.examples import EXAMPLES
-from service.events import CATALOGUE
+from service.events.catalogue import CATALOGUE
 
 _HEADER = """# Payloads
 

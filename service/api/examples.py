@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 
 from service.delivery.sign import sign_data, sign_message
-from service.event_data import EventData
-from service.events import CATALOGUE
+from service.events.catalogue import CATALOGUE
+from service.events.data import EventData
 from service.platform import canonical
 from service.platform.canonical import Json
 

@@ -19,7 +19,7 @@ from service.api.request_examples import CSV, REQUESTS
 from service.api.routes import PREFIX, Route
 from service.api.schemas import Schema, Schemas
 from service.api.unknown import HEADER as IGNORED
-from service.events import CATALOGUE
+from service.events.catalogue import CATALOGUE
 from service.platform.errors import Problem
 
 PROBLEM_TYPE = "application/problem+json"

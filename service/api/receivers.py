@@ -3,8 +3,8 @@
 from typing import Any
 
 from service.api.examples import EVENT_ID, SECRET, SENT_AT, WEBHOOK_ID
-from service.event_data import EventData
-from service.events import CATALOGUE
+from service.events.catalogue import CATALOGUE
+from service.events.data import EventData
 
 _HEADERS: dict[str, tuple[dict[str, Any], str]] = {
     "X-Webhook-Signature": (

@@ -9,7 +9,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from service.api.call import Csv, Nothing
 from service.api.routes import Route
-from service.events import CATALOGUE
+from service.events.catalogue import CATALOGUE
 
 Schema = dict[str, Any]
 Mode = Literal["validation", "serialization"]

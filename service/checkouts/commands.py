@@ -15,7 +15,7 @@ from service.checkouts import rules
 from service.checkouts.models import Checkin
 from service.checkouts.rows import checkout_from_row
 from service.checkouts.rules import ACTIVE, Checkout, checkout_view
-from service.events import CheckoutCancelled, CheckoutRejected, ItemCheckin, ItemCheckout
+from service.events.catalogue import CheckoutCancelled, CheckoutRejected, ItemCheckin, ItemCheckout
 from service.mutation import Mutation, Origin, mutation
 from service.platform.db import Pool
 from service.platform.errors import BadRequest, NotFound, Problem, Unauthorized

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator,
 from service.api.fields import DECIMAL, MAX_INTEGER, OMITTED, Body, Bool, Id, Query, Text
 from service.api.paging import OptionalPage, PositionPage
 from service.delivery.backoff import MAX_DELAY_MS
-from service.events import CATALOGUE
+from service.events.catalogue import CATALOGUE
 from service.webhooks import rules
 from service.webhooks.shapes import EventType
 

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from service.api.call import Principal
 from service.delivery import sign
-from service.events import SecretRotated
+from service.events.catalogue import SecretRotated
 from service.mutation import Origin, mutation
 from service.platform.clock import iso, iso_or_none
 from service.platform.db import Pool

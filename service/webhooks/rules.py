@@ -11,7 +11,7 @@ from yarl import URL
 
 from service.delivery.backoff import schedule_of
 from service.delivery.sign import PREFIX
-from service.events import CATALOGUE
+from service.events.catalogue import CATALOGUE
 
 MAX_URL_CHARS = 2048
 MAX_HEADERS = 50

@@ -10,7 +10,7 @@ from typing_extensions import TypeAliasType, TypedDict
 
 from service.api.fields import Text
 from service.delivery.origin import origin_of
-from service.events import CATALOGUE
+from service.events.catalogue import CATALOGUE
 from service.platform.clock import iso, iso_or_none
 from service.webhooks.rules import mask, success_rate
 

@@ -22,8 +22,8 @@ from service.api.request_examples import CSV, REQUESTS
 from service.api.route_examples import BY_ROUTE
 from service.api.type_examples import BY_TYPE
 from service.app import ROUTES
-from service.event_data import EventData
-from service.events import CATALOGUE
+from service.events.catalogue import CATALOGUE
+from service.events.data import EventData
 from service.inventory import sheet
 from service.platform import canonical
 from service.platform.errors import Problem

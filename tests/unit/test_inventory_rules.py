@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from service import stock
-from service.changes import diff
+from service.events.changes import diff
 from service.inventory import rules
 from service.inventory.models import MAX_ATTRIBUTES_BYTES, Foremen, ItemCreate, ItemMove, ItemUpdate
 from service.platform.errors import BadRequest, Conflict, Unprocessable

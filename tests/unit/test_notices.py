@@ -8,9 +8,9 @@ import pytest
 
 from relay import notices
 from relay.notices import OPERATIONAL, Notice
-from service import operations
 from service.delivery.subject import subject_of
-from service.events import CATALOGUE
+from service.events import operations
+from service.events.catalogue import CATALOGUE
 from service.platform import canonical
 from service.platform.ids import new_id
 

@@ -20,7 +20,7 @@ from relay.turns import Turns
 from service.delivery import sign
 from service.delivery.address import AddressRefused, check_address
 from service.delivery.subject import audience_of
-from service.events import CATALOGUE
+from service.events.catalogue import CATALOGUE
 from service.platform.ids import new_id
 
 A, B, C = (UUID(int=number) for number in (1, 2, 3))

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import ClassVar, Literal
 from uuid import UUID
 
-from service.event_data import EventData
+from service.events.data import EventData
 
 
 class _Operational(EventData):

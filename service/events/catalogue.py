@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
 
-from service.event_data import Changes, EventData
-from service.operations import DeliveryFailed, WebhookDisabled, WebhookRecovered
+from service.events.data import Changes, EventData
+from service.events.operations import DeliveryFailed, WebhookDisabled, WebhookRecovered
 
 # Items
 
@@ -249,7 +249,7 @@ class SessionRefreshed(UserRegistered):
     sessionId: UUID
 
 
-# Webhooks: what a relay tells of them is in service/operations.py.
+# Webhooks: what a relay tells of them is in service/events/operations.py.
 
 
 class SecretRotated(EventData):

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from service.event_data import Changes
+from service.events.data import Changes
 
 _UNTOLD = frozenset({"created_at", "updated_at"})
 

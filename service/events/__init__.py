@@ -1,0 +1,1 @@
+"""What happened, as receivers learn of it: each type of event with the data it carries."""
