@@ -13,8 +13,6 @@ from service.api.admission import ADMISSION, Admission, reads_at_once
 from service.api.call import DATABASE, POOL, REQUEST_ID, SETTINGS, VAULT, Call, Nothing, Reply
 from service.api.client import client_middleware
 from service.api.connections import connections_middleware
-from service.api.documents import ROUTES as DOCUMENT_ROUTES
-from service.api.documents import add_docs
 from service.api.node_clients import adapt
 from service.api.problems import Handler, problems_middleware
 from service.api.routes import MAX_BODY_BYTES, add_routes, route
@@ -25,6 +23,8 @@ from service.auth.routes import ROUTES as AUTH_ROUTES
 from service.auth.throttle import THROTTLE, Throttle
 from service.auth.tokens import TOKENS, Tokens, authenticate
 from service.checkouts.routes import ROUTES as CHECKOUT_ROUTES
+from service.documents.routes import ROUTES as DOCUMENT_ROUTES
+from service.documents.routes import add_docs
 from service.inventory.routes import ROUTES as INVENTORY_ROUTES
 from service.past import Past
 from service.platform.db import open_pool

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from itertools import groupby
 
-from service.api.openapi import check, tag, who
 from service.api.routes import PREFIX, Route
+from service.documents.openapi import check, tag, who
 
 _HEADER = f"""# Routes
 

@@ -6,8 +6,8 @@ from typing import Any
 import orjson
 
 from service import __version__
-from service.api import examples
-from service.api.examples import EVENT_ID, EXAMPLES, OCCURRED_AT, SECRET, WEBHOOK_ID
+from service.documents import examples
+from service.documents.examples import EVENT_ID, EXAMPLES, OCCURRED_AT, SECRET, WEBHOOK_ID
 
 _ID: Mapping[str, Any] = {name: value for name, value in examples.FIELDS.items() if name.endswith("Id")}
 HERE, THERE = examples.FIELDS["fromLocation"], examples.FIELDS["toLocation"]

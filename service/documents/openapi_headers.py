@@ -1,7 +1,7 @@
 """The headers that the OpenAPI document describes once, for all routes that take or give them."""
 
-from service.api.schemas import Schema
 from service.api.unknown import HEADER as IGNORED
+from service.documents.schemas import Schema
 
 HEADERS: dict[str, Schema] = {
     "X-Request-ID": {

@@ -6,19 +6,19 @@ from http import HTTPStatus
 from typing import Any
 
 from service import __version__
-from service.api import receivers
-from service.api.answers import answer_example
 from service.api.call import Csv, Nothing
 from service.api.costs import may_be_costly
-from service.api.examples import EXAMPLES
-from service.api.openapi_headers import HEADERS, IDEMPOTENCY_KEY, IF_MATCH
 from service.api.paging import OptionalPage, Page
-from service.api.problem_examples import PROBLEMS
 from service.api.problems import MAX_ERRORS, shown
-from service.api.request_examples import CSV, REQUESTS
 from service.api.routes import PREFIX, Route
-from service.api.schemas import Schema, Schemas
 from service.api.unknown import HEADER as IGNORED
+from service.documents import receivers
+from service.documents.answers import answer_example
+from service.documents.examples import EXAMPLES
+from service.documents.openapi_headers import HEADERS, IDEMPOTENCY_KEY, IF_MATCH
+from service.documents.problem_examples import PROBLEMS
+from service.documents.request_examples import CSV, REQUESTS
+from service.documents.schemas import Schema, Schemas
 from service.events.catalogue import CATALOGUE
 from service.platform.errors import Problem
 
@@ -86,7 +86,7 @@ def check(routes: Iterable[Route]) -> None:
         if route.returns is not None and route.status == HTTPStatus.NO_CONTENT:
             wanting.append(f"{where} answers 204, which has no body, and has `returns`")
         if route.body is not Nothing and where not in REQUESTS and where not in CSV:
-            wanting.append(f"{where} takes a body of which service/api/request_examples.py has no example")
+            wanting.append(f"{where} takes a body of which service/documents/request_examples.py has no example")
     if wanting:
         raise Undocumented("; ".join(wanting))
 

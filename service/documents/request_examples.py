@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from service.api.examples import FIELDS
+from service.documents.examples import FIELDS
 
 _ITEM_ID, _CATEGORY_ID = FIELDS["itemId"], FIELDS["categoryId"]
 _HERE, _THERE = FIELDS["fromLocation"], FIELDS["toLocation"]

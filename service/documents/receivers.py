@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from service.api.examples import EVENT_ID, SECRET, SENT_AT, WEBHOOK_ID
+from service.documents.examples import EVENT_ID, SECRET, SENT_AT, WEBHOOK_ID
 from service.events.catalogue import CATALOGUE
 from service.events.data import EventData
 

@@ -2,7 +2,7 @@
 
 import json
 
-from service.api.examples import EXAMPLES
+from service.documents.examples import EXAMPLES
 from service.events.catalogue import CATALOGUE
 
 _HEADER = """# Payloads

@@ -3,9 +3,9 @@
 from typing import Any
 
 from service import __version__
-from service.api import receivers
-from service.api.examples import EXAMPLES
-from service.api.schemas import Schema, Schemas
+from service.documents import receivers
+from service.documents.examples import EXAMPLES
+from service.documents.schemas import Schema, Schemas
 from service.events.catalogue import CATALOGUE
 from service.events.data import EventData
 

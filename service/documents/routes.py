@@ -10,9 +10,9 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from service.api import asyncapi, openapi
 from service.api.call import Call, Nothing, Reply
 from service.api.routes import Route, route
+from service.documents import asyncapi, openapi
 
 DOCUMENTED: web.AppKey[tuple[Route, ...]] = web.AppKey("documented", tuple)
 # All from here. React sets styles by the CSS object model, which the policy leaves alone; the viewer's icons are data: images in

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from service.api.route_examples import BY_ROUTE
-from service.api.schemas import PREFIX, Schema
-from service.api.type_examples import BY_TYPE, FIELDS
+from service.documents.route_examples import BY_ROUTE
+from service.documents.schemas import PREFIX, Schema
+from service.documents.type_examples import BY_TYPE, FIELDS
 
 Values = Mapping[str, Any]
 
@@ -49,7 +49,7 @@ def _object(name: str, components: Mapping[str, Schema], own: Values, where: str
         elif {"type": "null"} in schema.get("anyOf", ()):
             made[field] = None
         else:
-            raise LookupError(f"service/api/type_examples.py has no example of {field} of {name}")
+            raise LookupError(f"service/documents/type_examples.py has no example of {field} of {name}")
     return made
 
 
@@ -66,5 +66,5 @@ def _named(schema: Schema) -> str | None:
 
 def _whole(own: Values, where: str) -> Values:
     if not own:
-        raise LookupError(f"service/api/route_examples.py has no example of the answer of {where}")
+        raise LookupError(f"service/documents/route_examples.py has no example of the answer of {where}")
     return own

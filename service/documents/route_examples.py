@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from service import __version__
-from service.api.examples import OCCURRED_AT
-from service.api.type_examples import HERE, LATER, SOMEBODY, SUPERVISOR, THERE
+from service.documents.examples import OCCURRED_AT
+from service.documents.type_examples import HERE, LATER, SOMEBODY, SUPERVISOR, THERE
 
 _APPROVED = {"status": "approved", "approved_by": SUPERVISOR, "approved_at": LATER, "updated_at": LATER}
 _DISPATCHED = {**_APPROVED, "status": "in_transit", "dispatched_by": SOMEBODY, "dispatched_at": LATER}
