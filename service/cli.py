@@ -81,7 +81,7 @@ def serve(*, host: str = "127.0.0.1", port: Port = 3002, fd: int | None = None) 
     import uvloop
 
     from service.platform.lifecycle import start
-    from service.serve import serve as serve_api
+    from service.server.serve import serve as serve_api
 
     uvloop.run(serve_api(start(), host, port, fd))
 

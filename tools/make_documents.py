@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from service.app import ROUTES
 from service.documents import asyncapi, event_examples, openapi, reference
+from service.server.app import ROUTES
 
 DOCS = Path(__file__).parents[1] / "docs"
 

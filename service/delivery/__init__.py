@@ -1,1 +1,1 @@
-"""What both programs must agree on to deliver an event: its subject, its envelope and signatures, its backoff, its receiver's address."""
+"""What both programs must agree on to deliver an event: subject, envelope, signatures, backoff."""

@@ -17,7 +17,6 @@ from relay.envelope import envelope
 from relay.target import Target
 from service.api.call import Csv, Nothing
 from service.api.fields import Body
-from service.app import ROUTES
 from service.documents import asyncapi, examples, openapi
 from service.documents.request_examples import CSV, REQUESTS
 from service.documents.route_examples import BY_ROUTE
@@ -27,6 +26,7 @@ from service.events.data import EventData
 from service.inventory import sheet
 from service.platform import canonical
 from service.platform.errors import Problem
+from service.server.app import ROUTES
 from tools.make_documents import DOCS, documents
 
 ASYNCAPI_SCHEMA = Path(__file__).parent / "vendor" / "asyncapi-specs-6.11.1" / "3.0.0-without-$id.json"

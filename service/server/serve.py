@@ -17,11 +17,11 @@ from jwt.warnings import InsecureKeyLengthWarning
 
 from service.api.call import REQUEST_ID
 from service.api.connections import Connections, Limits
-from service.app import make_app
 from service.platform.errors import StartupError
 from service.platform.lifecycle import cancelled_by_signals, database, require_migrated
 from service.platform.logs import get_logger
 from service.platform.settings import Settings, is_weak
+from service.server.app import make_app
 
 # How long requests in flight may take to end once the process has been told to.
 GRACE_SECONDS = 20.0

@@ -26,12 +26,12 @@ from service.checkouts.routes import ROUTES as CHECKOUT_ROUTES
 from service.documents.routes import ROUTES as DOCUMENT_ROUTES
 from service.documents.routes import add_docs
 from service.inventory.routes import ROUTES as INVENTORY_ROUTES
-from service.past import Past
 from service.platform.db import open_pool
 from service.platform.ids import new_id
 from service.platform.lifecycle import settle
 from service.platform.outage import Heartbeat, Watch
 from service.platform.settings import Settings
+from service.server.past import Past
 from service.transfers.routes import ROUTES as TRANSFER_ROUTES
 from service.webhooks import stream
 from service.webhooks.relays import ROUTES as RELAY_ROUTES
