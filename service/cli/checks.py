@@ -10,7 +10,7 @@ from importlib.resources import as_file, files
 from itertools import takewhile
 from urllib.parse import urlsplit
 
-from service import psql
+from service.cli import psql
 from service.platform.errors import StartupError
 
 _TIMEOUT_SECONDS = 5

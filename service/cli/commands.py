@@ -15,7 +15,7 @@ from service import __version__
 from service.platform.errors import Problem, StartupError
 
 if TYPE_CHECKING:
-    from service.checks import Audit
+    from service.cli.checks import Audit
 
 # Each command imports what it needs: a healthcheck runs every few seconds and must not load a web server first.
 
@@ -96,7 +96,7 @@ def relay() -> None:
 @app.command
 def migrate() -> None:
     """Bring the database's schema up to this version. Safe to repeat, and to run from several places at once."""
-    from service.maintain import migrate_database
+    from service.cli.maintain import migrate_database
     from service.platform.lifecycle import start
 
     applied = asyncio.run(migrate_database(start()))
@@ -110,7 +110,7 @@ def migrate() -> None:
 def restored() -> None:
     """Say that the database was restored from a backup: the last step of docs/BACKUP.md. Positions of the log and numbers of items'
     events go on above all that were given before, and leases of the past are void. Safe to repeat."""
-    from service.maintain import begin_epoch
+    from service.cli.maintain import begin_epoch
     from service.platform.lifecycle import start
 
     begun_at, base = asyncio.run(begin_epoch(start()))
@@ -138,7 +138,7 @@ def create_user(
     role
         What the user may do.
     """
-    from service.maintain import create_user as create
+    from service.cli.maintain import create_user as create
     from service.platform.lifecycle import start
 
     settings = start()
@@ -192,7 +192,7 @@ def healthcheck(*, url: str = "http://127.0.0.1:3002", relay: bool = False) -> i
     relay
         Ask about a relay on this host instead: whether it has been alive within the last seconds.
     """
-    from service.checks import Unhealthy, check_api, check_relay
+    from service.cli.checks import Unhealthy, check_api, check_relay
 
     try:
         if relay:
@@ -218,8 +218,8 @@ def psql(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> in
 
 
 async def _psql(arguments: Sequence[str]) -> int:
+    from service.cli.psql import run
     from service.platform.lifecycle import database, start
-    from service.psql import run
 
     async with database(start()) as url:
         return await run(url, arguments)
@@ -238,7 +238,7 @@ def audit(
     variables
         A variable for the script, as name=value; may be repeated.
     """
-    from service.checks import audits
+    from service.cli.checks import audits
 
     known = {audit.name: audit for audit in audits()}
     if name is None:
@@ -251,7 +251,7 @@ def audit(
 
 
 async def _audit(script: "Audit", variables: list[str]) -> int:
-    from service.checks import run_audit
+    from service.cli.checks import run_audit
     from service.platform.lifecycle import database, require_migrated, start
 
     async with database(start()) as url:
