@@ -10,7 +10,7 @@ from service.api.slices import in_slices
 from service.inventory import lists, sheet
 from service.inventory.models import ItemFilters
 from service.platform.db import Pool
-from service.stock import Item, view
+from service.stock.item import Item, item_view
 
 # Items of which a piece is made.
 PIECE = 500
@@ -40,5 +40,5 @@ async def _piece(call: Call[Nothing, ItemFilters], ids: Sequence[UUID]) -> bytes
 
 
 def _line(item: Item) -> bytes:
-    shown = {**view(item), "attributes": item.attributes}
+    shown = {**item_view(item), "attributes": item.attributes}
     return sheet.written([["" if shown[name] is None else str(shown[name]) for name in sheet.COLUMNS]])

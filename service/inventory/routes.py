@@ -1,6 +1,5 @@
 """Items, locations and categories over HTTP."""
 
-from service import stock
 from service.api.call import ADMIN, Call, Csv, Nothing, Reply, tagged
 from service.api.paging import IdPage, NewestPage, cursor_page_headers
 from service.api.routes import Route, route
@@ -28,7 +27,7 @@ from service.inventory.rules import (
     category_view,
     location_view,
 )
-from service.stock import ItemView
+from service.stock.item import ItemView, item_view
 
 _WRITERS = (ADMIN,)
 
@@ -37,27 +36,27 @@ async def list_items(call: Call[Nothing, ItemQuery]) -> Reply:
     found, total = await lists.list_items(call.pool, call.user, call.query)
     keys = [lists.place_of(item, call.query.order) for item in found]
     return Reply(
-        [stock.view(item) for item in found], headers=cursor_page_headers(call.request, call.query, total, keys)
+        [item_view(item) for item in found], headers=cursor_page_headers(call.request, call.query, total, keys)
     )
 
 
 async def create_item(call: Call[ItemCreate, Nothing]) -> Reply:
     created = await items.create(call.pool, call.origin, call.body.model_dump())
-    return tagged(stock.view(created), status=201)
+    return tagged(item_view(created), status=201)
 
 
 async def get_item(call: Call[Nothing, Nothing]) -> Reply:
-    return tagged(stock.view(await reads.get_item(call.pool, call.user, call.path_id())))
+    return tagged(item_view(await reads.get_item(call.pool, call.user, call.path_id())))
 
 
 async def update_item(call: Call[ItemUpdate, Nothing]) -> Reply:
     sent = call.body.model_dump(exclude_unset=True)
-    return tagged(stock.view(await items.edit(call.pool, call.origin, call.path_id(), sent, action="update")))
+    return tagged(item_view(await items.edit(call.pool, call.origin, call.path_id(), sent, action="update")))
 
 
 async def move_item(call: Call[ItemMove, Nothing]) -> Reply:
     sent = call.body.model_dump()
-    return tagged(stock.view(await items.edit(call.pool, call.origin, call.path_id(), sent, action="move")))
+    return tagged(item_view(await items.edit(call.pool, call.origin, call.path_id(), sent, action="move")))
 
 
 async def delete_item(call: Call[Nothing, Nothing]) -> Reply:

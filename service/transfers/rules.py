@@ -19,7 +19,7 @@ from service.events.catalogue import (
 from service.events.data import EventData
 from service.platform.clock import iso, iso_or_none
 from service.platform.errors import BadRequest, Conflict, FieldError, Forbidden, Unprocessable
-from service.stock import Item
+from service.stock.item import Item
 
 PENDING, APPROVED, REJECTED = "pending", "approved", "rejected"
 IN_TRANSIT, COMPLETED, CANCELLED = "in_transit", "completed", "cancelled"

@@ -6,15 +6,15 @@ Locks are taken in this order: the location at which units arrive, then the item
 from dataclasses import replace
 from uuid import UUID
 
-from service import stock
+from service.ledger.item import MAX_QUANTITY, Item
+from service.ledger.ledger import Reason
 from service.mutation import Mutation
 from service.platform.errors import Conflict, NotFound
 from service.platform.ids import new_id
 from service.platform.queries import load
-from service.stock import Item, Reason
+from service.stock import ledger
 
 _SQL = load("arrivals")
-MAX_QUANTITY = 2**31 - 1
 _OUT_OF_USE = frozenset({"retired", "lost"})
 
 
@@ -22,7 +22,7 @@ async def lock(change: Mutation, item_id: UUID, location_id: UUID) -> tuple[Item
     """The item, and the one at the location that its units belong into, if there is one. Raises NotFound, Conflict."""
     await _SQL.lock_place.execute(change.connection, location_id=location_id)
     there_id = await _match(change, item_id, location_id)
-    items = await stock.lock_several(change, [item_id, *([there_id] if there_id else [])])
+    items = await ledger.lock_several(change, [item_id, *([there_id] if there_id else [])])
     if item_id not in items:
         raise NotFound("no item has this id")
     # Locking may have had to wait, and both items may have been edited meanwhile. What is locked now stays as it is.
@@ -55,11 +55,11 @@ def joined(item: Item, there: Item | None, location_id: UUID, quantity: int) -> 
 
 
 async def store(change: Mutation, there: Item | None, arrived: Item, *, reason: Reason, reference_id: UUID) -> Item:
-    """What `joined` made of `there`. Raises as `stock.save` does."""
+    """What `joined` made of `there`. Raises as `ledger.save` does."""
     if there is not None:
-        return await stock.save(change, there, arrived, reason=reason, reference_id=reference_id)
+        return await ledger.save(change, there, arrived, reason=reason, reference_id=reference_id)
     try:
-        return await stock.create(change, arrived, reason=reason, reference_id=reference_id)
+        return await ledger.create(change, arrived, reason=reason, reference_id=reference_id)
     except Conflict:
         # Somebody has created an item of this sku there since it was looked for.
         raise _overtaken() from None
