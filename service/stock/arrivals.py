@@ -6,13 +6,13 @@ Locks are taken in this order: the location at which units arrive, then the item
 from dataclasses import replace
 from uuid import UUID
 
-from service.ledger.item import MAX_QUANTITY, Item
-from service.ledger.ledger import Reason
 from service.mutation import Mutation
 from service.platform.errors import Conflict, NotFound
 from service.platform.ids import new_id
 from service.platform.queries import load
 from service.stock import ledger
+from service.stock.item import MAX_QUANTITY, Item
+from service.stock.ledger import Reason
 
 _SQL = load("arrivals")
 _OUT_OF_USE = frozenset({"retired", "lost"})
