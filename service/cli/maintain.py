@@ -7,8 +7,8 @@ from service.api.problems import invalid
 from service.auth import commands
 from service.auth.commands import NewUser
 from service.auth.fields import UserView
+from service.auth.models import Register
 from service.auth.passwords import Passwords
-from service.auth.routes import Register
 from service.mutation import Origin
 from service.platform.clock import iso
 from service.platform.db import AWAY, connect, open_pool
