@@ -31,10 +31,10 @@ from service.platform.ids import new_id
 from service.platform.lifecycle import settle
 from service.platform.outage import Heartbeat, Watch
 from service.platform.settings import Settings
+from service.relays.routes import ROUTES as RELAY_ROUTES
 from service.server.past import Past
 from service.transfers.routes import ROUTES as TRANSFER_ROUTES
 from service.webhooks import stream
-from service.webhooks.relays import ROUTES as RELAY_ROUTES
 from service.webhooks.routes import ROUTES as WEBHOOK_ROUTES
 
 # Of what is not costly, which is an index's work and a wait for locks. A client that waits longer has most likely gone, and each of
