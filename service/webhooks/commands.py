@@ -11,12 +11,13 @@ from service.api.call import Principal
 from service.delivery import sign
 from service.mutation import Origin, mutation
 from service.platform.db import Pool
-from service.platform.errors import BadRequest, FieldError, Forbidden, NotFound
+from service.platform.errors import BadRequest, FieldError
 from service.platform.ids import new_id
 from service.platform.queries import Connection, Statement, load
 from service.platform.settings import Settings
 from service.platform.vault import SealBroken, Vault
 from service.webhooks import order
+from service.webhooks.access import ENTITY, open_headers, own
 from service.webhooks.bodies import CreateWebhook, Filters, RateLimit, UpdateWebhook
 from service.webhooks.bodies import RetryPolicy as WantedPolicy
 from service.webhooks.rules import (
@@ -32,7 +33,6 @@ from service.webhooks.rules import (
 from service.webhooks.shapes import Created, Detail, audited, configuration, created, detail, statistics
 
 _SQL = load("webhooks")
-ENTITY = "webhook"
 _FILTERS = ("filter_locations", "filter_categories", "min_stock_threshold", "filter_leaving")
 
 
@@ -151,22 +151,6 @@ async def delete(pool: Pool, user: Principal, origin: Origin, webhook_id: UUID) 
         await _SQL.wake_lane.execute(change.connection, webhook_id=webhook_id)
         # The headers stay sealed: a webhook whose key was lost can still be removed.
         change.audit(ENTITY, webhook_id, audited(row, None), None)
-
-
-def own(row: asyncpg.Record | None, user: Principal) -> asyncpg.Record:
-    """The row, if the user may manage this webhook. Raises NotFound, Forbidden."""
-    if row is None:
-        raise NotFound("there is no webhook with this id")
-    if row["owner_id"] != user.user_id and not user.is_admin:
-        raise Forbidden("this webhook belongs to another user")
-    return row
-
-
-def open_headers(vault: Vault, row: asyncpg.Record) -> dict[str, str]:
-    """Custom headers with their values."""
-    if row["headers_sealed"] is None:
-        return {}
-    return vault.open_headers(row["headers_sealed"], row["id"].bytes)
 
 
 async def _check_secret(connection: Connection, vault: Vault, webhook_id: UUID, given: str) -> None:

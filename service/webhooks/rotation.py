@@ -12,7 +12,7 @@ from service.platform.errors import Conflict
 from service.platform.queries import load
 from service.platform.vault import Vault
 from service.webhooks import order
-from service.webhooks.commands import ENTITY, open_headers, own
+from service.webhooks.access import ENTITY, open_headers, own
 from service.webhooks.rules import origin_of
 from service.webhooks.shapes import Created, audited, configuration, created, detail, statistics
 

@@ -23,7 +23,7 @@ from service.platform.errors import BadRequest, FieldError, Unauthorized
 from service.platform.logs import get_logger
 from service.platform.queries import load
 from service.platform.vault import Vault
-from service.webhooks.commands import own
+from service.webhooks.access import own
 from service.webhooks.stream_cursor import EARLIEST, PATTERN, Cursor
 
 _log = get_logger(__name__)

@@ -1,4 +1,7 @@
-"""Replays: stretches of the log that a webhook is sent again, or gets for the first time."""
+"""Replays: stretches of the log that a webhook is sent again, or gets for the first time.
+
+What a replay takes, how a job is shown, and what is there to send.
+"""
 
 import time
 from datetime import datetime
@@ -10,17 +13,13 @@ from pydantic import BeforeValidator
 from typing_extensions import TypedDict
 
 from service.api.call import Principal
-from service.api.counts import MOST
-from service.api.counts import count as count_rows
 from service.api.fields import Body, Bool
-from service.api.paging import MAX_POSITION, Newest, NewestPage
-from service.mutation import Origin, mutation
 from service.platform.clock import iso, iso_or_none, parse_moment
 from service.platform.db import Pool
 from service.platform.errors import BadRequest, Conflict, NotFound
 from service.platform.queries import Connection, load
+from service.webhooks.access import own
 from service.webhooks.bodies import EventTypes
-from service.webhooks.commands import ENTITY, own
 from service.webhooks.shapes import EventType
 
 _SQL = load("replay")
@@ -97,84 +96,12 @@ class JobsReply(TypedDict):
     limit: int
 
 
-async def count(pool: Pool, user: Principal, webhook_id: UUID, wanted: ReplayBody, ttl_seconds: int) -> Counted:
-    """What a replay would send, from the same rows; counted no further than MOST rows or COUNT_SECONDS."""
-    _, counted = await _measure(pool, user, webhook_id, wanted, ttl_seconds, most=MOST)
-    return counted
-
-
-async def create(
-    pool: Pool, user: Principal, origin: Origin, webhook_id: UUID, wanted: ReplayBody, ttl_seconds: int
-) -> Job:
-    """A job, which a relay works through. Raises NotFound, Forbidden, BadRequest, and Conflict while the webhook is inactive."""
-    # It will look at all of them anyway; only time bounds the count.
-    bounds, counted = await _measure(pool, user, webhook_id, wanted, ttl_seconds, most=MAX_POSITION)
-    async with mutation(pool, origin, "replay") as change:
-        _check_active(own(await _WEBHOOKS.lock.fetchrow(change.connection, id=webhook_id), user))
-        row = await _SQL.insert.fetchrow(
-            change.connection,
-            webhook_id=webhook_id,
-            since=wanted.since,
-            until=wanted.until or bounds["now"],
-            wanted=wanted.status,
-            types=wanted.types,
-            after=bounds["after"],
-            through=bounds["through"],
-            total=None if "countIsMinimum" in counted else counted["count"],
-        )
-        assert row is not None
-        await _WEBHOOKS.wake_lane.execute(change.connection, webhook_id=webhook_id)
-        job = _shown(row)
-        change.audit(ENTITY, webhook_id, None, {"jobId": job["id"], **job["request"]})
-    return job
-
-
-async def list_jobs(pool: Pool, user: Principal, webhook_id: UUID, page: NewestPage) -> tuple[JobsReply, list[Newest]]:
-    """Newest first, and the keys of what is listed. Those that ended are forgotten after JOSSIEDB_JOB_TTL."""
-    async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-        own(await _WEBHOOKS.get.fetchrow(connection, id=webhook_id), user)
-        rows = await _SQL.list.fetch(connection, webhook_id=webhook_id, skip=page.skip, limit=page.limit, **page.before)
-        total = await count_rows(connection, _SQL.count_jobs, seen=page.skip + len(rows), webhook_id=webhook_id)
-    keys = [(row["created_at"], row["id"]) for row in rows]
-    jobs: JobsReply = {
-        "jobs": [_shown(row) for row in rows],
-        "total": total.rows,
-        "skip": page.skip,
-        "limit": page.limit,
-    }
-    if total.is_minimum:
-        jobs["totalIsMinimum"] = True
-    return jobs, keys
-
-
-async def get(pool: Pool, user: Principal, webhook_id: UUID, job_id: UUID) -> Job:
-    async with pool.acquire() as connection:
-        own(await _WEBHOOKS.get.fetchrow(connection, id=webhook_id), user)
-        row = await _SQL.get.fetchrow(connection, id=job_id, webhook_id=webhook_id)
-    return _found(row)
-
-
-async def cancel(pool: Pool, user: Principal, origin: Origin, webhook_id: UUID, job_id: UUID) -> Job:
-    """Nothing more is queued; what has been is sent. A job that was cancelled before stays so; Conflict if it ended otherwise."""
-    async with mutation(pool, origin, "cancel-replay") as change:
-        own(await _WEBHOOKS.get.fetchrow(change.connection, id=webhook_id), user)
-        change.check_match_untagged()
-        row = await _SQL.cancel.fetchrow(change.connection, id=job_id, webhook_id=webhook_id)
-        if row is None:
-            job = _found(await _SQL.get.fetchrow(change.connection, id=job_id, webhook_id=webhook_id))
-            if job["status"] != "cancelled":
-                raise Conflict(f"this replay has ended already: it is {job['status']}")
-            return job
-        change.audit(ENTITY, webhook_id, None, {"jobId": job_id})
-    return _shown(row)
-
-
-async def _measure(
+async def measure(
     pool: Pool, user: Principal, webhook_id: UUID, wanted: ReplayBody, ttl_seconds: int, *, most: int
 ) -> tuple[asyncpg.Record, Counted]:
     """Where in the log to look, and what is there: of the first `most` rows, and of what was counted in COUNT_SECONDS."""
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-        _check_active(own(await _WEBHOOKS.get.fetchrow(connection, id=webhook_id), user))
+        check_active(own(await _WEBHOOKS.get.fetchrow(connection, id=webhook_id), user))
         bounds = await _SQL.bounds.fetchrow(connection, since=wanted.since, ttl_seconds=ttl_seconds)
         assert bounds is not None
         until = wanted.until or bounds["now"]
@@ -200,7 +127,7 @@ async def _count(
         stretch = min(2 * stretch, longest)
         try:
             async with connection.transaction():
-                found = await _SQL.count.fetch(
+                counts = await _SQL.count.fetch(
                     connection,
                     webhook_id=webhook_id,
                     after=after,
@@ -214,9 +141,9 @@ async def _count(
         except asyncpg.QueryCanceledError:
             complete = False
             break
-        for row in found:
+        for row in counts:
             by_type[row["event_type"]] = by_type.get(row["event_type"], 0) + row["count"]
-        rows += found
+        rows += counts
         after = through
         complete = after == bounds["through"] or (sum(by_type.values()) <= most and time.monotonic() < end)
     counted: Counted = {
@@ -230,18 +157,19 @@ async def _count(
     return counted
 
 
-def _check_active(webhook: asyncpg.Record) -> None:
+def check_active(webhook: asyncpg.Record) -> None:
     if not webhook["active"]:
         raise Conflict("this webhook is not active; make it active first")
 
 
-def _found(row: asyncpg.Record | None) -> Job:
+def found(row: asyncpg.Record | None) -> Job:
+    """The job as it is shown. Raises NotFound."""
     if row is None:
         raise NotFound("this webhook has no replay with this id, or it was forgotten after it had ended")
-    return _shown(row)
+    return shown(row)
 
 
-def _shown(row: asyncpg.Record) -> Job:
+def shown(row: asyncpg.Record) -> Job:
     return {
         "id": str(row["id"]),
         "status": row["state"],
