@@ -111,6 +111,12 @@ async def by_ids(connection: Connection, ids: Sequence[UUID]) -> list[Item]:
     return [found[id] for id in ids if id in found]
 
 
+async def read(pool: Pool, ids: Sequence[UUID]) -> list[Item]:
+    """As `by_ids`, on a connection of its own."""
+    async with pool.acquire() as connection:
+        return await by_ids(connection, ids)
+
+
 class Listing:
     """What a user asks for of the items that they may see."""
 

@@ -4,7 +4,7 @@ from service.api.call import ADMIN, Call, Csv, Nothing, Reply, tagged
 from service.api.paging import IdPage, NewestPage, cursor_page_headers
 from service.api.routes import Route, route
 from service.api.slices import in_slices
-from service.inventory import bulk, exports, imports, lists, reads
+from service.inventory import bulk_routes, export_routes, import_routes, lists, reads
 from service.inventory.commands import categories, items, locations
 from service.inventory.models import (
     CategoryCreate,
@@ -148,31 +148,31 @@ ROUTES: tuple[Route, ...] = (
     route(
         "POST",
         "/items/bulk",
-        bulk.change_items,
+        bulk_routes.change_items,
         "Create, change and count many items in one transaction",
-        body=bulk.Bulk,
-        returns=bulk.BulkReply,
+        body=bulk_routes.Bulk,
+        returns=bulk_routes.BulkReply,
         roles=_WRITERS,
         # Of an operation's item.
         refuses=(404,),
-        max_body=bulk.MAX_BYTES,
+        max_body=bulk_routes.MAX_BYTES,
     ),
     route(
         "POST",
         "/items/import",
-        imports.import_items,
+        import_routes.import_items,
         "Create and change items from a CSV file, all of its lines or none",
         body=Csv,
-        query=imports.ImportQuery,
-        returns=imports.ImportReport,
+        query=import_routes.ImportQuery,
+        returns=import_routes.ImportReport,
         roles=_WRITERS,
         refuses=(404,),
-        max_body=imports.MAX_BYTES,
+        max_body=import_routes.MAX_BYTES,
     ),
     route(
         "GET",
         "/items/export",
-        exports.export_items,
+        export_routes.export_items,
         "Get items as a CSV file",
         query=ItemFilters,
         returns=str,

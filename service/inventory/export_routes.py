@@ -34,8 +34,7 @@ async def _pieces(call: Call[Nothing, ItemFilters]) -> AsyncIterator[bytes]:
 
 
 async def _piece(call: Call[Nothing, ItemFilters], ids: Sequence[UUID]) -> bytes:
-    async with call.pool.acquire() as connection:
-        items = await lists.by_ids(connection, ids)
+    items = await lists.read(call.pool, ids)
     return b"".join(await in_slices(items, _line))
 
 
