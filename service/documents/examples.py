@@ -67,32 +67,6 @@ FIELDS: Mapping[str, Json] = {
     "lastEventType": "low-stock-alert",
     "lastError": "the receiver answered 500",
 }
-_BY_TYPE: Mapping[str, Mapping[str, Json]] = {
-    "item-updated": {"changes": {"quantity": {"from": 12, "to": 4}}},
-    "transfer-approval-needed": {"status": "pending"},
-    "transfer-approved": {"status": "approved"},
-    "transfer-rejected": {"status": "rejected", "reason": "The other site needs them more"},
-    "transfer-dispatched": {"status": "in_transit"},
-    "transfer-completed": {"status": "completed"},
-    "transfer-cancelled": {"status": "cancelled"},
-    "item-checkout": {"status": "pending_authorization"},
-    "checkout-rejected": {"status": "rejected"},
-    "checkout-cancelled": {"status": "cancelled"},
-    "location-created": {"name": "Site Linden School"},
-    "location-updated": {
-        "name": "Site Linden School",
-        "changes": {"name": {"from": "Site Linden", "to": "Site Linden School"}},
-    },
-    "location-deleted": {"name": "Site Linden School"},
-    "category-created": {"name": "Pumps"},
-    "category-updated": {"name": "Pumps", "changes": {"name": {"from": "Pump", "to": "Pumps"}}},
-    "category-deleted": {"name": "Pumps"},
-    "webhook-disabled": {
-        "reason": "failing",
-        "detail": "every attempt has failed since 2026-02-13T09:29:58.004Z",
-    },
-    "user-updated": {"role": "foreman", "changes": {"role": {"from": "worker", "to": "foreman"}}},
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +78,12 @@ class Example:
 
 
 def data(event: type[EventData]) -> dict[str, Json]:
-    """What an event of this type may carry. Raises LookupError for a field without an example."""
-    values = {**FIELDS, **_BY_TYPE.get(event.type, {})}
-    missing = [name for name in event.model_fields if name not in values]
-    if missing:
-        raise LookupError(f"{__file__} has no example of {', '.join(missing)} of {event.type}")
+    """What an event of this type may carry. Raises LookupError where fields and examples do not match."""
+    if odd := event.example.keys() - event.model_fields.keys():
+        raise LookupError(f"the example of {event.type} has {', '.join(sorted(odd))}, which it has not")
+    values = {**FIELDS, **event.example}
+    if missing := [name for name in event.model_fields if name not in values]:
+        raise LookupError(f"there is no example of {', '.join(missing)} of {event.type}")
     return {name: values[name] for name in event.model_fields}
 
 

@@ -3,12 +3,14 @@
 A receiver verifies the bytes of `data`, so a field is never renamed, moved or given a float. Field names are the wire's.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
 
 from service.events.data import Changes, EventData
 from service.events.operations import DeliveryFailed, WebhookDisabled, WebhookRecovered
+from service.platform.canonical import Json
 
 # Items
 
@@ -30,6 +32,7 @@ class ItemUpdated(ItemCreated):
     summary: ClassVar[str] = (
         "An item changed: by an edit, a move, a count, a checkout, a checkin or a completed transfer."
     )
+    example: ClassVar[Mapping[str, Json]] = {"changes": {"quantity": {"from": 12, "to": 4}}}
 
     changes: Changes
 
@@ -76,11 +79,13 @@ class _Transfer(EventData):
 class TransferApprovalNeeded(_Transfer):
     type: ClassVar[str] = "transfer-approval-needed"
     summary: ClassVar[str] = "A transfer was requested and awaits approval."
+    example: ClassVar[Mapping[str, Json]] = {"status": "pending"}
 
 
 class TransferApproved(_Transfer):
     type: ClassVar[str] = "transfer-approved"
     summary: ClassVar[str] = "A transfer was approved."
+    example: ClassVar[Mapping[str, Json]] = {"status": "approved"}
 
     approvedBy: UUID
 
@@ -88,6 +93,7 @@ class TransferApproved(_Transfer):
 class TransferRejected(_Transfer):
     type: ClassVar[str] = "transfer-rejected"
     summary: ClassVar[str] = "A transfer was rejected; `reason` is why."
+    example: ClassVar[Mapping[str, Json]] = {"status": "rejected", "reason": "The other site needs them more"}
 
     rejectedBy: UUID
 
@@ -95,16 +101,19 @@ class TransferRejected(_Transfer):
 class TransferDispatched(_Transfer):
     type: ClassVar[str] = "transfer-dispatched"
     summary: ClassVar[str] = "A transfer's units left their location."
+    example: ClassVar[Mapping[str, Json]] = {"status": "in_transit"}
 
 
 class TransferCompleted(_Transfer):
     type: ClassVar[str] = "transfer-completed"
     summary: ClassVar[str] = "A transfer's units arrived."
+    example: ClassVar[Mapping[str, Json]] = {"status": "completed"}
 
 
 class TransferCancelled(_Transfer):
     type: ClassVar[str] = "transfer-cancelled"
     summary: ClassVar[str] = "A transfer was called off and its units released."
+    example: ClassVar[Mapping[str, Json]] = {"status": "cancelled"}
 
 
 # Checkouts
@@ -115,6 +124,7 @@ class ItemCheckout(EventData):
     summary: ClassVar[str] = (
         "A checkout was requested, or became active; `status` says which. `userId` holds the units."
     )
+    example: ClassVar[Mapping[str, Json]] = {"status": "pending_authorization"}
 
     checkoutId: UUID
     itemId: UUID
@@ -141,11 +151,13 @@ class ItemCheckin(EventData):
 class CheckoutRejected(ItemCheckout):
     type: ClassVar[str] = "checkout-rejected"
     summary: ClassVar[str] = "A checkout that awaited authorisation was refused."
+    example: ClassVar[Mapping[str, Json]] = {"status": "rejected"}
 
 
 class CheckoutCancelled(ItemCheckout):
     type: ClassVar[str] = "checkout-cancelled"
     summary: ClassVar[str] = "A checkout that awaited authorisation was called off."
+    example: ClassVar[Mapping[str, Json]] = {"status": "cancelled"}
 
 
 # Locations and categories
@@ -154,6 +166,7 @@ class CheckoutCancelled(ItemCheckout):
 class LocationCreated(EventData):
     type: ClassVar[str] = "location-created"
     summary: ClassVar[str] = "A location was created."
+    example: ClassVar[Mapping[str, Json]] = {"name": "Site Linden School"}
 
     locationId: UUID
     name: str
@@ -162,6 +175,10 @@ class LocationCreated(EventData):
 class LocationUpdated(LocationCreated):
     type: ClassVar[str] = "location-updated"
     summary: ClassVar[str] = "A location changed, or its foremen did."
+    example: ClassVar[Mapping[str, Json]] = {
+        **LocationCreated.example,
+        "changes": {"name": {"from": "Site Linden", "to": "Site Linden School"}},
+    }
 
     changes: Changes
 
@@ -174,6 +191,7 @@ class LocationDeleted(LocationCreated):
 class CategoryCreated(EventData):
     type: ClassVar[str] = "category-created"
     summary: ClassVar[str] = "A category was created."
+    example: ClassVar[Mapping[str, Json]] = {"name": "Pumps"}
 
     categoryId: UUID
     name: str
@@ -183,6 +201,10 @@ class CategoryCreated(EventData):
 class CategoryUpdated(CategoryCreated):
     type: ClassVar[str] = "category-updated"
     summary: ClassVar[str] = "A category changed."
+    example: ClassVar[Mapping[str, Json]] = {
+        **CategoryCreated.example,
+        "changes": {"name": {"from": "Pump", "to": "Pumps"}},
+    }
 
     changes: Changes
 
@@ -233,6 +255,10 @@ class UserRegistered(EventData):
 class UserUpdated(UserRegistered):
     type: ClassVar[str] = "user-updated"
     summary: ClassVar[str] = "A user changed."
+    example: ClassVar[Mapping[str, Json]] = {
+        "role": "foreman",
+        "changes": {"role": {"from": "worker", "to": "foreman"}},
+    }
 
     changes: Changes
 

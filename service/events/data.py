@@ -16,12 +16,14 @@ Changes = dict[str, dict[str, "str | int | bool | None"]]
 
 
 class EventData(BaseModel):
-    """What an event carries. `type` is its name on the wire."""
+    """What an event carries. `type` is its name on the wire. `example` has the values of fields in the documents; a field that is
+    not in it has the value that service/documents/examples.py gives to all fields of that name."""
 
     model_config = ConfigDict(frozen=True)
 
     type: ClassVar[str]
     summary: ClassVar[str]
+    example: ClassVar[Mapping[str, Json]] = {}
 
     def subject(self, location_ids: list[UUID] | None = None) -> Subject:
         """The text that is stored, signed and sent, and what it is about. `location_ids`: the places that it concerns, where the

@@ -3,11 +3,13 @@
 A relay writes them and may not import these models: relay/notices.py builds what they describe, and a test compares the two.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import ClassVar, Literal
 from uuid import UUID
 
 from service.events.data import EventData
+from service.platform.canonical import Json
 
 
 class _Operational(EventData):
@@ -24,6 +26,10 @@ class WebhookDisabled(_Operational):
     summary: ClassVar[str] = (
         "A webhook was made inactive: its receiver answered 410 (`gone`), or every attempt failed for too long (`failing`)."
     )
+    example: ClassVar[Mapping[str, Json]] = {
+        "reason": "failing",
+        "detail": "every attempt has failed since 2026-02-13T09:29:58.004Z",
+    }
 
     reason: Literal["gone", "failing"]
     detail: str
