@@ -3,7 +3,7 @@
 import pytest
 
 from service.api import admission, counts
-from service.audit import routes as audit
+from service.audit import reads as audit
 from service.webhooks import delivery_reads, replay_reads, replays
 from tests.integration.caller import Caller, Database
 from tests.integration.conftest import Api, SignUp
