@@ -124,15 +124,23 @@ async def delete(pool: Pool, user: Principal, origin: Origin, webhook_id: UUID) 
 
 
 def _defaults(settings: Settings) -> dict[str, object]:
-    """What the columns hold of which a new webhook gives nothing. A column that is not here is null then."""
+    """What a new webhook's columns hold, as far as nothing is given."""
     return {
         "active": True,
+        "description": None,
+        "timeout_ms": settings.webhook_timeout,
         "filter_locations": [],
         "filter_categories": [],
+        "min_stock_threshold": None,
         "filter_leaving": False,
         "max_retries": settings.webhook_max_retries,
         "retry_delay_ms": settings.webhook_retry_delay,
-        "timeout_ms": settings.webhook_timeout,
+        "retry_ladder": None,
+        "retry_delays_ms": None,
+        "rate_per_second": None,
+        "rate_burst": None,
+        "ordering": None,
+        "on_failure": None,
     }
 
 
@@ -145,7 +153,7 @@ async def _columns(
         "url": wanted.url or before["url"],
         "events": wanted.events or before["events"],
         "active": before["active"] if wanted.active is None else wanted.active,
-        "description": wanted.description if "description" in given else before.get("description"),
+        "description": wanted.description if "description" in given else before["description"],
         "timeout_ms": wanted.timeout or before["timeout_ms"],
         **await _filters(connection, before, wanted.filters, with_filters="filters" in given),
         **_retry_policy(settings, before, wanted.retryPolicy),
@@ -187,7 +195,7 @@ def _check_scheme(settings: Settings, url: str) -> None:
 def _retry_policy(settings: Settings, before: Row, wanted: WantedPolicy | None) -> dict[str, object]:
     """The columns of the retry policy with what is wanted of it changed. Raises BadRequest."""
     after = RetryPolicy(
-        before["max_retries"], before["retry_delay_ms"], before.get("retry_ladder"), before.get("retry_delays_ms")
+        before["max_retries"], before["retry_delay_ms"], before["retry_ladder"], before["retry_delays_ms"]
     )
     if wanted is not None:
         try:
@@ -216,7 +224,7 @@ def _retry_policy(settings: Settings, before: Row, wanted: WantedPolicy | None) 
 def _rate_limit(before: Row, wanted: RateLimit | None, *, with_limit: bool) -> dict[str, object]:
     """The columns of the rate limit, which is wanted as a whole where `with_limit`."""
     if not with_limit:
-        return {name: before.get(name) for name in ("rate_per_second", "rate_burst")}
+        return {name: before[name] for name in ("rate_per_second", "rate_burst")}
     if wanted is None:
         return {"rate_per_second": None, "rate_burst": None}
     return {"rate_per_second": wanted.perSecond, "rate_burst": wanted.burst or wanted.perSecond}
@@ -230,7 +238,7 @@ async def _filters(
     it anew."""
     if not with_filters:
         columns = ("filter_locations", "filter_categories", "min_stock_threshold", "filter_leaving")
-        return {name: before.get(name) for name in columns}
+        return {name: before[name] for name in columns}
     wanted = wanted or Filters()
     locations, categories = wanted.locations or [], wanted.categories or []
     had = {*before["filter_locations"], *before["filter_categories"]}
@@ -267,7 +275,7 @@ def _order(before: Row, wanted: CreateWebhook | UpdateWebhook) -> dict[str, obje
     """The columns of the order. Raises BadRequest."""
     try:
         after = merge_order(
-            OrderPolicy(before.get("ordering"), before.get("on_failure")),
+            OrderPolicy(before["ordering"], before["on_failure"]),
             ordering=wanted.ordering,
             with_ordering="ordering" in wanted.model_fields_set,
             on_failure=wanted.onFailure,
