@@ -13,9 +13,9 @@ import asyncpg
 from bench.client import Client
 from bench.receiver import ADDRESSES
 from bench.sql import SQL
+from service.delivery.sign import new_secret
 from service.demo.children import Child
 from service.platform.ids import new_id
-from service.platform.sign import new_secret
 from service.platform.vault import Vault, parse_key
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"

@@ -6,24 +6,24 @@ from uuid import UUID
 
 import orjson
 
-from service import stock
-from service.events import ItemUpdated
+from service.delivery.subject import columns
+from service.events.catalogue import ItemUpdated
 from service.inventory import rules
 from service.platform.ids import new_id
 from service.platform.queries import Connection, load
-from service.platform.subject import columns
+from service.stock.item import Item, item_from_row, item_view
 
 _ITEMS = load("items")
 _MUTATION = load("mutation")
 
 
-async def mutate(connection: Connection, item_id: UUID, actor_id: UUID, quantity: int | None = None) -> stock.Item:
+async def mutate(connection: Connection, item_id: UUID, actor_id: UUID, quantity: int | None = None) -> Item:
     """One transaction: lock, update, event, audit record. `quantity` is the new quantity. None
     chooses another one than the present."""
     async with connection.transaction():
         row = await _ITEMS.lock.fetchrow(connection, id=item_id)
         assert row is not None, "items are not deleted here"
-        before = stock.from_row(row)
+        before = item_from_row(row)
         if quantity is None:
             quantity = (before.quantity + random.randint(1, 999)) % 1000
         after = rules.edited_item(before, {"quantity": quantity})
@@ -31,7 +31,7 @@ async def mutate(connection: Connection, item_id: UUID, actor_id: UUID, quantity
         [row] = await _ITEMS.update.fetch(
             connection, **values, delta=after.quantity - before.quantity, reason="counted", reference_id=None
         )
-        saved = stock.from_row(row)
+        saved = item_from_row(row)
         event = ItemUpdated(
             itemId=after.id,
             name=after.name,
@@ -58,8 +58,8 @@ async def mutate(connection: Connection, item_id: UUID, actor_id: UUID, quantity
             action="update",
             entity="item",
             entity_id=item_id,
-            before=orjson.dumps(stock.view(before)).decode(),
-            after=orjson.dumps(stock.view(saved)).decode(),
+            before=orjson.dumps(item_view(before)).decode(),
+            after=orjson.dumps(item_view(saved)).decode(),
             ip_address="127.0.0.1",
             request_id=str(event_id),
             event_ids=[event_id],

@@ -15,7 +15,7 @@ from bench.client import Client
 from bench.database import KEY, OWNER_ID, PATIENCE, TICK, Connection, Database, Receiver
 from bench.sql import SQL
 from service.demo.children import Child, Children
-from service.platform.embedded import EmbeddedServer
+from service.platform.embedded.server import EmbeddedServer
 from service.platform.migrate import migrate
 
 TEMPLATE = "bench_template"

@@ -11,7 +11,7 @@ from random import Random
 from typing import Literal
 from uuid import UUID
 
-from service.platform.backoff import MAX_DELAY_MS, jittered
+from service.delivery.backoff import MAX_DELAY_MS, jittered
 
 FAILURES = 10
 EVENTS = 3

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from relay.target import Target
 from service import __version__
+from service.delivery.envelope import envelope_body
 from service.platform import trace
-from service.platform.envelope import envelope_body
 
 USER_AGENT = f"Jossiedb-Webhooks/{__version__}"
 

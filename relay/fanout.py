@@ -11,10 +11,10 @@ import asyncpg
 from relay.batch import Batch, of_few, of_many
 from relay.doorbell import LOCK_CLASS, LOCK_DOORBELL
 from relay.slots import NOTHING, Offer
+from service.delivery.subject import Subject, Unroutable, columns, subject_of
 from service.platform.db import CONTENDED, is_of_a_row, lacks_partition
 from service.platform.logs import get_logger
 from service.platform.queries import Connection, Executor, load
-from service.platform.subject import Subject, Unroutable, columns, subject_of
 
 _log = get_logger(__name__)
 _SQL = load("fanout")

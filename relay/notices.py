@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from relay.breaker import DisableReason
+from service.delivery.origin import origin_of
 from service.platform import canonical
 from service.platform.clock import iso
-from service.platform.origin import origin_of
 
 DISABLED = "webhook-disabled"
 RECOVERED = "webhook-recovered"

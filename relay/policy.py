@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
-from service.platform.backoff import retry_delay_ms, scheduled_delay_ms
+from service.delivery.backoff import retry_delay_ms, scheduled_delay_ms
 
 Outcome = Literal["success", "retry", "failed", "expired", "cancelled"]
 

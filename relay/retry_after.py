@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from service.platform.backoff import MAX_DELAY_MS
+from service.delivery.backoff import MAX_DELAY_MS
 
 _MAX_DIGITS = 12
 

@@ -10,10 +10,10 @@ import asyncpg
 from relay import notices
 from relay.breaker import Lane, Policy, Seen, Verdict, after
 from relay.notices import Notice, Row
+from service.delivery.subject import columns, subject_of
 from service.platform.db import is_of_a_row
 from service.platform.logs import get_logger
 from service.platform.queries import Connection, load
-from service.platform.subject import columns, subject_of
 
 _log = get_logger(__name__)
 _SQL = load("lanes")

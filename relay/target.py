@@ -11,11 +11,11 @@ import asyncpg
 import orjson
 
 from relay.shares import NOWHERE, Place, Places
-from service.platform.backoff import schedule_of
+from service.delivery.backoff import schedule_of
+from service.delivery.sign import Signer
 from service.platform.db import is_of_a_row
 from service.platform.logs import get_logger
 from service.platform.queries import Executor, load
-from service.platform.sign import Signer
 from service.platform.vault import SealBroken, Vault
 
 _log = get_logger(__name__)

@@ -9,7 +9,8 @@ from uuid import UUID
 
 import orjson
 
-from service.event_data import EventData
+from service.delivery.subject import Subject, columns
+from service.events.data import EventData
 from service.platform.canonical import MAX_DATA_BYTES, NotReproducible
 from service.platform.clock import iso
 from service.platform.db import Pool
@@ -18,7 +19,6 @@ from service.platform.etag import Tags, tag_of
 from service.platform.ids import new_id
 from service.platform.queries import Connection, load
 from service.platform.server_clock import SERVER_CLOCK
-from service.platform.subject import Subject, columns
 
 _SQL = load("mutation")
 # By one statement: a logout from thousands of sessions writes thousands.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
-from service.platform.server_account import choose
+from service.platform.embedded.account import choose
 from tests.server import RUN_DIR
 
 _PATIENCE = 20.0

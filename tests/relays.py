@@ -17,11 +17,11 @@ import asyncpg
 from aiohttp import web
 
 from relay.doorbell import LOCK_CLASS, LOCK_LEADER
-from service.platform import sign
+from service.delivery import sign
+from service.delivery.subject import columns, subject_of
 from service.platform.ids import new_id
 from service.platform.queries import load
 from service.platform.settings import Settings
-from service.platform.subject import columns, subject_of
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 PATIENCE = 60.0

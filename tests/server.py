@@ -9,8 +9,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
-from service.platform.embedded import EmbeddedServer
-from service.platform.embedded import bin_dir as embedded_bin_dir
+from service.platform.embedded.server import EmbeddedServer
+from service.platform.embedded.server import bin_dir as embedded_bin_dir
 from service.platform.migrate import migrate
 
 RUN_DIR = "JOSSIEDB_TEST_RUN_DIR"

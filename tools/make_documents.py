@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from service.api import asyncapi, event_examples, openapi, reference
-from service.app import ROUTES
+from service.documents import asyncapi, event_examples, openapi, reference
+from service.server.app import ROUTES
 from tools import package_table
 
 DOCS = Path(__file__).parents[1] / "docs"

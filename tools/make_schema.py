@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from service.platform.db import connect
-from service.platform.embedded import EmbeddedServer, bin_dir
+from service.platform.embedded.server import EmbeddedServer, bin_dir
 from service.platform.migrate import migrate
 
 HEADER = """-- The schema that sql/migrations add up to. Made by `make schema`; a test compares it with a migrated database.

@@ -14,7 +14,7 @@ from relay.transport.connection import Connection, Keeper, Post
 from relay.transport.endpoint import Origin
 from relay.transport.exchange import Exchange, microseconds
 from relay.transport.resolver import Resolver
-from service.platform.address import AddressRefused, check_address
+from service.delivery.address import AddressRefused, check_address
 
 # An address that does not answer gets company after so long.
 HEAD_START_SECONDS = 0.25

@@ -14,7 +14,7 @@ from aiohttp.abc import AbstractResolver
 
 from relay.transport.exchange import MAX_BODY_KEPT, MAX_HEADERS_KEPT, Exchange, Transport, late, microseconds, one_line
 from relay.transport.tls import client_context
-from service.platform.address import AddressRefused, check_address
+from service.delivery.address import AddressRefused, check_address
 
 KEEPALIVE_SECONDS = 30
 

@@ -1,1 +1,1 @@
-"""HTTP: what all routes share, and the documents that are made from the routes."""
+"""HTTP: what all routes share."""

@@ -14,7 +14,7 @@ from service.auth.passwords import Passwords
 from service.auth.rules import ENDED, SUSPENDED, Refresh, SessionState, decide_refresh, refusal
 from service.auth.throttle import Throttle
 from service.auth.tokens import Tokens
-from service.events import SessionRefreshed, UserLogin, UserLogout, UserRegistered
+from service.events.catalogue import SessionRefreshed, UserLogin, UserLogout, UserRegistered
 from service.mutation import Mutation, Origin, mutation
 from service.platform.db import Pool
 from service.platform.errors import Conflict, Forbidden, Unauthorized

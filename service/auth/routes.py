@@ -1,69 +1,24 @@
 """Registration, login and sessions over HTTP."""
 
-from typing import Annotated, Any
+from typing import Any
 
-import orjson
-from pydantic import BeforeValidator, Field, model_validator
 from typing_extensions import TypedDict
 
 from service.api.call import Call, Nothing, Reply
-from service.api.fields import Body, Name, Text
 from service.api.routes import Route, route
-from service.auth import commands
+from service.auth import commands, reads
 from service.auth.commands import Device, NewUser, SignedIn
-from service.auth.fields import Email, Password, Username, UserView, user_view
+from service.auth.fields import UserView
+from service.auth.models import Login, RefreshBody, Register
 from service.auth.passwords import PASSWORDS
-from service.auth.rules import ENDED
 from service.auth.session_routes import ROUTES as SESSION_ROUTES
 from service.auth.throttle import THROTTLE
 from service.auth.tokens import TOKENS
 from service.auth.user_routes import ROUTES as USER_ROUTES
 from service.platform.clock import iso
-from service.platform.errors import Forbidden, Unauthorized
-from service.platform.queries import load
+from service.platform.errors import Forbidden
 
-_SQL = load("auth")
 _USER_AGENT_CHARS = 500
-
-
-def _device_info(value: Any) -> Any:
-    # The Node system's clients send an object, or a string; events carry text.
-    if not isinstance(value, dict):
-        return value
-    try:
-        return orjson.dumps(value).decode()
-    except TypeError:
-        raise ValueError("is nested too deep") from None
-
-
-class Register(Body):
-    username: Username
-    email: Email
-    password: Password
-    full_name: Name | None = None
-
-
-class Login(Body):
-    """Either key takes either: a user name or an e-mail address."""
-
-    username: Annotated[Text, Field(max_length=254)] | None = None
-    email: Annotated[Text, Field(max_length=254)] | None = None
-    password: Annotated[Text, Field(max_length=200)]
-    deviceInfo: Annotated[Annotated[Text, Field(max_length=500)] | None, BeforeValidator(_device_info)] = None
-
-    @model_validator(mode="after")
-    def _someone(self) -> "Login":
-        if not self.identifier:
-            raise ValueError("username or email is needed")
-        return self
-
-    @property
-    def identifier(self) -> str:
-        return self.username or self.email or ""
-
-
-class RefreshBody(Body):
-    refreshToken: Annotated[Text, Field(min_length=1, max_length=4096)]
 
 
 class SignedInReply(TypedDict):
@@ -125,28 +80,19 @@ async def _logout_all(call: Call[Nothing, Nothing]) -> Reply:
 
 
 async def _profile(call: Call[Nothing, Nothing]) -> Reply:
-    return Reply(await _user(call))
+    return Reply(await reads.profile(call.pool, call.user))
 
 
 async def _verify_session(call: Call[Nothing, Nothing]) -> Reply:
-    session = await _SQL.session.fetchrow(call.pool, session_id=call.user.session_id, user_id=call.user.user_id)
-    if session is None:
-        raise Unauthorized(ENDED)
+    expires_at = await reads.session_expiry(call.pool, call.user)
     return Reply(
         {
             "valid": True,
-            "user": await _user(call),
+            "user": await reads.profile(call.pool, call.user),
             "sessionId": str(call.user.session_id),
-            "expiresAt": iso(session["expires_at"]),
+            "expiresAt": iso(expires_at),
         }
     )
-
-
-async def _user(call: Call[Nothing, Nothing]) -> UserView:
-    row = await _SQL.user_by_id.fetchrow(call.pool, id=call.user.user_id)
-    if row is None:
-        raise Unauthorized(ENDED)
-    return user_view(row)
 
 
 def _tokens(signed_in: SignedIn, message: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from service.api.call import Principal
 from service.auth import commands
 from service.auth.fields import who
 from service.auth.passwords import Passwords
-from service.events import PasswordChanged
+from service.events.catalogue import PasswordChanged
 from service.mutation import Origin, mutation
 from service.platform.db import Pool
 from service.platform.errors import NotFound, Problem, Unauthorized, Unprocessable

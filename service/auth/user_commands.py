@@ -11,8 +11,8 @@ from service.auth import commands
 from service.auth.fields import Row, UserView, user_view, who
 from service.auth.passwords import Passwords
 from service.auth.rules import FOREMAN, check_an_admin_remains
-from service.changes import diff
-from service.events import LocationUpdated, PasswordChanged, UserUpdated
+from service.events.catalogue import LocationUpdated, PasswordChanged, UserUpdated
+from service.events.changes import diff
 from service.mutation import Mutation, Origin, mutation
 from service.platform.db import Pool
 from service.platform.errors import Conflict, NotFound

@@ -9,19 +9,19 @@ from uuid import UUID
 
 import asyncpg
 
-from service import arrivals, stock
 from service.api.call import Principal
 from service.checkouts import rules
 from service.checkouts.models import Checkin
 from service.checkouts.rows import checkout_from_row
 from service.checkouts.rules import ACTIVE, Checkout, checkout_view
-from service.events import CheckoutCancelled, CheckoutRejected, ItemCheckin, ItemCheckout
+from service.events.catalogue import CheckoutCancelled, CheckoutRejected, ItemCheckin, ItemCheckout
 from service.mutation import Mutation, Origin, mutation
 from service.platform.db import Pool
 from service.platform.errors import BadRequest, NotFound, Problem, Unauthorized
 from service.platform.ids import new_id
 from service.platform.queries import load
-from service.stock import Item
+from service.stock import arrivals, ledger
+from service.stock.item import Item
 
 _SQL = load("checkouts")
 ENTITY = "checkout"
@@ -35,7 +35,7 @@ async def check_out(pool: Pool, origin: Origin, user: Principal, values: Mapping
     rules.check_may_hand_out(user.role, user.user_id, holder)
     async with mutation(pool, origin, "checkout") as change:
         try:
-            item = await stock.lock(change, values["item_id"])
+            item = await ledger.lock(change, values["item_id"])
         except NotFound:
             raise BadRequest.at("/item_id", f"no item has the id {values['item_id']}") from None
         readable = user.role != rules.FOREMAN or await _SQL.is_readable.fetchval(
@@ -145,7 +145,7 @@ async def _lock_for_return(
     seen = await _get(change, checkout_id)
     check(seen)
     if location_id is None:
-        item, there = await stock.lock(change, seen.item_id), None
+        item, there = await ledger.lock(change, seen.item_id), None
     else:
         item, there = await arrivals.lock(change, seen.item_id, location_id)
     await _SQL.lock.execute(change.connection, id=checkout_id)
@@ -161,7 +161,7 @@ async def _take_back(
     """The item that the units are in now."""
     if rules.comes_back_itself(item, location_id):
         after = rules.given_back(item, units, location_id)
-        return await stock.save(change, item, after, reason="checkin", reference_id=checkout_id)
+        return await ledger.save(change, item, after, reason="checkin", reference_id=checkout_id)
     assert location_id is not None, "units without a place come back to their item"
     arrived = arrivals.joined(item, there, location_id, units)
     return await arrivals.store(change, there, arrived, reason="checkin", reference_id=checkout_id)
@@ -170,7 +170,7 @@ async def _take_back(
 async def _settle(change: Mutation, item: Item, checkout_id: UUID) -> None:
     """Its last units came back to another place: nothing of it is out any more, so it does not say so."""
     if not await _SQL.any_out.fetchval(change.connection, item_id=item.id):
-        await stock.save(change, item, rules.no_longer_out(item), reason="checkin", reference_id=checkout_id)
+        await ledger.save(change, item, rules.no_longer_out(item), reason="checkin", reference_id=checkout_id)
 
 
 async def _get(change: Mutation, checkout_id: UUID) -> Checkout:
@@ -188,7 +188,7 @@ async def _changed(change: Mutation, before: Checkout) -> Checkout:
 
 
 async def _lend(change: Mutation, item: Item, checkout: Checkout) -> None:
-    await stock.save(change, item, rules.lent(item, checkout.quantity), reason="checkout", reference_id=checkout.id)
+    await ledger.save(change, item, rules.lent(item, checkout.quantity), reason="checkout", reference_id=checkout.id)
 
 
 def _refusal(error: asyncpg.PostgresError, by: UUID, holder: UUID, place: UUID | None) -> Problem:

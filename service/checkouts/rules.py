@@ -7,10 +7,9 @@ from uuid import UUID
 
 from typing_extensions import TypedDict
 
-from service.arrivals import MAX_QUANTITY
 from service.platform.clock import iso, iso_or_none
 from service.platform.errors import Conflict, Forbidden, Unprocessable
-from service.stock import Item
+from service.stock.item import MAX_QUANTITY, Item
 
 ADMIN, SUPERVISOR, FOREMAN = "admin", "supervisor", "foreman"
 PENDING, ACTIVE = "pending_authorization", "active"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from service.demo.client import Api, Json
-from service.events import CATALOGUE, LowStockAlert
+from service.events.catalogue import CATALOGUE, LowStockAlert
 
 _PATH = "/jossiedb-demo/"
 _RETRY_POLICY = {"maxRetries": 6, "retryDelay": 500}

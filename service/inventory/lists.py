@@ -22,7 +22,7 @@ from service.inventory.rules import FOREMAN
 from service.inventory.words import search_words
 from service.platform.db import Pool
 from service.platform.queries import Connection, load
-from service.stock import Item, from_row
+from service.stock.item import Item, item_from_row
 
 _SQL = load("item_lists")
 # What stands in for the pool in one costly read, once that is admitted.
@@ -107,8 +107,14 @@ def place_of(item: Item, order: Order) -> Place:
 
 async def by_ids(connection: Connection, ids: Sequence[UUID]) -> list[Item]:
     """The items, in the order of their ids as given; without those that are gone."""
-    found = {row["id"]: from_row(row) for row in await _SQL.by_ids.fetch(connection, ids=list(ids))}
+    found = {row["id"]: item_from_row(row) for row in await _SQL.by_ids.fetch(connection, ids=list(ids))}
     return [found[id] for id in ids if id in found]
+
+
+async def read(pool: Pool, ids: Sequence[UUID]) -> list[Item]:
+    """As `by_ids`, on a connection of its own."""
+    async with pool.acquire() as connection:
+        return await by_ids(connection, ids)
 
 
 class Listing:

@@ -25,7 +25,7 @@ from service.api.paging import SortedPage
 from service.inventory.rules import USUAL_MINIMUM, usual_minimum
 from service.inventory.words import search_words
 from service.platform import canonical
-from service.stock import Condition, ItemStatus
+from service.stock.item import Condition, ItemStatus
 
 MAX_ATTRIBUTES_BYTES = 8192
 MAX_ATTRIBUTES_DEPTH = 32

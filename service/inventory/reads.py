@@ -13,7 +13,7 @@ from service.inventory.rules import FOREMAN, Category, CategoryNode, Location, L
 from service.platform.db import Pool
 from service.platform.errors import NotFound
 from service.platform.queries import load
-from service.stock import Item, from_row
+from service.stock.item import Item, item_from_row
 
 _ITEMS = load("items")
 _LOCATIONS = load("locations")
@@ -26,7 +26,7 @@ async def get_item(pool: Pool, user: Principal, item_id: UUID) -> Item:
     if row is None:
         raise NotFound("no item has this id")
     rules.check_readable(readable=row["readable"])
-    return from_row(row)
+    return item_from_row(row)
 
 
 async def location_summary(pool: Pool, user: Principal, item_id: UUID) -> LocationSummary:

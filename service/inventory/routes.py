@@ -1,11 +1,10 @@
 """Items, locations and categories over HTTP."""
 
-from service import stock
 from service.api.call import ADMIN, Call, Csv, Nothing, Reply, tagged
 from service.api.paging import IdPage, NewestPage, cursor_page_headers
 from service.api.routes import Route, route
 from service.api.slices import in_slices
-from service.inventory import bulk, exports, imports, lists, reads
+from service.inventory import bulk_routes, export_routes, import_routes, lists, reads
 from service.inventory.commands import categories, items, locations
 from service.inventory.models import (
     CategoryCreate,
@@ -28,7 +27,7 @@ from service.inventory.rules import (
     category_view,
     location_view,
 )
-from service.stock import ItemView
+from service.stock.item import ItemView, item_view
 
 _WRITERS = (ADMIN,)
 
@@ -37,27 +36,27 @@ async def list_items(call: Call[Nothing, ItemQuery]) -> Reply:
     found, total = await lists.list_items(call.pool, call.user, call.query)
     keys = [lists.place_of(item, call.query.order) for item in found]
     return Reply(
-        [stock.view(item) for item in found], headers=cursor_page_headers(call.request, call.query, total, keys)
+        [item_view(item) for item in found], headers=cursor_page_headers(call.request, call.query, total, keys)
     )
 
 
 async def create_item(call: Call[ItemCreate, Nothing]) -> Reply:
     created = await items.create(call.pool, call.origin, call.body.model_dump())
-    return tagged(stock.view(created), status=201)
+    return tagged(item_view(created), status=201)
 
 
 async def get_item(call: Call[Nothing, Nothing]) -> Reply:
-    return tagged(stock.view(await reads.get_item(call.pool, call.user, call.path_id())))
+    return tagged(item_view(await reads.get_item(call.pool, call.user, call.path_id())))
 
 
 async def update_item(call: Call[ItemUpdate, Nothing]) -> Reply:
     sent = call.body.model_dump(exclude_unset=True)
-    return tagged(stock.view(await items.edit(call.pool, call.origin, call.path_id(), sent, action="update")))
+    return tagged(item_view(await items.edit(call.pool, call.origin, call.path_id(), sent, action="update")))
 
 
 async def move_item(call: Call[ItemMove, Nothing]) -> Reply:
     sent = call.body.model_dump()
-    return tagged(stock.view(await items.edit(call.pool, call.origin, call.path_id(), sent, action="move")))
+    return tagged(item_view(await items.edit(call.pool, call.origin, call.path_id(), sent, action="move")))
 
 
 async def delete_item(call: Call[Nothing, Nothing]) -> Reply:
@@ -149,31 +148,31 @@ ROUTES: tuple[Route, ...] = (
     route(
         "POST",
         "/items/bulk",
-        bulk.change_items,
+        bulk_routes.change_items,
         "Create, change and count many items in one transaction",
-        body=bulk.Bulk,
-        returns=bulk.BulkReply,
+        body=bulk_routes.Bulk,
+        returns=bulk_routes.BulkReply,
         roles=_WRITERS,
         # Of an operation's item.
         refuses=(404,),
-        max_body=bulk.MAX_BYTES,
+        max_body=bulk_routes.MAX_BYTES,
     ),
     route(
         "POST",
         "/items/import",
-        imports.import_items,
+        import_routes.import_items,
         "Create and change items from a CSV file, all of its lines or none",
         body=Csv,
-        query=imports.ImportQuery,
-        returns=imports.ImportReport,
+        query=import_routes.ImportQuery,
+        returns=import_routes.ImportReport,
         roles=_WRITERS,
         refuses=(404,),
-        max_body=imports.MAX_BYTES,
+        max_body=import_routes.MAX_BYTES,
     ),
     route(
         "GET",
         "/items/export",
-        exports.export_items,
+        export_routes.export_items,
         "Get items as a CSV file",
         query=ItemFilters,
         returns=str,

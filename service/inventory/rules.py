@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from service.platform.clock import iso
 from service.platform.errors import BadRequest, Conflict, FieldError, Forbidden, Unprocessable
-from service.stock import Item
+from service.stock.item import Item
 
 FOREMAN = "foreman"
 # The minimum of an item for which none was said; one with a serial number is one unit, which may be out.

@@ -9,10 +9,10 @@ import asyncpg
 
 from service.platform.database_url import parse
 from service.platform.db import AWAY, address, connect
-from service.platform.embedded import EmbeddedServer
+from service.platform.embedded.keep_up import kept_up
+from service.platform.embedded.server import EmbeddedServer
 from service.platform.epoch import Epoch
 from service.platform.errors import StartupError
-from service.platform.keep_up import kept_up
 from service.platform.logs import configure, get_logger
 from service.platform.migrate import check_migrated, our_tables
 from service.platform.preconditions import check_rights, check_writable

@@ -8,14 +8,14 @@ from uuid import UUID
 
 import asyncpg
 
-from service import arrivals, stock
 from service.api.call import Principal
 from service.mutation import Mutation, Origin, mutation
 from service.platform.db import Pool
 from service.platform.errors import NotFound, Unauthorized
 from service.platform.ids import new_id
 from service.platform.queries import load
-from service.stock import Reason
+from service.stock import arrivals, ledger
+from service.stock.ledger import Reason
 from service.transfers import rules
 from service.transfers.models import TransferRequest
 from service.transfers.rows import transfer_from_row
@@ -31,7 +31,7 @@ async def request(pool: Pool, origin: Origin, user: Principal, asked: TransferRe
     """Reserves the units."""
     places = {"from_location_id": asked.from_location_id, "to_location_id": asked.to_location_id}
     async with mutation(pool, origin, "request") as change:
-        items = await stock.lock_several(change, [asked.item_id])
+        items = await ledger.lock_several(change, [asked.item_id])
         known = await _SQL.keep_locations.fetch(change.connection, ids=list(places.values()))
         item = rules.check_known(items.get(asked.item_id), asked.item_id, places, [row["id"] for row in known])
         assigned = await _SQL.is_foreman.fetchval(
@@ -47,7 +47,7 @@ async def request(pool: Pool, origin: Origin, user: Principal, asked: TransferRe
             raise Unauthorized("the user was removed meanwhile") from None
         transfer = transfer_from_row(row)
         change.emit(event(transfer))
-        await stock.save(change, item, reserved)
+        await ledger.save(change, item, reserved)
         change.audit(ENTITY, transfer.id, None, view(transfer))
     return transfer
 
@@ -97,7 +97,7 @@ async def complete(pool: Pool, origin: Origin, user: Principal, transfer_id: UUI
         arrived = None if left.serial_number else arrivals.joined(item, there, before.to_location_id, before.quantity)
         moved_into = arrived or left
         stored = await _store(change, before, replace(after, to_item_id=moved_into.id))
-        await stock.save(change, item, left, reason=REASON, reference_id=transfer_id)
+        await ledger.save(change, item, left, reason=REASON, reference_id=transfer_id)
         if arrived is not None:
             await arrivals.store(change, there, arrived, reason=REASON, reference_id=transfer_id)
     return stored
@@ -122,5 +122,5 @@ async def _store(change: Mutation, before: Transfer, after: Transfer) -> Transfe
 
 
 async def _release(change: Mutation, transfer: Transfer) -> None:
-    item = await stock.lock(change, transfer.item_id)
-    await stock.save(change, item, rules.release(item, transfer))
+    item = await ledger.lock(change, transfer.item_id)
+    await ledger.save(change, item, rules.release(item, transfer))

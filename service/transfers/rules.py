@@ -8,8 +8,7 @@ from uuid import UUID
 
 from typing_extensions import TypedDict
 
-from service.event_data import EventData
-from service.events import (
+from service.events.catalogue import (
     TransferApprovalNeeded,
     TransferApproved,
     TransferCancelled,
@@ -17,9 +16,10 @@ from service.events import (
     TransferDispatched,
     TransferRejected,
 )
+from service.events.data import EventData
 from service.platform.clock import iso, iso_or_none
 from service.platform.errors import BadRequest, Conflict, FieldError, Forbidden, Unprocessable
-from service.stock import Item
+from service.stock.item import Item
 
 PENDING, APPROVED, REJECTED = "pending", "approved", "rejected"
 IN_TRANSIT, COMPLETED, CANCELLED = "in_transit", "completed", "cancelled"

@@ -9,8 +9,8 @@ import orjson
 from typing_extensions import TypedDict
 
 from service.api.slices import in_slices
+from service.delivery.envelope import envelope_body
 from service.platform.clock import iso, iso_or_none
-from service.platform.envelope import envelope_body
 from service.webhooks.shapes import DeliveryView, delivery
 
 MOST_ATTEMPTS = 100

@@ -6,8 +6,8 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator,
 
 from service.api.fields import DECIMAL, MAX_INTEGER, OMITTED, Body, Bool, Id, Query, Text
 from service.api.paging import OptionalPage, PositionPage
-from service.events import CATALOGUE
-from service.platform.backoff import MAX_DELAY_MS
+from service.delivery.backoff import MAX_DELAY_MS
+from service.events.catalogue import CATALOGUE
 from service.webhooks import rules
 from service.webhooks.shapes import EventType
 
@@ -90,28 +90,8 @@ class RateLimit(Body):
     _not_null = field_validator("burst", mode="before")(_refuse_null)
 
 
-class CreateWebhook(Body):
-    """Without a secret, one is made."""
-
-    url: Url
-    events: EventTypes
-    description: Description | None = None
-    filters: Filters | None = None
-    headers: Headers | None = None
-    retryPolicy: RetryPolicy | None = OMITTED
-    timeout: Timeout | None = OMITTED
-    rateLimit: RateLimit | None = None
-    ordering: Ordering | None = None
-    onFailure: OnFailure | None = None
-    active: Bool | None = OMITTED
-    secret: Secret | None = OMITTED
-
-    _not_null = field_validator("retryPolicy", "timeout", "active", "secret", mode="before")(_refuse_null)
-
-
-class UpdateWebhook(Body):
-    """Any subset. Filters, headers and a rate limit replace those before as a whole, and null is none, as for a description and
-    an order; a retry policy's own fields may be left out. A secret must be the present one."""
+class _Given(Body):
+    """What the owner of a webhook gives, now or later."""
 
     url: Url | None = OMITTED
     events: EventTypes | None = OMITTED
@@ -124,12 +104,28 @@ class UpdateWebhook(Body):
     ordering: Ordering | None = None
     onFailure: OnFailure | None = None
     active: Bool | None = OMITTED
+
+    _given_not_null = field_validator("retryPolicy", "timeout", "active", mode="before")(_refuse_null)
+
+
+class CreateWebhook(_Given):
+    """Without a secret, one is made."""
+
+    url: Url
+    events: EventTypes
+    secret: Secret | None = OMITTED
+
+    _not_null = field_validator("secret", mode="before")(_refuse_null)
+
+
+class UpdateWebhook(_Given):
+    """Any subset. Filters, headers and a rate limit replace those before as a whole, and null is none, as for a description and
+    an order; a retry policy's own fields may be left out. A secret must be the present one."""
+
     pending: Literal["discard"] | None = OMITTED
     secret: Annotated[Text, Field(max_length=rules.MAX_SECRET_CHARS)] | None = OMITTED
 
-    _not_null = field_validator(
-        "url", "events", "retryPolicy", "timeout", "active", "pending", "secret", mode="before"
-    )(_refuse_null)
+    _not_null = field_validator("url", "events", "pending", "secret", mode="before")(_refuse_null)
 
     @model_validator(mode="after")
     def _pending_goes_with_active(self) -> "UpdateWebhook":

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from urllib.parse import urlsplit
 
-from service.platform.address import AddressRefused, check_address
+from service.delivery.address import AddressRefused, check_address
 
 Networks = Sequence[IPv4Network | IPv6Network]
 

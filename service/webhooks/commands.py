@@ -2,21 +2,23 @@
 
 import hmac
 from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import asyncpg
 import orjson
 
 from service.api.call import Principal
+from service.delivery import sign
 from service.mutation import Origin, mutation
-from service.platform import sign
 from service.platform.db import Pool
-from service.platform.errors import BadRequest, FieldError, Forbidden, NotFound
+from service.platform.errors import BadRequest, FieldError
 from service.platform.ids import new_id
 from service.platform.queries import Connection, Statement, load
 from service.platform.settings import Settings
 from service.platform.vault import SealBroken, Vault
 from service.webhooks import order
+from service.webhooks.access import ENTITY, open_headers, own
 from service.webhooks.bodies import CreateWebhook, Filters, RateLimit, UpdateWebhook
 from service.webhooks.bodies import RetryPolicy as WantedPolicy
 from service.webhooks.rules import (
@@ -32,8 +34,8 @@ from service.webhooks.rules import (
 from service.webhooks.shapes import Created, Detail, audited, configuration, created, detail, statistics
 
 _SQL = load("webhooks")
-ENTITY = "webhook"
-_FILTERS = ("filter_locations", "filter_categories", "min_stock_threshold", "filter_leaving")
+# A webhook's row, or what stands for the row of a new one.
+Row: TypeAlias = "asyncpg.Record | Mapping[str, Any]"
 
 
 async def create(
@@ -44,23 +46,14 @@ async def create(
     webhook_id = new_id()
     secret = wanted.secret or sign.new_secret()
     headers = _resolve_headers(wanted.headers or {}, {})
-    defaults = RetryPolicy(settings.webhook_max_retries, settings.webhook_retry_delay)
     async with mutation(pool, origin, "create") as change:
         row = await _SQL.insert.fetchrow(
             change.connection,
             id=webhook_id,
             owner_id=owner.user_id,
-            url=wanted.url,
-            events=wanted.events,
-            description=wanted.description,
-            **await _filters(change.connection, wanted.filters),
             secret_sealed=vault.seal(secret.encode(), webhook_id.bytes),
             headers_sealed=_seal_headers(vault, webhook_id, headers),
-            **_retry_policy(settings, defaults, wanted.retryPolicy),
-            timeout_ms=_given(wanted.timeout, settings.webhook_timeout),
-            **_rate_limit(wanted.rateLimit),
-            **_order(OrderPolicy(), wanted),
-            active=_given(wanted.active, True),
+            **await _columns(change.connection, settings, _defaults(settings), wanted),
         )
         assert row is not None
         change.audit(ENTITY, webhook_id, None, audited(row, headers))
@@ -78,7 +71,6 @@ async def update(
 ) -> tuple[Detail, dict[str, object]]:
     """The webhook with what was given changed, and what its ETag stands for. Where nothing differs, it keeps its time and its ETag.
     Made active, even if it is, it begins anew: what was known of its receiver is forgotten, and a relay looks at it at once."""
-    given = wanted.model_fields_set
     if wanted.url is not None:
         _check_scheme(settings, wanted.url)
     async with mutation(pool, origin, "update") as change:
@@ -92,37 +84,15 @@ async def update(
             kept = open_headers(vault, before)
         except SealBroken:
             # Headers that are all given anew need none of the old ones.
-            if "headers" not in given or MASK in new_headers.values():
+            if "headers" not in wanted.model_fields_set or MASK in new_headers.values():
                 raise
-        headers = _resolve_headers(new_headers, kept or {}) if "headers" in given else kept or {}
-        filters = (
-            await _filters(change.connection, wanted.filters, before)
-            if "filters" in given
-            else {name: before[name] for name in _FILTERS}
-        )
-        policy = RetryPolicy(
-            before["max_retries"], before["retry_delay_ms"], before["retry_ladder"], before["retry_delays_ms"]
-        )
+        headers = _resolve_headers(new_headers, kept or {}) if "headers" in wanted.model_fields_set else kept or {}
         discard = wanted.pending == "discard"
-        values: dict[str, object] = {
-            "url": _given(wanted.url, before["url"]),
-            "events": _given(wanted.events, before["events"]),
-            "active": _given(wanted.active, before["active"]),
-            "description": wanted.description if "description" in given else before["description"],
-            **filters,
-            # Sealed anew they would differ.
-            "headers_sealed": before["headers_sealed"]
-            if headers == kept
-            else _seal_headers(vault, webhook_id, headers),
-            **_retry_policy(settings, policy, wanted.retryPolicy),
-            "timeout_ms": _given(wanted.timeout, before["timeout_ms"]),
-            **(
-                _rate_limit(wanted.rateLimit)
-                if "rateLimit" in given
-                else {name: before[name] for name in ("rate_per_second", "rate_burst")}
-            ),
-            **_order(OrderPolicy(before["ordering"], before["on_failure"]), wanted),
-        }
+        values = await _columns(change.connection, settings, before, wanted)
+        # Sealed anew they would differ.
+        values["headers_sealed"] = (
+            before["headers_sealed"] if headers == kept else _seal_headers(vault, webhook_id, headers)
+        )
         row: asyncpg.Record | None = before
         if discard or any(before[name] != value for name, value in values.items()):
             row = await _SQL.update.fetchrow(change.connection, id=webhook_id, discard=discard, **values)
@@ -153,20 +123,43 @@ async def delete(pool: Pool, user: Principal, origin: Origin, webhook_id: UUID) 
         change.audit(ENTITY, webhook_id, audited(row, None), None)
 
 
-def own(row: asyncpg.Record | None, user: Principal) -> asyncpg.Record:
-    """The row, if the user may manage this webhook. Raises NotFound, Forbidden."""
-    if row is None:
-        raise NotFound("there is no webhook with this id")
-    if row["owner_id"] != user.user_id and not user.is_admin:
-        raise Forbidden("this webhook belongs to another user")
-    return row
+def _defaults(settings: Settings) -> dict[str, object]:
+    """What a new webhook's columns hold, as far as nothing is given."""
+    return {
+        "active": True,
+        "description": None,
+        "timeout_ms": settings.webhook_timeout,
+        "filter_locations": [],
+        "filter_categories": [],
+        "min_stock_threshold": None,
+        "filter_leaving": False,
+        "max_retries": settings.webhook_max_retries,
+        "retry_delay_ms": settings.webhook_retry_delay,
+        "retry_ladder": None,
+        "retry_delays_ms": None,
+        "rate_per_second": None,
+        "rate_burst": None,
+        "ordering": None,
+        "on_failure": None,
+    }
 
 
-def open_headers(vault: Vault, row: asyncpg.Record) -> dict[str, str]:
-    """Custom headers with their values."""
-    if row["headers_sealed"] is None:
-        return {}
-    return vault.open_headers(row["headers_sealed"], row["id"].bytes)
+async def _columns(
+    connection: Connection, settings: Settings, before: Row, wanted: CreateWebhook | UpdateWebhook
+) -> dict[str, object]:
+    """The columns that a webhook's owner gives, but for what is sealed: as they are wanted, else as they were before."""
+    given = wanted.model_fields_set
+    return {
+        "url": wanted.url or before["url"],
+        "events": wanted.events or before["events"],
+        "active": before["active"] if wanted.active is None else wanted.active,
+        "description": wanted.description if "description" in given else before["description"],
+        "timeout_ms": wanted.timeout or before["timeout_ms"],
+        **await _filters(connection, before, wanted.filters, with_filters="filters" in given),
+        **_retry_policy(settings, before, wanted.retryPolicy),
+        **_rate_limit(before, wanted.rateLimit, with_limit="rateLimit" in given),
+        **_order(before, wanted),
+    }
 
 
 async def _check_secret(connection: Connection, vault: Vault, webhook_id: UUID, given: str) -> None:
@@ -199,13 +192,15 @@ def _check_scheme(settings: Settings, url: str) -> None:
         raise _invalid([FieldError("/url", "must begin with https://")])
 
 
-def _retry_policy(settings: Settings, before: RetryPolicy, wanted: WantedPolicy | None) -> dict[str, object]:
-    """The columns of a retry policy with what is wanted of it changed."""
-    after = before
+def _retry_policy(settings: Settings, before: Row, wanted: WantedPolicy | None) -> dict[str, object]:
+    """The columns of the retry policy with what is wanted of it changed. Raises BadRequest."""
+    after = RetryPolicy(
+        before["max_retries"], before["retry_delay_ms"], before["retry_ladder"], before["retry_delays_ms"]
+    )
     if wanted is not None:
         try:
             after = merge_retry_policy(
-                before,
+                after,
                 max_retries=wanted.maxRetries,
                 retry_delay_ms=wanted.retryDelay,
                 schedule=wanted.schedule,
@@ -226,21 +221,27 @@ def _retry_policy(settings: Settings, before: RetryPolicy, wanted: WantedPolicy 
     }
 
 
-def _rate_limit(wanted: RateLimit | None) -> dict[str, int | None]:
-    """The columns of a rate limit."""
+def _rate_limit(before: Row, wanted: RateLimit | None, *, with_limit: bool) -> dict[str, object]:
+    """The columns of the rate limit, which is wanted as a whole where `with_limit`."""
+    if not with_limit:
+        return {name: before[name] for name in ("rate_per_second", "rate_burst")}
     if wanted is None:
         return {"rate_per_second": None, "rate_burst": None}
     return {"rate_per_second": wanted.perSecond, "rate_burst": wanted.burst or wanted.perSecond}
 
 
 async def _filters(
-    connection: Connection, wanted: Filters | None, before: asyncpg.Record | None = None
+    connection: Connection, before: Row, wanted: Filters | None, *, with_filters: bool
 ) -> dict[str, object]:
-    """The columns that hold the filters. Raises BadRequest for each id that does not exist; one that the webhook had before may
-    have been deleted since, and a client that sends back what it read has not asked for it anew."""
+    """The columns of the filters, which are wanted as a whole where `with_filters`. Raises BadRequest for each id that does not
+    exist; one that the webhook had before may have been deleted since, and a client that sends back what it read has not asked for
+    it anew."""
+    if not with_filters:
+        columns = ("filter_locations", "filter_categories", "min_stock_threshold", "filter_leaving")
+        return {name: before[name] for name in columns}
     wanted = wanted or Filters()
     locations, categories = wanted.locations or [], wanted.categories or []
-    had = {*before["filter_locations"], *before["filter_categories"]} if before is not None else set()
+    had = {*before["filter_locations"], *before["filter_categories"]}
     unknown = [
         *await _unknown(connection, _SQL.known_locations, "locations", locations, had),
         *await _unknown(connection, _SQL.known_categories, "categories", categories, had),
@@ -270,11 +271,11 @@ async def _unknown(
     ]
 
 
-def _order(before: OrderPolicy, wanted: CreateWebhook | UpdateWebhook) -> dict[str, object]:
-    """The columns that hold the order. Raises BadRequest."""
+def _order(before: Row, wanted: CreateWebhook | UpdateWebhook) -> dict[str, object]:
+    """The columns of the order. Raises BadRequest."""
     try:
         after = merge_order(
-            before,
+            OrderPolicy(before["ordering"], before["on_failure"]),
             ordering=wanted.ordering,
             with_ordering="ordering" in wanted.model_fields_set,
             on_failure=wanted.onFailure,
@@ -288,8 +289,3 @@ def _order(before: OrderPolicy, wanted: CreateWebhook | UpdateWebhook) -> dict[s
 def _invalid(errors: Sequence[FieldError]) -> BadRequest:
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return BadRequest(f"{errors[0].pointer}: {errors[0].detail}{more}", errors=errors)
-
-
-def _given(value: object, otherwise: object) -> object:
-    """`value`, where the caller gave one."""
-    return otherwise if value is None else value

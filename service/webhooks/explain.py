@@ -11,7 +11,7 @@ from service.platform.clock import iso, iso_or_none
 from service.platform.db import Pool
 from service.platform.errors import NotFound
 from service.platform.queries import load
-from service.webhooks.commands import own
+from service.webhooks.access import own
 from service.webhooks.reasons import FilterName, Reason, ReasonName, reason_of
 
 _SQL = load("explain")

@@ -10,7 +10,7 @@ from service.api.call import Principal
 from service.mutation import Origin, mutation
 from service.platform.db import Pool
 from service.platform.queries import load
-from service.webhooks.commands import ENTITY, own
+from service.webhooks.access import ENTITY, own
 from service.webhooks.shapes import TestResult
 
 _SQL = load("webhooks")

@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
+from service.delivery.subject import departure, is_departure
 from service.platform.clock import iso
-from service.platform.subject import departure, is_departure
 
 ReasonName = Literal[
     "delivered",

@@ -3,16 +3,16 @@
 from uuid import UUID
 
 from service.api.call import Principal
-from service.events import SecretRotated
+from service.delivery import sign
+from service.events.catalogue import SecretRotated
 from service.mutation import Origin, mutation
-from service.platform import sign
 from service.platform.clock import iso, iso_or_none
 from service.platform.db import Pool
 from service.platform.errors import Conflict
 from service.platform.queries import load
 from service.platform.vault import Vault
 from service.webhooks import order
-from service.webhooks.commands import ENTITY, open_headers, own
+from service.webhooks.access import ENTITY, open_headers, own
 from service.webhooks.rules import origin_of
 from service.webhooks.shapes import Created, audited, configuration, created, detail, statistics
 

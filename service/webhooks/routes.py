@@ -1,15 +1,20 @@
 """The webhook routes. Users manage their own webhooks; an admin manages all."""
 
-import asyncpg
-
 from service.api.call import Call, Nothing, Reply, tagged
-from service.api.counts import count
 from service.api.paging import cursor_link, page_headers
 from service.api.routes import Route, route
-from service.api.slices import in_slices
-from service.platform.queries import load
 from service.platform.settings import Settings
-from service.webhooks import attempts, commands, deliveries, order, probe, replies, rotation, shapes
+from service.webhooks import (
+    attempts,
+    commands,
+    delivery_commands,
+    delivery_reads,
+    probe,
+    reads,
+    replies,
+    rotation,
+    shapes,
+)
 from service.webhooks import explain as explanations
 from service.webhooks.bodies import (
     CreateWebhook,
@@ -21,8 +26,6 @@ from service.webhooks.bodies import (
 )
 from service.webhooks.cautions import private_receiver
 from service.webhooks.replay_routes import ROUTES as REPLAY_ROUTES
-
-_SQL = load("webhooks")
 
 
 async def create(call: Call[CreateWebhook, Nothing]) -> Reply:
@@ -40,39 +43,17 @@ async def create(call: Call[CreateWebhook, Nothing]) -> Reply:
 
 async def list_webhooks(call: Call[Nothing, ListQuery]) -> Reply:
     """All that the user manages; a page of them where `skip` or `limit` is given."""
-    active = None if call.query.active is None else call.query.active == "true"
+    webhooks, total = await reads.list_webhooks(call.pool, call.user, call.query)
     page = call.query.page
-    wanted = {"active": active, "skip": page.skip if page else 0, "limit": page.limit if page else None}
-    owner_id = None if call.user.is_admin else call.user.user_id
-    headers = {}
-    async with call.pool.acquire() as connection:
-        if owner_id is None:
-            rows = await _SQL.list_all.fetch(connection, **wanted)
-        else:
-            rows = await _SQL.list_own.fetch(connection, owner_id=owner_id, **wanted)
-        ids = [row["id"] for row in rows]
-        counted = {row["webhook_id"]: row for row in await _SQL.statistics.fetch(connection, ids=ids)}
-        lanes = {row["webhook_id"]: row for row in await _SQL.lanes.fetch(connection, ids=ids)}
-        if page is not None:
-            seen = page.skip + len(rows)
-            total = await count(connection, _SQL.count_listed, seen=seen, owner_id=owner_id, active=active)
-            headers = page_headers(call.request, page, total, full=len(rows) == page.limit)
-
-    def shown(row: asyncpg.Record) -> shapes.Summary:
-        return shapes.summary(row, shapes.statistics(counted.get(row["id"])), lanes.get(row["id"]))
-
-    return Reply({"webhooks": await in_slices(rows, shown)}, headers=headers)
+    if page is None or total is None:
+        return Reply({"webhooks": webhooks})
+    headers = page_headers(call.request, page, total, full=len(webhooks) == page.limit)
+    return Reply({"webhooks": webhooks}, headers=headers)
 
 
 async def get(call: Call[Nothing, Nothing]) -> Reply:
-    webhook_id = call.path_id()
-    async with call.pool.acquire() as connection:
-        row = commands.own(await _SQL.get.fetchrow(connection, id=webhook_id), call.user)
-        counted = shapes.statistics(await _SQL.statistics.fetchrow(connection, ids=[webhook_id]))
-        lane = await _SQL.lanes.fetchrow(connection, ids=[webhook_id])
-        blocked = await order.count_blocked(connection, webhook_id)
-    body = {"webhook": shapes.detail(row, commands.open_headers(call.vault, row), counted, lane, blocked)}
-    return tagged(body, representation=shapes.configuration(row))
+    webhook, configuration = await reads.get_webhook(call.pool, call.vault, call.user, call.path_id())
+    return tagged({"webhook": webhook}, representation=configuration)
 
 
 async def update(call: Call[UpdateWebhook, Nothing]) -> Reply:
@@ -106,7 +87,7 @@ async def delete(call: Call[Nothing, Nothing]) -> Reply:
 
 async def list_events(call: Call[Nothing, EventsQuery]) -> Reply:
     query = call.query
-    page, positions = await deliveries.list_deliveries(
+    page, positions = await delivery_reads.list_deliveries(
         call.pool,
         call.user,
         call.path_id(),
@@ -123,7 +104,7 @@ async def list_events(call: Call[Nothing, EventsQuery]) -> Reply:
 
 async def get_event(call: Call[Nothing, Nothing]) -> Reply:
     return Reply(
-        {"event": await deliveries.get_delivery(call.pool, call.user, call.path_id(), call.path_id("eventId"))}
+        {"event": await delivery_reads.get_delivery(call.pool, call.user, call.path_id(), call.path_id("eventId"))}
     )
 
 
@@ -132,14 +113,14 @@ async def explain(call: Call[Nothing, ExplainQuery]) -> Reply:
 
 
 async def retry_event(call: Call[Nothing, Nothing]) -> Reply:
-    event = await deliveries.retry(
+    event = await delivery_commands.retry(
         call.pool, call.user, call.origin, call.path_id(), call.path_id("eventId"), call.settings.webhook_event_ttl
     )
     return Reply({"event": event})
 
 
 async def skip_event(call: Call[Nothing, Nothing]) -> Reply:
-    event = await deliveries.skip(
+    event = await delivery_commands.skip(
         call.pool, call.user, call.origin, call.path_id(), call.path_id("eventId"), call.settings.webhook_event_ttl
     )
     return Reply({"event": event})
@@ -147,7 +128,7 @@ async def skip_event(call: Call[Nothing, Nothing]) -> Reply:
 
 async def stats(call: Call[Nothing, Nothing]) -> Reply:
     return Reply(
-        {"stats": await deliveries.stats(call.pool, call.user, call.path_id(), call.settings.webhook_event_ttl)}
+        {"stats": await delivery_reads.stats(call.pool, call.user, call.path_id(), call.settings.webhook_event_ttl)}
     )
 
 

@@ -9,9 +9,9 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from yarl import URL
 
-from service.events import CATALOGUE
-from service.platform.backoff import schedule_of
-from service.platform.sign import PREFIX
+from service.delivery.backoff import schedule_of
+from service.delivery.sign import PREFIX
+from service.events.catalogue import CATALOGUE
 
 MAX_URL_CHARS = 2048
 MAX_HEADERS = 50

@@ -9,9 +9,9 @@ from pydantic import WithJsonSchema
 from typing_extensions import TypeAliasType, TypedDict
 
 from service.api.fields import Text
-from service.events import CATALOGUE
+from service.delivery.origin import origin_of
+from service.events.catalogue import CATALOGUE
 from service.platform.clock import iso, iso_or_none
-from service.platform.origin import origin_of
 from service.webhooks.rules import mask, success_rate
 
 # The one type of `events`, in what is taken and in what is shown.

@@ -16,14 +16,14 @@ from typing_extensions import TypedDict
 
 from service.api.call import Principal
 from service.api.fields import Query
-from service.platform import sign
+from service.delivery import sign
 from service.platform.clock import iso
 from service.platform.db import AWAY, CONTENDED, Pool
 from service.platform.errors import BadRequest, FieldError, Unauthorized
 from service.platform.logs import get_logger
 from service.platform.queries import load
 from service.platform.vault import Vault
-from service.webhooks.commands import own
+from service.webhooks.access import own
 from service.webhooks.stream_cursor import EARLIEST, PATTERN, Cursor
 
 _log = get_logger(__name__)

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from service.api.costs import COSTS
-from service.app import ROUTES
+from service.server.app import ROUTES
 
 QUERIES = Path(__file__).parents[2] / "sql" / "queries"
 

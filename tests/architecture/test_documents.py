@@ -15,18 +15,18 @@ from typing_extensions import TypedDict
 
 from relay.envelope import envelope
 from relay.target import Target
-from service.api import asyncapi, examples, openapi
 from service.api.call import Csv, Nothing
 from service.api.fields import Body
-from service.api.request_examples import CSV, REQUESTS
-from service.api.route_examples import BY_ROUTE
-from service.api.type_examples import BY_TYPE
-from service.app import ROUTES
-from service.event_data import EventData
-from service.events import CATALOGUE
+from service.documents import asyncapi, examples, openapi
+from service.documents.request_examples import CSV, REQUESTS
+from service.documents.route_examples import BY_ROUTE
+from service.documents.type_examples import BY_TYPE
+from service.events.catalogue import CATALOGUE
+from service.events.data import EventData
 from service.inventory import sheet
 from service.platform import canonical
 from service.platform.errors import Problem
+from service.server.app import ROUTES
 from tools.make_documents import DOCS, documents
 
 ASYNCAPI_SCHEMA = Path(__file__).parent / "vendor" / "asyncapi-specs-6.11.1" / "3.0.0-without-$id.json"
@@ -278,7 +278,7 @@ def test_routes_that_say_too_little_are_named() -> None:
     assert str(refusal.value) == (
         "POST /mute has no summary; POST /mute answers 200 and does not say with what: give it `returns`; "
         "POST /torn answers 204, which has no body, and has `returns`; "
-        "POST /bare takes a body of which service/api/request_examples.py has no example"
+        "POST /bare takes a body of which service/documents/request_examples.py has no example"
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from service.api.call import Nothing
-from service.app import ROUTES
+from service.server.app import ROUTES
 
 COLLECTIONS = {"list", "set", "frozenset", "dict", "tuple", "generator"}
 MODELS = sorted(

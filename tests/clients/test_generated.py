@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from service.events import CATALOGUE
+from service.events.catalogue import CATALOGUE
 from tests.conftest import SkipUnless
 from tests.integration.conftest import Api, SignUp
 from tools.make_documents import DOCS

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from service.api import openapi
-from service.app import ROUTES
+from service.documents import openapi
+from service.server.app import ROUTES
 from tests.contract.conftest import Listen
 from tests.contract.permissions.table import Row, Stage
 from tests.contract.world import ROLES, Client, System, unique

@@ -28,10 +28,10 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from service.api.routes import PREFIX
-from service.app import ROUTES, make_app
 from service.auth.tokens import Tokens
 from service.platform.ids import new_id
 from service.platform.settings import Settings
+from service.server.app import ROUTES, make_app
 
 Operation = APIOperation[Any, Any, Any, Any]
 # None of them demands that what does not fit a schema is refused: texts of integers are taken, and fields that are unknown.

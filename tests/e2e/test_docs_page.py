@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from service.app import ROUTES
-from service.events import CATALOGUE
+from service.events.catalogue import CATALOGUE
+from service.server.app import ROUTES
 from tests.conftest import SkipUnless
 from tests.e2e.conftest import Api
 from tests.relays import PATIENCE

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from standardwebhooks import Webhook
 
-from service.platform.sign import new_secret
+from service.delivery.sign import new_secret
 from tests.e2e.conftest import NODE_DIR, Api, line_printer
 from tests.relays import Receiver, Relays, receiving
 

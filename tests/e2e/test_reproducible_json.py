@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from relay.envelope import envelope
 from relay.target import Target
-from service.platform import canonical, sign
+from service.delivery import sign
+from service.platform import canonical
 from service.platform.ids import new_id
 from tests.e2e.conftest import Reserialise
 

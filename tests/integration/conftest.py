@@ -12,11 +12,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from relay.transport import HttpTransport
-from service.app import make_app
 from service.auth.tokens import Tokens
+from service.delivery.subject import Subject, subject_of
 from service.platform.db import Pool, open_pool
 from service.platform.settings import Settings
-from service.platform.subject import Subject, subject_of
+from service.server.app import make_app
 from tests.integration.senders import Sending, register
 from tests.relays import Connection
 

@@ -9,7 +9,7 @@ from time import monotonic, sleep
 
 import asyncpg
 
-from service.platform.embedded import EmbeddedServer
+from service.platform.embedded.server import EmbeddedServer
 from tests.janitor import clean_up
 from tests.server import bin_dir, scratch
 

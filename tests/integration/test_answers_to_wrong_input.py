@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from service.api.call import Csv, Nothing
 from service.api.problems import MAX_ERRORS
 from service.api.routes import MAX_BODY_BYTES
-from service.app import ROUTES
 from service.mutation import EVENTS_AT_ONCE
+from service.server.app import ROUTES
 from tests.integration.caller import Caller, Database
 from tests.integration.conftest import Api, SignUp
 from tests.integration.webhooks import make_webhook

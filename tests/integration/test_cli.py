@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 
-from service import psql
+from service.cli import psql
 from service.platform.settings import Settings
 from tests.integration.caller import Database
 from tests.integration.command import BOSS, COMMAND, PASSWORD, ROOT, TIMEOUT, refusal, run, started

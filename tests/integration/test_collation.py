@@ -8,12 +8,12 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from relay.fanout import FanOut
-from service.app import make_app
 from service.platform import migrate
 from service.platform.db import connect
-from service.platform.embedded import EmbeddedServer
+from service.platform.embedded.server import EmbeddedServer
 from service.platform.errors import StartupError
 from service.platform.settings import Settings, load_settings
+from service.server.app import make_app
 from tests.conftest import SkipUnless
 from tests.integration.caller import Database
 from tests.integration.conftest import Api

@@ -3,8 +3,8 @@
 import pytest
 
 from service.api import admission, counts
-from service.audit import routes as audit
-from service.webhooks import deliveries, replay
+from service.audit import reads as audit
+from service.webhooks import delivery_reads, replay_reads, replays
 from tests.integration.caller import Caller, Database
 from tests.integration.conftest import Api, SignUp
 from tests.integration.replays import A_WHILE_AGO
@@ -19,7 +19,7 @@ async def admin(api: Api, sign_up: SignUp) -> Caller:
 @pytest.fixture
 def up_to_ten(monkeypatch: pytest.MonkeyPatch) -> None:
     """Counts are exact up to ten rows."""
-    for module in (counts, deliveries):
+    for module in (counts, delivery_reads):
         monkeypatch.setattr(module, "MOST", 10)
 
 
@@ -113,8 +113,8 @@ async def test_a_count_that_takes_too_long_is_at_least_what_the_page_has_shown(
 async def test_a_dry_run_counts_the_oldest_and_says_that_there_are_more(
     admin: Caller, connection: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replay, "MOST", 10)
-    monkeypatch.setattr(replay, "STRETCHES", (2, 4))
+    monkeypatch.setattr(replay_reads, "MOST", 10)
+    monkeypatch.setattr(replays, "STRETCHES", (2, 4))
     webhook_id = (await make_webhook(admin))["id"]
     await connection.execute(
         """insert into events (position, id, seq, type, data, occurred_at, audience, location_ids, user_ids, deliveries)
@@ -127,7 +127,7 @@ async def test_a_dry_run_counts_the_oldest_and_says_that_there_are_more(
     # A job looks at all of them anyway, and says how many.
     job = (await admin.post(f"/webhooks/{webhook_id}/replay", wanted)).body["job"]
     assert job["total"] == 20
-    monkeypatch.setattr(replay, "MOST", 20)
+    monkeypatch.setattr(replay_reads, "MOST", 20)
     exact = (await admin.post(f"/webhooks/{webhook_id}/replay", {**wanted, "dryRun": True})).body
     assert exact["count"] == 20
     assert "countIsMinimum" not in exact

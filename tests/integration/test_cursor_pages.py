@@ -4,7 +4,7 @@ import pytest
 
 from service.api.paging import IdPage, NewestPage, PositionPage, SortedPage
 from service.api.routes import Route
-from service.app import ROUTES
+from service.server.app import ROUTES
 from tests.integration.caller import Answer, Caller, Database
 from tests.integration.conftest import Api, SignUp
 from tests.integration.relay_log import RelayLog

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from service.api import asyncapi, openapi
-from service.app import ROUTES
+from service.documents import asyncapi, openapi
+from service.server.app import ROUTES
 from tests.integration.conftest import Api
 
 

@@ -15,16 +15,16 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from service.platform import server_account
+from service.platform.embedded import account as accounts
+from service.platform.embedded.account import Account, check_enter, check_programs
 from service.platform.errors import StartupError
-from service.platform.server_account import Account, check_enter, check_programs
 from tests.integration.embedding import data_directory, embedded, postmaster, query, server_runs, wait_until
 from tests.server import bin_dir
 
 HOLDER = """
 import sys
 from pathlib import Path
-from service.platform.embedded import EmbeddedServer
+from service.platform.embedded.server import EmbeddedServer
 with EmbeddedServer(Path(sys.argv[1]), bin_dir=Path(sys.argv[2]), sync=False) as url:
     print(url, flush=True)
     sys.stdin.read()
@@ -129,7 +129,7 @@ async def test_a_killed_server_recovers_with_its_data(data_dir: Path) -> None:
 async def test_a_server_that_does_not_end_is_stopped_and_recovers(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.platform.embedded.FAST_SECONDS", 0.2)
+    monkeypatch.setattr("service.platform.embedded.server.FAST_SECONDS", 0.2)
     server = embedded(data_dir)
     url = await asyncio.to_thread(server.start)
     connection = await asyncpg.connect(url)
@@ -289,7 +289,7 @@ def test_root_does_not_start_the_server_where_its_user_may_not_go(
     home = data_dir / "home"
     home.mkdir(0o700)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(server_account, "_switch_to", lambda entry: STRANGER)
+    monkeypatch.setattr(accounts, "_switch_to", lambda entry: STRANGER)
     monkeypatch.setattr(os, "fchown", lambda *_: None)
     with pytest.raises(StartupError, match=re.escape(f"may not enter {home}")):
         embedded(home).start()

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from service.app import ROUTES
 from service.platform.ids import new_id
+from service.server.app import ROUTES
 from tests.integration.caller import Answer, Caller
 from tests.integration.conftest import Api, SignUp
 from tests.integration.webhooks import make_webhook

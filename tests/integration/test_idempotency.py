@@ -11,10 +11,10 @@ from pydantic import SecretStr
 from relay.outage import Outage
 from relay.retention import BATCH, Retention
 from service.api.one_connection import OneConnection
-from service.app import make_app
 from service.platform.db import open_pool
 from service.platform.settings import Settings
 from service.platform.vault import new_key
+from service.server.app import make_app
 from tests.integration.caller import Answer, Caller, Database
 from tests.integration.conftest import Api, Outbox, SignUp, SomebodyWaits
 

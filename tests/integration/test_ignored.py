@@ -8,7 +8,7 @@ import pytest
 
 from service.api.routes import Route
 from service.api.unknown import HEADER
-from service.app import ROUTES
+from service.server.app import ROUTES
 from tests.integration.anna import ANNA
 from tests.integration.caller import Answer, Caller, Database, take_events
 from tests.integration.conftest import Api, SignUp

@@ -7,7 +7,7 @@ from uuid import uuid4
 import orjson
 import pytest
 
-from service.inventory.bulk import MAX_BYTES, MAX_OPERATIONS
+from service.inventory.bulk_routes import MAX_BYTES, MAX_OPERATIONS
 from tests.integration.caller import Caller, Database, take_events
 from tests.integration.conftest import Api, SignUp
 

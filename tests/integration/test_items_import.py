@@ -10,7 +10,7 @@ import pytest
 
 from service.api import counts
 from service.inventory import lists
-from service.inventory.imports import MAX_BYTES, MAX_LINES
+from service.inventory.import_routes import MAX_BYTES, MAX_LINES
 from tests.integration.caller import Answer, Caller, Database, take_events
 from tests.integration.conftest import Api, SignUp
 

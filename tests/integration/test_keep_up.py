@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
-from service.platform.keep_up import kept_up
+from service.platform.embedded.keep_up import kept_up
 from service.platform.lifecycle import database
 from service.platform.settings import load_settings
 from tests.integration.embedding import data_directory, embedded, postmaster, query, server_runs

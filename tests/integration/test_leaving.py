@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from service.delivery.subject import departure, is_departure, subject_of
 from service.platform.db import Pool
-from service.platform.subject import departure, is_departure, subject_of
 from tests.integration.caller import Caller, Database
 from tests.integration.conftest import Api, SignUp
 from tests.integration.fanning import BOTH_WAYS, drain

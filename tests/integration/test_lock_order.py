@@ -3,9 +3,9 @@
 import asyncio
 
 from relay.fanout import FanOut
+from service.delivery.subject import columns, subject_of
 from service.platform.db import Pool
 from service.platform.queries import load
-from service.platform.subject import columns, subject_of
 from tests.integration.conftest import SomebodyWaits
 from tests.relays import Connection, write_event
 

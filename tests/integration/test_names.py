@@ -9,10 +9,10 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from relay.fanout import FanOut
-from service.app import make_app
 from service.platform.db import connect
 from service.platform.migrate import check_migrated, migrate
 from service.platform.settings import Settings
+from service.server.app import make_app
 from tests.catalog import catalog
 from tests.conftest import create_database, drop_database
 from tests.relays import Connection, add_webhook, write_event

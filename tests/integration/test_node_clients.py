@@ -7,8 +7,8 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from service.api.node_clients import MAX_ROWS
-from service.app import make_app
 from service.platform.settings import Settings
+from service.server.app import make_app
 from tests.integration.caller import Database
 from tests.integration.conftest import Api, Outbox, SignUp
 

@@ -14,9 +14,9 @@ from relay.policy import Decision
 from relay.record import attempt_result
 from relay.result import Lease, Result
 from relay.transport import Exchange
+from service.delivery.subject import columns, subject_of
 from service.platform.queries import Connection, Statement, load
 from service.platform.settings import Settings
-from service.platform.subject import columns, subject_of
 from tests.relays import add_user, add_webhook
 
 CLAIM, RECORD, LEASES, FANOUT = load("claim"), load("record"), load("leases"), load("fanout")

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from service.api.routes import MAX_BODY_BYTES
-from service.app import make_app
 from service.platform.settings import Settings
 from service.platform.vault import new_key
+from service.server.app import make_app
 from tests.integration.caller import Answer, Caller, Database
 from tests.integration.conftest import Api, SignUp
 from tests.integration.test_items_property import ITEM, JSON, TEXT, _body

@@ -8,10 +8,10 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from service.api.call import SETTINGS
 from service.api.client import client_middleware
-from service.app import make_app
 from service.auth.passwords import Passwords
 from service.auth.throttle import MAX_LOGIN_FAILURES
 from service.platform.settings import Settings, load_settings
+from service.server.app import make_app
 from tests.integration.conftest import Api, Outbox
 from tests.relays import Connection
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from aiohttp import web
 from standardwebhooks import Webhook as StandardWebhook
 
-from service.platform import sign
+from service.delivery import sign
 from service.platform.settings import Settings
 from tests.relays import (
     Arrival,

@@ -8,7 +8,7 @@ import pytest
 from relay import presence
 from service import __version__
 from service.platform.ids import new_id
-from service.webhooks import relays as listing
+from service.relays import reads as listing
 from tests.integration.caller import Caller, Database
 from tests.integration.conftest import Api, SignUp
 from tests.integration.webhooks import make_webhook

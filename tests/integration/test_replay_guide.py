@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from service.webhooks.replay import Counted, Job, Request
+from service.webhooks.replays import Counted, Job, Request
 from service.webhooks.stream import StreamEvent, StreamReply
 from tests.integration.caller import Caller, Database
 from tests.integration.conftest import Api, SignUp

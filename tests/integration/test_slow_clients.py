@@ -14,7 +14,7 @@ from aiohttp import web
 from service.api import connections as module
 from service.api.connections import Connections, Limits
 from service.platform.settings import Settings, load_settings
-from service.serve import listen, make_runner
+from service.server.serve import listen, make_runner
 from tests.integration.conftest import SignUp, Token
 from tests.relays import Connection
 

@@ -5,10 +5,10 @@ from uuid import UUID
 
 import pytest
 
-from service import stock
 from service.mutation import Origin, mutation
 from service.platform.db import open_pool
 from service.platform.ids import new_id
+from service.stock import ledger
 from tests.integration.caller import Caller, Database, take_events
 from tests.integration.conftest import Api, SignUp
 
@@ -60,12 +60,12 @@ async def test_a_reservation_alone_is_neither_in_the_ledger_nor_an_event(
     pool = await open_pool(database_url, application_name="test", size=1)
 
     async with mutation(pool, Origin(), "reserve") as change:
-        before = (await stock.lock_several(change, [item_id]))[item_id]
-        reserved = await stock.save(change, before, replace(before, reserved_quantity=2))
+        before = (await ledger.lock_several(change, [item_id]))[item_id]
+        reserved = await ledger.save(change, before, replace(before, reserved_quantity=2))
     async with mutation(pool, Origin(), "take") as change:
-        before = await stock.lock(change, item_id)
+        before = await ledger.lock(change, item_id)
         taken = replace(before, quantity=7, reserved_quantity=0)
-        await stock.save(change, before, taken, reason="transfer", reference_id=reference_id)
+        await ledger.save(change, before, taken, reason="transfer", reference_id=reference_id)
     await pool.close()
 
     assert reserved.reserved_quantity == 2

@@ -9,10 +9,10 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from pydantic import SecretStr
 
-from service.app import make_app
 from service.platform.ids import new_id
 from service.platform.settings import Settings
 from service.platform.vault import Vault, new_key, parse_key
+from service.server.app import make_app
 from tests.conftest import WEBHOOK_SECRET_KEYS
 from tests.integration.caller import Caller, Database
 from tests.integration.conftest import Api, SignUp

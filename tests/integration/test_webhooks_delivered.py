@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 from standardwebhooks import Webhook as StandardWebhook
 
-from service.platform import sign
+from service.delivery import sign
 from tests.integration.caller import Caller, Database
 from tests.integration.conftest import Api, SignUp
 from tests.relays import Arrival, Receiver, Relays, until

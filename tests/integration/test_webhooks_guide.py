@@ -13,8 +13,8 @@ import pytest
 
 from relay.envelope import Envelope, envelope
 from relay.target import Target
-from service.events import CATALOGUE
-from service.platform import sign
+from service.delivery import sign
+from service.events.catalogue import CATALOGUE
 from service.platform.ids import new_id
 from service.webhooks.attempts import AttemptView
 from service.webhooks.bodies import CreateWebhook

@@ -8,10 +8,10 @@ import orjson
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from service.app import make_app
 from service.platform.clock import iso
 from service.platform.ids import new_id
 from service.platform.settings import Settings
+from service.server.app import make_app
 from tests.integration.caller import Caller, Database
 from tests.integration.conftest import Api, SignUp
 from tests.integration.relay_log import RelayLog

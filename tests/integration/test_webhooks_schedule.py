@@ -6,8 +6,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from service.app import make_app
 from service.platform.settings import Settings
+from service.server.app import make_app
 from tests.integration.caller import Caller, Database
 from tests.integration.conftest import Api, SignUp
 from tests.integration.webhooks import URL, make_webhook

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from service.auth.throttle import LOGIN_FAILURE_MINUTES, MAX_LOGIN_FAILURES, Throttle
-from service.events import CategoryCreated
+from service.events.catalogue import CategoryCreated
 from service.mutation import Origin, mutation
 from service.platform.db import Pool
 from service.platform.errors import TooManyRequests

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from service.platform.server_account import choose
+from service.platform.embedded.account import choose
 from service.platform.settings import Settings
 from tests.audit import run_audit
 from tests.ordered import change, items

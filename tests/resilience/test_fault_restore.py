@@ -14,7 +14,7 @@ import aiohttp
 import asyncpg
 import pytest
 
-from service.platform.server_account import choose
+from service.platform.embedded.account import choose
 from service.platform.settings import Settings, load_settings
 from tests.integration.command import BOSS, PASSWORD, run, serving
 from tests.relays import Receiver, Relays

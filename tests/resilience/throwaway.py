@@ -11,10 +11,10 @@ from pathlib import Path
 
 import asyncpg
 
-from service.platform.embedded import EmbeddedServer
-from service.platform.embedded import bin_dir as embedded_bin_dir
+from service.platform.embedded.account import choose
+from service.platform.embedded.server import EmbeddedServer
+from service.platform.embedded.server import bin_dir as embedded_bin_dir
 from service.platform.migrate import migrate
-from service.platform.server_account import choose
 from tests.faketime import FakeClock
 from tests.janitor import Janitor
 from tests.server import bin_dir, scratch, with_database

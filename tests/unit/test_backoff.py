@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.platform.backoff import (
+from service.delivery.backoff import (
     JITTER,
     MAX_DELAY_MS,
     STANDARD_MS,

@@ -22,7 +22,7 @@ from relay.breaker import (
     pause_ms,
     probe_delay_ms,
 )
-from service.platform.backoff import JITTER
+from service.delivery.backoff import JITTER
 from service.platform.ids import new_id
 
 NOW = datetime(2026, 2, 18, 9, 30, tzinfo=UTC)

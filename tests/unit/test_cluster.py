@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.platform import cluster
+from service.platform.embedded import cluster
 from service.platform.errors import StartupError
 
 

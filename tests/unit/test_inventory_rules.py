@@ -9,12 +9,11 @@ import orjson
 import pytest
 from pydantic import ValidationError
 
-from service import stock
-from service.changes import diff
+from service.events.changes import diff
 from service.inventory import rules
 from service.inventory.models import MAX_ATTRIBUTES_BYTES, Foremen, ItemCreate, ItemMove, ItemUpdate
 from service.platform.errors import BadRequest, Conflict, Unprocessable
-from service.stock import Item
+from service.stock.item import Item, check_quantities, item_view, low_stock, updated_events
 
 NOW = datetime(2026, 2, 18, 12, 0, 0, 123456, tzinfo=UTC)
 ITEM = Item(
@@ -54,27 +53,27 @@ ITEM = Item(
 def test_an_alert_needs_a_change_of_stock_or_minimum_that_leaves_too_little(
     before: dict[str, Any], after: dict[str, Any], alerts: bool
 ) -> None:
-    alert = stock.low_stock(replace(ITEM, **before), replace(ITEM, **after))
+    alert = low_stock(replace(ITEM, **before), replace(ITEM, **after))
 
     assert (alert is not None) is alerts
 
 
 def test_a_creation_alerts_if_it_starts_with_too_little() -> None:
-    alert = stock.low_stock(None, replace(ITEM, quantity=3, reserved_quantity=0))
+    alert = low_stock(None, replace(ITEM, quantity=3, reserved_quantity=0))
 
     assert alert is not None
     assert alert.alert == "Low stock: Hydraulic Pump has 3 left, minimum is 5"
-    assert stock.low_stock(None, ITEM) is None
+    assert low_stock(None, ITEM) is None
 
 
 def test_the_alert_comes_after_the_update_that_it_follows_from() -> None:
-    events = stock.updated_events(ITEM, replace(ITEM, quantity=3))
+    events = updated_events(ITEM, replace(ITEM, quantity=3))
 
     assert [event.type for event in events] == ["item-updated", "low-stock-alert"]
 
 
 def test_nothing_follows_where_nothing_changed() -> None:
-    assert stock.updated_events(ITEM, replace(ITEM, updated_at=datetime.now(UTC))) == []
+    assert updated_events(ITEM, replace(ITEM, updated_at=datetime.now(UTC))) == []
 
 
 @pytest.mark.parametrize(
@@ -88,20 +87,20 @@ def test_quantities_that_cannot_stand_together_are_refused_with_their_field(
     values: dict[str, Any], pointer: str
 ) -> None:
     with pytest.raises(Unprocessable) as refused:
-        stock.check_quantities(replace(ITEM, **values))
+        check_quantities(replace(ITEM, **values))
 
     assert [error.pointer for error in refused.value.errors] == [pointer]
 
 
 @pytest.mark.parametrize("values", [{"quantity": 2}, {"quantity": 1, "reserved_quantity": 1, "serial_number": "S-1"}])
 def test_quantities_at_their_limits_are_accepted(values: dict[str, Any]) -> None:
-    stock.check_quantities(replace(ITEM, **values))
+    check_quantities(replace(ITEM, **values))
 
 
 def test_changes_show_each_changed_field_as_the_api_does() -> None:
     after = replace(ITEM, name="Pump", purchase_date=None, attributes='{"a":[1.5],"b":1}', location_id=uuid4())
 
-    assert diff(stock.view(ITEM), stock.view(after)) == {
+    assert diff(item_view(ITEM), item_view(after)) == {
         "name": {"from": "Hydraulic Pump", "to": "Pump"},
         "purchase_date": {"from": "2024-01-31", "to": None},
         "location_id": {"from": None, "to": str(after.location_id)},

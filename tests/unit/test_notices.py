@@ -8,11 +8,11 @@ import pytest
 
 from relay import notices
 from relay.notices import OPERATIONAL, Notice
-from service import operations
-from service.events import CATALOGUE
+from service.delivery.subject import subject_of
+from service.events import operations
+from service.events.catalogue import CATALOGUE
 from service.platform import canonical
 from service.platform.ids import new_id
-from service.platform.subject import subject_of
 
 NOW = datetime(2026, 2, 18, 9, 30, 0, 123456, tzinfo=UTC)
 ROW: dict[str, Any] = {

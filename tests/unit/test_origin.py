@@ -1,7 +1,7 @@
 import pytest
 
 from relay.transport import endpoint
-from service.platform.origin import UNREADABLE, origin_of
+from service.delivery.origin import UNREADABLE, origin_of
 
 
 @pytest.mark.parametrize(

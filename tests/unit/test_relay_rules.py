@@ -17,11 +17,11 @@ from relay.lanes import Lanes
 from relay.policy import decide, failure
 from relay.target import Target
 from relay.turns import Turns
-from service.events import CATALOGUE
-from service.platform import sign
-from service.platform.address import AddressRefused, check_address
+from service.delivery import sign
+from service.delivery.address import AddressRefused, check_address
+from service.delivery.subject import audience_of
+from service.events.catalogue import CATALOGUE
 from service.platform.ids import new_id
-from service.platform.subject import audience_of
 
 A, B, C = (UUID(int=number) for number in (1, 2, 3))
 

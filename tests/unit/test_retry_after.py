@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from relay.policy import SLOW_DOWN, decide
 from relay.retry_after import retry_after_ms
-from service.platform.backoff import JITTER, MAX_DELAY_MS
+from service.delivery.backoff import JITTER, MAX_DELAY_MS
 
 NOW = datetime(2026, 2, 18, 9, 30, tzinfo=UTC)
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook
 
+from service.delivery.sign import Signer, new_secret, sign_data, sign_message
 from service.platform.canonical import dumps
-from service.platform.sign import Signer, new_secret, sign_data, sign_message
 
 
 def test_gives_the_published_vector() -> None:

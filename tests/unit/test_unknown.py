@@ -8,7 +8,6 @@ from pydantic import AliasChoices, BaseModel
 
 from service.api.call import Csv, Nothing
 from service.api.fields import Body
-from service.api.request_examples import REQUESTS
 from service.api.unknown import (
     MAX_NAME_CHARS,
     MAX_NAMES,
@@ -17,8 +16,9 @@ from service.api.unknown import (
     refusal_of_parameters,
     unknown_parameters,
 )
-from service.app import ROUTES
+from service.documents.request_examples import REQUESTS
 from service.inventory.models import ItemQuery
+from service.server.app import ROUTES
 
 BODIES = {f"{route.method} {route.path}": route.body for route in ROUTES if route.body not in (Nothing, Csv)}
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from service.events import CATALOGUE
+from service.events.catalogue import CATALOGUE
 from service.webhooks import rules
 from service.webhooks.bodies import CreateWebhook, UpdateWebhook
 

@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 from uuid import UUID
 
-from service import stock
 from service.api.one_connection import OneConnection
 from service.inventory.commands import items
 from service.mutation import Mutation, Origin
 from service.platform.db import Pool
 from service.platform.errors import Problem
 from service.platform.queries import Connection
+from service.stock import ledger
+from service.stock.item import Item
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ async def run(
 async def _lock(connection: Connection, origin: Origin, changes: Iterable[Change]) -> None:
     """All items at once in the order of their ids: two requests with the same items do not wait for each other."""
     named = [change.id for change in changes if change.id is not None]
-    await stock.lock_several(Mutation(connection, origin, "bulk"), named)
+    await ledger.lock_several(Mutation(connection, origin, "bulk"), named)
 
 
 async def _tried(unit: Pool, origin: Origin, change: Change) -> UUID | Problem:
@@ -99,7 +100,7 @@ async def _tried(unit: Pool, origin: Origin, change: Change) -> UUID | Problem:
         return problem
 
 
-async def _done(unit: Pool, origin: Origin, change: Change) -> stock.Item:
+async def _done(unit: Pool, origin: Origin, change: Change) -> Item:
     if change.id is None:
         return await items.create(unit, origin, change.values)
     return await items.edit(unit, origin, change.id, change.values, action=change.op)

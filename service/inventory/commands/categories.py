@@ -7,8 +7,8 @@ from uuid import UUID
 
 import asyncpg
 
-from service.changes import diff
-from service.events import CategoryCreated, CategoryDeleted, CategoryUpdated
+from service.events.catalogue import CategoryCreated, CategoryDeleted, CategoryUpdated
+from service.events.changes import diff
 from service.inventory import rules
 from service.inventory.rows import category_from_row
 from service.inventory.rules import Category, category_view

@@ -7,8 +7,8 @@ from uuid import UUID
 
 import asyncpg
 
-from service.changes import diff
-from service.events import LocationCreated, LocationDeleted, LocationUpdated
+from service.events.catalogue import LocationCreated, LocationDeleted, LocationUpdated
+from service.events.changes import diff
 from service.inventory import rules
 from service.inventory.rows import location_from_row
 from service.inventory.rules import Location, location_view

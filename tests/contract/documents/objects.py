@@ -4,7 +4,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from service.events import CATALOGUE
+from service.events.catalogue import CATALOGUE
 from tests.contract.documents.blocks import Block
 from tests.contract.documents.scene import Scene
 from tests.contract.test_receiver import answering

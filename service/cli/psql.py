@@ -1,0 +1,56 @@
+"""psql, pointed at the database that is in use."""
+
+import asyncio
+import os
+import shutil
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from service.platform.database_url import parse
+from service.platform.errors import StartupError
+
+
+def command(url: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
+    """The program with its arguments, and its environment. The password goes by the environment: anybody can read the arguments
+    of a process. Raises StartupError if psql is not installed."""
+    address, password = _without_password(parse(url).psql)
+    environment = {**os.environ, **({"PGPASSWORD": password} if password else {})}
+    return [_program(), *arguments, address], environment
+
+
+async def run(url: str, arguments: Sequence[str]) -> int:
+    """psql in this terminal, until it ends; its exit code. `arguments` are psql's own."""
+    argv, environment = command(url, *arguments)
+    loop = asyncio.get_running_loop()
+    # Ctrl-C cancels a statement in psql, and must not end this process, which may hold the embedded server.
+    loop.add_signal_handler(signal.SIGINT, lambda: None)
+    try:
+        process = await asyncio.create_subprocess_exec(*argv, env=environment)
+        return await process.wait()
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+
+
+def _program() -> str:
+    """The embedded server's psql, which is as new as any; else the one on PATH."""
+    from service.platform.embedded.server import bin_dir
+
+    try:
+        embedded: Path | None = bin_dir() / "psql"
+    except StartupError:
+        embedded = None
+    found = str(embedded) if embedded and embedded.exists() else shutil.which("psql")
+    if found is None:
+        raise StartupError("psql is not installed; install PostgreSQL's client")
+    return found
+
+
+def _without_password(url: str) -> tuple[str, str | None]:
+    """The URL without its password, and the password."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url, None
+    login, _, server = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{login.partition(':')[0]}@{server}")), unquote(parts.password)

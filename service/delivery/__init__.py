@@ -1,0 +1,1 @@
+"""The rules of delivery that both programs share: subject, envelope, signatures, backoff."""

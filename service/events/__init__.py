@@ -1,0 +1,1 @@
+"""The catalogue of events: each type with the data that it carries."""

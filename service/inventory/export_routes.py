@@ -1,0 +1,43 @@
+"""Items as a CSV file, which is sent while it is read: no connection is held between two of its pieces."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from uuid import UUID
+
+from service.api.admission import ADMISSION
+from service.api.call import Call, Nothing, Reply
+from service.api.slices import in_slices
+from service.inventory import lists, sheet
+from service.inventory.models import ItemFilters
+from service.platform.db import Pool
+from service.stock.item import Item, item_view
+
+# Items of which a piece is made.
+PIECE = 500
+
+
+async def export_items(call: Call[Nothing, ItemFilters]) -> Reply:
+    headers = {"Content-Disposition": 'attachment; filename="items.csv"', "Cache-Control": "no-store"}
+    return Reply(_pieces(call), headers=headers)
+
+
+async def _pieces(call: Call[Nothing, ItemFilters]) -> AsyncIterator[bytes]:
+    def admitted() -> AbstractAsyncContextManager[Pool]:
+        return call.request.app[ADMISSION].costly(call.pool, call.user.user_id)
+
+    head = sheet.written([sheet.COLUMNS])
+    async for ids in lists.stretches(admitted, call.user, call.query):
+        for begun in range(0, len(ids), PIECE):
+            yield head + await _piece(call, ids[begun : begun + PIECE])
+            head = b""
+    yield head
+
+
+async def _piece(call: Call[Nothing, ItemFilters], ids: Sequence[UUID]) -> bytes:
+    items = await lists.read(call.pool, ids)
+    return b"".join(await in_slices(items, _line))
+
+
+def _line(item: Item) -> bytes:
+    shown = {**item_view(item), "attributes": item.attributes}
+    return sheet.written([["" if shown[name] is None else str(shown[name]) for name in sheet.COLUMNS]])

@@ -1,0 +1,1 @@
+"""The PostgreSQL server that is started while DATABASE_URL is unset."""

@@ -1,0 +1,1 @@
+"""The API as a process, and as an application of all features."""

@@ -1,0 +1,1 @@
+"""Items and their quantities: what an item is, and the one way to change it."""

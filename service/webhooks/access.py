@@ -1,0 +1,27 @@
+"""A webhook's row, for who may manage this webhook."""
+
+import asyncpg
+
+from service.api.call import Principal
+from service.platform.errors import Forbidden, NotFound
+from service.platform.vault import Vault
+
+# The name of webhooks in the audit trail.
+ENTITY = "webhook"
+NO_DELIVERY = "this webhook has no event with this id, or it has been dropped from the history"
+
+
+def own(row: asyncpg.Record | None, user: Principal) -> asyncpg.Record:
+    """The row, if the user may manage this webhook. Raises NotFound, Forbidden."""
+    if row is None:
+        raise NotFound("there is no webhook with this id")
+    if row["owner_id"] != user.user_id and not user.is_admin:
+        raise Forbidden("this webhook belongs to another user")
+    return row
+
+
+def open_headers(vault: Vault, row: asyncpg.Record) -> dict[str, str]:
+    """Custom headers with their values."""
+    if row["headers_sealed"] is None:
+        return {}
+    return vault.open_headers(row["headers_sealed"], row["id"].bytes)

@@ -1,0 +1,89 @@
+"""A manual retry of a delivery, and the skip of one that its item waits for; each is one transaction."""
+
+from uuid import UUID
+
+from service.api.call import Principal
+from service.mutation import Origin, mutation
+from service.platform.db import Pool
+from service.platform.errors import Conflict, NotFound
+from service.platform.queries import load
+from service.webhooks import order
+from service.webhooks.access import ENTITY, NO_DELIVERY, own
+from service.webhooks.shapes import Retried
+
+_SQL = load("webhooks")
+
+
+async def retry(
+    pool: Pool, user: Principal, origin: Origin, webhook_id: UUID, event_id: UUID, ttl_seconds: int
+) -> Retried:
+    """Puts a delivery that ended back into the queue, with a fresh retry policy; past an open breaker, as its probe. Raises
+    NotFound, Conflict."""
+    async with mutation(pool, origin, "retry") as change:
+        webhook = own(await _SQL.lock.fetchrow(change.connection, id=webhook_id), user)
+        found = await _SQL.find_delivery.fetchrow(
+            change.connection, webhook_id=webhook_id, event_id=event_id, ttl_seconds=ttl_seconds
+        )
+        if found is None or not (found["pending"] or found["attempted"]):
+            raise NotFound(NO_DELIVERY)
+        if found["pending"]:
+            raise Conflict("this event is pending: it will be sent without a retry")
+        if found["expired"]:
+            raise Conflict("this event is older than the history reaches and cannot be sent again")
+        if found["position"] <= webhook["discard_through"] and not await _SQL.end_discard.fetchval(
+            change.connection, webhook_id=webhook_id
+        ):
+            raise Conflict("what was pending is still being discarded; try again in a moment")
+        item = await order.lock_delivery(change.connection, webhook_id, found["position"], found["event_at"])
+        attempts = await _SQL.put_back.fetchval(
+            change.connection, webhook_id=webhook_id, position=found["position"], event_at=found["event_at"]
+        )
+        if attempts is None:
+            # A relay ended it, or took it up, since it was looked at.
+            raise Conflict("this event's delivery is changing; look at it again")
+        if item is not None:
+            await order.put_back(change.connection, webhook_id, found["position"], item)
+        await _SQL.probe_with.execute(change.connection, webhook_id=webhook_id, position=found["position"])
+        await _SQL.wake_lane.execute(change.connection, webhook_id=webhook_id)
+        change.audit(ENTITY, webhook_id, None, {"eventId": event_id})
+    return {
+        "id": str(event_id),
+        "eventType": found["event_type"],
+        "deliveryStatus": "pending",
+        "deliveryAttempts": attempts,
+        "message": "The event has been queued for delivery"
+        if webhook["active"]
+        else "The event has been queued and will be sent when the webhook is active",
+    }
+
+
+async def skip(
+    pool: Pool, user: Principal, origin: Origin, webhook_id: UUID, event_id: UUID, ttl_seconds: int
+) -> Retried:
+    """Lets the later events of an item follow, which wait for this one that failed. Raises NotFound, Conflict."""
+    async with mutation(pool, origin, "skip") as change:
+        own(await _SQL.lock.fetchrow(change.connection, id=webhook_id), user)
+        found = await _SQL.find_delivery.fetchrow(
+            change.connection, webhook_id=webhook_id, event_id=event_id, ttl_seconds=ttl_seconds
+        )
+        if found is None or not (found["pending"] or found["attempted"]):
+            raise NotFound(NO_DELIVERY)
+        item = await order.lock_delivery(change.connection, webhook_id, found["position"], found["event_at"])
+        if item is None or not item.blocks:
+            raise Conflict("this event blocks no item: no later event waits until it is retried or skipped")
+        await order.skip(
+            change.connection, webhook_id, item, "skipped: its owner or an admin let the later events follow"
+        )
+        await _SQL.wake_lane.execute(change.connection, webhook_id=webhook_id)
+        change.audit(ENTITY, webhook_id, None, {"eventId": event_id})
+        row = await _SQL.get_delivery.fetchrow(
+            change.connection, webhook_id=webhook_id, event_id=event_id, role=user.role, user_id=user.user_id
+        )
+        assert row is not None, "what blocks an item is in the log"
+    return {
+        "id": str(event_id),
+        "eventType": found["event_type"],
+        "deliveryStatus": row["status"],
+        "deliveryAttempts": row["attempt"],
+        "message": "The event has been skipped; the later events of its item follow",
+    }

@@ -1,0 +1,56 @@
+"""Beginning and cancelling a replay; each is one transaction."""
+
+from uuid import UUID
+
+from service.api.call import Principal
+from service.api.paging import MAX_POSITION
+from service.mutation import Origin, mutation
+from service.platform.db import Pool
+from service.platform.errors import Conflict
+from service.platform.queries import load
+from service.webhooks.access import ENTITY, own
+from service.webhooks.replays import Job, ReplayBody, check_active, found, measure, shown
+
+_SQL = load("replay")
+_WEBHOOKS = load("webhooks")
+
+
+async def create(
+    pool: Pool, user: Principal, origin: Origin, webhook_id: UUID, wanted: ReplayBody, ttl_seconds: int
+) -> Job:
+    """A job, which a relay works through. Raises NotFound, Forbidden, BadRequest, and Conflict while the webhook is inactive."""
+    # It will look at all of them anyway; only time bounds the count.
+    bounds, counted = await measure(pool, user, webhook_id, wanted, ttl_seconds, most=MAX_POSITION)
+    async with mutation(pool, origin, "replay") as change:
+        check_active(own(await _WEBHOOKS.lock.fetchrow(change.connection, id=webhook_id), user))
+        row = await _SQL.insert.fetchrow(
+            change.connection,
+            webhook_id=webhook_id,
+            since=wanted.since,
+            until=wanted.until or bounds["now"],
+            wanted=wanted.status,
+            types=wanted.types,
+            after=bounds["after"],
+            through=bounds["through"],
+            total=None if "countIsMinimum" in counted else counted["count"],
+        )
+        assert row is not None
+        await _WEBHOOKS.wake_lane.execute(change.connection, webhook_id=webhook_id)
+        job = shown(row)
+        change.audit(ENTITY, webhook_id, None, {"jobId": job["id"], **job["request"]})
+    return job
+
+
+async def cancel(pool: Pool, user: Principal, origin: Origin, webhook_id: UUID, job_id: UUID) -> Job:
+    """Nothing more is queued; what has been is sent. A job that was cancelled before stays so; Conflict if it ended otherwise."""
+    async with mutation(pool, origin, "cancel-replay") as change:
+        own(await _WEBHOOKS.get.fetchrow(change.connection, id=webhook_id), user)
+        change.check_match_untagged()
+        row = await _SQL.cancel.fetchrow(change.connection, id=job_id, webhook_id=webhook_id)
+        if row is None:
+            job = found(await _SQL.get.fetchrow(change.connection, id=job_id, webhook_id=webhook_id))
+            if job["status"] != "cancelled":
+                raise Conflict(f"this replay has ended already: it is {job['status']}")
+            return job
+        change.audit(ENTITY, webhook_id, None, {"jobId": job_id})
+    return shown(row)
