@@ -8,7 +8,7 @@ from uuid import UUID
 
 import asyncpg
 
-from relay.doorbell import Falling
+from relay.doorbell import LeaderState
 from relay.result import Lease, Moment
 
 NEVER = Moment(datetime.fromtimestamp(0, UTC), 0.0, 0.0)
@@ -30,7 +30,7 @@ class Batch:
     full: bool = False
     wakes: bool = False
     # How it left a leader that asked to fall asleep if this was all.
-    state: Falling = "work"
+    state: LeaderState = "work"
 
 
 def _lease(

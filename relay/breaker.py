@@ -1,4 +1,4 @@
-"""The breaker of a webhook's lane, and what else follows from how attempts end. Pure: lane and results in, lane out.
+"""A receiver's health: the breaker, and what else follows from how attempts end. Pure: observations in, health out.
 
 closed → open after FAILURES failures in a row over at least EVENTS events → half-open, while one probe is out → closed | open.
 What goes after a pause is a probe, too: one at a time, until one succeeds.
@@ -27,7 +27,7 @@ DisableReason = Literal["gone", "failing"]
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class BreakerPolicy:
     """`probe_ms`: before the first probe. `disable_after`: so long without a success, and the webhook is made inactive."""
 
     probe_ms: int = 30_000
@@ -35,8 +35,8 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
-    """A row of `lanes`, as far as attempts change it."""
+class Health:
+    """What a webhook's attempts say about its receiver: a row of `lanes`, as far as attempts change it."""
 
     failures: int = 0
     failing_since: datetime | None = None
@@ -54,7 +54,7 @@ class Lane:
     def clean(self) -> bool:
         return self.failures == 0 and self.pauses == 0
 
-    def bounded(self, now: datetime) -> "Lane":
+    def bounded(self, now: datetime) -> "Health":
         """Without what a clock has left behind that was ahead of `now`: nothing has failed since later, and what can only be set
         sooner is over."""
         return replace(
@@ -71,8 +71,8 @@ class Lane:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """One result. `pause_ms`: how long the receiver asked to be left alone, 0 if it did not say; None if it did not ask. `gone`: it
+class Observation:
+    """What one result says about the receiver. `pause_ms`: how long the receiver asked to be left alone, 0 if it did not say; None if it did not ask. `gone`: it
     answered 410. `version`: of the webhook as the request was made; None if that does not matter. Not `sent`: it says nothing of
     the receiver, only that a probe is over."""
 
@@ -84,99 +84,105 @@ class Seen:
     version: int | None = None
     sent: bool = True
 
-    def of(self, version: int) -> "Seen":
+    def of(self, version: int) -> "Observation":
         """What it says of a webhook of this version: nothing, if that has been changed since, its URL, say."""
         return self if self.version is None or self.version == version else replace(self, sent=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """`recovered`: the lane was open before, and is not now; what it was like is in the lane that was given. `since`: when the
-    failures began for which the webhook is to be disabled; the lane itself may have forgotten them by a later success."""
+class HealthChange:
+    """The health after some observations. `recovered`: the breaker was open before, and is not now. `since`: when the failures
+    began for which the webhook is to be disabled; `health` may have forgotten them because of a later success."""
 
-    lane: Lane
+    health: Health
     recovered: bool = False
     disable: DisableReason | None = None
     since: datetime | None = None
 
 
-def after(lane: Lane, results: Sequence[Seen], now: datetime, policy: Policy, rng: Random) -> Verdict:
-    """The lane after these results, in the order in which they came."""
-    was_open = lane.opened_at is not None
+def after(
+    health: Health, observations: Sequence[Observation], now: datetime, policy: BreakerPolicy, rng: Random
+) -> HealthChange:
+    """The health after these observations, in the order in which they came."""
+    was_open = health.opened_at is not None
     recovered = False
     # A receiver that will take nothing any more has said so, whatever it answers to what was under way beside it.
     gone_since: datetime | None = None
-    for seen in results:
-        if not seen.sent:
-            if seen.probe:
-                lane = replace(lane, probe_by=None, probe_until=None)
-        elif seen.success:
-            recovered |= lane.opened_at is not None
-            lane = _succeeded(lane, seen, now)
+    for observation in observations:
+        if not observation.sent:
+            if observation.probe:
+                health = replace(health, probe_by=None, probe_until=None)
+        elif observation.success:
+            recovered |= health.opened_at is not None
+            health = _succeeded(health, observation, now)
         else:
-            lane = _failed(lane, seen, now, policy, rng)
-            if seen.gone and gone_since is None:
-                gone_since = lane.failing_since
+            health = _failed(health, observation, now, policy, rng)
+            if observation.gone and gone_since is None:
+                gone_since = health.failing_since
     overdue = (
-        lane.opened_at is not None
-        and lane.failing_since is not None
-        and now - lane.failing_since >= policy.disable_after
+        health.opened_at is not None
+        and health.failing_since is not None
+        and now - health.failing_since >= policy.disable_after
     )
-    return Verdict(
-        lane,
-        recovered=was_open and recovered and lane.opened_at is None,
+    return HealthChange(
+        health,
+        recovered=was_open and recovered and health.opened_at is None,
         disable="gone" if gone_since is not None else "failing" if overdue else None,
-        since=gone_since or (lane.failing_since if overdue else None),
+        since=gone_since or (health.failing_since if overdue else None),
     )
 
 
-def _succeeded(lane: Lane, seen: Seen, now: datetime) -> Lane:
+def _succeeded(health: Health, observation: Observation, now: datetime) -> Health:
     """All is forgotten but a pause that still lasts: what was under way when it was asked for does not end it, a probe does."""
-    if seen.probe or lane.paused_until is None or lane.paused_until <= now:
-        return Lane()
-    return Lane(pauses=lane.pauses, paused_until=lane.paused_until)
+    if observation.probe or health.paused_until is None or health.paused_until <= now:
+        return Health()
+    return Health(pauses=health.pauses, paused_until=health.paused_until)
 
 
-def _failed(lane: Lane, seen: Seen, now: datetime, policy: Policy, rng: Random) -> Lane:
-    events = lane.failed_events
-    if seen.position not in events and len(events) < EVENTS:
-        events = (*events, seen.position)
-    lane = replace(lane, failures=lane.failures + 1, failing_since=lane.failing_since or now, failed_events=events)
-    if seen.probe:
-        lane = replace(lane, probe_by=None, probe_until=None)
-    if seen.pause_ms is not None:
-        lane = _paused(lane, seen.pause_ms, now)
-    if lane.opened_at is not None:
-        # What was under way when it opened says nothing of how it is now, only the probe does; a pause is kept to, whoever asks.
-        return _reopened(lane, now, policy, rng) if seen.probe else _after_the_pause(lane)
-    if lane.failures >= FAILURES and len(events) >= EVENTS:
-        probe_at = _later(now, probe_delay_ms(policy.probe_ms, 0, rng))
-        return _after_the_pause(replace(lane, opened_at=now, probe_at=probe_at, probe_by=None, probe_until=None))
-    return lane
-
-
-def _reopened(lane: Lane, now: datetime, policy: Policy, rng: Random) -> Lane:
-    lane = replace(
-        lane,
-        probe_at=_later(now, probe_delay_ms(policy.probe_ms, lane.failed_probes + 1, rng)),
-        failed_probes=lane.failed_probes + 1,
+def _failed(health: Health, observation: Observation, now: datetime, policy: BreakerPolicy, rng: Random) -> Health:
+    events = health.failed_events
+    if observation.position not in events and len(events) < EVENTS:
+        events = (*events, observation.position)
+    health = replace(
+        health, failures=health.failures + 1, failing_since=health.failing_since or now, failed_events=events
     )
-    return _after_the_pause(lane)
+    if observation.probe:
+        health = replace(health, probe_by=None, probe_until=None)
+    if observation.pause_ms is not None:
+        health = _paused(health, observation.pause_ms, now)
+    if health.opened_at is not None:
+        # What was under way when it opened says nothing of how it is now, only the probe does; a pause is kept to, whoever asks.
+        return _reopened(health, now, policy, rng) if observation.probe else _after_the_pause(health)
+    if health.failures >= FAILURES and len(events) >= EVENTS:
+        probe_at = _later(now, probe_delay_ms(policy.probe_ms, 0, rng))
+        return _after_the_pause(replace(health, opened_at=now, probe_at=probe_at, probe_by=None, probe_until=None))
+    return health
 
 
-def _after_the_pause(lane: Lane) -> Lane:
-    """An open lane, whose probe waits for the end of a pause."""
-    if lane.probe_at is None or lane.paused_until is None or lane.probe_at >= lane.paused_until:
-        return lane
-    return replace(lane, probe_at=lane.paused_until)
+def _reopened(health: Health, now: datetime, policy: BreakerPolicy, rng: Random) -> Health:
+    health = replace(
+        health,
+        probe_at=_later(now, probe_delay_ms(policy.probe_ms, health.failed_probes + 1, rng)),
+        failed_probes=health.failed_probes + 1,
+    )
+    return _after_the_pause(health)
 
 
-def _paused(lane: Lane, asked_ms: int, now: datetime) -> Lane:
+def _after_the_pause(health: Health) -> Health:
+    """If the breaker is open, its probe waits for the end of a pause."""
+    if health.probe_at is None or health.paused_until is None or health.probe_at >= health.paused_until:
+        return health
+    return replace(health, probe_at=health.paused_until)
+
+
+def _paused(health: Health, asked_ms: int, now: datetime) -> Health:
     """Requests that were under way together ask for the same pause, so it grows once for all of them."""
-    still = lane.paused_until is not None and lane.paused_until > now
-    pauses = lane.pauses if still else lane.pauses + 1
+    still = health.paused_until is not None and health.paused_until > now
+    pauses = health.pauses if still else health.pauses + 1
     until = _later(now, max(asked_ms, pause_ms(pauses)))
-    return replace(lane, pauses=pauses, paused_until=max(until, lane.paused_until) if lane.paused_until else until)
+    return replace(
+        health, pauses=pauses, paused_until=max(until, health.paused_until) if health.paused_until else until
+    )
 
 
 def pause_ms(pauses: int) -> int:

@@ -14,7 +14,7 @@ from service.platform.queries import Connection, load
 _log = get_logger(__name__)
 _SQL = load("claim")
 
-Lane = tuple[UUID, int]
+Share = tuple[UUID, int]
 
 
 class Unclaimable(Exception):
@@ -31,7 +31,7 @@ class Claims:
         self,
         connection: Connection,
         relay_id: UUID | None,
-        lanes: Sequence[Lane],
+        lanes: Sequence[Share],
         floors: Sequence[datetime | None],
         *,
         most: int,
@@ -57,7 +57,7 @@ class Claims:
         return rows
 
     async def _one(
-        self, connection: Connection, relay_id: UUID | None, lane: Lane, most: int, *, suspects: bool
+        self, connection: Connection, relay_id: UUID | None, lane: Share, most: int, *, suspects: bool
     ) -> list[asyncpg.Record]:
         """In a transaction, so that a lease is undone whose row cannot be read; one row at a time, once that has failed."""
         webhook_id, share = lane
@@ -89,7 +89,7 @@ class Claims:
 async def _claim(
     connection: Connection,
     relay_id: UUID | None,
-    lanes: Sequence[Lane],
+    lanes: Sequence[Share],
     floors: Sequence[datetime | None],
     most: int,
     *,

@@ -8,7 +8,7 @@ from uuid import UUID
 from relay.alone import Alone
 from relay.batch import Batch
 from relay.claim import Claims, Unclaimable
-from relay.lanes import Floors, Lanes
+from relay.agenda import Floors, Agenda
 from relay.leases import Leases
 from relay.outage import Outage
 from relay.record import Recorder
@@ -44,7 +44,7 @@ class Dispatcher:
         pool: Pool,
         outage: Outage,
         recorder: Recorder,
-        lanes: Lanes,
+        agenda: Agenda,
         targets: Targets,
         transport: Transport,
         *,
@@ -70,8 +70,8 @@ class Dispatcher:
         self._recorder = recorder
         self._targets = targets
         self._sender = Sender(recorder, transport)
-        self._lanes = lanes
-        self._wake = lanes.changed
+        self._agenda = agenda
+        self._wake = agenda.changed
         self._sweep = Sweep(pool, lanes, self.leases, poll_seconds)
         self._tests_wanted = True
         self._pace: asyncio.TimerHandle | None = None
@@ -95,7 +95,7 @@ class Dispatcher:
     def hint(self, webhook_ids: Iterable[UUID], *, tests: bool = False) -> None:
         """Something may be due for these."""
         self._tests_wanted |= tests
-        self._lanes.heat(webhook_ids)
+        self._agenda.hint(webhook_ids)
 
     def sweep_now(self) -> None:
         """Look at every lane: hints may have been missed, or a relay's leases have become void."""
@@ -106,44 +106,44 @@ class Dispatcher:
         self._wake.set()
 
     def offer(self) -> Offer:
-        """Slots for what fan-out is about to queue, kept free until `take` or `unanswered`."""
+        """Slots for what fan-out is about to queue, kept free until `take` or `unconfirmed`."""
         relay_id = self._recorder.relay_id
         hindered = self._stopping or self._recorder.full or self._outage.unwritable
         if hindered or self._alone.sending or self.leases.looking or relay_id is None:
             return NOTHING
         self._slots.age()
-        return self._slots.offer(relay_id, self._lanes.hot)
+        return self._slots.offer(relay_id, self._agenda.turns)
 
     async def take(self, connection: Executor, batch: Batch) -> None:
         """Start to send what fan-out leased to this relay; `connection` is free to be asked where to."""
         try:
             targets = await self._targets.load(connection, batch.versions)
         except BaseException:
-            self.unanswered()
+            self.unconfirmed()
             raise
         offer = self._slots.close()
         for lease in batch.leases:
             self._start(lease, targets.get(lease.webhook_id), batch.moment, reserve=offer.reserve)
-        hindered = self._hindered or (offer.most > 0 and not offer.reserve and len(self._lanes.hot) > 0)
+        hindered = self._hindered or (offer.most > 0 and not offer.reserve and len(self._agenda.turns) > 0)
         if hindered:
             # What was offered and not filled is free for them.
             self._hindered = False
             self._wake.set()
-        if hindered or self.leases.unsure or len(batch.leases) <= FEW:
+        if hindered or self.leases.has_unconfirmed or len(batch.leases) <= FEW:
             # Who was hindered has a turn, and a few are on their way, before slots are offered again: that may be at once, and on
             # and on.
             await asyncio.sleep(0)
 
-    def unanswered(self) -> None:
+    def unconfirmed(self) -> None:
         """A fan-out was not answered, or its leases cannot be used. It may have leased in any lane."""
         if self._slots.offered:
             self._slots.close()
-            self.leases.unsure_of_all()
+            self.leases.unconfirmed_anywhere()
             self.sweep_now()
 
-    def untold(self) -> None:
+    def reconnected(self) -> None:
         """A fan-out may have been committed after it was looked for what an unanswered one had leased."""
-        self.leases.unsure_of_all()
+        self.leases.unconfirmed_anywhere()
 
     def stop_claiming(self) -> None:
         self._stopping = True
@@ -183,13 +183,13 @@ class Dispatcher:
 
     async def _step(self) -> bool:
         """One look. True if there may be more to do at once."""
-        if self.leases.unsure:
+        if self.leases.has_unconfirmed:
             if self._slots.offered:
                 self._hindered = True
             else:
-                self._lanes.keep(await self.leases.give_back_unknown())
+                self._agenda.keep(await self.leases.give_back_unconfirmed())
         now = time.monotonic()
-        self._lanes.ripen(now)
+        self._agenda.advance(now)
         if now >= self._sweep.next and not self._sweep.under_way:
             self._sweep.begin()
             self._alone.look_again()
@@ -206,7 +206,7 @@ class Dispatcher:
 
     async def _sleep(self) -> None:
         until = self._sweep.next
-        for sooner in (self._lanes.next_ripe(), self._alone.next_look):
+        for sooner in (self._agenda.next_due(), self._alone.next_look):
             if sooner is not None:
                 until = min(until, sooner)
         try:
@@ -216,7 +216,7 @@ class Dispatcher:
             pass
 
     async def _claim(self) -> bool:
-        slots, hot = self._slots, self._lanes.hot
+        slots, hot = self._slots, self._agenda.turns
         if self._recorder.full or (slots.free <= 0 < slots.pool.main_free):
             self._hindered |= slots.promised > 0
             return False
@@ -234,7 +234,7 @@ class Dispatcher:
 
     async def _place(self, webhook_ids: Sequence[UUID]) -> bool:
         """Find out whose lanes these are, and where they lead. True if there are more to find out about."""
-        hot, targets = self._lanes.hot, self._targets
+        hot, targets = self._agenda.turns, self._targets
         if unknown := [(webhook_id, 1) for webhook_id in webhook_ids if targets.place(webhook_id) is None]:
             async with self._pool.acquire() as connection:
                 await targets.load(connection, unknown)
@@ -262,8 +262,8 @@ class Dispatcher:
                     versions = {row["webhook_id"]: row["version"] for row in rows}
                     targets = await self._targets.load(connection, versions.items())
         except BaseException:
-            self._lanes.heat(webhook_id for webhook_id, _ in lanes)
-            self.leases.unsure_of(webhook_id for webhook_id, _ in lanes)
+            self._agenda.hint(webhook_id for webhook_id, _ in lanes)
+            self.leases.unconfirmed_in(webhook_id for webhook_id, _ in lanes)
             raise
         taken: dict[UUID, int] = {}
         for row in rows:
@@ -284,24 +284,24 @@ class Dispatcher:
                     (more if got else nothing).append(webhook_id)
                     self._wake.set()
             self._floors.drop(webhook_id)
-        self._lanes.keep(nothing)
-        self._lanes.keep(more)
+        self._agenda.keep(nothing)
+        self._agenda.keep(more)
         for webhook_id, seconds in waits.items():
-            self._lanes.heat_at(webhook_id, answered_at + seconds)
+            self._agenda.look_at(webhook_id, answered_at + seconds)
         if rows:
             moment = Moment(rows[0]["claimed_at"], answered_at, asked_at)
             for row in rows:
                 lease = Lease._make(row[:_FIELDS])
                 self._start(lease, targets.get(lease.webhook_id), moment, reserve=reserve)
-        if ripe := self._lanes.ripened(short):
+        if ripe := self._agenda.take_timed(short):
             # Whoever said when to look knew of one time only, or the server's clock was another one then. What has become due since
             # the claim is not to be missed.
             ago = time.monotonic() - asked_at
             for row in await _SQL.soonest.fetch(self._pool, webhook_ids=ripe, ago=ago, now=None):
                 if row["due_in"] > 0:
-                    self._lanes.heat_in(row["webhook_id"], row["due_in"])
+                    self._agenda.due_in(row["webhook_id"], row["due_in"])
                 else:
-                    self._lanes.ripe((row["webhook_id"],))
+                    self._agenda.found_due((row["webhook_id"],))
         return bool(rows) or full
 
     def _start(self, lease: Lease, target: Target | None, moment: Moment, *, reserve: bool) -> None:
@@ -314,13 +314,13 @@ class Dispatcher:
 
     def _unused(self, lease: Lease) -> None:
         """To be given back like one that this relay was not told of: nothing was sent under it."""
-        self.leases.unsure_of((lease.webhook_id,))
+        self.leases.unconfirmed_in((lease.webhook_id,))
         self._wake.set()
 
     def _ended(self, delivery: Delivery, end: End) -> None:
         lease = delivery.lease
         if self._slots.release(delivery):
-            self._lanes.hot.changed(lease.webhook_id)
+            self._agenda.turns.changed(lease.webhook_id)
         if end == "cut off":
             self.leases.cut_off(lease)
         elif end == "unused":
@@ -330,7 +330,7 @@ class Dispatcher:
         _log.error("a request crashed", webhook_id=str(webhook_id), exc_info=error)
 
     def _freed(self, webhook_id: UUID) -> None:
-        if not len(self._lanes.hot) or self._wake.is_set():
+        if not len(self._agenda.turns) or self._wake.is_set():
             return
         if self._slots.roomy(webhook_id):
             self._wake.set()

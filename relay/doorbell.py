@@ -28,7 +28,7 @@ BUSY_SECONDS = (0.001, 0.0015, 0.002, 0.003, 0.005)
 
 # What an attempt to fall asleep comes to, at the end of fan-out: there is something to do; there is not, but writers are in flight;
 # the leader sleeps.
-Falling: TypeAlias = Literal["work", "busy", "asleep"]
+LeaderState: TypeAlias = Literal["work", "busy", "asleep"]
 
 
 async def try_lock(connection: "asyncpg.Connection[asyncpg.Record]", object_id: int) -> bool:

@@ -14,7 +14,7 @@ from asyncpg.pgproto import pgproto
 from relay import doorbell
 from relay.batch import Batch
 from relay.database import PLANNING, QueueConnection, Queues, introduce
-from relay.doorbell import Falling
+from relay.doorbell import LeaderState
 from relay.fanout import FIRST_EVENTS, MAX_EVENTS, FanOut
 from relay.outage import Outage
 from relay.slots import Offer
@@ -55,7 +55,7 @@ LISTENING = {
 
 
 # Where a look leaves the leader. Unknown: it failed, and the doorbell's lock may be held.
-State: TypeAlias = Falling | Literal["unknown"]
+State: TypeAlias = LeaderState | Literal["unknown"]
 
 
 class Sending(Protocol):
@@ -67,10 +67,10 @@ class Sending(Protocol):
     async def take(self, connection: Executor, batch: Batch) -> None:
         """Send what was leased."""
 
-    def unanswered(self) -> None:
+    def unconfirmed(self) -> None:
         """What was leased, if anything, is not known."""
 
-    def untold(self) -> None:
+    def reconnected(self) -> None:
         """Whatever was leased unheard by a statement on an earlier connection, that has ended by now."""
 
 
@@ -122,7 +122,7 @@ class Lead:
             try:
                 async with self._connection() as connection:
                     if again:
-                        self._sending.untold()
+                        self._sending.reconnected()
                     self._on_missed()
                     await self._serve(connection)
             except (*AWAY, *CONTENDED, asyncpg.PostgresError) as error:
@@ -260,7 +260,7 @@ class Lead:
                     batch = await fanout.batch(self._sending.offer, asleep=asleep, sleepy=True, patience_ms=patience_ms)
                 patience_ms = 0
             except asyncpg.PostgresError as error:
-                self._sending.unanswered()
+                self._sending.unconfirmed()
                 if self._lost.is_set() or not isinstance(error, (*AWAY, *CONTENDED)):
                     raise
                 # It was refused, the disk is full, say, and the connection is as it was.
@@ -270,7 +270,7 @@ class Lead:
                 if isinstance(error, TimeoutError):
                     # It would take as long again.
                     self._most = max(1, fanout.limit // 2)
-                self._sending.unanswered()
+                self._sending.unconfirmed()
                 raise
             if batch.events >= self._most < MAX_EVENTS and time.monotonic() - began < COMMAND_TIMEOUT / 10:
                 self._most = min(MAX_EVENTS, self._most * 2)

@@ -25,29 +25,29 @@ class Leases:
         self._pool = pool
         self._recorder = recorder
         self._sending = sending
-        self._unsure: set[UUID] = set()
+        self._unconfirmed: set[UUID] = set()
         # Whether such a statement may have leased in any lane: all are looked at in the next sweep that begins at the first.
-        self._unsure_of_all = False
+        self._unconfirmed_anywhere = False
         self._sweeping_all = False
         self._cut_off: list[Lease] = []
         self.looking = False
         # Told of lanes in which others may have room for what was given back.
         self.on_given_back: Callable[[Sequence[UUID]], Awaitable[None]] | None = None
 
-    def unsure_of(self, webhook_ids: Iterable[UUID]) -> None:
+    def unconfirmed_in(self, webhook_ids: Iterable[UUID]) -> None:
         """A claim in these lanes was not answered."""
-        self._unsure.update(webhook_ids)
+        self._unconfirmed.update(webhook_ids)
 
-    def unsure_of_all(self) -> None:
+    def unconfirmed_anywhere(self) -> None:
         """A fan-out was not answered."""
-        self._unsure_of_all = True
+        self._unconfirmed_anywhere = True
 
     def swept(self, webhook_ids: Iterable[UUID], *, first: bool, last: bool) -> None:
         """A sweep has come past these lanes, which have something due."""
-        if first and self._unsure_of_all:
-            self._unsure_of_all, self._sweeping_all = False, True
+        if first and self._unconfirmed_anywhere:
+            self._unconfirmed_anywhere, self._sweeping_all = False, True
         if self._sweeping_all:
-            self._unsure.update(webhook_ids)
+            self._unconfirmed.update(webhook_ids)
             self._sweeping_all = not last
 
     def cut_off(self, lease: Lease) -> None:
@@ -55,15 +55,15 @@ class Leases:
         self._cut_off.append(lease)
 
     @property
-    def unsure(self) -> bool:
-        return bool(self._unsure)
+    def has_unconfirmed(self) -> bool:
+        return bool(self._unconfirmed)
 
-    async def give_back_unknown(self) -> set[UUID]:
+    async def give_back_unconfirmed(self) -> set[UUID]:
         """The lanes that got something back. While nothing leases: what is leased meanwhile would be taken for unknown."""
-        lanes = list(self._unsure)
+        lanes = list(self._unconfirmed)
         self.looking = True
         try:
-            rows = await _SQL.give_back_unknown.fetch(
+            rows = await _SQL.give_back_unconfirmed.fetch(
                 self._pool,
                 relay_id=self._recorder.relay_id,
                 webhook_ids=lanes,
@@ -72,7 +72,7 @@ class Leases:
             )
         finally:
             self.looking = False
-        self._unsure.difference_update(lanes)
+        self._unconfirmed.difference_update(lanes)
         given_back = {row["webhook_id"] for row in rows}
         if rows:
             _log.info("gave back leases under which nothing was sent", leases=len(rows))

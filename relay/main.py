@@ -5,13 +5,13 @@ import gc
 from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
-from relay.breaker import Policy
+from relay.breaker import BreakerPolicy
 from relay.database import open_queues
 from relay.dispatch import Dispatcher
-from relay.lanes import Lanes
+from relay.agenda import Agenda
 from relay.lead import Lead
 from relay.outage import Outage
-from relay.presence import Presence, State
+from relay.presence import Presence, RelayStatus
 from relay.record import Recorder
 from relay.replay import Replay
 from relay.retention import Retention
@@ -47,7 +47,7 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
     epoch = Epoch()
     await settle(url, epoch)
     pool = await open_queues(url, epoch)
-    lanes = Lanes()
+    agenda = Agenda()
 
     async def given_way(webhook_ids: Sequence[UUID]) -> None:
         dispatcher.hint(webhook_ids)
@@ -55,9 +55,10 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
 
     outage = Outage()
     settler = Settler(
-        Policy(settings.webhook_breaker_delay, settings.webhook_disable_after), steady=lambda: SERVER_CLOCK.steady
+        BreakerPolicy(settings.webhook_breaker_delay, settings.webhook_disable_after),
+        steady=lambda: SERVER_CLOCK.steady,
     )
-    recorder = Recorder(pool, outage, settler, on_retry=lanes.heat_in, on_freed=given_way, on_room=lanes.changed.set)
+    recorder = Recorder(pool, outage, settler, on_retry=agenda.due_in, on_freed=given_way, on_room=agenda.changed.set)
     dispatcher = Dispatcher(
         pool,
         outage,
@@ -70,7 +71,7 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
         poll_seconds=settings.relay_poll_interval / 1000,
     )
     outage.on_over = dispatcher.sweep_now
-    retention = Retention(pool, outage, settings, on_due=lanes.heat_in)
+    retention = Retention(pool, outage, settings, on_due=agenda.due_in)
     outage.on_partition_missing = retention.discard_now
 
     def given_work(webhook_ids: list[UUID]) -> None:
@@ -111,7 +112,7 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
     presence = Presence(
         pool,
         outage,
-        state=lambda: State(
+        state=lambda: RelayStatus(
             leader=lead.leader.is_set(),
             listen_pid=lead.listen_pid,
             listen_start=lead.listen_start,

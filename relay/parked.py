@@ -7,7 +7,7 @@ from operator import itemgetter
 from typing import Literal, TypeAlias
 from uuid import UUID
 
-from relay.shares import Party, Place, Pool, level
+from relay.shares import Party, Place, SlotPool, level
 
 Kind: TypeAlias = Literal["all", "quick"]
 # An owner who has more lanes than this is named to fan-out instead of the lanes.
@@ -66,7 +66,7 @@ class Parked:
     """By origin, and there by owner."""
 
     def __init__(self) -> None:
-        self._origins: dict[Pool, dict[Party, Queue]] = {}
+        self._origins: dict[SlotPool, dict[Party, Queue]] = {}
         self._count = 0
 
     def __len__(self) -> int:

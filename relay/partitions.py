@@ -19,7 +19,7 @@ class Partitions:
         self._pool = pool
         self._ttl = ttl_seconds
         # What the server has said of those that it could not make or drop.
-        self._said: set[str] = set()
+        self._reported: set[str] = set()
 
     async def make(self) -> None:
         """For the days ahead. Raises LockNotAvailableError, and then some may be missing."""
@@ -46,6 +46,6 @@ class Partitions:
 
     def _notice(self, _: Any, message: Any) -> None:
         text = str(message.message)
-        if text not in self._said:
-            self._said.add(text)
+        if text not in self._reported:
+            self._reported.add(text)
             _log.warning("a partition is left as it is", reason=text)

@@ -30,7 +30,7 @@ SILENT_SECONDS = 2.5
 
 
 @dataclass(slots=True)
-class State:
+class RelayStatus:
     """What a relay says of itself."""
 
     leader: bool = False
@@ -52,7 +52,7 @@ class Presence:
         self,
         pool: Queues,
         outage: Outage,
-        state: Callable[[], State],
+        state: Callable[[], RelayStatus],
         on_new_id: Callable[[UUID], None],
         on_reaped: Callable[[], Awaitable[None]],
         on_jump: Callable[[], None] = lambda: None,

@@ -5,14 +5,14 @@ from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, S
 from typing import Any
 from uuid import UUID
 
-from relay.breaker import Seen
+from relay.breaker import Observation
 from relay.give_up import give_up
 from relay.notices import ABOUT_WEBHOOKS
 from relay.order import Due, Order
 from relay.outage import RECORDER, Outage
 from relay.policy import Decision
 from relay.result import Result
-from relay.settle import Results, Settler
+from relay.settle import HealthReport, Settler
 from relay.transport import Exchange
 from service.platform.db import CONTENDED, Pool, is_of_a_row, is_passing
 from service.platform.logs import get_logger
@@ -116,10 +116,12 @@ class Recorder:
             and all(result.decision.outcome == "success" and not result.ends_in_order for result in self._buffer)
         )
 
-    async def observe(self, webhook_id: UUID, seen: Seen) -> None:
+    async def observe(self, webhook_id: UUID, observation: Observation) -> None:
         """Something was learnt of a receiver outside the queue: by a test of its webhook."""
         async with self._pool.acquire() as connection, connection.transaction():
-            looks = await self._settler.settle(connection, {webhook_id: Results([seen], silent=False)}, apart=True)
+            looks = await self._settler.settle(
+                connection, {webhook_id: HealthReport([observation], silent=False)}, apart=True
+            )
         await self._look_again(looks)
 
     async def _record(self, batch: Sequence[Result]) -> int:
@@ -172,13 +174,13 @@ class Recorder:
         before are looked at, afterwards: what a crash in between leaves to the next success is a count. `apart`: lanes are settled
         each by itself."""
         looks: dict[UUID, float] = {}
-        later: dict[UUID, Results] = {}
+        later: dict[UUID, HealthReport] = {}
         due: list[Due] = []
         ends = [result for result in batch if result.ends_in_order]
         async with self._pool.acquire() as connection:
             if not ends and all(result.decision.outcome not in {"retry", "failed"} for result in batch):
                 superseded, unclean = await self._statement(connection, batch)
-                later = _by_lane(batch, superseded, unclean)
+                later = _reports(batch, superseded, unclean)
             else:
                 async with connection.transaction():
                     order = await Order.of(connection, [(end.lease.webhook_id, end.lease.item_id) for end in ends])
@@ -186,8 +188,8 @@ class Recorder:
                     await order.block([end.lease for end in ends if end.blocks and end.lease.fence not in superseded])
                     due = await order.promote()
                     failing = {result.lease.webhook_id for result in batch if result.decision.outcome != "success"}
-                    lanes = _by_lane(batch, superseded, failing.union(unclean))
-                    looks = await self._settler.settle(connection, lanes, apart=apart)
+                    reports = _reports(batch, superseded, failing.union(unclean))
+                    looks = await self._settler.settle(connection, reports, apart=apart)
         if later:
             looks = await self._settle(later)
         if superseded:
@@ -197,19 +199,19 @@ class Recorder:
             self._on_retry(webhook_id, seconds)
         await self._look_again(looks)
 
-    async def _settle(self, results: Mapping[UUID, Results]) -> dict[UUID, float]:
+    async def _settle(self, reports: Mapping[UUID, HealthReport]) -> dict[UUID, float]:
         """Of results that are recorded already: whatever happens, this is done once more, and not the recording."""
         apart = False
         while True:
             try:
                 async with self._pool.acquire() as connection, connection.transaction():
-                    return await self._settler.settle(connection, results, apart=apart)
+                    return await self._settler.settle(connection, reports, apart=apart)
             except Exception as error:  # noqa: BLE001 - whatever it is, what is recorded stays
                 if not is_of_a_row(error):
                     await self._outage.wait(RECORDER, error, results_kept=len(self._buffer))
                 elif apart:
                     # The results themselves are recorded, and must not be once more.
-                    _log.exception("what results mean for their lanes could not be settled", lanes=len(results))
+                    _log.exception("what results mean for their lanes could not be settled", lanes=len(reports))
                     return {}
                 apart = apart or is_of_a_row(error)
 
@@ -254,17 +256,17 @@ def attempt_result(result: Result) -> tuple[Any, ...]:
     )
 
 
-def _by_lane(batch: Iterable[Result], superseded: Container[int], wanted: Container[UUID]) -> dict[UUID, Results]:
-    lanes: dict[UUID, Results] = {}
+def _reports(batch: Iterable[Result], superseded: Container[int], wanted: Container[UUID]) -> dict[UUID, HealthReport]:
+    reports: dict[UUID, HealthReport] = {}
     for result in batch:
         lease = result.lease
         if lease.fence in superseded or lease.webhook_id not in wanted:
             continue
-        lane = lanes.setdefault(lease.webhook_id, Results())
-        if (seen := result.seen) is not None:
-            lane.seen.append(seen)
+        report = reports.setdefault(lease.webhook_id, HealthReport())
+        if (observation := result.observation) is not None:
+            report.observations.append(observation)
         if lease.event_type not in ABOUT_WEBHOOKS:
-            lane.silent = False
-            lane.failed += result.decision.outcome == "failed"
-            lane.skipped += result.skips
-    return lanes
+            report.silent = False
+            report.failed += result.decision.outcome == "failed"
+            report.skipped += result.skips
+    return reports

@@ -16,7 +16,7 @@ _log = get_logger(__name__)
 _SQL = load("replay")
 
 # So many rows may be due in a webhook's lane, from whatever source, before a replay waits for them: new events stand behind them.
-LANE = 500
+MAX_DUE = 500
 # A batch is worth its transaction from so many rows on.
 LEAST_BATCH = 100
 # Positions that one transaction looks at, at most.
@@ -155,5 +155,5 @@ class Replay:
         """How many rows may be queued now."""
         if discard_through and not await _SQL.end_discard.fetchval(connection, webhook_id=webhook_id):
             return 0
-        room: int = await _SQL.room.fetchval(connection, webhook_id=webhook_id, most=LANE)
+        room: int = await _SQL.room.fetchval(connection, webhook_id=webhook_id, most=MAX_DUE)
         return room

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from relay.breaker import Seen
+from relay.breaker import Observation
 from relay.policy import Decision
 from relay.transport import Exchange
 
@@ -81,11 +81,11 @@ class Result:
         return self.ends_in_order and self.decision.outcome == "failed" and self.on_failure == "skip"
 
     @property
-    def seen(self) -> Seen | None:
+    def observation(self) -> Observation | None:
         """What it says of the receiver; None if nothing was sent, and nobody waits for the end of a probe."""
         if self.exchange is None:
-            return Seen(self.lease.position, success=False, probe=True, sent=False) if self.lease.probe else None
-        return Seen(
+            return Observation(self.lease.position, success=False, probe=True, sent=False) if self.lease.probe else None
+        return Observation(
             self.lease.position,
             success=self.decision.outcome == "success",
             probe=self.lease.probe,

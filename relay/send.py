@@ -12,7 +12,7 @@ from relay.record import Recorder
 from relay.result import Lease, Moment, Result
 from relay.retry_after import retry_after_ms
 from relay.target import Target
-from relay.transport import Call, Exchange, Transport
+from relay.transport import OpenRequest, Exchange, Transport
 from relay.transport.exchange import one_line
 from service.platform.logs import get_logger
 
@@ -44,7 +44,7 @@ class Delivery:
         self.target = target
         self.moment = moment
         self._on_end: Callable[[Delivery, End], None] | None = on_end
-        self._call: Call | None = None
+        self._call: OpenRequest | None = None
 
     def begin(self) -> None:
         """Send it, if it is to be sent."""

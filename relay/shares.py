@@ -46,7 +46,7 @@ class Party:
         return self.in_flight - self.first - self.further
 
 
-class Pool:
+class SlotPool:
     """So many slots in the main part, and in the reserve."""
 
     __slots__ = ("__weakref__", "_active", "_step", "first_free", "further_free", "main", "main_free")
@@ -61,11 +61,11 @@ class Pool:
         self._active = 0
 
     @classmethod
-    def of_relay(cls, slots: int) -> "Pool":
+    def of_relay(cls, slots: int) -> "SlotPool":
         return cls(slots - slots // _QUARTER, slots // _QUARTER)
 
     @classmethod
-    def of_origin(cls, per_webhook: int) -> "Pool":
+    def of_origin(cls, per_webhook: int) -> "SlotPool":
         """One webhook that hangs, or two, leave room for the others of its owner there."""
         return cls(3 * per_webhook, 3 * per_webhook // 2)
 
@@ -137,7 +137,7 @@ class Place:
 
     __slots__ = ("origin", "owner", "quick", "slow", "there")
 
-    def __init__(self, owner: Party, origin: Pool, there: Party) -> None:
+    def __init__(self, owner: Party, origin: SlotPool, there: Party) -> None:
         self.owner = owner
         self.origin = origin
         self.there = there
@@ -150,7 +150,7 @@ class Place:
 
 
 # Of what is not sent, as its webhook is gone.
-NOWHERE = Place(Party(_NOBODY), Pool(0, 0), Party(_NOBODY))
+NOWHERE = Place(Party(_NOBODY), SlotPool(0, 0), Party(_NOBODY))
 
 
 class Places:
@@ -159,7 +159,7 @@ class Places:
     def __init__(self, per_webhook: int) -> None:
         self._per_webhook = per_webhook
         self._owners: WeakValueDictionary[UUID, Party] = WeakValueDictionary()
-        self._origins: WeakValueDictionary[Hashable, Pool] = WeakValueDictionary()
+        self._origins: WeakValueDictionary[Hashable, SlotPool] = WeakValueDictionary()
         self._there: WeakValueDictionary[tuple[UUID, Hashable], Party] = WeakValueDictionary()
 
     def of(self, owner_id: UUID, url: str) -> Place:
@@ -168,7 +168,7 @@ class Places:
         if (owner := self._owners.get(owner_id)) is None:
             owner = self._owners[owner_id] = Party(owner_id)
         if (pool := self._origins.get(origin)) is None:
-            pool = self._origins[origin] = Pool.of_origin(self._per_webhook)
+            pool = self._origins[origin] = SlotPool.of_origin(self._per_webhook)
         if (there := self._there.get((owner_id, origin))) is None:
             there = self._there[owner_id, origin] = Party(owner_id)
         return Place(owner, pool, there)

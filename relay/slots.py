@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 from uuid import UUID
 
-from relay.lanes import NIL
-from relay.shares import NOWHERE, SLOW_SECONDS, Part, Place, Pool
+from relay.agenda import NIL
+from relay.shares import NOWHERE, SLOW_SECONDS, Part, Place, SlotPool
 from relay.turns import MAX_LANES, Turns
 
 # Fan-out looks through what is crowded for each webhook that an event goes to.
@@ -56,7 +56,7 @@ class Slots:
         on_free: Callable[[UUID], None],
         on_crash: Callable[[UUID, BaseException], None],
     ) -> None:
-        self.pool = Pool.of_relay(concurrency)
+        self.pool = SlotPool.of_relay(concurrency)
         self._per_webhook = per_webhook
         # What fan-out may take of a lane: the rest is for claims that run beside it.
         self._share = max(1, per_webhook // 2)
@@ -123,7 +123,7 @@ class Slots:
                 place.owner.quick = False
 
     def offer(self, relay_id: UUID, waiting: Turns) -> Offer:
-        """Slots of the main part are kept free until `close`. Lanes with a backlog get none, as what is new would overtake it; they
+        """Slots of the main part are kept free until `close`. Agenda with a backlog get none, as what is new would overtake it; they
         are about to be claimed from, and what they have room for is not offered."""
         waiting.unpark(self.free, self.pool, self.room)
         reserve = self.free <= 0

@@ -3,7 +3,7 @@
 import time
 from uuid import UUID
 
-from relay.lanes import NIL, Lanes
+from relay.agenda import NIL, Agenda
 from relay.leases import Leases
 from service.platform.db import Pool
 from service.platform.queries import load
@@ -17,9 +17,9 @@ LANES_A_STEP = 200
 class Sweep:
     """Retries that other relays recorded, leases that became void, and leases that this relay was not told of."""
 
-    def __init__(self, pool: Pool, lanes: Lanes, leases: Leases, poll_seconds: float) -> None:
+    def __init__(self, pool: Pool, agenda: Agenda, leases: Leases, poll_seconds: float) -> None:
         self._pool = pool
-        self._lanes = lanes
+        self._agenda = agenda
         self._leases = leases
         self._poll = poll_seconds
         self._after: UUID | None = NIL
@@ -44,9 +44,9 @@ class Sweep:
         now = time.monotonic()
         for row in rows:
             if row["due_in"] <= 0:
-                self._lanes.ripe((row["webhook_id"],))
+                self._agenda.found_due((row["webhook_id"],))
             elif row["due_in"] <= self._poll:
-                self._lanes.heat_in(row["webhook_id"], row["due_in"])
+                self._agenda.due_in(row["webhook_id"], row["due_in"])
         if begun != self._begun:
             # Another has begun meanwhile, for something that this step may not have seen yet.
             return

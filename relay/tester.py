@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
-from relay.breaker import Seen
+from relay.breaker import Observation
 from relay.envelope import Envelope, envelope
 from relay.policy import failure, is_success
 from relay.record import Recorder
@@ -101,7 +101,7 @@ class Tester:
         await _SQL.finish_test.execute(self._pool, id=test_id, relay_id=relay_id, status=status, error=error)
         if is_success(status):
             # It passes the breaker, and closes it: the receiver is well.
-            await self._recorder.observe(webhook_id, Seen(0, success=True, probe=True))
+            await self._recorder.observe(webhook_id, Observation(0, success=True, probe=True))
 
     async def _post(self, target: Target, sent: Envelope) -> Exchange:
         """Counted at its origin like a delivery. Whoever asked is told at once that there is no room, rather than kept waiting."""

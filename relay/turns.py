@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from relay.parked import Kind, Parked, Queue
-from relay.shares import Party, Place, Pool, level
+from relay.shares import Party, Place, SlotPool, level
 
 # So many lanes are asked in one claim.
 MAX_LANES = 200
@@ -17,7 +17,7 @@ LEAST_SHARE = 4
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A claim: at most so many of each lane, and `most` in all, for slots of the reserve if `reserve`. `more`: it may leave
-    slots free for lanes that are hot after it."""
+    slots free for lanes that wait after it."""
 
     lanes: tuple[tuple[UUID, int], ...] = ()
     most: int = 0
@@ -29,7 +29,7 @@ NO_CLAIM = Plan()
 
 
 class Turns:
-    """Lanes in rotation: owners take turns, and so do the lanes of each. A lane whose origin has no room for its owner is parked
+    """Agenda in rotation: owners take turns, and so do the lanes of each. A lane whose origin has no room for its owner is parked
     there until it has, so that nobody looks through all of them meanwhile."""
 
     def __init__(self) -> None:
@@ -90,7 +90,7 @@ class Turns:
     def crowded_at_origins(self) -> set[UUID]:
         return self._parked.named()
 
-    def plan(self, main: int, pool: Pool, room: Callable[[UUID], int]) -> Plan:
+    def plan(self, main: int, pool: SlotPool, room: Callable[[UUID], int]) -> Plan:
         """The next claim, for so many free slots of the main part, or of the reserve if that is full, and not merely promised to
         others. `room`: how many more requests a webhook may be sent. The lanes in it are no longer here: the claim says which
         of them still have something due, and a hint that comes while it runs is not lost by clearing it afterwards."""
@@ -114,8 +114,8 @@ class Turns:
         most = main if main > 0 else sum(share for _, share in lanes)
         return Plan(tuple(lanes), most, reserve=main <= 0, more=more)
 
-    def unpark(self, main: int, pool: Pool, room: Callable[[UUID], int]) -> None:
-        """Lanes for which both their origin and the relay have room by now."""
+    def unpark(self, main: int, pool: SlotPool, room: Callable[[UUID], int]) -> None:
+        """Agenda for which both their origin and the relay have room by now."""
 
         def kind_of(owner: Party) -> Kind | None:
             if main > 0:
@@ -160,7 +160,7 @@ class _Picking:
         self._turns = turns
         self._room = room
         # What the plan takes of each origin, and whether that left lanes out.
-        self._taken: dict[Pool, int] = {}
+        self._taken: dict[SlotPool, int] = {}
         self.cut = False
 
     def all_of(self, party: Party, slots: int) -> list[tuple[UUID, int]]:
@@ -182,7 +182,7 @@ class _Picking:
             asked += self._ask(lanes, _Even(budget, len(lanes)))
         return asked
 
-    def of_reserve(self, pool: Pool) -> list[tuple[UUID, int]]:
+    def of_reserve(self, pool: SlotPool) -> list[tuple[UUID, int]]:
         """Of owners who may take some of the reserve, those with fewest of it first."""
         asked: list[tuple[UUID, int]] = []
         first_taken = further_taken = 0

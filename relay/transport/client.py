@@ -10,8 +10,8 @@ from relay.transport.addresses import AddressOrder
 from relay.transport.connection import LATE, SILENT, Connection, Post
 from relay.transport.dial import Dialer
 from relay.transport.endpoint import Endpoint, Origin, parse
-from relay.transport.exchange import Call, Ended, Exchange, Transport, late, microseconds, one_line
-from relay.transport.pool import Pool
+from relay.transport.exchange import OpenRequest, OnExchange, Exchange, Transport, late, microseconds, one_line
+from relay.transport.pool import ConnectionPool
 from relay.transport.resolver import Resolver
 from relay.transport.tls import client_context
 
@@ -32,11 +32,11 @@ class HttpTransport(Transport):
         *,
         resolver: Resolver | None = None,
         tls: ssl.SSLContext | None = None,
-        pool: Pool | None = None,
+        pool: ConnectionPool | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._resolver = resolver or Resolver()
-        self.pool = pool or Pool()
+        self.pool = pool or ConnectionPool()
         self._order = AddressOrder()
         self._dialer = Dialer(allowed, self._resolver, self._order, tls or client_context(), self.pool)
         self._endpoints: dict[str, Endpoint] = {}
@@ -62,8 +62,8 @@ class HttpTransport(Transport):
             raise
 
     def begin(
-        self, url: str, headers: dict[str, str], body: bytes, timeout_ms: int, ended: Ended, *, retry: int = 0
-    ) -> Call:
+        self, url: str, headers: dict[str, str], body: bytes, timeout_ms: int, ended: OnExchange, *, retry: int = 0
+    ) -> OpenRequest:
         """On a connection that was kept it is a write, and a call when the answer has come: a task for each request, and what that
         awaits, took a tenth of what a request takes."""
         # The one deadline: every wait on the way ends there.
@@ -127,13 +127,13 @@ class _Request(Post):
     origin: Origin
 
     def __init__(
-        self, client: HttpTransport, started: float, deadline: float, timeout_ms: int, ended: Ended, retry: int
+        self, client: HttpTransport, started: float, deadline: float, timeout_ms: int, ended: OnExchange, retry: int
     ) -> None:
         super().__init__(b"", Exchange(), started, deadline)
         self._client = client
         self._timeout_ms = timeout_ms
         # None when it has been told, and when nobody wants to hear it.
-        self._ended: Ended | None = ended
+        self._ended: OnExchange | None = ended
         self.connection: Connection | None = None
         self.dialling: asyncio.Task[None] | None = None
         self.retry = retry

@@ -41,10 +41,10 @@ class Exchange:
 
 
 # Is told what happened, or of a defect of ours.
-Ended: TypeAlias = Callable[[Exchange | Exception], None]
+OnExchange: TypeAlias = Callable[[Exchange | Exception], None]
 
 
-class Call(Protocol):
+class OpenRequest(Protocol):
     """A request under way."""
 
     def cancel(self) -> object:
@@ -60,8 +60,8 @@ class Transport(ABC):
         a new connection, and to another address where the host has several."""
 
     def begin(
-        self, url: str, headers: dict[str, str], body: bytes, timeout_ms: int, ended: Ended, *, retry: int = 0
-    ) -> Call:
+        self, url: str, headers: dict[str, str], body: bytes, timeout_ms: int, ended: OnExchange, *, retry: int = 0
+    ) -> OpenRequest:
         """`post` for who does not wait: `ended` is told, once. That may be before this returns."""
         task = asyncio.create_task(self.post(url, headers, body, timeout_ms, retry=retry))
         task.add_done_callback(lambda task: _tell(task, ended))
@@ -71,7 +71,7 @@ class Transport(ABC):
     async def close(self) -> None: ...
 
 
-def _tell(task: "asyncio.Task[Exchange]", ended: Ended) -> None:
+def _tell(task: "asyncio.Task[Exchange]", ended: OnExchange) -> None:
     if not task.cancelled():
         error = task.exception()
         if error is None:

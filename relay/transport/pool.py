@@ -15,7 +15,7 @@ MAX_IDLE = 448
 MAX_IDLE_PER_ORIGIN = 256
 
 
-class Pool:
+class ConnectionPool:
     def __init__(
         self,
         *,

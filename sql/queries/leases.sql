@@ -6,7 +6,7 @@ update deliveries as d
  where d.webhook_id = any (array[l.webhook_id]) and d.position >= l.position and d.position <= l.position
    and d.fence is not distinct from l.fence;
 
--- name: give_back_unknown
+-- name: give_back_unconfirmed
 -- Leases that a relay was granted and not told of: all but those that it holds. Nothing was sent under them. One that was a probe makes
 -- room for the next.
 with unknown as (

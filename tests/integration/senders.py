@@ -6,9 +6,9 @@ from uuid import UUID
 
 import asyncpg
 
-from relay.breaker import Policy
+from relay.breaker import BreakerPolicy
 from relay.dispatch import Dispatcher
-from relay.lanes import Lanes
+from relay.agenda import Agenda
 from relay.outage import Outage
 from relay.record import Recorder
 from relay.settle import Settler
@@ -48,7 +48,7 @@ class Sending:
     """A relay's sending side in this process, with what it needs."""
 
     def __init__(self, pool: Pool, settings: Settings, relay_id: UUID, transport: HttpTransport, **limits: int) -> None:
-        outage, lanes = Outage(), Lanes()
+        outage, lanes = Outage(), Agenda()
         self.lanes = lanes
 
         async def freed(_: Sequence[UUID]) -> None:
@@ -57,8 +57,8 @@ class Sending:
         self.recorder = Recorder(
             pool,
             outage,
-            Settler(Policy(settings.webhook_breaker_delay, settings.webhook_disable_after)),
-            on_retry=lanes.heat_in,
+            Settler(BreakerPolicy(settings.webhook_breaker_delay, settings.webhook_disable_after)),
+            on_retry=lanes.due_in,
             on_freed=freed,
             on_room=lanes.changed.set,
         )

@@ -7,7 +7,7 @@ shows that a bad row in it ends by itself, or why no single row can make it fail
 # Statements that are given a webhook's rows, by the scenario of test_bad_rows.py in which one of them fails.
 STATEMENTS = {
     "an event": ("claim.targets", "record.record", "fanout.notify_work"),
-    "an event by a claim": ("claim.claim", "claim.give_up", "claim.soonest", "leases.give_back_unknown"),
+    "an event by a claim": ("claim.claim", "claim.give_up", "claim.soonest", "leases.give_back_unconfirmed"),
     "a failure": (
         "lanes.lock",
         "lanes.save",
@@ -87,7 +87,7 @@ FUNCTIONS = {
         "relay.send:retry_after_ms": "x-bad",
         "relay.send:shown_headers": "ID",
         "relay.send:is_success": "418",
-        "relay.settle:lane_of": "",
+        "relay.settle:health_of": "",
         "relay.settle:after": "",
         "relay.settle:notices.delivery_failed": "",
         "relay.settle:notices.disabled": "",

@@ -174,12 +174,12 @@ async def test_a_sweep_that_begins_while_another_looks_begins_at_the_first_lane(
     sweep = Sweep(pool, sending.lanes, sending.dispatcher.leases, 3600)
     step = asyncio.create_task(sweep.step())
     await asyncio.sleep(0)
-    sending.dispatcher.leases.unsure_of_all()
+    sending.dispatcher.leases.unconfirmed_anywhere()
     sweep.begin()
     await step
-    seen = [(sweep.under_way, sending.dispatcher.leases.unsure)]
+    seen = [(sweep.under_way, sending.dispatcher.leases.has_unconfirmed)]
     await sweep.step()
-    seen.append((sweep.under_way, sending.dispatcher.leases.unsure))
+    seen.append((sweep.under_way, sending.dispatcher.leases.has_unconfirmed))
     assert seen == [(True, False), (False, True)]
 
 

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from relay import doorbell
-from relay.doorbell import Falling
+from relay.doorbell import LeaderState
 from relay.fanout import FanOut
 from service.platform.settings import Settings
 from tests.integration.caller import Database
@@ -39,7 +39,7 @@ fanout.FanOut._one_by_one = declines
 """
 
 
-async def look(leader: Database, patience_ms: int = 0) -> tuple[int, Falling]:
+async def look(leader: Database, patience_ms: int = 0) -> tuple[int, LeaderState]:
     """How many events it moves, and where it leaves the leader."""
     batch = await FanOut(leader).batch(sleepy=True, patience_ms=patience_ms)
     return batch.events, batch.state

@@ -9,7 +9,7 @@ import pytest
 
 from relay.database import Queues, open_queues
 from relay.outage import Outage
-from relay.presence import Presence, State
+from relay.presence import Presence, RelayStatus
 from relay.shares import Places
 from relay.target import Targets
 from service.platform.epoch import Epoch, Known, Mark
@@ -119,7 +119,7 @@ async def nothing() -> None:
 
 
 async def test_a_relay_that_was_taken_for_dead_knows_its_past_again(connection: Connection, queues: Queues) -> None:
-    presence = Presence(queues, Outage(), State, lambda _: None, nothing)
+    presence = Presence(queues, Outage(), RelayStatus, lambda _: None, nothing)
     await presence.register()
     await presence._beat()
     first = presence.relay_id
@@ -134,7 +134,7 @@ async def test_a_relay_that_was_taken_for_dead_knows_its_past_again(connection: 
 async def test_a_relay_whose_row_is_of_another_past_begins_a_new_epoch_and_goes_on_under_a_new_id(
     connection: Connection, queues: Queues
 ) -> None:
-    presence = Presence(queues, Outage(), State, lambda _: None, nothing)
+    presence = Presence(queues, Outage(), RelayStatus, lambda _: None, nothing)
     await presence.register()
     before, first = await connection.fetchval("select id from epoch"), presence.relay_id
     old = await connection.fetchval("select mark from relays")

@@ -208,7 +208,7 @@ async def test_leases_of_a_fan_out_that_was_not_answered_are_given_back(
     batch = await FanOut(pool).batch(sending.dispatcher.offer)
     assert (len(batch.leases), batch.lanes) == (3, ())
     # The answer is lost on the way; without a look, they would wait until their leases run out.
-    sending.dispatcher.unanswered()
+    sending.dispatcher.unconfirmed()
     await until(lambda: empty(connection), "all are delivered")
     assert [arrival.event_id for arrival in receiver.arrivals] == [str(event_id)] * 3
     assert await connection.fetchval("select count(*) from attempts where lost_by is not null") == 0
@@ -228,14 +228,16 @@ async def test_leases_that_nobody_knows_of_are_given_back_while_the_leader_looks
     sending = Sending(pool, settings, relay_id, transport, concurrency=1000, per_webhook=100)
     try:
         await asyncio.sleep(0.1)
-        sending.dispatcher.leases.unsure_of([row["id"] for row in await connection.fetch("select id from webhooks")])
+        sending.dispatcher.leases.unconfirmed_in(
+            [row["id"] for row in await connection.fetch("select id from webhooks")]
+        )
         sending.lanes.changed.set()
         fanout = FanOut(pool)
         for _ in range(20):
             fanout._limit = 1
             batch = await fanout.batch(sending.dispatcher.offer)
             await sending.dispatcher.take(pool, batch)
-        assert not sending.dispatcher.leases.unsure
+        assert not sending.dispatcher.leases.has_unconfirmed
         await receiver.wait_for(lambda: sum(arrival.event_id == str(lost) for arrival in receiver.arrivals) == 12)
     finally:
         await sending.stop()
@@ -257,7 +259,7 @@ async def test_what_is_sent_or_about_to_be_recorded_is_not_taken_for_unknown(
         await write_event(connection)
         batch = await FanOut(pool).batch(sending.dispatcher.offer)
         if receiver.arrivals:
-            sending.dispatcher.unanswered()
+            sending.dispatcher.unconfirmed()
         else:
             await sending.dispatcher.take(pool, batch)
             await receiver.wait_for(lambda: len(receiver.arrivals) == 1)
@@ -294,7 +296,7 @@ async def test_a_probe_that_its_relay_was_not_told_of_makes_room_for_the_next(
     await connection.execute("update lanes set pauses = 1, paused_until = now()")
     await claim_one(pool, sending.recorder.relay_id, webhook.id)
     assert await connection.fetchval("select probe_by = leased_by and probe_until = lease_until from lanes, deliveries")
-    sending.dispatcher.leases.unsure_of([webhook.id])
+    sending.dispatcher.leases.unconfirmed_in([webhook.id])
     sending.dispatcher.hint([webhook.id])
     # Long before the lease would have run out.
     async with asyncio.timeout(30):

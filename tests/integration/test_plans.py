@@ -240,7 +240,7 @@ async def test_no_statement_touches_more_in_a_large_queue(relay_connection: Conn
         "rescue": (CLAIM.claim, to_rescue),
         "completion": (RECORD.record, to_complete),
         "retry": (RECORD.record, to_retry),
-        "give back": (LEASES.give_back_unknown, to_give_back),
+        "give back": (LEASES.give_back_unconfirmed, to_give_back),
         "suspects": (CLAIM.suspects, to_find_suspects),
         "sweep": (CLAIM.sweep, to_sweep),
     }

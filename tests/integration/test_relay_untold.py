@@ -14,9 +14,9 @@ from relay.database import QueueConnection, Queues, open_queues
 from relay.fanout import FanOut
 from relay.lead import LISTENING
 from relay.outage import Outage
-from relay.presence import Presence, State
+from relay.presence import Presence, RelayStatus
 from relay.retention import Retention
-from relay.settle import Results
+from relay.settle import HealthReport
 from relay.transport import HttpTransport
 from service.platform.db import COMMAND_TIMEOUT, Pool, open_pool
 from service.platform.ids import new_id
@@ -125,7 +125,7 @@ async def test_what_is_recorded_is_not_recorded_again_when_its_lane_could_not_be
     sending = Sending(pool, settings, relay_id, HttpTransport(settings.webhook_allowed_networks))
     settle, cut_off = sending.recorder._settler.settle, [True]
 
-    async def once_cut_off(connection: Connection, results: dict[object, Results], **options: bool) -> object:
+    async def once_cut_off(connection: Connection, results: dict[object, HealthReport], **options: bool) -> object:
         if cut_off:
             cut_off.pop()
             raise asyncpg.ConnectionDoesNotExistError("cut off")
@@ -163,7 +163,7 @@ async def test_a_relay_is_taken_for_dead_only_when_it_has_been_seen_to_be_silent
     connection: Connection, pool: Queues
 ) -> None:
     """Where the server's clock leaps ahead all seem to be silent at once, and beat again."""
-    presence = Presence(pool, Outage(), State, lambda _: None, nothing)
+    presence = Presence(pool, Outage(), RelayStatus, lambda _: None, nothing)
     await presence.register()
     presence._steady_since -= 60
     peer = await register(connection)
@@ -185,7 +185,7 @@ async def test_a_relay_that_is_silent_is_taken_for_dead_whatever_time_it_wrote(
     connection: Connection, pool: Queues, seen: str
 ) -> None:
     """The server's clock may have been another one when it beat last."""
-    presence = Presence(pool, Outage(), State, lambda _: None, nothing)
+    presence = Presence(pool, Outage(), RelayStatus, lambda _: None, nothing)
     await presence.register()
     presence._steady_since -= 60
     peer = await register(connection)
@@ -253,7 +253,7 @@ async def test_a_registration_whose_answer_is_lost_is_made_again(
 ) -> None:
     ids: list[object] = []
     pool = await open_queues(database_url)
-    presence = Presence(pool, Outage(), State, ids.append, nothing)
+    presence = Presence(pool, Outage(), RelayStatus, ids.append, nothing)
     execute = Statement.execute
     lost: list[object] = []
 

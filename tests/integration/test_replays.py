@@ -196,7 +196,7 @@ async def test_events_that_come_after_a_replay_was_asked_for_are_not_its(
 async def test_a_replay_goes_on_in_batches_as_its_lane_empties_and_another_leader_takes_it_over(
     owner: Caller, webhook_id: str, leader: Leader, connection: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in {"LANE": 5, "LEAST_BATCH": 2, "SCAN": 7}.items():
+    for name, value in {"MAX_DUE": 5, "LEAST_BATCH": 2, "SCAN": 7}.items():
         monkeypatch.setattr(replay, name, value)
     events = await leader.write_many(20)
     await leader.end(webhook_id, events)

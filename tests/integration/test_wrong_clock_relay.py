@@ -11,7 +11,7 @@ import pytest
 from relay import retention
 from relay.database import Queues, open_queues
 from relay.outage import Outage
-from relay.presence import Presence, State
+from relay.presence import Presence, RelayStatus
 from relay.retention import Retention
 from service.platform.db import Pool
 from service.platform.ids import new_id
@@ -197,7 +197,7 @@ async def test_a_jump_of_the_servers_clock_is_noticed_by_the_beat(
     async def nothing() -> None:
         pass
 
-    presence = Presence(queues, Outage(), State, lambda _: None, nothing, lambda: jumps.append("jump"))
+    presence = Presence(queues, Outage(), RelayStatus, lambda _: None, nothing, lambda: jumps.append("jump"))
     await presence.register()
     await presence._beat()
     await presence._beat()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook as StandardWebhook
 
 from relay.envelope import envelope, shown_headers
-from relay.lanes import Lanes
+from relay.agenda import Agenda
 from relay.policy import decide, failure
 from relay.target import Target
 from relay.turns import Turns
@@ -79,57 +79,57 @@ def test_an_allowed_network_is_exempt_and_nothing_beside_it() -> None:
             check_address(address, allowed)
 
 
-def taken(lanes: Lanes) -> list[UUID]:
+def taken(lanes: Agenda) -> list[UUID]:
     """The lanes that are hot, which they are not any more then."""
-    hot = list(lanes.hot)
-    lanes.hot = Turns()
+    hot = list(lanes.turns)
+    lanes.turns = Turns()
     return hot
 
 
 def test_a_lane_becomes_hot_at_its_soonest_time_and_says_so_if_it_is_the_next() -> None:
-    lanes = Lanes()
+    lanes = Agenda()
 
-    def heat_at(lane: UUID, when: float) -> bool:
+    def look_at(lane: UUID, when: float) -> bool:
         lanes.changed.clear()
-        lanes.heat_at(lane, when)
+        lanes.look_at(lane, when)
         return lanes.changed.is_set()
 
-    assert heat_at(A, 10.0)
-    assert heat_at(A, 5.0)
-    assert not heat_at(A, 7.0)
-    assert not heat_at(B, 20.0)
-    lanes.ripen(4.9)
-    assert len(lanes.hot) == 0
-    assert lanes.next_ripe() == 5.0
-    lanes.ripen(10.0)
+    assert look_at(A, 10.0)
+    assert look_at(A, 5.0)
+    assert not look_at(A, 7.0)
+    assert not look_at(B, 20.0)
+    lanes.advance(4.9)
+    assert len(lanes.turns) == 0
+    assert lanes.next_due() == 5.0
+    lanes.advance(10.0)
     assert taken(lanes) == [A]
-    lanes.ripen(20.0)
+    lanes.advance(20.0)
     assert taken(lanes) == [B]
-    assert lanes.next_ripe() is None
+    assert lanes.next_due() is None
 
 
 def test_a_lane_is_hot_again_at_each_time_that_a_delivery_is_due_there() -> None:
-    lanes = Lanes()
+    lanes = Agenda()
     for seconds in (50.0, 100.0, 30.0, 100.0):
-        lanes.heat_in(A, seconds)
+        lanes.due_in(A, seconds)
     hot = 0
-    while (ripe := lanes.next_ripe()) is not None:
-        lanes.ripen(ripe)
+    while (ripe := lanes.next_due()) is not None:
+        lanes.advance(ripe)
         hot += len(taken(lanes))
     assert hot in {3, 4}
 
 
 @given(st.lists(st.floats(0, 86_400), min_size=1, max_size=50))
 def test_a_lane_is_looked_at_once_what_it_waits_for_is_due_and_little_later(waits: list[float]) -> None:
-    lanes = Lanes()
+    lanes = Agenda()
     began = time.monotonic()
     for seconds in waits:
-        lanes.heat_in(A, seconds)
+        lanes.due_in(A, seconds)
     ended = time.monotonic()
     looks = [began, ended] if taken(lanes) else []
-    while (ripe := lanes.next_ripe()) is not None:
+    while (ripe := lanes.next_due()) is not None:
         looks.append(ripe)
-        lanes.ripen(ripe)
+        lanes.advance(ripe)
     for seconds in waits:
         due = [look for look in looks if began + seconds <= look <= ended + max(seconds, 0.01) * (1 + 1 / 64)]
         assert due
@@ -137,14 +137,14 @@ def test_a_lane_is_looked_at_once_what_it_waits_for_is_due_and_little_later(wait
 
 @given(st.lists(st.tuples(st.sampled_from([A, B, C]), st.floats(0, 100)), min_size=1))
 def test_no_lane_is_forgotten_and_none_is_late(times: list[tuple[UUID, float]]) -> None:
-    lanes = Lanes()
+    lanes = Agenda()
     for lane, when in times:
-        lanes.heat_at(lane, when)
+        lanes.look_at(lane, when)
     soonest = {lane: min(when for other, when in times if other == lane) for lane, _ in times}
     for now in sorted(set(soonest.values())):
-        ripe = lanes.next_ripe()
+        ripe = lanes.next_due()
         assert ripe is None or ripe <= now
-        lanes.ripen(now)
+        lanes.advance(now)
     assert set(taken(lanes)) == set(soonest)
 
 

@@ -14,42 +14,42 @@ NIL = UUID(int=0)
 FLOOR_SECONDS = 0.25
 
 
-class Lanes:
-    """Lanes that are hot (something may be due now) in their turns, and lanes that will be, by time. Times are monotonic seconds.
+class Agenda:
+    """Lanes that may have something due, in their turns, and lanes that will have, by time. Times are monotonic seconds.
 
     `changed` is set by whatever may be a reason to look sooner than was planned.
     """
 
     def __init__(self) -> None:
         self.changed = asyncio.Event()
-        self.hot = Turns()
+        self.turns = Turns()
         self._heap: list[tuple[float, UUID]] = []
         self._soonest: dict[UUID, float] = {}
         self._times: dict[UUID, set[float]] = {}
-        # Those that time has heated: of what is due there later nobody has told.
-        self._ripe: set[UUID] = set()
+        # Lanes woken by a timer. What else is due in them is not known.
+        self._timed: set[UUID] = set()
 
-    def heat(self, webhook_ids: Iterable[UUID]) -> None:
-        """Something may be due there. A lane that is hot keeps its turn."""
+    def hint(self, webhook_ids: Iterable[UUID]) -> None:
+        """Something may be due there. A lane that is there keeps its turn."""
         self.keep(webhook_ids)
         self.changed.set()
 
     def keep(self, webhook_ids: Iterable[UUID]) -> None:
-        """They are still hot, which is no reason to look sooner."""
-        self.hot.add(webhook_ids)
+        """Something may still be due there, which is no reason to look sooner."""
+        self.turns.add(webhook_ids)
 
-    def ripe(self, webhook_ids: Iterable[UUID]) -> None:
+    def found_due(self, webhook_ids: Iterable[UUID]) -> None:
         """Something is due there, and time alone has told."""
         for webhook_id in webhook_ids:
-            self._ripe.add(webhook_id)
-            self.hot.add((webhook_id,))
+            self._timed.add(webhook_id)
+            self.turns.add((webhook_id,))
         self.changed.set()
 
-    def heat_in(self, webhook_id: UUID, seconds: float) -> None:
+    def due_in(self, webhook_id: UUID, seconds: float) -> None:
         """A delivery will be due there, in so long; every such time is kept, as each is about another one. It is looked at up to
         1/64 of that later, so that a lane with very many retries has no more than a few thousand times."""
         if seconds <= 0:
-            self.heat((webhook_id,))
+            self.hint((webhook_id,))
             return
         step = 2.0 ** math.floor(math.log2(max(seconds, 0.01))) / 64
         when = math.ceil((time.monotonic() + seconds) / step) * step
@@ -58,7 +58,7 @@ class Lanes:
             times.add(when)
             self._push(webhook_id, when)
 
-    def heat_at(self, webhook_id: UUID, when: float) -> None:
+    def look_at(self, webhook_id: UUID, when: float) -> None:
         """Look there again. Only the soonest time is kept: whoever looks says when to look next."""
         if when < self._soonest.get(webhook_id, float("inf")):
             self._soonest[webhook_id] = when
@@ -69,8 +69,8 @@ class Lanes:
         if self._heap[0] == (when, webhook_id):
             self.changed.set()
 
-    def ripen(self, now: float) -> None:
-        """Heat the lanes whose time has come."""
+    def advance(self, now: float) -> None:
+        """Move the lanes whose time has come to their turns."""
         while self._heap and self._heap[0][0] <= now:
             when, webhook_id = heapq.heappop(self._heap)
             due = when in self._times.get(webhook_id, ())
@@ -81,19 +81,19 @@ class Lanes:
             if self._soonest.get(webhook_id) == when:
                 del self._soonest[webhook_id]
             elif not due:
-                # A sooner time replaced it: the lane was heated then.
+                # A sooner time replaced it: the lane was moved to its turn then.
                 continue
-            self.hot.add((webhook_id,))
-            self._ripe.add(webhook_id)
+            self.turns.add((webhook_id,))
+            self._timed.add(webhook_id)
 
-    def ripened(self, webhook_ids: Iterable[UUID]) -> list[UUID]:
-        """Those of them that time has heated since this was asked last."""
-        ripe = [webhook_id for webhook_id in webhook_ids if webhook_id in self._ripe]
-        self._ripe.difference_update(ripe)
-        return ripe
+    def take_timed(self, webhook_ids: Iterable[UUID]) -> list[UUID]:
+        """Those of them that a timer has woken since this was asked last."""
+        timed = [webhook_id for webhook_id in webhook_ids if webhook_id in self._timed]
+        self._timed.difference_update(timed)
+        return timed
 
-    def next_ripe(self) -> float | None:
-        """When the next lane becomes hot by itself; may be early, never late."""
+    def next_due(self) -> float | None:
+        """When a timer wakes the next lane; may be early, never late."""
         return self._heap[0][0] if self._heap else None
 
 
