@@ -72,9 +72,12 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What one result says about the receiver. `pause_ms`: how long the receiver asked to be left alone, 0 if it did not say; None if it did not ask. `gone`: it
-    answered 410. `version`: of the webhook as the request was made; None if that does not matter. Not `sent`: it says nothing of
-    the receiver, only that a probe is over."""
+    """What one result says about the receiver.
+
+    `pause_ms`: how long the receiver asked to be left alone, 0 if it did not say; None if it did
+    not ask. `gone`: it answered 410. `version`: the webhook's when the request was made; None if
+    that does not matter. Not `sent`: it says nothing about the receiver, only that a probe is over.
+    """
 
     position: int
     success: bool

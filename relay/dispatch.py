@@ -5,10 +5,10 @@ import time
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
+from relay.agenda import Agenda, Floors
 from relay.alone import Alone
 from relay.batch import Batch
 from relay.claim import Claims, Unclaimable
-from relay.agenda import Floors, Agenda
 from relay.leases import Leases
 from relay.outage import Outage
 from relay.record import Recorder
@@ -72,7 +72,7 @@ class Dispatcher:
         self._sender = Sender(recorder, transport)
         self._agenda = agenda
         self._wake = agenda.changed
-        self._sweep = Sweep(pool, lanes, self.leases, poll_seconds)
+        self._sweep = Sweep(pool, agenda, self.leases, poll_seconds)
         self._tests_wanted = True
         self._pace: asyncio.TimerHandle | None = None
         self._floors = Floors()

@@ -5,10 +5,10 @@ import gc
 from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
+from relay.agenda import Agenda
 from relay.breaker import BreakerPolicy
 from relay.database import open_queues
 from relay.dispatch import Dispatcher
-from relay.agenda import Agenda
 from relay.lead import Lead
 from relay.outage import Outage
 from relay.presence import Presence, RelayStatus
@@ -63,7 +63,7 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
         pool,
         outage,
         recorder,
-        lanes,
+        agenda,
         Targets(settings.vault(), Places(settings.relay_concurrency_per_webhook)),
         transport,
         concurrency=settings.relay_concurrency,

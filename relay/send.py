@@ -12,7 +12,7 @@ from relay.record import Recorder
 from relay.result import Lease, Moment, Result
 from relay.retry_after import retry_after_ms
 from relay.target import Target
-from relay.transport import OpenRequest, Exchange, Transport
+from relay.transport import Exchange, OpenRequest, Transport
 from relay.transport.exchange import one_line
 from service.platform.logs import get_logger
 

@@ -8,7 +8,7 @@ from uuid import UUID
 import asyncpg
 
 from relay import notices
-from relay.breaker import Health, BreakerPolicy, Observation, HealthChange, after
+from relay.breaker import BreakerPolicy, Health, HealthChange, Observation, after
 from relay.notices import Notice, Row
 from service.platform.db import is_of_a_row
 from service.platform.logs import get_logger

@@ -123,7 +123,7 @@ class Slots:
                 place.owner.quick = False
 
     def offer(self, relay_id: UUID, waiting: Turns) -> Offer:
-        """Slots of the main part are kept free until `close`. Agenda with a backlog get none, as what is new would overtake it; they
+        """Slots of the main part are kept free until `close`. Lanes with a backlog get none, as new events would overtake it; they
         are about to be claimed from, and what they have room for is not offered."""
         waiting.unpark(self.free, self.pool, self.room)
         reserve = self.free <= 0

@@ -10,7 +10,7 @@ from relay.transport.addresses import AddressOrder
 from relay.transport.connection import LATE, SILENT, Connection, Post
 from relay.transport.dial import Dialer
 from relay.transport.endpoint import Endpoint, Origin, parse
-from relay.transport.exchange import OpenRequest, OnExchange, Exchange, Transport, late, microseconds, one_line
+from relay.transport.exchange import Exchange, OnExchange, OpenRequest, Transport, late, microseconds, one_line
 from relay.transport.pool import ConnectionPool
 from relay.transport.resolver import Resolver
 from relay.transport.tls import client_context

@@ -6,9 +6,9 @@ from uuid import UUID
 
 import asyncpg
 
+from relay.agenda import Agenda
 from relay.breaker import BreakerPolicy
 from relay.dispatch import Dispatcher
-from relay.agenda import Agenda
 from relay.outage import Outage
 from relay.record import Recorder
 from relay.settle import Settler

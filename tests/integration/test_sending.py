@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from relay.fanout import FanOut
-from relay.transport import OpenRequest, Exchange, HttpTransport
+from relay.transport import Exchange, HttpTransport, OpenRequest
 from relay.transport.exchange import OnExchange
 from service.platform.db import Pool
 from service.platform.settings import Settings

@@ -12,8 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook as StandardWebhook
 
-from relay.envelope import envelope, shown_headers
 from relay.agenda import Agenda
+from relay.envelope import envelope, shown_headers
 from relay.policy import decide, failure
 from relay.target import Target
 from relay.turns import Turns
