@@ -1,6 +1,5 @@
 """Which webhooks to look at: the lanes that may have something due, kept in memory so that a claim never searches for them."""
 
-import asyncio
 import heapq
 import math
 import time
@@ -15,59 +14,53 @@ FLOOR_SECONDS = 0.25
 
 
 class Agenda:
-    """Lanes that may have something due, in their turns, and lanes that will have, by time. Times are monotonic seconds.
-
-    `changed` is set by whatever may be a reason to look sooner than was planned.
-    """
+    """Lanes that may have something due, in their turns, and lanes that will have, by time. Times are monotonic seconds."""
 
     def __init__(self) -> None:
-        self.changed = asyncio.Event()
         self.turns = Turns()
         self._heap: list[tuple[float, UUID]] = []
         self._soonest: dict[UUID, float] = {}
         self._times: dict[UUID, set[float]] = {}
-        # Lanes woken by a timer. What else is due in them is not known.
+        # Lanes that came to their turn by time or by a sweep. No hint says what else is due in them.
         self._timed: set[UUID] = set()
 
-    def hint(self, webhook_ids: Iterable[UUID]) -> None:
+    def add(self, webhook_ids: Iterable[UUID]) -> None:
         """Something may be due there. A lane that is there keeps its turn."""
-        self.keep(webhook_ids)
-        self.changed.set()
-
-    def keep(self, webhook_ids: Iterable[UUID]) -> None:
-        """Something may still be due there, which is no reason to look sooner."""
         self.turns.add(webhook_ids)
 
-    def found_due(self, webhook_ids: Iterable[UUID]) -> None:
-        """Something is due there, and time alone has told."""
+    def add_timed(self, webhook_ids: Iterable[UUID]) -> None:
+        """Something is due there, and no hint said so."""
         for webhook_id in webhook_ids:
             self._timed.add(webhook_id)
             self.turns.add((webhook_id,))
-        self.changed.set()
 
-    def due_in(self, webhook_id: UUID, seconds: float) -> None:
-        """A delivery will be due there, in so long; every such time is kept, as each is about another one. It is looked at up to
-        1/64 of that later, so that a lane with very many retries has no more than a few thousand times."""
+    def due_in(self, webhook_id: UUID, seconds: float) -> bool:
+        """A delivery will be due there, in so many seconds. True if that is sooner than anything else.
+
+        Every such time is kept, as each is about another delivery. The lane is looked at up to 1/64 of that time later, so that a
+        lane with very many retries has no more than a few thousand times."""
         if seconds <= 0:
-            self.hint((webhook_id,))
-            return
+            self.add((webhook_id,))
+            return True
         step = 2.0 ** math.floor(math.log2(max(seconds, 0.01))) / 64
         when = math.ceil((time.monotonic() + seconds) / step) * step
         times = self._times.setdefault(webhook_id, set())
-        if when not in times:
-            times.add(when)
-            self._push(webhook_id, when)
+        if when in times:
+            return False
+        times.add(when)
+        return self._push(webhook_id, when)
 
-    def look_at(self, webhook_id: UUID, when: float) -> None:
-        """Look there again. Only the soonest time is kept: whoever looks says when to look next."""
-        if when < self._soonest.get(webhook_id, float("inf")):
-            self._soonest[webhook_id] = when
-            self._push(webhook_id, when)
+    def look_at(self, webhook_id: UUID, when: float) -> bool:
+        """Look there again then. Only the soonest such time is kept: whoever looks says when to look next. True if that is sooner
+        than anything else."""
+        if when >= self._soonest.get(webhook_id, float("inf")):
+            return False
+        self._soonest[webhook_id] = when
+        return self._push(webhook_id, when)
 
-    def _push(self, webhook_id: UUID, when: float) -> None:
+    def _push(self, webhook_id: UUID, when: float) -> bool:
         heapq.heappush(self._heap, (when, webhook_id))
-        if self._heap[0] == (when, webhook_id):
-            self.changed.set()
+        return self._heap[0] == (when, webhook_id)
 
     def advance(self, now: float) -> None:
         """Move the lanes whose time has come to their turns."""

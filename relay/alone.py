@@ -1,11 +1,11 @@
-"""Deliveries that may be what kills relays: each is sent while no other is in flight, so that it takes none along, and what was
-only taken along so far is cleared of the suspicion."""
+"""Suspects: deliveries that may be what crashes relays. Each is sent while nothing else is in flight, so that a crash takes no
+other delivery along, and a delivery that was only taken along so far is delivered."""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from uuid import UUID
 
+from relay.board import Board
+from relay.claimer import Claimer
 from relay.record import Recorder
 from relay.slots import Slots
 from service.platform.db import Pool
@@ -17,22 +17,14 @@ _OFFER_SECONDS = 0.002
 
 
 class Alone:
-    """`take` claims one suspect of the lanes and starts it; False if there was none. `sending`: nothing else is to be leased."""
+    """`sending`: a suspect is in flight, or waits for all others to end. Nothing else is leased meanwhile."""
 
-    def __init__(
-        self,
-        pool: Pool,
-        recorder: Recorder,
-        slots: Slots,
-        *,
-        take: Callable[[Sequence[UUID]], Awaitable[bool]],
-        stopping: Callable[[], bool],
-    ) -> None:
+    def __init__(self, pool: Pool, board: Board, recorder: Recorder, slots: Slots, claimer: Claimer) -> None:
         self._pool = pool
+        self._board = board
         self._recorder = recorder
         self._slots = slots
-        self._take = take
-        self._stopping = stopping
+        self._claimer = claimer
         self._wanted = True
         self._not_before = 0.0
         self.sending = False
@@ -46,7 +38,8 @@ class Alone:
         return self._not_before if self._wanted else None
 
     async def send(self) -> None:
-        """One of them, if there is one. They get at most half of the relay's time, so that the others are not held up for long."""
+        """Send one suspect, if there is one. Suspects get at most half of the relay's time, so that they do not hold up the other
+        deliveries for long."""
         lanes = [row["webhook_id"] for row in await _SQL.suspects.fetch(self._pool, now=None)]
         if not lanes:
             self._wanted = False
@@ -55,11 +48,11 @@ class Alone:
         self.sending = True
         try:
             await self._nothing_in_flight()
-            if self._stopping():
+            if self._board.stopping:
                 return
-            # Where none was to be had, another relay has it, or its webhook has no tokens: the next sweep looks again.
+            # If none can be claimed, another relay has it, or its webhook has no tokens: the next sweep looks again.
             self._wanted = False
-            if await self._take(lanes):
+            if await self._claimer.claim([(lane, 1) for lane in lanes], 1, suspects=True):
                 self._wanted = True
             await self._nothing_in_flight()
         finally:
@@ -68,12 +61,12 @@ class Alone:
         self._not_before = ended + (ended - began)
 
     async def _nothing_in_flight(self) -> None:
-        while self._slots.in_use and not self._stopping():
+        while self._slots.in_use and not self._board.stopping:
             if self._slots.in_flight:
                 await self._slots.emptied(_STOP_SECONDS)
             else:
-                # Fan-out is at it, with slots that it was offered before.
+                # A fan-out is under way, with slots that it was offered before.
                 await asyncio.sleep(_OFFER_SECONDS)
-        if not self._stopping():
-            # What was delivered is recorded, too, before it can be lost.
+        if not self._board.stopping:
+            # What was delivered is recorded before a crash can lose it.
             await self._recorder.drained()

@@ -1,11 +1,13 @@
-"""Leases that end otherwise than by a result: given back, so that nobody waits until they run out, and nothing is held against
-the delivery."""
+"""Leases that end without a result: given back, so that nobody waits until they run out, and not counted as lost."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable
 from uuid import UUID
 
+from relay.board import Board
+from relay.identity import Identity
 from relay.record import Recorder
 from relay.result import Lease
+from relay.slots import Slots
 from service.platform.db import Pool
 from service.platform.logs import get_logger
 from service.platform.queries import load
@@ -13,33 +15,34 @@ from service.platform.queries import load
 _log = get_logger(__name__)
 _SQL = load("leases")
 
-# How far into a lane it is looked for leases that nobody knows of. They were the first that were due.
+# How many of a lane's deliveries are looked at for unconfirmed leases. They were the first that were due.
 LOOK = 500
 
 
 class Leases:
-    """`sending` gives the fences of what is being sent. Whatever this relay holds and neither sends nor is about to record, it was
-    granted and not told of: a statement that leases was not answered, and may have been done all the same."""
+    """A statement that leases may commit although its reply is lost. Such leases are unconfirmed: this relay holds them in the
+    database, and neither sends the deliveries nor is about to record them."""
 
-    def __init__(self, pool: Pool, recorder: Recorder, sending: Callable[[], list[int]]) -> None:
+    def __init__(self, pool: Pool, board: Board, identity: Identity, recorder: Recorder, slots: Slots) -> None:
         self._pool = pool
+        self._board = board
+        self._identity = identity
         self._recorder = recorder
-        self._sending = sending
+        self._slots = slots
         self._unconfirmed: set[UUID] = set()
-        # Whether such a statement may have leased in any lane: all are looked at in the next sweep that begins at the first.
+        # Whether there may be unconfirmed leases in any lane: the next sweep that begins at the first lane finds them.
         self._unconfirmed_anywhere = False
         self._sweeping_all = False
         self._cut_off: list[Lease] = []
+        # While this looks, nothing may lease: what is leased meanwhile would be taken for unconfirmed.
         self.looking = False
-        # Told of lanes in which others may have room for what was given back.
-        self.on_given_back: Callable[[Sequence[UUID]], Awaitable[None]] | None = None
 
     def unconfirmed_in(self, webhook_ids: Iterable[UUID]) -> None:
-        """A claim in these lanes was not answered."""
+        """The reply to a claim in these lanes was lost, or its leases cannot be used."""
         self._unconfirmed.update(webhook_ids)
 
     def unconfirmed_anywhere(self) -> None:
-        """A fan-out was not answered."""
+        """The reply to a fan-out was lost."""
         self._unconfirmed_anywhere = True
 
     def swept(self, webhook_ids: Iterable[UUID], *, first: bool, last: bool) -> None:
@@ -51,7 +54,7 @@ class Leases:
             self._sweeping_all = not last
 
     def cut_off(self, lease: Lease) -> None:
-        """It was being sent, and was not finished."""
+        """Its delivery was being sent, and was not finished."""
         self._cut_off.append(lease)
 
     @property
@@ -59,15 +62,15 @@ class Leases:
         return bool(self._unconfirmed)
 
     async def give_back_unconfirmed(self) -> set[UUID]:
-        """The lanes that got something back. While nothing leases: what is leased meanwhile would be taken for unknown."""
+        """The lanes that got something back."""
         lanes = list(self._unconfirmed)
         self.looking = True
         try:
             rows = await _SQL.give_back_unconfirmed.fetch(
                 self._pool,
-                relay_id=self._recorder.relay_id,
+                relay_id=self._identity.relay_id,
                 webhook_ids=lanes,
-                held=self._sending() + self._recorder.fences(),
+                held=self._slots.fences() + self._recorder.fences(),
                 most=LOOK,
             )
         finally:
@@ -76,8 +79,8 @@ class Leases:
         given_back = {row["webhook_id"] for row in rows}
         if rows:
             _log.info("gave back leases under which nothing was sent", leases=len(rows))
-            if self.on_given_back is not None:
-                await self.on_given_back(list(given_back))
+            # Other relays may have room for what was given back.
+            self._board.hint_peers(list(given_back))
         return given_back
 
     async def give_back_cut_off(self) -> None:

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 
+from relay.board import Board
 from service.platform.db import CONTENDED, lacks_partition
 from service.platform.outage import BACKOFF_SECONDS, Absence
 
@@ -15,17 +15,13 @@ class Outage:
     """Shared by the parts of one relay. It ends when every part that failed has done its work again, and presence, which writes
     each second, has written since: only then is the server known to be there, and to take writes."""
 
-    def __init__(self) -> None:
+    def __init__(self, board: Board) -> None:
+        self._board = board
         self._failures: dict[str, int] = {}
         self._absence = Absence()
         self._failed_at = 0.0
         # When the last beat that succeeded had begun.
         self._alive_at = 0.0
-        # Hears of each part that has done its work again. It may have done it before, and not have been told: then nobody has heard
-        # of what that made due.
-        self.on_over: Callable[[], None] = lambda: None
-        # Hears that rows wait for a partition of the log.
-        self.on_partition_missing: Callable[[], None] = lambda: None
 
     async def wait(self, part: str, error: BaseException, **known: object) -> None:
         """A part could not do its work; returns when it may try again. What is `known` is said if this is the first to notice."""
@@ -34,7 +30,7 @@ class Outage:
             await asyncio.sleep(BACKOFF_SECONDS[0])
             return
         if lacks_partition(error):
-            self.on_partition_missing()
+            self._board.keep_house()
         self._failed_at = time.monotonic()
         failures = self._failures.get(part, 0)
         self._failures[part] = failures + 1
@@ -45,7 +41,8 @@ class Outage:
         """A part has done its work."""
         if self._absence.said:
             if self._failures.pop(part, None) is not None:
-                self.on_over()
+                # A statement of this part may have committed although its reply was lost. Nobody knows what it made due.
+                self._board.sweep()
             self._end()
 
     def alive(self, began: float) -> None:
@@ -54,10 +51,11 @@ class Outage:
         if self._absence.said:
             self._end()
 
-    async def until_writable(self, moment: float, stopping: Callable[[], bool]) -> None:
+    async def until_writable(self, moment: float) -> None:
         """Wait until the database has taken a write that began later than `moment`, in monotonic seconds, and the results that
-        were refused: a row that is updated may find room on a disk where none is left for one that is new."""
-        while not stopping() and (self._alive_at <= moment or RECORDER in self._failures):  # noqa: ASYNC110 - either ends it
+        were refused: a row that is updated may find room on a disk where none is left for one that is new. Or until the relay
+        ends."""
+        while not self._board.stopping and (self._alive_at <= moment or RECORDER in self._failures):  # noqa: ASYNC110 - either ends it
             await asyncio.sleep(_LOOK_SECONDS)
 
     @property

@@ -4,17 +4,21 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
-from uuid import UUID, uuid4
+from typing import Protocol
+from uuid import UUID
 
+from relay.board import Board
 from relay.database import Queues
+from relay.identity import Identity
+from relay.marks import Marks
 from relay.outage import PRESENCE, Outage
 from relay.rates import Rate
+from relay.service import Service
 from service import __version__
 from service.platform.db import is_passing
-from service.platform.epoch import MARK_SECONDS, NO_MARK, Epoch, Mark
+from service.platform.epoch import Epoch
 from service.platform.ids import new_id
 from service.platform.logs import get_logger
 from service.platform.queries import load
@@ -29,68 +33,72 @@ STALE_SECONDS = 5.0
 SILENT_SECONDS = 2.5
 
 
-@dataclass(slots=True)
-class RelayStatus:
-    """What a relay says of itself."""
+class Load(Protocol):
+    """What a relay has to do, and has done since its start."""
 
-    leader: bool = False
-    listen_pid: int | None = None
-    listen_start: datetime | None = None
-    # How many connections to listen on the relay has had.
-    listen_number: int = 0
-    in_flight: int = 0
-    delivered: int = 0
-    attempted: int = 0
-    poll_wakes: int = 0
+    @property
+    def in_flight(self) -> int: ...
+    @property
+    def delivered(self) -> int: ...
+    @property
+    def attempted(self) -> int: ...
 
 
-class Presence:
-    """`on_new_id` is told the relay's id, at the start and when it had been taken for dead; `on_reaped` that leases became void;
-    `on_jump` that the server's clock has jumped."""
+class Presence(Service):
+    name = PRESENCE
 
     def __init__(
         self,
         pool: Queues,
+        board: Board,
         outage: Outage,
-        state: Callable[[], RelayStatus],
-        on_new_id: Callable[[UUID], None],
-        on_reaped: Callable[[], Awaitable[None]],
-        on_jump: Callable[[], None] = lambda: None,
-        epoch: Epoch | None = None,
+        identity: Identity,
+        *,
+        marks: Marks,
+        epoch: Epoch,
+        load: Load,
     ) -> None:
         self._pool = pool
+        self._board = board
         self._outage = outage
-        self._state = state
-        self._on_new_id = on_new_id
-        self._on_reaped = on_reaped
-        self._on_jump = on_jump
-        self._epoch = epoch or Epoch(self.mark, self.forget)
-        self.relay_id = new_id()
-        self.relays = 1
+        self._identity = identity
+        self._marks = marks
+        self._epoch = epoch
+        self._load = load
         # Peers are only judged by one that has itself been able to beat for as long as it takes to be judged.
         self._steady_since = time.monotonic()
         # When each peer was seen last, by the server's clock, and since when that is so, in monotonic seconds.
         self._peers: dict[UUID, tuple[float, datetime]] = {}
         self._last_beat = time.monotonic()
         self._jumps = SERVER_CLOCK.jumps
-        # What the last beat that was answered has written, when, and what the next one writes, until it is answered.
-        self._mark: UUID | None = None
-        self._marked_at = 0.0
-        self._next_mark = uuid4()
-        self._forgotten = 0
         self._delivered, self._attempted = Rate(self._last_beat), Rate(self._last_beat)
+
+    async def start(self) -> None:
+        await self.register()
+        await super().start()
+
+    async def stop(self) -> None:
+        """It beats to the end, or a peer would take over what is still in flight."""
+        await super().stop()
+        await self.leave()
 
     async def register(self) -> None:
         relay_id = new_id()
-        mark, forgotten = uuid4(), self._forgotten
+        mark = self._marks.fresh()
         await _SQL.register.execute(
-            self._pool, id=relay_id, version=__version__, host=socket.gethostname(), pid=os.getpid(), mark=mark
+            self._pool,
+            id=relay_id,
+            version=__version__,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            mark=mark.value,
         )
-        self._marked(mark, forgotten)
-        # Not before it has been answered: if that is lost, the next beat finds no row of the old id, and registers once more. A row
-        # that nobody knows of is removed by whoever sees that it is silent.
-        self.relay_id = relay_id
-        self._on_new_id(relay_id)
+        self._marks.written(mark)
+        # Not before the reply: if that is lost, the next beat finds no row of the old id, and registers once more. A row that
+        # nobody knows of is removed by a peer that finds it silent.
+        self._identity.relay_id = relay_id
+        # As long as it was not listed, nothing was leased to it.
+        self._board.sweep()
 
     async def run(self) -> None:
         while True:
@@ -102,73 +110,57 @@ class Presence:
             except Exception as error:
                 if not is_passing(error):
                     raise
-                await self._outage.wait(PRESENCE, error)
+                await self._outage.wait(self.name, error)
             else:
-                self._outage.over(PRESENCE)
+                self._outage.over(self.name)
                 self._outage.alive(began)
             await asyncio.sleep(BEAT_SECONDS)
 
-    def mark(self) -> Mark:
-        """What this relay knows its past by."""
-        if self._mark is None or time.clock_gettime(time.CLOCK_BOOTTIME) - self._marked_at > MARK_SECONDS:
-            return NO_MARK
-        return Mark(relay_id=self.relay_id, values=(self._mark, self._next_mark))
-
-    def forget(self) -> None:
-        """Another epoch has begun: this relay is no longer listed."""
-        self._mark = None
-        self._forgotten += 1
-
-    def _marked(self, mark: UUID, forgotten: int) -> None:
-        if forgotten != self._forgotten:
-            # It was written before the epoch began that has been adopted meanwhile.
-            return
-        self._mark, self._next_mark = mark, uuid4()
-        # With the time that the machine was suspended.
-        self._marked_at = time.clock_gettime(time.CLOCK_BOOTTIME)
-
     async def leave(self) -> None:
-        await _SQL.leave.execute(self._pool, id=self.relay_id)
+        await _SQL.leave.execute(self._pool, id=self._identity.relay_id)
 
     async def _beat(self) -> None:
         now = time.monotonic()
         if now - self._last_beat > STALE_SECONDS / 2:
             self._steady_since = now
-        state = self._state()
-        # Asked now, as another epoch may have begun when the answer comes.
-        relay_id, mark, forgotten = self.relay_id, self._next_mark, self._forgotten
+        identity, load = self._identity, self._load
+        # Asked now, as another epoch may have begun when the reply comes.
+        mark = self._marks.next()
+        delivered, attempted = load.delivered, load.attempted
         row = await _SQL.beat.fetchrow(
             self._pool,
-            id=relay_id,
-            mark=mark,
-            marks=[mark, self._mark],
-            leader=state.leader,
-            listen_pid=state.listen_pid,
-            listen_start=state.listen_start,
-            listen_number=state.listen_number,
-            in_flight=state.in_flight,
-            delivered=state.delivered,
-            attempted=state.attempted,
-            poll_wakes=state.poll_wakes,
-            deliver_rate=self._delivered.update(state.delivered, now),
-            attempt_rate=self._attempted.update(state.attempted, now),
+            id=identity.relay_id,
+            mark=mark.value,
+            marks=[mark.value, self._marks.last],
+            leader=identity.leads.is_set(),
+            listen_pid=identity.listen_pid,
+            listen_start=identity.listen_start,
+            listen_number=identity.listen_number,
+            in_flight=load.in_flight,
+            delivered=delivered,
+            attempted=attempted,
+            poll_wakes=identity.poll_wakes,
+            deliver_rate=self._delivered.update(delivered, now),
+            attempt_rate=self._attempted.update(attempted, now),
         )
         self._last_beat = time.monotonic()
         if row is None:
             async with self._pool.acquire() as connection:
                 # Taken for dead by a peer, or of a past that is lost.
                 await self._epoch.greet(connection)
-            if self._mark is not None:
-                _log.warning("this relay was taken for dead; it goes on under a new id", relay_id=str(self.relay_id))
+            if self._marks.last is not None:
+                _log.warning(
+                    "this relay was taken for dead; it goes on under a new id", relay_id=str(identity.relay_id)
+                )
             await self.register()
             return
-        self._marked(mark, forgotten)
-        self.relays = len(row["peers"]) + 1
+        self._marks.written(mark)
+        identity.listed = len(row["peers"]) + 1
         SERVER_CLOCK.observe(row["now"], now, self._last_beat)
         if SERVER_CLOCK.jumps != self._jumps:
             self._jumps = SERVER_CLOCK.jumps
             _log.warning("the database's clock has jumped")
-            self._on_jump()
+            self._board.clock_jumped()
         await self._pool.look_after()
         self._note(row["peers"], self._last_beat)
         if now - self._steady_since > STALE_SECONDS:
@@ -200,4 +192,4 @@ class Presence:
                 ended=row["terminated"],
             )
         if gone:
-            await self._on_reaped()
+            self._board.sweep_everywhere()

@@ -1,17 +1,20 @@
 """Recording results, in batches: one flush in flight, and what gathers meanwhile is the next batch."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from relay.board import Board
 from relay.breaker import Observation
 from relay.give_up import give_up
+from relay.identity import Identity
 from relay.notices import ABOUT_WEBHOOKS
 from relay.order import Due, Order
 from relay.outage import RECORDER, Outage
 from relay.policy import Decision
 from relay.result import Result
+from relay.service import Service
 from relay.settle import HealthReport, Settler
 from relay.transport import Exchange
 from service.platform.db import CONTENDED, Pool, is_of_a_row, is_passing
@@ -30,32 +33,22 @@ MAX_BUFFER = 5000
 SKIPPED = "skipped: the later events of its item follow"
 
 
-class Recorder:
-    """Holds results until they are in the database. None is dropped while the process lives. Of one that the database refuses, what
-    it came with is.
+class Recorder(Service):
+    """Holds results until they are in the database. None is dropped while the process lives. If the database refuses one, only what
+    it came with (headers, body) is.
 
-    `on_retry` hears of each retry, and in how many seconds it is due, after it has been recorded: by then the time that the
-    database wrote has begun to run, so that who waits as long from now finds the delivery due. `on_freed` hears of lanes that may
-    be sent to again, after a success or after what went alone, `on_room` that there is room for results again.
+    A retry goes to the board after it has been recorded: by then the time that the database wrote has begun to run, so the delivery
+    is due when as much time has passed here.
     """
 
-    def __init__(
-        self,
-        pool: Pool,
-        outage: Outage,
-        settler: Settler,
-        *,
-        on_retry: Callable[[UUID, float], None],
-        on_freed: Callable[[Sequence[UUID]], Awaitable[None]],
-        on_room: Callable[[], None],
-    ) -> None:
+    name = RECORDER
+
+    def __init__(self, pool: Pool, board: Board, outage: Outage, identity: Identity, settler: Settler) -> None:
         self._pool = pool
+        self._board = board
         self._outage = outage
+        self._identity = identity
         self._settler = settler
-        self._on_retry = on_retry
-        self._on_freed = on_freed
-        self._on_room = on_room
-        self.relay_id: UUID | None = None
         self._buffer: list[Result] = []
         self._arrived = asyncio.Event()
         self._flushed = asyncio.Event()
@@ -71,6 +64,11 @@ class Recorder:
         self._buffer.append(result)
         self._flushed.clear()
         self._arrived.set()
+
+    async def stop(self) -> None:
+        if not self.task.done():
+            await self.drained()
+        await super().stop()
 
     async def drained(self) -> None:
         """Wait until everything added so far is recorded."""
@@ -101,10 +99,10 @@ class Recorder:
                 was_full = self.full
                 del self._buffer[: len(batch)]
                 if was_full:
-                    self._on_room()
+                    self._board.room()
                 for result in batch:
                     if result.decision.delay_ms is not None:
-                        self._on_retry(result.lease.webhook_id, result.decision.delay_ms / 1000)
+                        self._board.due_in(result.lease.webhook_id, result.decision.delay_ms / 1000)
             self._awaited = False
             self._flushed.set()
 
@@ -122,7 +120,7 @@ class Recorder:
             looks = await self._settler.settle(
                 connection, {webhook_id: HealthReport([observation], silent=False)}, apart=True
             )
-        await self._look_again(looks)
+        self._look_again(looks)
 
     async def _record(self, batch: Sequence[Result]) -> int:
         """How many of them, from the first on, have been recorded. Raises what no row is to blame for."""
@@ -196,8 +194,8 @@ class Recorder:
             self.superseded += len(superseded)
             _log.warning("results came after their lease had been taken over", results=len(superseded))
         for webhook_id, seconds in due:
-            self._on_retry(webhook_id, seconds)
-        await self._look_again(looks)
+            self._board.due_in(webhook_id, seconds)
+        self._look_again(looks)
 
     async def _settle(self, reports: Mapping[UUID, HealthReport]) -> dict[UUID, float]:
         """Of results that are recorded already: whatever happens, this is done once more, and not the recording."""
@@ -215,17 +213,19 @@ class Recorder:
                     return {}
                 apart = apart or is_of_a_row(error)
 
-    async def _look_again(self, looks: Mapping[UUID, float]) -> None:
+    def _look_again(self, looks: Mapping[UUID, float]) -> None:
         for webhook_id, seconds in looks.items():
             if seconds > 0:
-                self._on_retry(webhook_id, seconds)
+                self._board.due_in(webhook_id, seconds)
+        # These may be sent to again, after a success or a probe. Other relays may have room for them.
         if freed := [webhook_id for webhook_id, seconds in looks.items() if seconds <= 0]:
-            await self._on_freed(freed)
+            self._board.due(freed)
+            self._board.hint_peers(freed)
 
     async def _statement(self, connection: Connection, batch: Sequence[Result]) -> tuple[set[int], list[UUID]]:
         """The fences of results that came too late, and the lanes of the others that were not well."""
         row = await _SQL.record.fetchrow(
-            connection, relay_id=self.relay_id, results=[attempt_result(result) for result in batch]
+            connection, relay_id=self._identity.relay_id, results=[attempt_result(result) for result in batch]
         )
         assert row is not None, "the statement always gives one row"
         return set(row["superseded"]), row["unclean"]

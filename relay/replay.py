@@ -2,12 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal
 from uuid import UUID
 
+from relay.board import Board
+from relay.identity import Identity
 from relay.order import Order
 from relay.outage import Outage
+from relay.service import Service
 from service.platform.db import Pool, is_away, is_of_a_row, is_passing
 from service.platform.logs import get_logger
 from service.platform.queries import Connection, load
@@ -28,47 +30,45 @@ SLOWEST_PAUSE = 5.0
 Step = Literal["advanced", "waits", "ended"]
 
 
-class Replay:
-    """`on_queued` hears of lanes that were given something to send."""
+class Replay(Service):
+    name = "replays"
 
     def __init__(
         self,
         pool: Pool,
+        board: Board,
         outage: Outage,
+        identity: Identity,
         *,
         ttl_seconds: int,
         poll_seconds: float,
-        on_queued: Callable[[Sequence[UUID]], Awaitable[None]],
     ) -> None:
         self._pool = pool
+        self._board = board
         self._outage = outage
+        self._leads = identity.leads
         self._ttl = ttl_seconds
         self._poll = poll_seconds
-        self._on_queued = on_queued
-        self._wake = asyncio.Event()
 
-    def look_now(self) -> None:
-        """A replay was asked for, or a webhook that one waits for was made active."""
-        self._wake.set()
-
-    async def run(self, leads: asyncio.Event) -> None:
-        """Work on what is open while this relay leads. Where a replay stands is in the database, so another may go on with it."""
+    async def run(self) -> None:
+        """Work on what is open while this relay leads. Where a replay stands is in the database, so another relay may go on
+        with it."""
         pause = FIRST_PAUSE
         while True:
-            if not leads.is_set():
+            if not self._leads.is_set():
                 # It is no longer this relay's to do.
-                self._outage.over("replays")
-                await leads.wait()
-            self._wake.clear()
+                self._outage.over(self.name)
+                await self._leads.wait()
+            self._board.replays.clear()
             began = time.monotonic()
             try:
                 steps = await self.look()
             except Exception as error:
                 if not is_passing(error):
                     raise
-                await self._outage.wait("replays", error)
+                await self._outage.wait(self.name, error)
                 continue
-            self._outage.over("replays")
+            self._outage.over(self.name)
             if "advanced" in steps:
                 # At most half of the time, so that fan-out and recording have the database to themselves for the other half.
                 pause = FIRST_PAUSE
@@ -76,7 +76,7 @@ class Replay:
                 continue
             try:
                 async with asyncio.timeout(pause if "waits" in steps else self._poll):
-                    await self._wake.wait()
+                    await self._board.replays.wait()
             except TimeoutError:
                 pass
             pause = min(pause * 2, SLOWEST_PAUSE) if "waits" in steps else FIRST_PAUSE
@@ -145,7 +145,8 @@ class Replay:
             assert done is not None, "the job's row is locked"
             await Order(connection, [(job["webhook_id"], item_id) for item_id in done["item_ids"]]).promote()
         if done["queued"]:
-            await self._on_queued([job["webhook_id"]])
+            self._board.due([job["webhook_id"]])
+            self._board.hint_peers([job["webhook_id"]])
         if done["state"] == "done":
             _log.info("replayed", job_id=str(job_id), webhook_id=str(job["webhook_id"]), events=done["done"])
             return "ended"

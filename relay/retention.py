@@ -6,17 +6,20 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
 from typing import TypeAlias
-from uuid import UUID
 
 import asyncpg
 
+from relay.board import Board
+from relay.identity import Identity
 from relay.order import Only, Order
 from relay.outage import Outage
 from relay.partitions import Partitions
-from relay.settle import announce
+from relay.service import Service
+from relay.settle import Clock, announce
 from service.platform.db import Pool, is_away, is_of_a_row, is_passing
 from service.platform.logs import get_logger
 from service.platform.queries import Connection, Statement, load
+from service.platform.server_clock import SERVER_CLOCK
 from service.platform.settings import Settings
 
 _log = get_logger(__name__)
@@ -38,13 +41,25 @@ Locked: TypeAlias = Callable[[Connection, int, Only], Awaitable[Order]]
 Ending: TypeAlias = Callable[[Connection, Order, Only], Awaitable[int]]
 
 
-class Retention:
-    """`on_due` hears of lanes where the next of an item has become due, and in how many seconds."""
+class Retention(Service):
+    """Housekeeping, while this relay leads. What destroys by the time is done only while the server's `clock` is steady."""
 
-    def __init__(self, pool: Pool, outage: Outage, settings: Settings, on_due: Callable[[UUID, float], None]) -> None:
+    name = "housekeeping"
+
+    def __init__(
+        self,
+        pool: Pool,
+        board: Board,
+        outage: Outage,
+        identity: Identity,
+        settings: Settings,
+        clock: Clock = SERVER_CLOCK,
+    ) -> None:
         self._pool = pool
+        self._board = board
         self._outage = outage
-        self._on_due = on_due
+        self._leads = identity.leads
+        self._clock = clock
         self._ttl = settings.webhook_event_ttl
         self._answers_ttl = settings.jossiedb_idempotency_ttl.total_seconds()
         self._job_ttl = int(settings.jossiedb_job_ttl.total_seconds())
@@ -54,38 +69,23 @@ class Retention:
             (_FORGET.forget_audit, settings.jossiedb_audit_ttl),
         )
         self._partitions = Partitions(pool, self._ttl)
-        self._discard = asyncio.Event()
-        self._jumps = 0
-        # Hears that deliveries may have become due.
-        self.on_rescheduled: Callable[[], Awaitable[None]] = _nothing
 
-    def discard_now(self) -> None:
-        """A webhook was deleted, or its backlog dropped."""
-        self._discard.set()
-
-    def reschedule(self) -> None:
-        """The server's clock has jumped."""
-        self._jumps += 1
-        self._discard.set()
-
-    async def run(self, leads: asyncio.Event, steady: Callable[[], bool] = lambda: False) -> None:
-        """Every hour while this relay leads, and whenever something is to be discarded; announcements every minute. What destroys
-        by the time is done only while the server's clock is `steady`."""
+    async def run(self) -> None:
+        """A round every minute, which announces failures, and whenever the board asks for one; everything else once an hour."""
         next_round = next_drop = 0.0
-        jumps = self._jumps
+        jumps = self._board.jumps
         while True:
-            if not leads.is_set():
+            if not self._leads.is_set():
                 # It is no longer this relay's to do.
-                self._outage.over("housekeeping")
-                await leads.wait()
-            self._discard.clear()
+                self._outage.over(self.name)
+                await self._leads.wait()
+            self._board.housekeeping.clear()
             now = time.monotonic()
-            hourly, drop, jumped = now >= next_round, steady() and now >= next_drop, self._jumps
+            hourly, jumped, steady = now >= next_round, self._board.jumps, self._clock.steady
+            drop = steady and now >= next_drop
             try:
                 # Where the clock has jumped, or no lock was to be had, all wait for a partition that is missing.
-                await _each(
-                    self._partitions.make, self.discard, partial(self._release_needless, steady()), self.announce
-                )
+                await _each(self._partitions.make, self.discard, partial(self._release_needless, steady), self.announce)
                 if hourly or jumped != jumps:
                     await _each(self._reschedule)
                     next_round = now + EVERY_SECONDS
@@ -98,12 +98,12 @@ class Retention:
             except Exception as error:
                 if not is_passing(error):
                     raise
-                await self._outage.wait("housekeeping", error)
+                await self._outage.wait(self.name, error)
                 continue
-            self._outage.over("housekeeping")
+            self._outage.over(self.name)
             try:
                 async with asyncio.timeout(ANNOUNCE_SECONDS):
-                    await self._discard.wait()
+                    await self._board.housekeeping.wait()
             except TimeoutError:
                 pass
 
@@ -135,7 +135,7 @@ class Retention:
         lanes = await _CLOCK.reset_lanes.fetchval(self._pool)
         if rescheduled or lanes:
             _log.warning("a clock that was ahead had put these off", deliveries=rescheduled, lanes=lanes)
-            await self.on_rescheduled()
+            self._board.sweep_everywhere()
 
     async def _fail_from_now(self) -> None:
         """Nobody knows for how long webhooks have failed."""
@@ -197,7 +197,7 @@ class Retention:
             count = await step(connection, order, only)
             due = await order.promote()
         for webhook_id, seconds in due:
-            self._on_due(webhook_id, seconds)
+            self._board.due_in(webhook_id, seconds)
         return count
 
     async def _cancel(self, connection: Connection, order: Order, only: Only) -> int:
@@ -221,10 +221,6 @@ class Retention:
     async def _release(self, _: Connection, order: Order, __: Only) -> int:
         await order.skip("skipped: nobody can resolve it any more, or its webhook no longer asks for that")
         return len(order)
-
-
-async def _nothing() -> None:
-    pass
 
 
 async def _each(*steps: Callable[[], Awaitable[None]]) -> None:

@@ -1,8 +1,9 @@
 """What results mean for the health of receivers: breakers, pauses, webhooks disabled, and the notices of it."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from random import Random
+from typing import Protocol
 from uuid import UUID
 
 import asyncpg
@@ -13,6 +14,7 @@ from relay.notices import Notice, Row
 from service.platform.db import is_of_a_row
 from service.platform.logs import get_logger
 from service.platform.queries import Connection, load
+from service.platform.server_clock import SERVER_CLOCK
 from service.platform.subject import columns, subject_of
 
 _log = get_logger(__name__)
@@ -32,15 +34,19 @@ class HealthReport:
     silent: bool = True
 
 
-class Settler:
-    """`steady`: whether the database's clock can be trusted to say that a webhook has failed for days."""
+class Clock(Protocol):
+    @property
+    def steady(self) -> bool:
+        """Whether the database's clock has run steadily for an hour."""
 
-    def __init__(
-        self, policy: BreakerPolicy, rng: Random | None = None, *, steady: Callable[[], bool] = lambda: True
-    ) -> None:
+
+class Settler:
+    """`clock`: only if it is steady can it be trusted to say that a webhook has failed for days."""
+
+    def __init__(self, policy: BreakerPolicy, clock: Clock = SERVER_CLOCK) -> None:
         self._policy = policy
-        self._rng = rng or Random()
-        self._steady = steady
+        self._clock = clock
+        self._rng = Random()
 
     async def settle(
         self, connection: Connection, reports: Mapping[UUID, HealthReport], *, apart: bool = False
@@ -134,7 +140,7 @@ class Settler:
             written.append(notices.recovered(row))
         elif change.health.opened_at is not None and row["opened_at"] is None:
             _log.warning("a webhook's breaker is open", webhook_id=str(webhook_id), failures=change.health.failures)
-        if change.disable == "gone" or (change.disable == "failing" and self._steady()):
+        if change.disable == "gone" or (change.disable == "failing" and self._clock.steady):
             since = change.since
             assert since is not None, "it comes with the reason"
             detail = notices.why_disabled(change.disable, since)

@@ -3,13 +3,14 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 from uuid import UUID
 
 from relay.agenda import NIL
+from relay.board import Board
 from relay.shares import NOWHERE, SLOW_SECONDS, Part, Place, SlotPool
 from relay.turns import MAX_LANES, Turns
 
@@ -17,6 +18,9 @@ from relay.turns import MAX_LANES, Turns
 MAX_CROWDED = 1000
 # How much of what is free of the reserve is offered to fan-out at once: a third.
 OFFERED_PART = 3
+# While lanes wait, slots that become free are filled together, half of them at once or as many as there are after so long: a claim
+# costs the database about as much for one row as for twenty.
+PACE_SECONDS = 0.003
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +50,14 @@ _Flight: TypeAlias = tuple[UUID, int | None, Place, Part, Part, float]
 
 
 class Slots:
-    """`on_free` hears that a request to a webhook has ended, `on_crash` also of a defect of ours in it."""
+    """When a slot becomes free, the lanes that wait for it are on the board."""
 
-    def __init__(
-        self,
-        concurrency: int,
-        per_webhook: int,
-        *,
-        on_free: Callable[[UUID], None],
-        on_crash: Callable[[UUID, BaseException], None],
-    ) -> None:
+    def __init__(self, concurrency: int, per_webhook: int, board: Board) -> None:
+        self._board = board
         self.pool = SlotPool.of_relay(concurrency)
         self._per_webhook = per_webhook
         # What fan-out may take of a lane: the rest is for claims that run beside it.
         self._share = max(1, per_webhook // 2)
-        self._on_free = on_free
-        self._on_crash = on_crash
         # Those older than SLOW_SECONDS, as far as has been looked, and the others, the oldest first.
         self._slow: dict[Held, _Flight] = {}
         self._young: dict[Held, _Flight] = {}
@@ -76,6 +72,9 @@ class Slots:
         # What a claim that is under way may fill of the main part, and of which lanes.
         self._claiming = 0
         self._claimed: frozenset[UUID] = frozenset()
+        self._pace: asyncio.TimerHandle | None = None
+        # Whether a claim, or what comes before one, had to wait while slots were offered to fan-out. It has the next turn.
+        self.held_up = False
 
     @property
     def in_flight(self) -> int:
@@ -212,14 +211,23 @@ class Slots:
         if not self._young and not self._slow:
             self._empty.set()
         before, place.quick = place.quick, quick and not place.slow
-        self._on_free(webhook_id)
-        return place.quick and not before
+        became_quick = place.quick and not before
+        if became_quick:
+            self._board.agenda.turns.changed(webhook_id)
+        self._freed(webhook_id)
+        return became_quick
 
-    def start(self, webhook_id: UUID, sending: Coroutine[Any, Any, None]) -> None:
-        """A task that holds a slot until it has ended."""
-        task = asyncio.create_task(sending)
-        self.hold(task, webhook_id, None)
-        task.add_done_callback(lambda task: self._ended(task, webhook_id))
+    def _freed(self, webhook_id: UUID) -> None:
+        if not len(self._board.agenda.turns) or self._board.claiming.is_set():
+            return
+        if self.roomy(webhook_id):
+            self._board.room()
+        elif self._pace is None:
+            self._pace = asyncio.get_running_loop().call_later(PACE_SECONDS, self._paced)
+
+    def _paced(self) -> None:
+        self._pace = None
+        self._board.room()
 
     def fences(self) -> list[int]:
         """Of the leases that are being sent."""
@@ -245,8 +253,3 @@ class Slots:
         for holder in (*self._slow, *self._young):
             holder.cancel()
         await self._empty.wait()
-
-    def _ended(self, task: "asyncio.Task[None]", webhook_id: UUID) -> None:
-        self.release(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._on_crash(webhook_id, error)

@@ -1,14 +1,15 @@
 """Tests of webhooks: one attempt, past the queue, the breaker and the statistics, which the API waits for."""
 
-from collections.abc import Callable
+import asyncio
 from datetime import datetime
 from uuid import UUID
 
+from relay.board import Board
 from relay.breaker import Observation
 from relay.envelope import Envelope, envelope
+from relay.identity import Identity
 from relay.policy import failure, is_success
 from relay.record import Recorder
-from relay.slots import Slots
 from relay.target import Target, Targets
 from relay.transport import Exchange, Transport
 from relay.transport.exchange import one_line
@@ -25,44 +26,59 @@ TESTS_KEPT = MAX_TESTS // 2
 
 
 class Tester:
-    """`on_free` and `on_crash` are told what Slots tells."""
+    """Tests have slots of their own: deliveries must not wait for receivers that are only tried."""
 
     def __init__(
         self,
         pool: Pool,
+        board: Board,
+        identity: Identity,
         recorder: Recorder,
         targets: Targets,
         transport: Transport,
-        *,
-        on_free: Callable[[UUID], None],
-        on_crash: Callable[[UUID, BaseException], None],
     ) -> None:
         self._pool = pool
+        self._board = board
+        self._identity = identity
         self._recorder = recorder
         self._targets = targets
         self._transport = transport
-        # Of their own: deliveries must not wait for receivers that are only tried.
-        self._slots = Slots(MAX_TESTS, MAX_TESTS, on_free=on_free, on_crash=on_crash)
+        self._sending: set[asyncio.Task[None]] = set()
 
     @property
     def in_flight(self) -> int:
-        return self._slots.in_flight
+        return len(self._sending)
 
     async def finish(self, grace_seconds: float) -> None:
-        """Wait for what is in flight, at most so long; what is not done then is cut off."""
-        await self._slots.finish(grace_seconds)
+        """Wait for what is in flight, at most so long; then cut off what is not done."""
+        if not self._sending:
+            return
+        _, late = await asyncio.wait(self._sending, timeout=grace_seconds)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late)
 
     async def claim(self) -> None:
-        """Begin those that may begin. The API waits for what is written of them."""
+        """Begin the tests that may begin. The API waits for what is written of them."""
         if (free := MAX_TESTS - self.in_flight) <= 0:
             return
-        relay_id = self._recorder.relay_id
+        relay_id = self._identity.relay_id
         shared = max(0, free - TESTS_KEPT)
         for row in await _SQL.claim_tests.fetch(self._pool, relay_id=relay_id, most=free, shared=shared):
             test = self._send(row["id"], row["webhook_id"], row["claimed_at"], relay_id)
-            self._slots.start(row["webhook_id"], test)
+            task = asyncio.create_task(test, name=f"test of {row['webhook_id']}")
+            self._sending.add(task)
+            task.add_done_callback(self._ended)
 
-    async def _send(self, test_id: UUID, webhook_id: UUID, now: datetime, relay_id: UUID | None) -> None:
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._sending.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a request crashed", request=task.get_name(), exc_info=error)
+        # Others may have waited for its slot.
+        self._board.test()
+
+    async def _send(self, test_id: UUID, webhook_id: UUID, now: datetime, relay_id: UUID) -> None:
         """`relay_id`: this relay's as it claimed the test; it may have another one in the end. Whatever goes wrong is this test's
         end, and says why."""
         try:
@@ -78,7 +94,7 @@ class Tester:
             why = one_line(f"the relay could not make this test: {type(error).__name__}: {error}")
             await _SQL.finish_test.execute(self._pool, id=test_id, relay_id=relay_id, status=None, error=why)
 
-    async def _try(self, test_id: UUID, webhook_id: UUID, now: datetime, relay_id: UUID | None) -> None:
+    async def _try(self, test_id: UUID, webhook_id: UUID, now: datetime, relay_id: UUID) -> None:
         async with self._pool.acquire() as connection:
             target = await self._targets.load_fresh(connection, webhook_id)
         status: int | None = None

@@ -9,7 +9,19 @@ from service.platform.queries import Statements, load
 from tests.integration.steps import FUNCTIONS, OTHER_FUNCTIONS, STATEMENTS, WHOLE
 
 # Where rows are worked on.
-MODULES = ("target", "send", "record", "settle", "tester", "fanout", "replay", "retention", "claim", "give_up", "order")
+MODULES = (
+    "target",
+    "delivery",
+    "record",
+    "settle",
+    "tester",
+    "fanout",
+    "replay",
+    "retention",
+    "claim",
+    "give_up",
+    "order",
+)
 # What says how errors and the server are, and not what is in a row.
 _TOOLS = {"is_of_a_row", "is_passing", "is_away", "lacks_partition", "get_logger", "load", "one_line", "canonical"}
 
@@ -19,9 +31,11 @@ def _statements() -> set[str]:
     used = set()
     for name in (
         *MODULES,
-        "lead",
+        "listen",
+        "peers",
         "doorbell",
         "dispatch",
+        "claimer",
         "leases",
         "presence",
         "sweep",

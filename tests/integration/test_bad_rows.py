@@ -7,12 +7,11 @@ from uuid import UUID
 
 import pytest
 
-from relay.outage import Outage
-from relay.retention import Retention
 from service.platform.db import Pool
 from service.platform.ids import new_id
 from service.platform.settings import Settings
 from tests.integration.bad_rows import TYPE, World, each, has_ended
+from tests.integration.parts import housekeeping
 from tests.integration.poison import Poison, defect, relaying
 from tests.integration.relay_log import RelayLog
 from tests.integration.steps import FUNCTIONS
@@ -228,7 +227,7 @@ async def test_housekeeping_leaves_out_what_cannot_be_ended(
     await connection.execute("insert into login_failures values ('x', 'y', now() - interval '30 days')")
     poison = Poison(monkeypatch)
     poison.set("order.forget", "", defect)
-    await Retention(pool, Outage(), settings, on_due=lambda *_: None).once()
+    await housekeeping(pool, settings).once()
     assert poison.hits == 1
     ended = await connection.fetch("select event_id from attempts where outcome = 'expired'")
     assert {row["event_id"] for row in ended} == {events[0].id, events[2].id}

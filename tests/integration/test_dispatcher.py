@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from aiohttp import web
 
-from relay.dispatch import Dispatcher
+from relay.claimer import Claimer
 from relay.fanout import FanOut
 from relay.sweep import Sweep
 from relay.transport import HttpTransport
@@ -48,7 +48,7 @@ async def test_lanes_with_a_backlog_take_turns(
 
     receiver.answer = count
     sending = Sending(pool, settings, await register(connection), transport, concurrency=4, per_webhook=4)
-    sending.dispatcher.sweep_now()
+    sending.board.sweep()
     await receiver.wait_for(lambda: answered.total() >= lanes * 15)
     fewest, most = min(answered.values()), max(answered.values())
     await sending.stop()
@@ -148,16 +148,16 @@ async def test_a_suspect_that_cannot_be_had_is_not_looked_for_again_at_once(
     await FanOut(pool).batch()
     await connection.execute("update deliveries set lost_leases = 5")
     asked = 0
-    take = Dispatcher._take
+    claim = Claimer.claim
 
-    async def counted(self: Dispatcher, *lanes: object, suspects: bool = False) -> bool:
+    async def counted(self: Claimer, *lanes: object, suspects: bool = False) -> bool:
         nonlocal asked
         asked += suspects
-        return await take(self, *lanes, suspects=suspects)  # type: ignore[arg-type]
+        return await claim(self, *lanes, suspects=suspects)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Dispatcher, "_take", counted)
+    monkeypatch.setattr(Claimer, "claim", counted)
     sending = Sending(pool, settings, await register(connection), transport)
-    sending.dispatcher.sweep_now()
+    sending.board.sweep()
     await asyncio.sleep(0.5)
     await sending.stop()
     assert 1 <= asked <= 3
@@ -171,13 +171,15 @@ async def test_a_sweep_that_begins_while_another_looks_begins_at_the_first_lane(
     await FanOut(pool).batch()
     sending = Sending(pool, settings, await register(connection), transport)
     await sending.stop()
-    sweep = Sweep(pool, sending.lanes, sending.dispatcher.leases, 3600)
+    sweep = Sweep(pool, sending.board, sending.dispatcher.leases, 3600)
+    sweep.begin()
     step = asyncio.create_task(sweep.step())
     await asyncio.sleep(0)
     sending.dispatcher.leases.unconfirmed_anywhere()
-    sweep.begin()
+    sending.board.sweep()
     await step
     seen = [(sweep.under_way, sending.dispatcher.leases.has_unconfirmed)]
+    sweep.begin()
     await sweep.step()
     seen.append((sweep.under_way, sending.dispatcher.leases.has_unconfirmed))
     assert seen == [(True, False), (False, True)]
@@ -208,12 +210,12 @@ async def test_what_was_offered_and_not_filled_is_for_lanes_that_wait(
     await until(idle, "the first sweep is over")
     await write_event(connection)
     await FanOut(pool).batch()
-    sending.dispatcher.hint([hangs.id])
+    sending.board.due([hangs.id])
     # It is given the only slot that is not offered, and what else is heated meanwhile none.
-    assert sending.dispatcher.offer().crowded == (hangs.id,)
-    sending.dispatcher.hint([waits.id])
+    assert sending.offers.offer().crowded == (hangs.id,)
+    sending.board.due([waits.id])
     await receiver.wait_for(lambda: len(receiver.arrivals) == 1)
-    await sending.dispatcher.take(pool, await FanOut(pool).batch())
+    await sending.take(pool, await FanOut(pool).batch())
     async with asyncio.timeout(10):
         await receiver.wait_for(lambda: len(receiver.arrivals) == 2)
     assert [arrival.path for arrival in receiver.arrivals] == ["/hangs", "/waits"]

@@ -18,10 +18,10 @@ RING = "select pg_try_advisory_xact_lock_shared(1246712659, 2)"
 FOR_EVER_MS = 600_000
 # A relay that only a writer's end can wake in time.
 PATIENT_RELAY = f"""
-from relay import doorbell, lead
+from relay import doorbell, look
 doorbell.PATIENCE_MS = {FOR_EVER_MS}
 doorbell.BUSY_SECONDS = ({FOR_EVER_MS / 1000},)
-lead.PROBE_TIMEOUT = {FOR_EVER_MS / 1000}
+look.PROBE_TIMEOUT = {FOR_EVER_MS / 1000}
 """
 
 # One whose looks never go one by one, although it expects that, and that ends if it looks without a pause.

@@ -11,9 +11,9 @@ import pytest
 from aiohttp import web
 
 from relay.batch import Batch
+from relay.delivery import SPARE_SECONDS
 from relay.fanout import FanOut
 from relay.result import Lease
-from relay.send import SPARE_SECONDS
 from relay.slots import NOTHING, Offer
 from relay.transport import HttpTransport
 from service.platform.db import Pool
@@ -205,10 +205,10 @@ async def test_leases_of_a_fan_out_that_was_not_answered_are_given_back(
     for number in range(3):
         await add_webhook(connection, settings, f"{receiver.url}/{number}", ["item-created"])
     event_id = await write_event(connection)
-    batch = await FanOut(pool).batch(sending.dispatcher.offer)
+    batch = await FanOut(pool).batch(sending.offers.offer)
     assert (len(batch.leases), batch.lanes) == (3, ())
     # The answer is lost on the way; without a look, they would wait until their leases run out.
-    sending.dispatcher.unconfirmed()
+    sending.offers.unconfirmed()
     await until(lambda: empty(connection), "all are delivered")
     assert [arrival.event_id for arrival in receiver.arrivals] == [str(event_id)] * 3
     assert await connection.fetchval("select count(*) from attempts where lost_by is not null") == 0
@@ -231,12 +231,12 @@ async def test_leases_that_nobody_knows_of_are_given_back_while_the_leader_looks
         sending.dispatcher.leases.unconfirmed_in(
             [row["id"] for row in await connection.fetch("select id from webhooks")]
         )
-        sending.lanes.changed.set()
+        sending.board.room()
         fanout = FanOut(pool)
         for _ in range(20):
             fanout._limit = 1
-            batch = await fanout.batch(sending.dispatcher.offer)
-            await sending.dispatcher.take(pool, batch)
+            batch = await fanout.batch(sending.offers.offer)
+            await sending.take(pool, batch)
         assert not sending.dispatcher.leases.has_unconfirmed
         await receiver.wait_for(lambda: sum(arrival.event_id == str(lost) for arrival in receiver.arrivals) == 12)
     finally:
@@ -257,11 +257,11 @@ async def test_what_is_sent_or_about_to_be_recorded_is_not_taken_for_unknown(
     await add_webhook(connection, settings, receiver.url, ["item-created"])
     for _ in range(2):
         await write_event(connection)
-        batch = await FanOut(pool).batch(sending.dispatcher.offer)
+        batch = await FanOut(pool).batch(sending.offers.offer)
         if receiver.arrivals:
-            sending.dispatcher.unconfirmed()
+            sending.offers.unconfirmed()
         else:
-            await sending.dispatcher.take(pool, batch)
+            await sending.take(pool, batch)
             await receiver.wait_for(lambda: len(receiver.arrivals) == 1)
     await receiver.wait_for(lambda: len(receiver.arrivals) == 2)
     may_answer.set()
@@ -275,12 +275,12 @@ async def test_a_lease_that_was_granted_too_late_is_given_back_unused(
 ) -> None:
     await add_webhook(connection, settings, receiver.url, ["item-created"])
     await write_event(connection)
-    batch = await FanOut(pool).batch(sending.dispatcher.offer)
+    batch = await FanOut(pool).batch(sending.offers.offer)
     assert len(batch.leases) == 1
     # The server took so long that another relay may take the lease for void before the request has ended.
     late = batch.moment._replace(asked=batch.moment.asked - SPARE_SECONDS - 1)
     async with asyncio.timeout(10):
-        await sending.dispatcher.take(pool, replace(batch, moment=late))
+        await sending.take(pool, replace(batch, moment=late))
         await receiver.wait_for(lambda: len(receiver.arrivals) == 1)
     await until(lambda: empty(connection), "it is delivered")
     attempts = await connection.fetch("select outcome, lost_by from attempts")
@@ -294,10 +294,10 @@ async def test_a_probe_that_its_relay_was_not_told_of_makes_room_for_the_next(
     await write_event(connection)
     await FanOut(pool).batch()
     await connection.execute("update lanes set pauses = 1, paused_until = now()")
-    await claim_one(pool, sending.recorder.relay_id, webhook.id)
+    await claim_one(pool, sending.identity.relay_id, webhook.id)
     assert await connection.fetchval("select probe_by = leased_by and probe_until = lease_until from lanes, deliveries")
     sending.dispatcher.leases.unconfirmed_in([webhook.id])
-    sending.dispatcher.hint([webhook.id])
+    sending.board.due([webhook.id])
     # Long before the lease would have run out.
     async with asyncio.timeout(30):
         await receiver.wait_for(lambda: len(receiver.arrivals) == 1)

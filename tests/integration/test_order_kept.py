@@ -8,14 +8,15 @@ from uuid import UUID
 
 import pytest
 
+from relay.board import Board
 from relay.database import open_queues
 from relay.fanout import FanOut
-from relay.outage import Outage
 from relay.retention import Retention
 from service.platform.db import Pool, open_pool
 from service.platform.queries import Statement, load
 from service.platform.settings import Settings
 from tests.audit import run_audit
+from tests.integration.parts import housekeeping
 from tests.ordered import change, check_order, items, ordered_webhook
 from tests.relays import Connection, Webhook, until
 
@@ -35,13 +36,16 @@ async def webhook(connection: Connection, settings: Settings) -> Webhook:
 
 
 @pytest.fixture
-def due() -> list[UUID]:
-    return []
+def due(monkeypatch: pytest.MonkeyPatch) -> list[UUID]:
+    """The lanes of which the board is told that something is due."""
+    webhook_ids: list[UUID] = []
+    monkeypatch.setattr(Board, "due_in", lambda _, webhook_id, __: webhook_ids.append(webhook_id))
+    return webhook_ids
 
 
 @pytest.fixture
-def retention(pool: Pool, settings: Settings, due: list[UUID]) -> Retention:
-    return Retention(pool, Outage(), settings, on_due=lambda webhook_id, _: due.append(webhook_id))
+def retention(pool: Pool, settings: Settings) -> Retention:
+    return housekeeping(pool, settings)
 
 
 async def _queued(connection: Connection, pool: Pool, item_id: UUID, count: int) -> None:

@@ -70,7 +70,7 @@ async def test_a_replay_queues_what_failed_under_a_fresh_policy(
         (events[2].position, 1, 1, True),
         (events[3].position, 0, 0, True),
     ]
-    assert set(leader.told) == {UUID(webhook_id)}
+    assert list(leader.board.agenda.turns) == leader.board.take_hints() == [UUID(webhook_id)]
     assert await stats_of(owner, webhook_id) == {**before, "failedCount": 0, "pendingCount": 3}
     await leader.check_nothing_is_amiss()
 

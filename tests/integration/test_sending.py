@@ -80,7 +80,7 @@ async def start(
 
     async def begin() -> Sending:
         started.append(Sending(pool, settings, await register(connection), transport, concurrency=1))
-        started[-1].dispatcher.sweep_now()
+        started[-1].board.sweep()
         return started[-1]
 
     yield begin

@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from relay.database import LETTING_GO, PLANNING, QueueConnection, open_queues
-from relay.lead import LISTENING
+from relay.listen import LISTENING
 from service.platform.db import connect, open_pool
 from service.platform.queries import Connection
 from service.platform.session import Session, open_session

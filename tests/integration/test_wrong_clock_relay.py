@@ -9,16 +9,16 @@ from uuid import UUID
 import pytest
 
 from relay import retention
+from relay.board import Board
 from relay.database import Queues, open_queues
-from relay.outage import Outage
-from relay.presence import Presence, RelayStatus
-from relay.retention import Retention
+from relay.identity import Identity
 from service.platform.db import Pool
 from service.platform.ids import new_id
 from service.platform.queries import load
 from service.platform.settings import Settings
 from tests.integration.breakers import lane
 from tests.integration.fanning import drain
+from tests.integration.parts import housekeeping, leading, present
 from tests.integration.relay_log import RelayLog
 from tests.integration.senders import claim_one, register
 from tests.relays import Connection, Webhook, add_webhook, until, write_event
@@ -89,15 +89,11 @@ async def test_what_was_put_off_by_a_clock_that_was_ahead_waits_as_long_as_it_wa
     await connection.execute(put_off, leap, f"{leap} 5 minutes", 2)
     await connection.execute(put_off, "-1 minute", "10 hours", 3)
     await connection.execute(put_off, "-1 minute", "100 days", 4)
-    told = asyncio.Event()
-    keeping = Retention(queues, Outage(), settings, on_due=lambda *_: None)
-
-    async def rescheduled() -> None:
-        told.set()
-
-    keeping.on_rescheduled = rescheduled
-    await keeping._reschedule()
-    assert told.is_set(), "who has room is told to look"
+    board = Board()
+    sweeps = board.sweeps
+    await housekeeping(queues, settings, board=board)._reschedule()
+    assert board.sweeps > sweeps, "who has room is told to look"
+    assert board.take_hints() is None, "and so are the others"
     rows = await connection.fetch("select position, next_attempt_at - now() as wait from deliveries order by position")
     waits = {row["position"]: row["wait"] for row in rows}
     assert waits[1] <= timedelta(0)
@@ -116,19 +112,13 @@ async def test_a_lane_that_was_put_off_by_a_clock_that_was_ahead_waits_as_long_a
         " from (select now() + $1::text::interval as at) as ahead",
         leap,
     )
-    await Retention(queues, Outage(), settings, on_due=lambda *_: None)._reschedule()
+    await housekeeping(queues, settings)._reschedule()
     row = await lane(connection, webhook.id)
     now: datetime = await connection.fetchval("select clock_timestamp()")
     assert row["failing_since"] <= now
     assert row["opened_at"] <= now
     assert row["probe_at"] <= now + timedelta(seconds=30)
     assert row["paused_until"] <= now + timedelta(seconds=20)
-
-
-async def _rounds(keeping: Retention, connection: Connection, *, steady: bool) -> "asyncio.Task[None]":
-    leads = asyncio.Event()
-    leads.set()
-    return asyncio.create_task(keeping.run(leads, lambda: steady))
 
 
 @pytest.mark.parametrize("steady", [False, True])
@@ -148,8 +138,8 @@ async def test_what_destroys_waits_for_a_clock_that_has_run_steadily(
     await log.event(webhook.id, at=old)
     await connection.execute("insert into login_failures (identifier, ip_address, at) values ('ada', '', $1)", old)
     await connection.execute("update lanes set unannounced = 1")
-    keeping = Retention(queues, Outage(), settings, on_due=lambda *_: None)
-    rounds = await _rounds(keeping, connection, steady=steady)
+    keeping = housekeeping(queues, settings, identity=leading(), steady=steady)
+    rounds = asyncio.create_task(keeping.run())
     try:
         # What destroys nothing is done all the same.
         await until(lambda: connection.fetchval("select count(*) = 1 from outbox"), "failures are told of")
@@ -174,15 +164,16 @@ async def test_where_the_clock_has_jumped_webhooks_have_failed_since_then(
 ) -> None:
     await connection.execute(f"update lanes set {OPEN}, probe_at = now() + interval '1 minute'")
     await connection.execute("update lanes set failing_since = now() - interval '10 days'")
-    keeping = Retention(queues, Outage(), settings, on_due=lambda *_: None)
-    keeping.reschedule()
-    rounds = await _rounds(keeping, connection, steady=False)
+    board = Board()
+    keeping = housekeeping(queues, settings, board=board, identity=leading())
+    board.clock_jumped()
+    rounds = asyncio.create_task(keeping.run())
     try:
         recent = "select failing_since > now() - interval '1 hour' from lanes"
         # Only where the jump came while it ran: what was before a start, a start has no reason to doubt.
         assert not await connection.fetchval(recent)
         await asyncio.sleep(0)
-        keeping.reschedule()
+        board.clock_jumped()
         await until(lambda: connection.fetchval(recent), "it has failed since the jump")
     finally:
         rounds.cancel()
@@ -192,16 +183,12 @@ async def test_where_the_clock_has_jumped_webhooks_have_failed_since_then(
 async def test_a_jump_of_the_servers_clock_is_noticed_by_the_beat(
     queues: Queues, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    jumps: list[str] = []
-
-    async def nothing() -> None:
-        pass
-
-    presence = Presence(queues, Outage(), RelayStatus, lambda _: None, nothing, lambda: jumps.append("jump"))
+    board = Board()
+    presence = present(queues, board, Identity())
     await presence.register()
     await presence._beat()
     await presence._beat()
-    assert jumps == []
+    assert board.jumps == 0
     now = await queues.fetchval("select clock_timestamp()")
 
     async def leapt(*_: object, **__: object) -> dict[str, Any]:
@@ -209,7 +196,7 @@ async def test_a_jump_of_the_servers_clock_is_noticed_by_the_beat(
 
     monkeypatch.setattr("relay.presence._SQL", _Leapt(leapt))
     await presence._beat()
-    assert jumps == ["jump"]
+    assert board.jumps == 1
 
 
 class _Leapt:

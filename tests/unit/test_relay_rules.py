@@ -79,57 +79,51 @@ def test_an_allowed_network_is_exempt_and_nothing_beside_it() -> None:
             check_address(address, allowed)
 
 
-def taken(lanes: Agenda) -> list[UUID]:
-    """The lanes that are hot, which they are not any more then."""
-    hot = list(lanes.turns)
-    lanes.turns = Turns()
+def taken(agenda: Agenda) -> list[UUID]:
+    """The agenda that are hot, which they are not any more then."""
+    hot = list(agenda.turns)
+    agenda.turns = Turns()
     return hot
 
 
 def test_a_lane_becomes_hot_at_its_soonest_time_and_says_so_if_it_is_the_next() -> None:
-    lanes = Agenda()
-
-    def look_at(lane: UUID, when: float) -> bool:
-        lanes.changed.clear()
-        lanes.look_at(lane, when)
-        return lanes.changed.is_set()
-
-    assert look_at(A, 10.0)
-    assert look_at(A, 5.0)
-    assert not look_at(A, 7.0)
-    assert not look_at(B, 20.0)
-    lanes.advance(4.9)
-    assert len(lanes.turns) == 0
-    assert lanes.next_due() == 5.0
-    lanes.advance(10.0)
-    assert taken(lanes) == [A]
-    lanes.advance(20.0)
-    assert taken(lanes) == [B]
-    assert lanes.next_due() is None
+    agenda = Agenda()
+    assert agenda.look_at(A, 10.0)
+    assert agenda.look_at(A, 5.0)
+    assert not agenda.look_at(A, 7.0)
+    assert not agenda.look_at(B, 20.0)
+    agenda.advance(4.9)
+    assert len(agenda.turns) == 0
+    assert agenda.next_due() == 5.0
+    agenda.advance(10.0)
+    assert taken(agenda) == [A]
+    agenda.advance(20.0)
+    assert taken(agenda) == [B]
+    assert agenda.next_due() is None
 
 
 def test_a_lane_is_hot_again_at_each_time_that_a_delivery_is_due_there() -> None:
-    lanes = Agenda()
+    agenda = Agenda()
     for seconds in (50.0, 100.0, 30.0, 100.0):
-        lanes.due_in(A, seconds)
+        agenda.due_in(A, seconds)
     hot = 0
-    while (ripe := lanes.next_due()) is not None:
-        lanes.advance(ripe)
-        hot += len(taken(lanes))
+    while (ripe := agenda.next_due()) is not None:
+        agenda.advance(ripe)
+        hot += len(taken(agenda))
     assert hot in {3, 4}
 
 
 @given(st.lists(st.floats(0, 86_400), min_size=1, max_size=50))
 def test_a_lane_is_looked_at_once_what_it_waits_for_is_due_and_little_later(waits: list[float]) -> None:
-    lanes = Agenda()
+    agenda = Agenda()
     began = time.monotonic()
     for seconds in waits:
-        lanes.due_in(A, seconds)
+        agenda.due_in(A, seconds)
     ended = time.monotonic()
-    looks = [began, ended] if taken(lanes) else []
-    while (ripe := lanes.next_due()) is not None:
+    looks = [began, ended] if taken(agenda) else []
+    while (ripe := agenda.next_due()) is not None:
         looks.append(ripe)
-        lanes.advance(ripe)
+        agenda.advance(ripe)
     for seconds in waits:
         due = [look for look in looks if began + seconds <= look <= ended + max(seconds, 0.01) * (1 + 1 / 64)]
         assert due
@@ -137,15 +131,15 @@ def test_a_lane_is_looked_at_once_what_it_waits_for_is_due_and_little_later(wait
 
 @given(st.lists(st.tuples(st.sampled_from([A, B, C]), st.floats(0, 100)), min_size=1))
 def test_no_lane_is_forgotten_and_none_is_late(times: list[tuple[UUID, float]]) -> None:
-    lanes = Agenda()
+    agenda = Agenda()
     for lane, when in times:
-        lanes.look_at(lane, when)
+        agenda.look_at(lane, when)
     soonest = {lane: min(when for other, when in times if other == lane) for lane, _ in times}
     for now in sorted(set(soonest.values())):
-        ripe = lanes.next_due()
+        ripe = agenda.next_due()
         assert ripe is None or ripe <= now
-        lanes.advance(now)
-    assert set(taken(lanes)) == set(soonest)
+        agenda.advance(now)
+    assert set(taken(agenda)) == set(soonest)
 
 
 @example(status=410, attempt=1, max_retries=3, first=5000, seed=0)

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import pytest
 
+from relay.board import Board
 from relay.parked import NAMED
 from relay.shares import SLOW_SECONDS, Place, Places
 from relay.slots import MAX_CROWDED, NOTHING, Slots
@@ -34,21 +35,15 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def make(concurrency: int = 10, per_webhook: int = 4) -> Slots:
     """Eight slots in the main part, and two in reserve."""
-
-    def crashed(_: UUID, error: BaseException) -> None:
-        raise error
-
-    return Slots(concurrency, per_webhook, on_free=lambda _: None, on_crash=crashed)
+    return Slots(concurrency, per_webhook, Board())
 
 
 async def fill(slots: Slots, webhook_id: UUID, count: int) -> asyncio.Event:
     end = asyncio.Event()
-
-    async def sending() -> None:
-        await end.wait()
-
     for _ in range(count):
-        slots.start(webhook_id, sending())
+        task = asyncio.create_task(end.wait())
+        slots.hold(task, webhook_id, None)
+        task.add_done_callback(slots.release)
     return end
 
 
