@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
-from relay.agenda import Agenda
+from relay.rules.agenda import Agenda
 
 
 class Board:

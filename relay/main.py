@@ -5,25 +5,25 @@ import gc
 from collections.abc import Sequence
 
 from relay.board import Board
-from relay.breaker import BreakerPolicy
-from relay.database import Queues, open_queues
-from relay.dispatch import Dispatcher
-from relay.elect import Election
+from relay.claim.dispatch import Dispatcher
 from relay.identity import Identity
-from relay.listen import Listen
-from relay.look import Look
-from relay.marks import Marks
-from relay.outage import Outage
-from relay.peers import Peers
-from relay.presence import Presence
-from relay.record import Recorder
-from relay.replay import Replay
-from relay.retention import Retention
+from relay.lead.elect import Election
+from relay.lead.listen import Listen
+from relay.lead.look import Look
+from relay.lead.replay import Replay
+from relay.lead.retention import Retention
+from relay.record.record import Recorder
+from relay.record.settle import Settler
+from relay.rules.breaker import BreakerPolicy
+from relay.rules.shares import Places
+from relay.send.target import Targets
 from relay.service import Service
-from relay.settle import Settler
-from relay.shares import Places
-from relay.target import Targets
 from relay.transport import HttpTransport, Transport
+from relay.watch.database import Queues, open_queues
+from relay.watch.marks import Marks
+from relay.watch.outage import Outage
+from relay.watch.peers import Peers
+from relay.watch.presence import Presence
 from service.platform.epoch import Epoch
 from service.platform.lifecycle import cancelled_by_signals, database, require_migrated, settle
 from service.platform.logs import get_logger

@@ -6,10 +6,10 @@ import time
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network
 
+from relay.rules.endpoint import Endpoint, Origin, parse
 from relay.transport.addresses import AddressOrder
 from relay.transport.connection import LATE, SILENT, Connection, Post
 from relay.transport.dial import Dialer
-from relay.transport.endpoint import Endpoint, Origin, parse
 from relay.transport.exchange import Exchange, OnExchange, OpenRequest, Transport, late, microseconds, one_line
 from relay.transport.pool import ConnectionPool
 from relay.transport.resolver import Resolver

@@ -7,7 +7,7 @@ from typing import Protocol, cast
 
 import httptools
 
-from relay.transport.endpoint import Origin
+from relay.rules.endpoint import Origin
 from relay.transport.exchange import MAX_BODY_KEPT, MAX_HEADERS_KEPT, Exchange, microseconds, one_line
 
 # How an exchange ends.

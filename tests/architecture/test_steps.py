@@ -10,17 +10,17 @@ from tests.integration.steps import FUNCTIONS, OTHER_FUNCTIONS, STATEMENTS, WHOL
 
 # Where rows are worked on.
 MODULES = (
-    "target",
-    "delivery",
-    "record",
-    "settle",
-    "tester",
-    "fanout",
-    "replay",
-    "retention",
-    "claim",
-    "give_up",
-    "order",
+    "send.target",
+    "send.delivery",
+    "record.record",
+    "record.settle",
+    "send.tester",
+    "lead.fanout",
+    "lead.replay",
+    "lead.retention",
+    "claim.claim",
+    "record.give_up",
+    "record.order",
 )
 # What says how errors and the server are, and not what is in a row.
 _TOOLS = {"is_of_a_row", "is_passing", "is_away", "lacks_partition", "get_logger", "load", "one_line", "canonical"}
@@ -31,17 +31,17 @@ def _statements() -> set[str]:
     used = set()
     for name in (
         *MODULES,
-        "listen",
-        "peers",
-        "doorbell",
-        "dispatch",
-        "claimer",
-        "leases",
-        "presence",
-        "sweep",
-        "alone",
-        "database",
-        "partitions",
+        "lead.listen",
+        "lead.doorbell",
+        "lead.partitions",
+        "claim.dispatch",
+        "claim.claimer",
+        "claim.leases",
+        "claim.sweep",
+        "claim.alone",
+        "watch.peers",
+        "watch.presence",
+        "watch.database",
     ):
         module = importlib.import_module(f"relay.{name}")
         source = inspect.getsource(module)
@@ -81,9 +81,9 @@ def test_every_function_that_is_given_a_row_has_a_scenario_or_a_reason(name: str
 
 def test_every_notice_has_a_scenario_or_a_reason() -> None:
     told = {step for steps in FUNCTIONS.values() for step in steps} | set(OTHER_FUNCTIONS)
-    notices = importlib.import_module("relay.notices")
+    notices = importlib.import_module("relay.record.notices")
     made = {
-        f"relay.settle:notices.{name}"
+        f"relay.record.settle:notices.{name}"
         for name, value in vars(notices).items()
         if inspect.isfunction(value) and value.__module__ == notices.__name__ and not name.startswith("_")
     }

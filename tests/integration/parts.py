@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 from relay.board import Board
-from relay.database import Queues
 from relay.identity import Identity
-from relay.marks import Marks
-from relay.outage import Outage
-from relay.presence import Presence
-from relay.retention import Retention
+from relay.lead.retention import Retention
+from relay.watch.database import Queues
+from relay.watch.marks import Marks
+from relay.watch.outage import Outage
+from relay.watch.presence import Presence
 from service.platform.db import Pool
 from service.platform.epoch import Epoch
 from service.platform.settings import Settings

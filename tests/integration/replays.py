@@ -9,10 +9,10 @@ import asyncpg
 import orjson
 
 from relay.board import Board
-from relay.fanout import FanOut
 from relay.identity import Identity
-from relay.outage import Outage
-from relay.replay import Replay
+from relay.lead.fanout import FanOut
+from relay.lead.replay import Replay
+from relay.watch.outage import Outage
 from service.platform.db import open_pool
 from tests.audit import run_audit
 from tests.integration.caller import Caller, Database

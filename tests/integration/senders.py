@@ -5,17 +5,17 @@ from uuid import UUID
 
 import asyncpg
 
-from relay.batch import Batch
 from relay.board import Board
-from relay.breaker import BreakerPolicy
-from relay.dispatch import Dispatcher
+from relay.claim.dispatch import Dispatcher
 from relay.identity import Identity
-from relay.outage import Outage
-from relay.record import Recorder
-from relay.settle import Settler
-from relay.shares import Places
-from relay.target import Targets
+from relay.lead.batch import Batch
+from relay.record.record import Recorder
+from relay.record.settle import Settler
+from relay.rules.breaker import BreakerPolicy
+from relay.rules.shares import Places
+from relay.send.target import Targets
 from relay.transport import HttpTransport
+from relay.watch.outage import Outage
 from service.platform.db import Pool
 from service.platform.ids import new_id
 from service.platform.queries import Executor, load

@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from aiohttp import web
 
-from relay.claimer import Claimer
-from relay.fanout import FanOut
-from relay.sweep import Sweep
+from relay.claim.claimer import Claimer
+from relay.claim.sweep import Sweep
+from relay.lead.fanout import FanOut
 from relay.transport import HttpTransport
 from service.platform.db import Pool
 from service.platform.ids import new_id

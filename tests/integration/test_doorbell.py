@@ -5,8 +5,8 @@ import asyncio
 import asyncpg
 import pytest
 
-from relay.doorbell import LeaderState
-from relay.fanout import FanOut
+from relay.lead.doorbell import LeaderState
+from relay.lead.fanout import FanOut
 from tests.integration.caller import Database
 from tests.integration.conftest import SomebodyWaits
 from tests.relays import write_event

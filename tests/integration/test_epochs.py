@@ -8,10 +8,10 @@ from uuid import UUID
 import pytest
 
 from relay.board import Board
-from relay.database import Queues, open_queues
 from relay.identity import Identity
-from relay.shares import Places
-from relay.target import Targets
+from relay.rules.shares import Places
+from relay.send.target import Targets
+from relay.watch.database import Queues, open_queues
 from service.platform.epoch import Epoch, Known, Mark
 from service.platform.ids import new_id
 from service.platform.queries import load

@@ -10,8 +10,8 @@ from uuid import UUID
 import pytest
 from aiohttp import web
 
-from relay.fanout import FanOut
-from relay.tester import MAX_TESTS, TESTS_KEPT
+from relay.lead.fanout import FanOut
+from relay.send.tester import MAX_TESTS, TESTS_KEPT
 from service.platform.db import Pool
 from service.platform.settings import Settings
 from tests.relays import Arrival, Connection, Receiver, Relays, accept, add_user, add_webhook, receiving, until

@@ -9,9 +9,9 @@ from uuid import UUID
 
 import pytest
 
-from relay.batch import NEVER, Batch
-from relay.fanout import FanOut
-from relay.slots import Offer
+from relay.claim.slots import Offer
+from relay.lead.batch import NEVER, Batch
+from relay.lead.fanout import FanOut
 from service.platform.db import Pool
 from service.platform.ids import new_id
 from service.platform.settings import Settings

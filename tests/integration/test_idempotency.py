@@ -8,7 +8,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from pydantic import SecretStr
 
-from relay.retention import BATCH
+from relay.lead.retention import BATCH
 from service.api.one_connection import OneConnection
 from service.app import make_app
 from service.platform.db import open_pool

@@ -10,11 +10,11 @@ from uuid import UUID
 import pytest
 from aiohttp import web
 
-from relay.batch import Batch
-from relay.delivery import SPARE_SECONDS
-from relay.fanout import FanOut
-from relay.result import Lease
-from relay.slots import NOTHING, Offer
+from relay.claim.slots import NOTHING, Offer
+from relay.lead.batch import Batch
+from relay.lead.fanout import FanOut
+from relay.record.result import Lease
+from relay.send.delivery import SPARE_SECONDS
 from relay.transport import HttpTransport
 from service.platform.db import Pool
 from service.platform.ids import new_id

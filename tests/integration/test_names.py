@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from relay.fanout import FanOut
+from relay.lead.fanout import FanOut
 from service.app import make_app
 from service.platform.db import connect
 from service.platform.migrate import check_migrated, migrate

@@ -9,9 +9,9 @@ from uuid import UUID
 import pytest
 
 from relay.board import Board
-from relay.database import open_queues
-from relay.fanout import FanOut
-from relay.retention import Retention
+from relay.lead.fanout import FanOut
+from relay.lead.retention import Retention
+from relay.watch.database import open_queues
 from service.platform.db import Pool, open_pool
 from service.platform.queries import Statement, load
 from service.platform.settings import Settings
@@ -258,7 +258,7 @@ async def test_what_is_blocked_under_an_older_policy_is_let_go_within_a_minute(
         hourly.set()
 
     monkeypatch.setattr(retention, "_reschedule", reschedule)
-    monkeypatch.setattr("relay.retention.ANNOUNCE_SECONDS", 0.1)
+    monkeypatch.setattr("relay.lead.retention.ANNOUNCE_SECONDS", 0.1)
     (item,) = items(1)
     await _queued(connection, pool, item, 2)
     leads = asyncio.Event()

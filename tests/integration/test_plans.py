@@ -9,11 +9,11 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from relay.database import open_queues
-from relay.policy import Decision
-from relay.record import attempt_result
-from relay.result import Lease, Result
+from relay.record.record import attempt_result
+from relay.record.result import Lease, Result
+from relay.rules.policy import Decision
 from relay.transport import Exchange
+from relay.watch.database import open_queues
 from service.platform.queries import Connection, Statement, load
 from service.platform.settings import Settings
 from service.platform.subject import columns, subject_of

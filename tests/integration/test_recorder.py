@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from relay.fanout import FanOut
-from relay.policy import Decision
-from relay.result import Result
-from relay.slots import Offer
+from relay.claim.slots import Offer
+from relay.lead.fanout import FanOut
+from relay.record.result import Result
+from relay.rules.policy import Decision
 from relay.transport import Exchange
 from service.platform.db import Pool
 from service.platform.settings import Settings

@@ -14,7 +14,7 @@ OWED = """
 """
 # Whose first answer about who was given work is lost.
 DEAF_RELAY = """
-from relay.fanout import FanOut
+from relay.lead.fanout import FanOut
 take, heard = FanOut.lane_wakes, []
 async def lane_wakes(fanout):
     woken = await take(fanout)

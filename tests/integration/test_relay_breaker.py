@@ -6,7 +6,7 @@ from datetime import timedelta
 import asyncpg
 from aiohttp import web
 
-from relay.breaker import FAILURES
+from relay.rules.breaker import FAILURES
 from service.platform.ids import new_id
 from service.platform.settings import Settings
 from tests.integration.breakers import answering, lane, notices, open_breaker

@@ -6,8 +6,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from relay import database
-from relay.database import Queues, open_queues
+from relay.watch import database
+from relay.watch.database import Queues, open_queues
 from service.platform.db import AWAY
 from tests.relays import Connection, until
 from tests.resilience.swallowing_proxy import SwallowingProxy

@@ -13,11 +13,11 @@ from aiohttp import web
 from asyncpg.transaction import Transaction
 
 from relay.board import Board
-from relay.database import open_queues
-from relay.fanout import MAX_EVENTS, FanOut
-from relay.outage import Outage
-from relay.replay import Replay
+from relay.lead.fanout import MAX_EVENTS, FanOut
+from relay.lead.replay import Replay
 from relay.transport import HttpTransport
+from relay.watch.database import open_queues
+from relay.watch.outage import Outage
 from service.platform.db import Pool
 from service.platform.ids import new_id
 from service.platform.settings import Settings

@@ -9,14 +9,14 @@ import asyncpg
 import pytest
 from aiohttp import web
 
-from relay import retention
 from relay.board import Board
-from relay.database import QueueConnection, Queues, open_queues
-from relay.fanout import FanOut
 from relay.identity import Identity
-from relay.listen import LISTENING
-from relay.settle import HealthReport
+from relay.lead import retention
+from relay.lead.fanout import FanOut
+from relay.lead.listen import LISTENING
+from relay.record.settle import HealthReport
 from relay.transport import HttpTransport
+from relay.watch.database import QueueConnection, Queues, open_queues
 from service.platform.db import COMMAND_TIMEOUT, Pool, open_pool
 from service.platform.ids import new_id
 from service.platform.queries import Statement

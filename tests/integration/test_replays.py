@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from relay import replay
+from relay.lead import replay
 from service.platform.clock import iso
 from service.platform.ids import new_id
 from tests.integration.caller import Caller, Database

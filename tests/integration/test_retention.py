@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from relay.database import open_queues
+from relay.watch.database import open_queues
 from service.platform.db import Pool
 from service.platform.queries import load
 from service.platform.settings import Settings

@@ -3,7 +3,7 @@
 import json
 from uuid import UUID
 
-from relay.fanout import FanOut
+from relay.lead.fanout import FanOut
 from service.platform.db import open_pool
 from service.platform.ids import new_id
 from service.platform.settings import Settings

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from relay.fanout import FanOut
+from relay.lead.fanout import FanOut
 from relay.transport import Exchange, HttpTransport, OpenRequest
 from relay.transport.exchange import OnExchange
 from service.platform.db import Pool

@@ -6,9 +6,9 @@ from uuid import UUID
 import pytest
 from aiohttp import web
 
-from relay import notices
-from relay.fanout import FanOut
-from relay.notices import OPERATIONAL
+from relay.lead.fanout import FanOut
+from relay.record import notices
+from relay.record.notices import OPERATIONAL
 from service.platform.db import Pool
 from tests.integration.caller import Caller, Database
 from tests.integration.conftest import Api, SignUp

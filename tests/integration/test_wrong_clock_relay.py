@@ -8,10 +8,10 @@ from uuid import UUID
 
 import pytest
 
-from relay import retention
 from relay.board import Board
-from relay.database import Queues, open_queues
 from relay.identity import Identity
+from relay.lead import retention
+from relay.watch.database import Queues, open_queues
 from service.platform.db import Pool
 from service.platform.ids import new_id
 from service.platform.queries import load
@@ -194,7 +194,7 @@ async def test_a_jump_of_the_servers_clock_is_noticed_by_the_beat(
     async def leapt(*_: object, **__: object) -> dict[str, Any]:
         return {"now": now + timedelta(days=10), "peers": []}
 
-    monkeypatch.setattr("relay.presence._SQL", _Leapt(leapt))
+    monkeypatch.setattr("relay.watch.presence._SQL", _Leapt(leapt))
     await presence._beat()
     assert board.jumps == 1
 

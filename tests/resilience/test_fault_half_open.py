@@ -7,7 +7,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from relay.database import open_queues
+from relay.watch.database import open_queues
 from tests.relays import RelayProcess, until
 from tests.resilience.conftest import HowOften, StartTrial
 from tests.resilience.swallowing_proxy import SwallowingProxy

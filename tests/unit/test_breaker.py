@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.breaker import (
+from relay.rules.breaker import (
     EVENTS,
     FAILURES,
     LONGEST_PAUSE_MS,

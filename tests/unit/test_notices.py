@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from relay import notices
-from relay.notices import OPERATIONAL, Notice
+from relay.record import notices
+from relay.record.notices import OPERATIONAL, Notice
 from service import operations
 from service.events import CATALOGUE
 from service.platform import canonical

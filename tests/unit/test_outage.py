@@ -4,7 +4,7 @@ import asyncio
 import time
 
 from relay.board import Board
-from relay.outage import PRESENCE, RECORDER, Outage
+from relay.watch.outage import PRESENCE, RECORDER, Outage
 from service.platform.db import AWAY
 
 ERROR = AWAY[0]("no space left")

@@ -12,11 +12,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook as StandardWebhook
 
-from relay.agenda import Agenda
-from relay.envelope import envelope, shown_headers
-from relay.policy import decide, failure
-from relay.target import Target
-from relay.turns import Turns
+from relay.rules.agenda import Agenda
+from relay.rules.policy import decide, failure
+from relay.rules.turns import Turns
+from relay.send.envelope import envelope, shown_headers
+from relay.send.target import Target
 from service.events import CATALOGUE
 from service.platform import sign
 from service.platform.address import AddressRefused, check_address

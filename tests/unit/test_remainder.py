@@ -6,7 +6,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.remainder import remainder
+from relay.rules.remainder import remainder
 
 A, B, C, D = (UUID(int=number) for number in range(1, 5))
 FLOOR = datetime(2026, 2, 18, 9, 30, tzinfo=UTC)

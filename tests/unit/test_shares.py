@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.shares import Part, Party, Places, SlotPool, level
+from relay.rules.shares import Part, Party, Places, SlotPool, level
 
 
 def owners(count: int) -> list[Party]:

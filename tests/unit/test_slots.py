@@ -6,10 +6,10 @@ from uuid import UUID
 import pytest
 
 from relay.board import Board
-from relay.parked import NAMED
-from relay.shares import SLOW_SECONDS, Place, Places
-from relay.slots import MAX_CROWDED, NOTHING, Slots
-from relay.turns import Turns
+from relay.claim.slots import MAX_CROWDED, NOTHING, Slots
+from relay.rules.parked import NAMED
+from relay.rules.shares import SLOW_SECONDS, Place, Places
+from relay.rules.turns import Turns
 
 RELAY, ONE, TWO = (UUID(int=number) for number in range(1, 4))
 
@@ -29,7 +29,7 @@ class Request:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A clock that stands until its one value is changed."""
     now = [1000.0]
-    monkeypatch.setattr("relay.slots.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("relay.claim.slots.time.monotonic", lambda: now[0])
     return now
 
 

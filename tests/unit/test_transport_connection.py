@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
+from relay.rules.endpoint import Origin
 from relay.transport.connection import ANSWERED, FAILED, SILENT, Connection
-from relay.transport.endpoint import Origin
 from relay.transport.pool import ConnectionPool
 from tests.unit.wire import Keeper, Waited, Wire
 

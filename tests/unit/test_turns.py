@@ -7,9 +7,9 @@ from uuid import UUID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.parked import NAMED
-from relay.shares import Part, Place, Places, SlotPool
-from relay.turns import LEAST_SHARE, MAX_LANES, NO_CLAIM, Turns
+from relay.rules.parked import NAMED
+from relay.rules.shares import Part, Place, Places, SlotPool
+from relay.rules.turns import LEAST_SHARE, MAX_LANES, NO_CLAIM, Turns
 
 A, B, C = (UUID(int=number) for number in range(1, 4))
 
