@@ -8,9 +8,11 @@ from relay.rules.agenda import Agenda
 
 
 class Board:
-    """Whoever learns something writes it here, which sets the event of the part that acts on it. Nothing here waits or does I/O.
+    """Whoever learns something writes it here, which sets the event of the part that acts on it.
+    Nothing here waits or does I/O.
 
-    A reader clears its event before it looks, never after: what is written during the look is seen by the next one.
+    A reader clears its event before it looks, never after: what is written during the look is seen
+    by the next one.
     """
 
     def __init__(self) -> None:
@@ -20,7 +22,8 @@ class Board:
         self.housekeeping = asyncio.Event()
         self.replays = asyncio.Event()
         self.agenda = Agenda()
-        # How many sweeps were asked for. A sweep that sees another number than at its beginning begins again.
+        # How many sweeps were asked for. A sweep that sees another number than at its beginning
+        # begins again.
         self.sweeps = 1
         # Whether tests of webhooks may be waiting.
         self.tests = True
@@ -76,7 +79,8 @@ class Board:
         self.housekeeping.set()
 
     def requested(self, webhook_ids: Iterable[UUID]) -> None:
-        """The API asked for something about these webhooks: a retry, a test, a replay, a discard."""
+        """The API asked for something about these webhooks: a retry, a test, a replay, a
+        discard."""
         self.due(webhook_ids)
         self.test()
         self.housekeeping.set()
@@ -95,7 +99,8 @@ class Board:
             self.peers.set()
 
     def sweep_everywhere(self) -> None:
-        """This relay and all others sweep: leases became void, or deliveries due, in lanes that nobody knows."""
+        """This relay and all others sweep: leases became void, or deliveries due, in lanes that
+        nobody knows."""
         self.sweep()
         self.sweep_peers()
 

@@ -31,8 +31,9 @@ from service.platform.settings import Settings
 
 _log = get_logger(__name__)
 
-# So many more objects than before, and the youngest are searched for garbage in cycles. A delivery makes a dozen that live until it
-# is recorded, and none in a cycle: with Python's own 700 a tenth of a relay's time went into looking at them.
+# So many more objects than before, and the youngest are searched for garbage in cycles. A delivery
+# makes a dozen that live until it is recorded, and none in a cycle: with Python's own 700 a tenth
+# of a relay's time went into looking at them.
 COLLECT_EVERY = 20_000
 # What recording and leaving may take beyond the grace period.
 SPARE_SECONDS = 5.0
@@ -47,7 +48,8 @@ async def relay(settings: Settings) -> None:
 
 
 async def run(settings: Settings, url: str, transport: Transport) -> None:
-    """Run a relay until cancelled, then end it in order: stop claiming, finish what is in flight, record it, leave."""
+    """Run a relay until cancelled, then end it in order: stop claiming, finish what is in flight,
+    record it, leave."""
     board, identity = Board(), Identity()
     marks = Marks(board, identity)
     epoch = Epoch(marks.mark, marks.forget)

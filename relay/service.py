@@ -32,9 +32,10 @@ class Service(ABC):
         await asyncio.wait([self.task])
 
     async def _keep_going(self) -> None:
-        """The outermost boundary. What `run` lets through is a defect of ours; the part begins again where its state is. If this
-        happens again and again, the relay does less than its share, and its peers do the rest: they remove a relay that cannot
-        beat, and a relay that cannot lead releases the leader's lock."""
+        """The outermost boundary. What `run` lets through is a defect of ours; the part begins
+        again where its state is. If this happens again and again, the relay does less than its
+        share, and its peers do the rest: they remove a relay that cannot beat, and a relay that
+        cannot lead releases the leader's lock."""
         while True:
             try:
                 await self.run()

@@ -1,5 +1,6 @@
-"""Suspects: deliveries that may be what crashes relays. Each is sent while nothing else is in flight, so that a crash takes no
-other delivery along, and a delivery that was only taken along so far is delivered."""
+"""Suspects: deliveries that may be what crashes relays. Each is sent while nothing else is in
+flight, so that a crash takes no other delivery along, and a delivery that was only taken along so
+far is delivered."""
 
 import asyncio
 import time
@@ -17,7 +18,8 @@ _OFFER_SECONDS = 0.002
 
 
 class Alone:
-    """`sending`: a suspect is in flight, or waits for all others to end. Nothing else is leased meanwhile."""
+    """`sending`: a suspect is in flight, or waits for all others to end. Nothing else is leased
+    meanwhile."""
 
     def __init__(self, pool: Pool, board: Board, recorder: Recorder, slots: Slots, claimer: Claimer) -> None:
         self._pool = pool
@@ -38,8 +40,8 @@ class Alone:
         return self._not_before if self._wanted else None
 
     async def send(self) -> None:
-        """Send one suspect, if there is one. Suspects get at most half of the relay's time, so that they do not hold up the other
-        deliveries for long."""
+        """Send one suspect, if there is one. Suspects get at most half of the relay's time, so that
+        they do not hold up the other deliveries for long."""
         lanes = [row["webhook_id"] for row in await _SQL.suspects.fetch(self._pool, now=None)]
         if not lanes:
             self._wanted = False
@@ -50,7 +52,8 @@ class Alone:
             await self._nothing_in_flight()
             if self._board.stopping:
                 return
-            # If none can be claimed, another relay has it, or its webhook has no tokens: the next sweep looks again.
+            # If none can be claimed, another relay has it, or its webhook has no tokens: the next
+            # sweep looks again.
             self._wanted = False
             if await self._claimer.claim([(lane, 1) for lane in lanes], 1, suspects=True):
                 self._wanted = True

@@ -1,4 +1,5 @@
-"""Claiming: one statement for many lanes, and each lane by itself where a row in one of them makes the statement fail."""
+"""Claiming: one statement for many lanes, and each lane by itself where a row in one of them makes
+the statement fail."""
 
 import time
 from collections.abc import Sequence
@@ -27,13 +28,15 @@ Share: TypeAlias = tuple[UUID, int]
 
 
 class Unclaimable(Exception):
-    """A claim failed by what is in one of its lanes. It may have leased all the same; the next claim of these lanes is careful."""
+    """A claim failed by what is in one of its lanes. It may have leased all the same; the next
+    claim of these lanes is careful."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """`leases` were granted at `moment`, which is None where there are none. `ends`: the last due time that was claimed of each lane.
-    `waits`: lanes of which nothing may be claimed for so many seconds. Both times are monotonic."""
+    """`leases` were granted at `moment`, which is None where there are none. `ends`: the last due
+    time that was claimed of each lane. `waits`: lanes of which nothing may be claimed for so many
+    seconds. Both times are monotonic."""
 
     leases: list[Lease]
     moment: Moment | None
@@ -45,7 +48,8 @@ class Claimed:
 
 
 class Claims:
-    """The boundary around what a claim reads. A delivery that cannot be claimed ends as failed, with its reason."""
+    """The boundary around what a claim reads. A delivery that cannot be claimed ends as failed,
+    with its reason."""
 
     def __init__(self, pool: Pool, identity: Identity, targets: Targets) -> None:
         self._pool = pool
@@ -56,7 +60,8 @@ class Claims:
     async def claim(
         self, lanes: Sequence[Share], floors: Sequence[datetime | None], *, most: int, suspects: bool
     ) -> Claimed:
-        """Lease at most so many of each lane, and `most` in all. Raises Unclaimable, and whatever no row is to blame for."""
+        """Lease at most so many of each lane, and `most` in all. Raises Unclaimable, and whatever
+        no row is to blame for."""
         asked_at = time.monotonic()
         async with self._pool.acquire() as connection:
             rows = await self._fetch(connection, self._identity.relay_id, lanes, floors, most=most, suspects=suspects)
@@ -105,7 +110,8 @@ class Claims:
     async def _one(
         self, connection: Connection, relay_id: UUID, lane: Share, most: int, *, suspects: bool
     ) -> list[asyncpg.Record]:
-        """In a transaction, so that a lease is undone whose row cannot be read; one row at a time, once that has failed."""
+        """In a transaction, so that a lease is undone whose row cannot be read; one row at a time,
+        once that has failed."""
         webhook_id, share = lane
         wanted = min(share, most)
         step = wanted

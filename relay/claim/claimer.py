@@ -35,8 +35,8 @@ class Claimer:
         self._floors.clear()
 
     async def claim(self, lanes: Sequence[Share], free: int, *, reserve: bool = False, suspects: bool = False) -> bool:
-        """Claim at most so many of each lane, and `free` in all, and start to send them. `reserve`: for slots of the reserve. True
-        if anything was claimed."""
+        """Claim at most so many of each lane, and `free` in all, and start to send them. `reserve`:
+        for slots of the reserve. True if anything was claimed."""
         if suspects:
             # Suspects are older than the floor of their lane.
             self._floors.clear()
@@ -73,8 +73,9 @@ class Claimer:
             self._flights.start(lease, claimed.targets.get(lease.webhook_id), claimed.moment, reserve=reserve)
 
     async def _time(self, webhook_ids: Sequence[UUID], asked_at: float) -> None:
-        """Find out when these lanes have something due again. Whoever set the timer knew one time only, or the server's clock was
-        another one then. What has become due since the claim is not to be missed."""
+        """Find out when these lanes have something due again. Whoever set the timer knew one time
+        only, or the server's clock was another one then. What has become due since the claim is not
+        to be missed."""
         ago = time.monotonic() - asked_at
         for row in await _SQL.soonest.fetch(self._pool, webhook_ids=webhook_ids, ago=ago, now=None):
             if row["due_in"] > 0:

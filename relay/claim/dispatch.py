@@ -84,7 +84,8 @@ class Dispatcher(Service):
         return self._flights.attempted
 
     async def stop(self) -> None:
-        """Claim no more, finish what is in flight within the grace period, and give back the leases of what was cut off then."""
+        """Claim no more, finish what is in flight within the grace period, and give back the leases
+        of what was cut off then."""
         self.stop_claiming()
         await asyncio.wait([self.task])
         await self.finish(self._grace)
@@ -110,7 +111,8 @@ class Dispatcher(Service):
             try:
                 busy = await self._step()
             except Unclaimable:
-                # What the failed claim may have leased is given back first, and then each lane is claimed from by itself.
+                # What the failed claim may have leased is given back first, and then each lane is
+                # claimed from by itself.
                 continue
             except Exception as error:
                 if not is_passing(error):
@@ -183,11 +185,13 @@ class Dispatcher(Service):
             self._board.room()
         if not plan.lanes:
             slots.held_up |= slots.promised > 0
-        # After a claim of so many lanes, there may be others that nothing else would make this relay look at before the poll.
+        # After a claim of so many lanes, there may be others that nothing else would make this
+        # relay look at before the poll.
         return found or len(plan.lanes) == MAX_LANES
 
     async def _place(self, webhook_ids: Sequence[UUID]) -> bool:
-        """Find out whose lanes these are, and where they lead. True if there are more to find out about."""
+        """Find out whose lanes these are, and where they lead. True if there are more to find out
+        about."""
         turns, targets = self._board.agenda.turns, self._targets
         if unknown := [(webhook_id, 1) for webhook_id in webhook_ids if targets.place(webhook_id) is None]:
             async with self._pool.acquire() as connection:

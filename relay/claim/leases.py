@@ -1,4 +1,5 @@
-"""Leases that end without a result: given back, so that nobody waits until they run out, and not counted as lost."""
+"""Leases that end without a result: given back, so that nobody waits until they run out, and not
+counted as lost."""
 
 from collections.abc import Iterable
 from uuid import UUID
@@ -15,13 +16,15 @@ from service.platform.queries import load
 _log = get_logger(__name__)
 _SQL = load("leases")
 
-# How many of a lane's deliveries are looked at for unconfirmed leases. They were the first that were due.
+# How many of a lane's deliveries are looked at for unconfirmed leases. They were the first that
+# were due.
 LOOK = 500
 
 
 class Leases:
-    """A statement that leases may commit although its reply is lost. Such leases are unconfirmed: this relay holds them in the
-    database, and neither sends the deliveries nor is about to record them."""
+    """A statement that leases may commit although its reply is lost. Such leases are unconfirmed:
+    this relay holds them in the database, and neither sends the deliveries nor is about to record
+    them."""
 
     def __init__(self, pool: Pool, board: Board, identity: Identity, recorder: Recorder, slots: Slots) -> None:
         self._pool = pool
@@ -30,11 +33,13 @@ class Leases:
         self._recorder = recorder
         self._slots = slots
         self._unconfirmed: set[UUID] = set()
-        # Whether there may be unconfirmed leases in any lane: the next sweep that begins at the first lane finds them.
+        # Whether there may be unconfirmed leases in any lane: the next sweep that begins at the
+        # first lane finds them.
         self._unconfirmed_anywhere = False
         self._sweeping_all = False
         self._cut_off: list[Lease] = []
-        # While this looks, nothing may lease: what is leased meanwhile would be taken for unconfirmed.
+        # While this looks, nothing may lease: what is leased meanwhile would be taken for
+        # unconfirmed.
         self.looking = False
 
     def unconfirmed_in(self, webhook_ids: Iterable[UUID]) -> None:

@@ -58,7 +58,8 @@ class Offers:
     async def take(
         self, connection: Executor, leases: Sequence[Lease], versions: Iterable[tuple[UUID, int]], moment: Moment
     ) -> None:
-        """Start to send what fan-out leased to this relay; on `connection` it asks where to. `versions`: of the webhooks."""
+        """Start to send what fan-out leased to this relay; on `connection` it asks where to.
+        `versions`: of the webhooks."""
         try:
             targets = await self._targets.load(connection, versions)
         except BaseException:
@@ -74,17 +75,20 @@ class Offers:
             self._slots.held_up = False
             self._board.room()
         if held_up or self._leases.has_unconfirmed or len(leases) <= FEW:
-            # The dispatcher has a turn, and a few requests are written, before slots are offered again. Otherwise a leader that looks
-            # without a pause would offer them at once, again and again.
+            # The dispatcher has a turn, and a few requests are written, before slots are offered
+            # again. Otherwise a leader that looks without a pause would offer them at once, again
+            # and again.
             await asyncio.sleep(0)
 
     def unconfirmed(self) -> None:
-        """The reply to a fan-out was lost, or its leases cannot be used. It may have leased in any lane."""
+        """The reply to a fan-out was lost, or its leases cannot be used. It may have leased in any
+        lane."""
         if self._slots.offered:
             self._slots.close()
             self._leases.unconfirmed_anywhere()
             self._board.sweep()
 
     def reconnected(self) -> None:
-        """A fan-out on the previous LISTEN connection may have committed after its leases were looked for. It has ended now."""
+        """A fan-out on the previous LISTEN connection may have committed after its leases were
+        looked for. It has ended now."""
         self._leases.unconfirmed_anywhere()

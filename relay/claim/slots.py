@@ -1,4 +1,5 @@
-"""A relay's slots: how many requests it may have under way at once, in all, for one webhook, for one owner and to one origin."""
+"""A relay's slots: how many requests it may have under way at once, in all, for one webhook, for
+one owner and to one origin."""
 
 import asyncio
 import time
@@ -18,15 +19,16 @@ from relay.rules.turns import MAX_LANES, Turns
 MAX_CROWDED = 1000
 # How much of what is free of the reserve is offered to fan-out at once: a third.
 OFFERED_PART = 3
-# While lanes wait, slots that become free are filled together, half of them at once or as many as there are after so long: a claim
-# costs the database about as much for one row as for twenty.
+# While lanes wait, slots that become free are filled together, half of them at once or as many as
+# there are after so long: a claim costs the database about as much for one row as for twenty.
 PACE_SECONDS = 0.003
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """Slots of the leader's for what fan-out queues: so many in all and for each webhook, but none for webhooks that are `crowded`,
-    nor for those of owners who are. `reserve`: they are of the reserve, and others may have taken them by then."""
+    """Slots of the leader's for what fan-out queues: so many in all and for each webhook, but none
+    for webhooks that are `crowded`, nor for those of owners who are. `reserve`: they are of the
+    reserve, and others may have taken them by then."""
 
     relay_id: UUID = NIL
     most: int = 0
@@ -44,8 +46,8 @@ class Held(Hashable, Protocol):
     def cancel(self) -> object: ...
 
 
-# A slot in use: the webhook, the lease's fence, the parts of the relay's pool and of the origin's that it is of, and since when, in
-# monotonic seconds. A tuple, as one is made for each delivery.
+# A slot in use: the webhook, the lease's fence, the parts of the relay's pool and of the origin's
+# that it is of, and since when, in monotonic seconds. A tuple, as one is made for each delivery.
 _Flight: TypeAlias = tuple[UUID, int | None, Place, Part, Part, float]
 
 
@@ -58,7 +60,8 @@ class Slots:
         self._per_webhook = per_webhook
         # What fan-out may take of a lane: the rest is for claims that run beside it.
         self._share = max(1, per_webhook // 2)
-        # Those older than SLOW_SECONDS, as far as has been looked, and the others, the oldest first.
+        # Those older than SLOW_SECONDS, as far as has been looked, and the others, the oldest
+        # first.
         self._slow: dict[Held, _Flight] = {}
         self._young: dict[Held, _Flight] = {}
         self._empty = asyncio.Event()
@@ -73,7 +76,8 @@ class Slots:
         self._claiming = 0
         self._claimed: frozenset[UUID] = frozenset()
         self._pace: asyncio.TimerHandle | None = None
-        # Whether a claim, or what comes before one, had to wait while slots were offered to fan-out. It has the next turn.
+        # Whether a claim, or what comes before one, had to wait while slots were offered to
+        # fan-out. It has the next turn.
         self.held_up = False
 
     @property
@@ -100,7 +104,8 @@ class Slots:
         return self._per_webhook - self._per_lane[webhook_id] - kept
 
     def roomy(self, webhook_id: UUID | None = None) -> bool:
-        """Whether half of the main part is free, so that what waits need not wait for more; `webhook_id`: of this lane's, too."""
+        """Whether half of the main part is free, so that what waits need not wait for more;
+        `webhook_id`: of this lane's, too."""
         if self.free < self.pool.main / 2:
             return False
         return webhook_id is None or self._per_lane[webhook_id] <= self._per_webhook / 2
@@ -122,8 +127,9 @@ class Slots:
                 place.owner.quick = False
 
     def offer(self, relay_id: UUID, waiting: Turns) -> Offer:
-        """Slots of the main part are kept free until `close`. Lanes with a backlog get none, as new events would overtake it; they
-        are about to be claimed from, and what they have room for is not offered."""
+        """Slots of the main part are kept free until `close`. Lanes with a backlog get none, as new
+        events would overtake it; they are about to be claimed from, and what they have room for is
+        not offered."""
         waiting.unpark(self.free, self.pool, self.room)
         reserve = self.free <= 0
         if reserve:
@@ -160,8 +166,9 @@ class Slots:
         return offer
 
     def admits(self, place: Place, *, reserve: bool) -> bool:
-        """Whether one more request may be sent of what was leased, for slots of the reserve or of the main part: what was free then
-        may not be any more, and fan-out knows neither origins nor who is quick."""
+        """Whether one more request may be sent of what was leased, for slots of the reserve or of
+        the main part: what was free then may not be any more, and fan-out knows neither origins nor
+        who is quick."""
         origin = place.origin
         if origin.main_free <= 0 and origin.room(place.there, quick=place.taken_for_quick) <= 0:
             return False
@@ -169,7 +176,8 @@ class Slots:
 
     @contextmanager
     def claiming(self, lanes: Sequence[tuple[UUID, int]], most: int, *, reserve: bool = False) -> Iterator[None]:
-        """What a claim may fill of these lanes, and in all, is not free meanwhile. One claim at a time."""
+        """What a claim may fill of these lanes, and in all, is not free meanwhile. One claim at a
+        time."""
         self._claiming = 0 if reserve else min(most, sum(share for _, share in lanes))
         self._claimed = frozenset(webhook_id for webhook_id, _ in lanes)
         try:
@@ -180,7 +188,8 @@ class Slots:
     def hold(
         self, holder: Held, webhook_id: UUID, fence: int | None, place: Place = NOWHERE, *, reserve: bool = False
     ) -> None:
-        """A slot is in use until `release`. `fence`: of the lease that is sent under it; `reserve`: it is of the reserve."""
+        """A slot is in use until `release`. `fence`: of the lease that is sent under it; `reserve`:
+        it is of the reserve."""
         origin = place.origin
         part = self.pool.hold(place.owner, reserve)
         part_there = origin.hold(place.there, origin.main_free <= 0)
@@ -242,8 +251,8 @@ class Slots:
             pass
 
     async def finish(self, grace_seconds: float) -> None:
-        """Wait for what is in flight, at most so long; what is not done then is cut off. Nothing is offered any more; what was
-        before may still come."""
+        """Wait for what is in flight, at most so long; what is not done then is cut off. Nothing is
+        offered any more; what was before may still come."""
         try:
             async with asyncio.timeout(grace_seconds):
                 await self._closed.wait()

@@ -54,7 +54,8 @@ class Sweep:
             elif row["due_in"] <= self._poll:
                 self._board.due_in(row["webhook_id"], row["due_in"])
         if self.wanted:
-            # Another was asked for meanwhile, because of something that this step may not have seen yet.
+            # Another was asked for meanwhile, because of something that this step may not have seen
+            # yet.
             return
         last = len(rows) < LANES_A_STEP
         self._leases.swept((row["webhook_id"] for row in rows), first=first, last=last)

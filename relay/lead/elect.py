@@ -36,7 +36,8 @@ class Election(Service):
         self._identity = identity
 
     async def run(self) -> None:
-        """Reconnect with back-off when the connection is lost. Messages may have been lost with it."""
+        """Reconnect with back-off when the connection is lost. Messages may have been lost with
+        it."""
         while True:
             again = self._identity.listen_pid is not None
             try:

@@ -1,4 +1,5 @@
-"""The LISTEN connection: messages of peers and the doorbell's ring arrive on it, and it holds the leader's locks."""
+"""The LISTEN connection: messages of peers and the doorbell's ring arrive on it, and it holds the
+leader's locks."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -32,7 +33,8 @@ LISTENING = {
 
 
 class Listening:
-    """One such connection. `lost` is set when it has ended, `woken` then and when somebody has rung."""
+    """One such connection. `lost` is set when it has ended, `woken` then and when somebody has
+    rung."""
 
     def __init__(self, connection: QueueConnection) -> None:
         self.connection = connection
@@ -84,13 +86,15 @@ class Listen:
         await self._epoch.greet(connection)
         connection.add_termination_listener(listening.end)
         await connection.add_listener(doorbell.WORK_CHANNEL, self._on_message)
-        # The connection before may have been cut off without the server's knowing: it would hold the leader's locks, and lease.
+        # The connection before may have been cut off without the server's knowing: it would hold
+        # the leader's locks, and lease.
         await self._end_last_backend(connection)
         await introduce(connection)
         self._pool.adopt(connection)
         identity.listen_pid, identity.listen_start = connection.backend
         identity.listen_number += 1
-        # Before it can hold the leader's locks: a peer that finds this relay silent must know which backend to end.
+        # Before it can hold the leader's locks: a peer that finds this relay silent must know which
+        # backend to end.
         await _PRESENCE.listens.execute(
             connection,
             id=identity.relay_id,
@@ -100,7 +104,8 @@ class Listen:
         )
 
     async def leave(self) -> None:
-        """A fan-out that was cancelled and waits in the server would go on there, and keep the leader's locks."""
+        """A fan-out that was cancelled and waits in the server would go on there, and keep the
+        leader's locks."""
         await self._end_last_backend(self._pool)
 
     async def _end_last_backend(self, connection: Executor) -> None:

@@ -1,4 +1,5 @@
-"""The leader's look: fan out what is there, then sleep until somebody rings. See relay/lead/doorbell.py."""
+"""The leader's look: fan out what is there, then sleep until somebody rings. See
+relay/lead/doorbell.py."""
 
 import asyncio
 import time
@@ -21,10 +22,12 @@ from service.platform.logs import get_logger
 
 _log = get_logger(__name__)
 
-# How long a silent connection is trusted before it is asked whether it is still one, and how long it has to answer.
+# How long a silent connection is trusted before it is asked whether it is still one, and how long
+# it has to answer.
 PROBE_SECONDS = 5.0
 PROBE_TIMEOUT = 5.0
-# A ring is on its way for so long. What the poll finds, and nobody rings for in that time, nobody had rung for.
+# A ring is on its way for so long. What the poll finds, and nobody rings for in that time, nobody
+# had rung for.
 RING_SECONDS = 0.5
 
 # Unknown: the look failed, and the doorbell's lock may be held.
@@ -32,7 +35,8 @@ AfterLook: TypeAlias = LeaderState | Literal["unknown"]
 
 
 class Look:
-    """Fan-out runs on the LISTEN connection itself, which holds the leader's locks: a leader that has lost them cannot fan out."""
+    """Fan-out runs on the LISTEN connection itself, which holds the leader's locks: a leader that
+    has lost them cannot fan out."""
 
     def __init__(
         self, pool: Queues, board: Board, outage: Outage, identity: Identity, offers: Offers, poll_seconds: float
@@ -43,7 +47,8 @@ class Look:
         self._identity = identity
         self._offers = offers
         self._poll = poll_seconds
-        # How many events a batch may have: half of what took too long, and twice what took little since.
+        # How many events a batch may have: half of what took too long, and twice what took little
+        # since.
         self._most = MAX_EVENTS
 
     async def lead(self, listening: Listening) -> None:
@@ -97,7 +102,8 @@ class Look:
         return False
 
     async def _look(self, listening: Listening, fanout: FanOut, *, asleep: bool, patience_ms: int) -> AfterLook:
-        """Fan out what is there, and what comes meanwhile if it is much; then fall asleep, if that was all."""
+        """Fan out what is there, and what comes meanwhile if it is much; then fall asleep, if that
+        was all."""
         while True:
             # Before the look, never after.
             listening.woken.clear()
@@ -111,7 +117,8 @@ class Look:
             with self._pool.asking(listening.connection):
                 await self._offers.take(listening.connection, batch.leases, batch.versions, batch.moment)
             if batch.lanes:
-                # From the other end than its peers, who would ask for the same lanes at the same time.
+                # From the other end than its peers, who would ask for the same lanes at the same
+                # time.
                 self._board.due(batch.lanes[::-1])
                 self._board.hint_peers(batch.lanes)
             if batch.wakes:
@@ -123,7 +130,8 @@ class Look:
                 return batch.state
 
     async def _fan_out(self, listening: Listening, fanout: FanOut, *, asleep: bool, patience_ms: int) -> Batch | None:
-        """One batch. None if the server refused it, because its disk is full, say, and the connection is as it was."""
+        """One batch. None if the server refused it, because its disk is full, say, and the
+        connection is as it was."""
         began = time.monotonic()
         try:
             with self._pool.asking(listening.connection):

@@ -1,4 +1,5 @@
-"""Recording results, in batches: one flush in flight, and what gathers meanwhile is the next batch."""
+"""Recording results, in batches: one flush in flight, and what gathers meanwhile is the next
+batch."""
 
 import asyncio
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -25,20 +26,22 @@ _log = get_logger(__name__)
 _SQL = load("record")
 
 MAX_BATCH = 500
-# A few successes wait so long for more: a flush costs about as much for one as for twenty, and nobody waits for them.
+# A few successes wait so long for more: a flush costs about as much for one as for twenty, and
+# nobody waits for them.
 FEW = 50
 GATHER_SECONDS = 0.003
-# So many unrecorded results are kept while the database is away; more, and nothing further is claimed.
+# So many unrecorded results are kept while the database is away; more, and nothing further is
+# claimed.
 MAX_BUFFER = 5000
 SKIPPED = "skipped: the later events of its item follow"
 
 
 class Recorder(Service):
-    """Holds results until they are in the database. None is dropped while the process lives. If the database refuses one, only what
-    it came with (headers, body) is.
+    """Holds results until they are in the database. None is dropped while the process lives. If the
+    database refuses one, only what it came with (headers, body) is.
 
-    A retry goes to the board after it has been recorded: by then the time that the database wrote has begun to run, so the delivery
-    is due when as much time has passed here.
+    A retry goes to the board after it has been recorded: by then the time that the database wrote
+    has begun to run, so the delivery is due when as much time has passed here.
     """
 
     name = RECORDER
@@ -80,7 +83,8 @@ class Recorder(Service):
         return [result.lease.fence for result in self._buffer]
 
     async def run(self) -> None:
-        """Record what is added, for ever. While the database is away it waits, says so once, and goes on."""
+        """Record what is added, for ever. While the database is away it waits, says so once, and
+        goes on."""
         while True:
             await self._arrived.wait()
             self._arrived.clear()
@@ -107,7 +111,8 @@ class Recorder(Service):
             self._flushed.set()
 
     def _may_gather(self) -> bool:
-        """Not where others wait: for a retry's time to be known, for the end of what they stand behind, or for the last result."""
+        """Not where others wait: for a retry's time to be known, for the end of what they stand
+        behind, or for the last result."""
         return (
             not self._awaited
             and len(self._buffer) < FEW
@@ -123,7 +128,8 @@ class Recorder(Service):
         self._look_again(looks)
 
     async def _record(self, batch: Sequence[Result]) -> int:
-        """How many of them, from the first on, have been recorded. Raises what no row is to blame for."""
+        """How many of them, from the first on, have been recorded. Raises what no row is to blame
+        for."""
         try:
             try:
                 await self._write(batch)
@@ -150,8 +156,8 @@ class Recorder(Service):
         return True
 
     async def _record_refused(self, result: Result, error: Exception) -> None:
-        """The boundary around one result: it is recorded as failed without what it came with, or else by its ids alone. If that is
-        refused as well its lease runs out."""
+        """The boundary around one result: it is recorded as failed without what it came with, or
+        else by its ids alone. If that is refused as well its lease runs out."""
         lease, why = result.lease, "the result could not be recorded"
         known = {"webhook_id": str(lease.webhook_id), "event_id": str(lease.event_id)}
         _log.error("a result could not be recorded", **known, exc_info=error)
@@ -167,9 +173,10 @@ class Recorder(Service):
             _log.exception("nor could it be ended", **known)
 
     async def _write(self, batch: Sequence[Result], *, apart: bool = False) -> None:
-        """Where something failed, what that means for its lane is written in the same transaction, and so is what the end of a
-        delivery means for those that wait behind it. Where all is well, that is one statement, and only lanes that were not well
-        before are looked at, afterwards: what a crash in between leaves to the next success is a count. `apart`: lanes are settled
+        """Where something failed, what that means for its lane is written in the same transaction,
+        and so is what the end of a delivery means for those that wait behind it. Where all is well,
+        that is one statement, and only lanes that were not well before are looked at, afterwards:
+        what a crash in between leaves to the next success is a count. `apart`: lanes are settled
         each by itself."""
         looks: dict[UUID, float] = {}
         later: dict[UUID, HealthReport] = {}
@@ -198,7 +205,8 @@ class Recorder(Service):
         self._look_again(looks)
 
     async def _settle(self, reports: Mapping[UUID, HealthReport]) -> dict[UUID, float]:
-        """Of results that are recorded already: whatever happens, this is done once more, and not the recording."""
+        """Of results that are recorded already: whatever happens, this is done once more, and not
+        the recording."""
         apart = False
         while True:
             try:
@@ -217,13 +225,15 @@ class Recorder(Service):
         for webhook_id, seconds in looks.items():
             if seconds > 0:
                 self._board.due_in(webhook_id, seconds)
-        # These may be sent to again, after a success or a probe. Other relays may have room for them.
+        # These may be sent to again, after a success or a probe. Other relays may have room for
+        # them.
         if freed := [webhook_id for webhook_id, seconds in looks.items() if seconds <= 0]:
             self._board.due(freed)
             self._board.hint_peers(freed)
 
     async def _statement(self, connection: Connection, batch: Sequence[Result]) -> tuple[set[int], list[UUID]]:
-        """The fences of results that came too late, and the lanes of the others that were not well."""
+        """The fences of results that came too late, and the lanes of the others that were not
+        well."""
         row = await _SQL.record.fetchrow(
             connection, relay_id=self._identity.relay_id, results=[attempt_result(result) for result in batch]
         )

@@ -1,4 +1,5 @@
-"""What results mean for the health of receivers: breakers, pauses, webhooks disabled, and the notices of it."""
+"""What results mean for the health of receivers: breakers, pauses, webhooks disabled, and the
+notices of it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -24,8 +25,9 @@ _STATE = tuple(entry.name for entry in fields(Health) if entry.name != "failed_e
 
 @dataclass(slots=True)
 class HealthReport:
-    """What results say about one receiver, in the order in which they came. `failed`: how many failed for good, `skipped`:
-    how many of those were stepped over for the next event of their item."""
+    """What results say about one receiver, in the order in which they came. `failed`: how many
+    failed for good, `skipped`: how many of those were stepped over for the next event of their
+    item."""
 
     observations: list[Observation] = field(default_factory=list)
     failed: int = 0
@@ -51,10 +53,11 @@ class Settler:
     async def settle(
         self, connection: Connection, reports: Mapping[UUID, HealthReport], *, apart: bool = False
     ) -> dict[UUID, float]:
-        """Within the transaction that records the results. Returns which lanes to look at again, and in how many seconds: at once
-        where a success has freed one of its breaker or pause, or what went after a pause has failed without asking for another;
-        later where a probe has failed or a pause lasts. `apart`: each lane by itself, so that one that cannot be settled costs the
-        others nothing; for when they could not be settled together."""
+        """Within the transaction that records the results. Returns which lanes to look at again,
+        and in how many seconds: at once where a success has freed one of its breaker or pause, or
+        what went after a pause has failed without asking for another; later where a probe has
+        failed or a pause lasts. `apart`: each lane by itself, so that one that cannot be settled
+        costs the others nothing; for when they could not be settled together."""
         if not apart:
             return await self._settle(connection, reports)
         looks: dict[UUID, float] = {}
@@ -64,8 +67,8 @@ class Settler:
         return looks
 
     async def _settle_one(self, connection: Connection, webhook_id: UUID, report: HealthReport) -> dict[UUID, float]:
-        """The boundary around one lane. One whose state cannot be worked with begins anew: that its results are recorded must not
-        depend on it."""
+        """The boundary around one lane. One whose state cannot be worked with begins anew: that its
+        results are recorded must not depend on it."""
         try:
             async with connection.transaction():
                 return await self._settle(connection, {webhook_id: report})
@@ -158,13 +161,15 @@ def _next_look(row: asyncpg.Record, health: Health) -> tuple[UUID, float] | None
     if health.opened_at is None and health.paused_until is not None:
         left = (health.paused_until - row["now"]).total_seconds()
         if left > 0 or health.probe_until is None:
-            # When it is over; at once, where what went after it has failed without asking for another.
+            # When it is over; at once, where what went after it has failed without asking for
+            # another.
             return row["webhook_id"], max(0.0, left)
     return None
 
 
 async def announce(connection: Connection, webhook_ids: Sequence[UUID] | None) -> None:
-    """Tell of failures that came within a minute of the last that was told of; of these webhooks, or of all. In a transaction."""
+    """Tell of failures that came within a minute of the last that was told of; of these webhooks,
+    or of all. In a transaction."""
     await _write(connection, await _failures(connection, webhook_ids))
 
 

@@ -1,4 +1,5 @@
-"""Which webhooks to look at: the lanes that may have something due, kept in memory so that a claim never searches for them."""
+"""Which webhooks to look at: the lanes that may have something due, kept in memory so that a claim
+never searches for them."""
 
 import heapq
 import math
@@ -14,14 +15,16 @@ FLOOR_SECONDS = 0.25
 
 
 class Agenda:
-    """Lanes that may have something due, in their turns, and lanes that will have, by time. Times are monotonic seconds."""
+    """Lanes that may have something due, in their turns, and lanes that will have, by time. Times
+    are monotonic seconds."""
 
     def __init__(self) -> None:
         self.turns = Turns()
         self._heap: list[tuple[float, UUID]] = []
         self._soonest: dict[UUID, float] = {}
         self._times: dict[UUID, set[float]] = {}
-        # Lanes that came to their turn by time or by a sweep. No hint says what else is due in them.
+        # Lanes that came to their turn by time or by a sweep. No hint says what else is due in
+        # them.
         self._timed: set[UUID] = set()
 
     def add(self, webhook_ids: Iterable[UUID]) -> None:
@@ -35,10 +38,12 @@ class Agenda:
             self.turns.add((webhook_id,))
 
     def due_in(self, webhook_id: UUID, seconds: float) -> bool:
-        """A delivery will be due there, in so many seconds. True if that is sooner than anything else.
+        """A delivery will be due there, in so many seconds. True if that is sooner than anything
+        else.
 
-        Every such time is kept, as each is about another delivery. The lane is looked at up to 1/64 of that time later, so that a
-        lane with very many retries has no more than a few thousand times."""
+        Every such time is kept, as each is about another delivery. The lane is looked at up to 1/64
+        of that time later, so that a lane with very many retries has no more than a few thousand
+        times."""
         if seconds <= 0:
             self.add((webhook_id,))
             return True
@@ -51,8 +56,8 @@ class Agenda:
         return self._push(webhook_id, when)
 
     def look_at(self, webhook_id: UUID, when: float) -> bool:
-        """Look there again then. Only the soonest such time is kept: whoever looks says when to look next. True if that is sooner
-        than anything else."""
+        """Look there again then. Only the soonest such time is kept: whoever looks says when to
+        look next. True if that is sooner than anything else."""
         if when >= self._soonest.get(webhook_id, float("inf")):
             return False
         self._soonest[webhook_id] = when
@@ -91,7 +96,8 @@ class Agenda:
 
 
 class Floors:
-    """Where to begin to look in a lane with a backlog: where the last claim ended, and at its beginning again after a moment."""
+    """Where to begin to look in a lane with a backlog: where the last claim ended, and at its
+    beginning again after a moment."""
 
     def __init__(self) -> None:
         self._floors: dict[UUID, datetime] = {}

@@ -1,7 +1,9 @@
-"""A receiver's health: the breaker, and what else follows from how attempts end. Pure: observations in, health out.
+"""A receiver's health: the breaker, and what else follows from how attempts end. Pure: observations
+in, health out.
 
-closed → open after FAILURES failures in a row over at least EVENTS events → half-open, while one probe is out → closed | open.
-What goes after a pause is a probe, too: one at a time, until one succeeds.
+closed → open after FAILURES failures in a row over at least EVENTS events → half-open, while one
+probe is out → closed | open. What goes after a pause is a probe, too: one at a time, until one
+succeeds.
 """
 
 from collections.abc import Sequence
@@ -17,7 +19,8 @@ FAILURES = 10
 EVENTS = 3
 # Probes come ever more seldom, up to this, or to the first delay where that is longer.
 SLOWEST_PROBE_MS = 10 * 60 * 1000
-# A receiver that asks for fewer requests and does not say for how long is left alone for this, doubled each time in a row.
+# A receiver that asks for fewer requests and does not say for how long is left alone for this,
+# doubled each time in a row.
 FIRST_PAUSE_MS = 1000
 LONGEST_PAUSE_MS = 60 * 1000
 # No pause and no probe is set later than this from now; the claim has the same number.
@@ -28,7 +31,8 @@ DisableReason = Literal["gone", "failing"]
 
 @dataclass(frozen=True, slots=True)
 class BreakerPolicy:
-    """`probe_ms`: before the first probe. `disable_after`: so long without a success, and the webhook is made inactive."""
+    """`probe_ms`: before the first probe. `disable_after`: so long without a success, and the
+    webhook is made inactive."""
 
     probe_ms: int = 30_000
     disable_after: timedelta = timedelta(days=5)
@@ -36,7 +40,8 @@ class BreakerPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What a webhook's attempts say about its receiver: a row of `lanes`, as far as attempts change it."""
+    """What a webhook's attempts say about its receiver: a row of `lanes`, as far as attempts change
+    it."""
 
     failures: int = 0
     failing_since: datetime | None = None
@@ -55,8 +60,8 @@ class Health:
         return self.failures == 0 and self.pauses == 0
 
     def bounded(self, now: datetime) -> "Health":
-        """Without what a clock has left behind that was ahead of `now`: nothing has failed since later, and what can only be set
-        sooner is over."""
+        """Without what a clock has left behind that was ahead of `now`: nothing has failed since
+        later, and what can only be set sooner is over."""
         return replace(
             self,
             failing_since=_not_after(self.failing_since, now, now),
@@ -88,14 +93,16 @@ class Observation:
     sent: bool = True
 
     def of(self, version: int) -> "Observation":
-        """What it says of a webhook of this version: nothing, if that has been changed since, its URL, say."""
+        """What it says of a webhook of this version: nothing, if that has been changed since, its
+        URL, say."""
         return self if self.version is None or self.version == version else replace(self, sent=False)
 
 
 @dataclass(frozen=True, slots=True)
 class HealthChange:
-    """The health after some observations. `recovered`: the breaker was open before, and is not now. `since`: when the failures
-    began for which the webhook is to be disabled; `health` may have forgotten them because of a later success."""
+    """The health after some observations. `recovered`: the breaker was open before, and is not now.
+    `since`: when the failures began for which the webhook is to be disabled; `health` may have
+    forgotten them because of a later success."""
 
     health: Health
     recovered: bool = False
@@ -109,7 +116,8 @@ def after(
     """The health after these observations, in the order in which they came."""
     was_open = health.opened_at is not None
     recovered = False
-    # A receiver that will take nothing any more has said so, whatever it answers to what was under way beside it.
+    # A receiver that will take nothing any more has said so, whatever it answers to what was under
+    # way beside it.
     gone_since: datetime | None = None
     for observation in observations:
         if not observation.sent:
@@ -136,7 +144,8 @@ def after(
 
 
 def _succeeded(health: Health, observation: Observation, now: datetime) -> Health:
-    """All is forgotten but a pause that still lasts: what was under way when it was asked for does not end it, a probe does."""
+    """All is forgotten but a pause that still lasts: what was under way when it was asked for does
+    not end it, a probe does."""
     if observation.probe or health.paused_until is None or health.paused_until <= now:
         return Health()
     return Health(pauses=health.pauses, paused_until=health.paused_until)
@@ -154,7 +163,8 @@ def _failed(health: Health, observation: Observation, now: datetime, policy: Bre
     if observation.pause_ms is not None:
         health = _paused(health, observation.pause_ms, now)
     if health.opened_at is not None:
-        # What was under way when it opened says nothing of how it is now, only the probe does; a pause is kept to, whoever asks.
+        # What was under way when it opened says nothing of how it is now, only the probe does; a
+        # pause is kept to, whoever asks.
         return _reopened(health, now, policy, rng) if observation.probe else _after_the_pause(health)
     if health.failures >= FAILURES and len(events) >= EVENTS:
         probe_at = _later(now, probe_delay_ms(policy.probe_ms, 0, rng))
@@ -179,7 +189,8 @@ def _after_the_pause(health: Health) -> Health:
 
 
 def _paused(health: Health, asked_ms: int, now: datetime) -> Health:
-    """Requests that were under way together ask for the same pause, so it grows once for all of them."""
+    """Requests that were under way together ask for the same pause, so it grows once for all of
+    them."""
     still = health.paused_until is not None and health.paused_until > now
     pauses = health.pauses if still else health.pauses + 1
     until = _later(now, max(asked_ms, pause_ms(pauses)))
@@ -189,7 +200,8 @@ def _paused(health: Health, asked_ms: int, now: datetime) -> Health:
 
 
 def pause_ms(pauses: int) -> int:
-    """The pause that is made where the receiver does not say how long; `pauses`: 1 for the first in a row."""
+    """The pause that is made where the receiver does not say how long; `pauses`: 1 for the first in
+    a row."""
     return min(FIRST_PAUSE_MS << min(pauses - 1, 16), LONGEST_PAUSE_MS)
 
 

@@ -18,12 +18,12 @@ from service.platform.logs import get_logger
 
 _log = get_logger(__name__)
 
-# A lease lasts for the webhook's timeout and so much more (sql/queries/claim.sql has the same number). A request that begins later
-# may still be under way when the delivery is another relay's.
+# A lease lasts for the webhook's timeout and so much more (sql/queries/claim.sql has the same
+# number). A request that begins later may still be under way when the delivery is another relay's.
 SPARE_SECONDS = 10.0
 
-# How a delivery lets go of its lease: a result is on its way to the database; nothing was sent, as the lease had become too old; the
-# request was given up.
+# How a delivery lets go of its lease: a result is on its way to the database; nothing was sent, as
+# the lease had become too old; the request was given up.
 LetGo: TypeAlias = Literal["recorded", "unused", "cut off"]
 
 
@@ -36,7 +36,8 @@ class Holder(Protocol):
 
 @dataclass(slots=True)
 class Outbound:
-    """What the deliveries of a relay share. `delivered` and `attempted` count since the relay's start."""
+    """What the deliveries of a relay share. `delivered` and `attempted` count since the relay's
+    start."""
 
     recorder: Recorder
     transport: Transport
@@ -82,7 +83,8 @@ class Delivery:
         assert lease.occurred_at is not None, "and this"
         clock = time.monotonic()
         if (age := clock - moment.asked) > SPARE_SECONDS:
-            # This process was stopped for a while, or the server's reply took so long. Another relay may have the delivery.
+            # This process was stopped for a while, or the server's reply took so long. Another
+            # relay may have the delivery.
             _log.warning("a lease is too old to be used", event_id=str(lease.event_id), seconds=round(age, 1))
             self._end("unused")
             return
@@ -98,8 +100,8 @@ class Delivery:
             timestamp=int(started_at.timestamp()),
             traceparent=lease.traceparent,
         )
-        # A probe is sent because attempts failed, if not of this delivery. Events that a replay sends again did not fail, and use
-        # kept connections.
+        # A probe is sent because attempts failed, if not of this delivery. Events that a replay
+        # sends again did not fail, and use kept connections.
         retry = max(lease.attempts - lease.attempts_before, int(lease.probe))
         request = self._shared.transport.begin(
             target.url, sent.headers, sent.body, target.timeout_ms, self._answered, retry=retry
@@ -152,7 +154,8 @@ class Delivery:
         )
 
     def _fail(self, error: Exception) -> None:
-        """The boundary around one delivery: whatever goes wrong in it ends this delivery only, with the reason."""
+        """The boundary around one delivery: whatever goes wrong in it ends this delivery only, with
+        the reason."""
         if self._over:
             return
         _log.error(

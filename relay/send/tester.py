@@ -1,4 +1,5 @@
-"""Tests of webhooks: one attempt, past the queue, the breaker and the statistics, which the API waits for."""
+"""Tests of webhooks: one attempt, past the queue, the breaker and the statistics, which the API
+waits for."""
 
 import asyncio
 from datetime import datetime
@@ -79,8 +80,8 @@ class Tester:
         self._board.test()
 
     async def _send(self, test_id: UUID, webhook_id: UUID, now: datetime, relay_id: UUID) -> None:
-        """`relay_id`: this relay's as it claimed the test; it may have another one in the end. Whatever goes wrong is this test's
-        end, and says why."""
+        """`relay_id`: this relay's as it claimed the test; it may have another one in the end.
+        Whatever goes wrong is this test's end, and says why."""
         try:
             await self._try(test_id, webhook_id, now, relay_id)
         except Exception as error:  # noqa: BLE001 - the boundary around one test
@@ -120,7 +121,8 @@ class Tester:
             await self._recorder.observe(webhook_id, Observation(0, success=True, probe=True))
 
     async def _post(self, target: Target, sent: Envelope) -> Exchange:
-        """Counted at its origin like a delivery. Whoever asked is told at once that there is no room, rather than kept waiting."""
+        """Counted at its origin like a delivery. Whoever asked is told at once that there is no
+        room, rather than kept waiting."""
         origin, owner = target.place.origin, target.place.there
         full = origin.main_free <= 0
         if full and not origin.admits(owner, quick=target.place.taken_for_quick):

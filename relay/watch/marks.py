@@ -1,4 +1,5 @@
-"""The relay's mark: a random value that each beat writes, by which this relay recognises the database's past (docs/adr/0024)."""
+"""The relay's mark: a random value that each beat writes, by which this relay recognises the
+database's past (docs/adr/0024)."""
 
 import time
 from typing import NamedTuple
@@ -10,7 +11,8 @@ from service.platform.epoch import MARK_SECONDS, NO_MARK, Mark
 
 
 class NewMark(NamedTuple):
-    """A mark that is being written. `forgotten`: how often the relay had forgotten its past by then."""
+    """A mark that is being written. `forgotten`: how often the relay had forgotten its past by
+    then."""
 
     value: UUID
     forgotten: int
@@ -22,7 +24,8 @@ class Marks:
     def __init__(self, board: Board, identity: Identity) -> None:
         self._board = board
         self._identity = identity
-        # What the last confirmed beat has written, and when; and what the next one writes, until it is confirmed.
+        # What the last confirmed beat has written, and when; and what the next one writes, until it
+        # is confirmed.
         self.last: UUID | None = None
         self._marked_at = 0.0
         self._next = uuid4()

@@ -1,4 +1,5 @@
-"""The database's absence: whichever part of a relay meets it, it is said once, waited for with back-off, and its end said once."""
+"""The database's absence: whichever part of a relay meets it, it is said once, waited for with
+back-off, and its end said once."""
 
 import asyncio
 import time
@@ -12,8 +13,9 @@ _LOOK_SECONDS = 0.05
 
 
 class Outage:
-    """Shared by the parts of one relay. It ends when every part that failed has done its work again, and presence, which writes
-    each second, has written since: only then is the server known to be there, and to take writes."""
+    """Shared by the parts of one relay. It ends when every part that failed has done its work
+    again, and presence, which writes each second, has written since: only then is the server known
+    to be there, and to take writes."""
 
     def __init__(self, board: Board) -> None:
         self._board = board
@@ -24,7 +26,8 @@ class Outage:
         self._alive_at = 0.0
 
     async def wait(self, part: str, error: BaseException, **known: object) -> None:
-        """A part could not do its work; returns when it may try again. What is `known` is said if this is the first to notice."""
+        """A part could not do its work; returns when it may try again. What is `known` is said if
+        this is the first to notice."""
         if isinstance(error, CONTENDED):
             # Two transactions in each other's way, and nothing away.
             await asyncio.sleep(BACKOFF_SECONDS[0])
@@ -41,7 +44,8 @@ class Outage:
         """A part has done its work."""
         if self._absence.said:
             if self._failures.pop(part, None) is not None:
-                # A statement of this part may have committed although its reply was lost. Nobody knows what it made due.
+                # A statement of this part may have committed although its reply was lost. Nobody
+                # knows what it made due.
                 self._board.sweep()
             self._end()
 
@@ -52,9 +56,9 @@ class Outage:
             self._end()
 
     async def until_writable(self, moment: float) -> None:
-        """Wait until the database has taken a write that began later than `moment`, in monotonic seconds, and the results that
-        were refused: a row that is updated may find room on a disk where none is left for one that is new. Or until the relay
-        ends."""
+        """Wait until the database has taken a write that began later than `moment`, in monotonic
+        seconds, and the results that were refused: a row that is updated may find room on a disk
+        where none is left for one that is new. Or until the relay ends."""
         while not self._board.stopping and (self._alive_at <= moment or RECORDER in self._failures):  # noqa: ASYNC110 - either ends it
             await asyncio.sleep(_LOOK_SECONDS)
 

@@ -1,4 +1,5 @@
-"""What the relays tell each other: hints of lanes, and requests to sweep, by NOTIFY. Nothing depends on their arrival."""
+"""What the relays tell each other: hints of lanes, and requests to sweep, by NOTIFY. Nothing
+depends on their arrival."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -16,14 +17,16 @@ from service.platform.queries import load
 _log = get_logger(__name__)
 _SQL = load("fanout")
 
-# A NOTIFY's payload has at most 8,000 bytes, which is room for so many lanes. For more than MAX_HINTED, peers are told to sweep.
+# A NOTIFY's payload has at most 8,000 bytes, which is room for so many lanes. For more than
+# MAX_HINTED, peers are told to sweep.
 HINTED_AT_ONCE = 200
 MAX_HINTED = 10_000
 ALL = "*"
 
 
 class Peers(Service):
-    """A message is the sender's id, a space, and the ids of webhooks with commas, or `*` for all."""
+    """A message is the sender's id, a space, and the ids of webhooks with commas, or `*` for
+    all."""
 
     name = "peers"
 
@@ -39,13 +42,15 @@ class Peers(Service):
             await self._send(self._board.take_hints())
 
     async def stop(self) -> None:
-        """The last that this relay says: retries that only its agenda has are now for its peers to find."""
+        """The last that this relay says: retries that only its agenda has are now for its peers to
+        find."""
         await super().stop()
         await self._send(None)
 
     async def _send(self, webhook_ids: Sequence[UUID] | None) -> None:
-        """In a transaction of its own: one that writes nothing has nothing to flush. None: to all lanes, and also to relays that
-        came after this one last counted them. If it fails, the peers find what is due by their sweeps."""
+        """In a transaction of its own: one that writes nothing has nothing to flush. None: to all
+        lanes, and also to relays that came after this one last counted them. If it fails, the peers
+        find what is due by their sweeps."""
         if webhook_ids is not None and (not webhook_ids or self._identity.listed == 1):
             return
         if webhook_ids is None or len(webhook_ids) > MAX_HINTED:
@@ -67,7 +72,8 @@ class Peers(Service):
             self._board.missed()
             return
         try:
-            # Of the type that the database's rows have: it is read, and compared with those, in a fraction of the time.
+            # Of the type that the database's rows have: it is read, and compared with those, in a
+            # fraction of the time.
             webhook_ids: list[UUID] = [pgproto.UUID(lane) for lane in lanes.split(",") if lane]
         except ValueError:
             # Anybody may notify. What is not ours is worth a look, and no more.

@@ -1,4 +1,5 @@
-"""Presence: every relay refreshes its row each second; one that is not seen any more loses its row, its leases and its locks."""
+"""Presence: every relay refreshes its row each second; one that is not seen any more loses its row,
+its leases and its locks."""
 
 import asyncio
 import os
@@ -65,9 +66,11 @@ class Presence(Service):
         self._marks = marks
         self._epoch = epoch
         self._load = load
-        # Peers are only judged by one that has itself been able to beat for as long as it takes to be judged.
+        # Peers are only judged by one that has itself been able to beat for as long as it takes to
+        # be judged.
         self._steady_since = time.monotonic()
-        # When each peer was seen last, by the server's clock, and since when that is so, in monotonic seconds.
+        # When each peer was seen last, by the server's clock, and since when that is so, in
+        # monotonic seconds.
         self._peers: dict[UUID, tuple[float, datetime]] = {}
         self._last_beat = time.monotonic()
         self._jumps = SERVER_CLOCK.jumps
@@ -94,8 +97,8 @@ class Presence(Service):
             mark=mark.value,
         )
         self._marks.written(mark)
-        # Not before the reply: if that is lost, the next beat finds no row of the old id, and registers once more. A row that
-        # nobody knows of is removed by a peer that finds it silent.
+        # Not before the reply: if that is lost, the next beat finds no row of the old id, and
+        # registers once more. A row that nobody knows of is removed by a peer that finds it silent.
         self._identity.relay_id = relay_id
         # As long as it was not listed, nothing was leased to it.
         self._board.sweep()
@@ -104,7 +107,8 @@ class Presence(Service):
         while True:
             began = time.monotonic()
             try:
-                # One that takes longer comes too late for the peers; it is also how a server that no longer commits is noticed.
+                # One that takes longer comes too late for the peers; it is also how a server that
+                # no longer commits is noticed.
                 async with asyncio.timeout(STALE_SECONDS):
                     await self._beat()
             except Exception as error:
@@ -170,7 +174,8 @@ class Presence(Service):
         before, self._peers = self._peers, {}
         for relay_id, seen_at, age in peers:
             known = before.get(relay_id)
-            # It was seen up to a beat ago. Anything else that its age says may be due to a clock that has jumped.
+            # It was seen up to a beat ago. Anything else that its age says may be due to a clock
+            # that has jumped.
             since = known[0] if known is not None and known[1] == seen_at else now - min(max(age, 0.0), BEAT_SECONDS)
             self._peers[relay_id] = since, seen_at
 
