@@ -1,7 +1,7 @@
 """Operational events: what a relay tells of a webhook, to whoever subscribes to it. They concern the webhook's owner, `userId`.
 
-A relay writes them, and it knows the platform only: relay/record/notices.py builds what these models describe, and a test holds the two
-together.
+A relay writes them, and it knows the platform only: relay/record/notices.py builds what these
+models describe, and a test holds the two together.
 """
 
 from datetime import datetime

@@ -132,9 +132,9 @@ class Retention(Service):
         rescheduled = 0
         while count := await _CLOCK.reschedule.fetchval(self._pool, batch=10 * BATCH):
             rescheduled += count
-        lanes = await _CLOCK.reset_lanes.fetchval(self._pool)
-        if rescheduled or lanes:
-            _log.warning("a clock that was ahead had put these off", deliveries=rescheduled, lanes=lanes)
+        healths = await _CLOCK.reset_health.fetchval(self._pool)
+        if rescheduled or healths:
+            _log.warning("a clock that was ahead had put these off", deliveries=rescheduled, receivers=healths)
             self._board.sweep_everywhere()
 
     async def _fail_from_now(self) -> None:

@@ -50,7 +50,7 @@ def disabled(row: Row, reason: DisableReason, detail: str, failing_since: dateti
 
 
 def recovered(row: Row) -> Notice:
-    """`row`: the lane as it was while it was open."""
+    """`row`: the health as it was while the breaker was open."""
     return _notice(
         RECOVERED,
         row,
@@ -62,7 +62,7 @@ def recovered(row: Row) -> Notice:
 
 
 def delivery_failed(row: Row) -> Notice:
-    """`row`: one of lanes.take_announcements."""
+    """`row`: one of settle.take_announcements."""
     return _notice(
         FAILED,
         row,

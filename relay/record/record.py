@@ -146,7 +146,7 @@ class Recorder(Service):
         return len(batch)
 
     async def _write_apart(self, batch: Sequence[Result]) -> bool:
-        """Whether it was a lane, and none of the results, that was refused."""
+        """Whether a receiver's health, and none of the results, was refused."""
         try:
             await self._write(batch, apart=True)
         except Exception as error:
@@ -173,11 +173,13 @@ class Recorder(Service):
             _log.exception("nor could it be ended", **known)
 
     async def _write(self, batch: Sequence[Result], *, apart: bool = False) -> None:
-        """Where something failed, what that means for its lane is written in the same transaction,
-        and so is what the end of a delivery means for those that wait behind it. Where all is well,
-        that is one statement, and only lanes that were not well before are looked at, afterwards:
-        what a crash in between leaves to the next success is a count. `apart`: lanes are settled
-        each by itself."""
+        """Record a batch, and what follows from it.
+
+        If all succeeded, that is one statement. Then only receivers that were not well before are
+        looked at, afterwards: a crash in between leaves a count to the next success. Otherwise one
+        transaction also holds the receivers' health, and makes the next deliveries of items due.
+        `apart`: receivers are settled each by itself.
+        """
         looks: dict[UUID, float] = {}
         later: dict[UUID, HealthReport] = {}
         due: list[Due] = []
@@ -217,7 +219,7 @@ class Recorder(Service):
                     await self._outage.wait(RECORDER, error, results_kept=len(self._buffer))
                 elif apart:
                     # The results themselves are recorded, and must not be once more.
-                    _log.exception("what results mean for their lanes could not be settled", lanes=len(reports))
+                    _log.exception("what results mean for their receivers could not be settled", receivers=len(reports))
                     return {}
                 apart = apart or is_of_a_row(error)
 

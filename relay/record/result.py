@@ -31,7 +31,7 @@ class Lease(NamedTuple):
     sequence: int | None
     # Whether the webhook's owner may still read what the event is about.
     readable: bool
-    # Whether it goes out to find out how the receiver is, as the lane's breaker is open, or was paused.
+    # Whether it goes out to find out how the receiver is, as the breaker is open, or was paused.
     probe: bool
 
 

@@ -19,7 +19,7 @@ from service.platform.server_clock import SERVER_CLOCK
 from service.platform.subject import columns, subject_of
 
 _log = get_logger(__name__)
-_SQL = load("lanes")
+_SQL = load("settle")
 _STATE = tuple(entry.name for entry in fields(Health) if entry.name != "failed_events")
 
 
@@ -53,11 +53,13 @@ class Settler:
     async def settle(
         self, connection: Connection, reports: Mapping[UUID, HealthReport], *, apart: bool = False
     ) -> dict[UUID, float]:
-        """Within the transaction that records the results. Returns which lanes to look at again,
-        and in how many seconds: at once where a success has freed one of its breaker or pause, or
-        what went after a pause has failed without asking for another; later where a probe has
-        failed or a pause lasts. `apart`: each lane by itself, so that one that cannot be settled
-        costs the others nothing; for when they could not be settled together."""
+        """Within the transaction that records the results. Returns which lanes to look at again, and
+        in how many seconds. At once: a success has ended a breaker or a pause, or what was sent after
+        a pause has failed without asking for another. Later: a probe has failed, or a pause lasts.
+
+        `apart`: each receiver by itself, so that one whose health cannot be settled costs the others
+        nothing; for when they could not be settled together.
+        """
         if not apart:
             return await self._settle(connection, reports)
         looks: dict[UUID, float] = {}
@@ -67,7 +69,7 @@ class Settler:
         return looks
 
     async def _settle_one(self, connection: Connection, webhook_id: UUID, report: HealthReport) -> dict[UUID, float]:
-        """The boundary around one lane. One whose state cannot be worked with begins anew: that its
+        """The boundary around one receiver. Health that cannot be worked with begins anew: whether
         results are recorded must not depend on it."""
         try:
             async with connection.transaction():

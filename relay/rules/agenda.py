@@ -4,7 +4,7 @@ never searches for them."""
 import heapq
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from uuid import UUID
 
@@ -109,7 +109,7 @@ class Floors:
             self._since = now
         return [self._floors.get(webhook_id) for webhook_id in webhook_ids]
 
-    def rise(self, due: Iterable[tuple[UUID, datetime]]) -> None:
+    def rise(self, due: Mapping[UUID, datetime]) -> None:
         self._floors.update(due)
 
     def drop(self, webhook_id: UUID) -> None:

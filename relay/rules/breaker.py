@@ -40,8 +40,8 @@ class BreakerPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What a webhook's attempts say about its receiver: a row of `lanes`, as far as attempts change
-    it."""
+    """What a webhook's attempts say about its receiver: a row of `receiver_health`,
+    as far as attempts change it."""
 
     failures: int = 0
     failing_since: datetime | None = None

@@ -97,8 +97,8 @@ class HttpTransport(Transport):
             request.late()
         except (OSError, ValueError) as error:
             request.fail(error)
-        except Exception as error:  # noqa: BLE001 - a defect of ours, told of
-            request.tell(error)
+        except Exception as error:  # noqa: BLE001 - a defect of ours, reported
+            request.report(error)
 
     def note(self, origin: Origin, address: str, status: int | None) -> None:
         """What came of a request to this address."""
@@ -132,7 +132,7 @@ class _Request(Post):
         super().__init__(b"", Exchange(), started, deadline)
         self._client = client
         self._timeout_ms = timeout_ms
-        # None when it has been told, and when nobody wants to hear it.
+        # None once the exchange has been reported, and when it was given up.
         self._ended: OnExchange | None = ended
         self.connection: Connection | None = None
         self.dialling: asyncio.Task[None] | None = None
@@ -155,7 +155,7 @@ class _Request(Post):
         elif how == LATE:
             self.late()
         else:
-            self.tell(self.exchange)
+            self.report(self.exchange)
 
     def late(self) -> None:
         self._fail(late(self._timeout_ms))
@@ -165,11 +165,11 @@ class _Request(Post):
 
     def _fail(self, why: str) -> None:
         if self._ended is not None:
-            # Else what was told stands.
+            # Otherwise what was reported stands.
             self.exchange.error = why
-            self.tell(self.exchange)
+            self.report(self.exchange)
 
-    def tell(self, what: Exchange | Exception) -> None:
+    def report(self, what: Exchange | Exception) -> None:
         ended, self._ended = self._ended, None
         if ended is not None:
             self.exchange.total_us = microseconds(time.monotonic() - self.started)

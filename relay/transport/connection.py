@@ -23,7 +23,7 @@ MAX_ANSWER = MAX_HEAD + 16 * MAX_BODY_KEPT
 
 
 class Post(ABC):
-    """A request, and who is told how it ended. `started` in monotonic seconds, `deadline` by the loop's clock."""
+    """A request, and what is called when it has ended. `started` in monotonic seconds, `deadline` by the loop's clock."""
 
     __slots__ = ("address", "deadline", "exchange", "request", "started")
 

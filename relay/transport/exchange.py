@@ -40,7 +40,7 @@ class Exchange:
         )
 
 
-# Is told what happened, or of a defect of ours.
+# Called with what happened on the wire, or with a defect of ours.
 OnExchange: TypeAlias = Callable[[Exchange | Exception], None]
 
 
@@ -48,7 +48,7 @@ class OpenRequest(Protocol):
     """A request under way."""
 
     def cancel(self) -> object:
-        """Give it up. What came of it just before may still be told."""
+        """Give it up. What came of it just before may still be reported."""
 
 
 class Transport(ABC):
@@ -62,16 +62,16 @@ class Transport(ABC):
     def begin(
         self, url: str, headers: dict[str, str], body: bytes, timeout_ms: int, ended: OnExchange, *, retry: int = 0
     ) -> OpenRequest:
-        """`post` for who does not wait: `ended` is told, once. That may be before this returns."""
+        """`post` for callers that do not wait: `ended` is called once, maybe before this returns."""
         task = asyncio.create_task(self.post(url, headers, body, timeout_ms, retry=retry))
-        task.add_done_callback(lambda task: _tell(task, ended))
+        task.add_done_callback(lambda task: _report(task, ended))
         return task
 
     @abstractmethod
     async def close(self) -> None: ...
 
 
-def _tell(task: "asyncio.Task[Exchange]", ended: OnExchange) -> None:
+def _report(task: "asyncio.Task[Exchange]", ended: OnExchange) -> None:
     if not task.cancelled():
         error = task.exception()
         if error is None:

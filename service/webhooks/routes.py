@@ -52,14 +52,14 @@ async def list_webhooks(call: Call[Nothing, ListQuery]) -> Reply:
             rows = await _SQL.list_own.fetch(connection, owner_id=owner_id, **wanted)
         ids = [row["id"] for row in rows]
         counted = {row["webhook_id"]: row for row in await _SQL.statistics.fetch(connection, ids=ids)}
-        lanes = {row["webhook_id"]: row for row in await _SQL.lanes.fetch(connection, ids=ids)}
+        healths = {row["webhook_id"]: row for row in await _SQL.health.fetch(connection, ids=ids)}
         if page is not None:
             seen = page.skip + len(rows)
             total = await count(connection, _SQL.count_listed, seen=seen, owner_id=owner_id, active=active)
             headers = page_headers(call.request, page, total, full=len(rows) == page.limit)
 
     def shown(row: asyncpg.Record) -> shapes.Summary:
-        return shapes.summary(row, shapes.statistics(counted.get(row["id"])), lanes.get(row["id"]))
+        return shapes.summary(row, shapes.statistics(counted.get(row["id"])), healths.get(row["id"]))
 
     return Reply({"webhooks": await in_slices(rows, shown)}, headers=headers)
 
@@ -69,9 +69,9 @@ async def get(call: Call[Nothing, Nothing]) -> Reply:
     async with call.pool.acquire() as connection:
         row = commands.own(await _SQL.get.fetchrow(connection, id=webhook_id), call.user)
         counted = shapes.statistics(await _SQL.statistics.fetchrow(connection, ids=[webhook_id]))
-        lane = await _SQL.lanes.fetchrow(connection, ids=[webhook_id])
+        health = await _SQL.health.fetchrow(connection, ids=[webhook_id])
         blocked = await order.count_blocked(connection, webhook_id)
-    body = {"webhook": shapes.detail(row, commands.open_headers(call.vault, row), counted, lane, blocked)}
+    body = {"webhook": shapes.detail(row, commands.open_headers(call.vault, row), counted, health, blocked)}
     return tagged(body, representation=shapes.configuration(row))
 
 

@@ -24,14 +24,14 @@ with unknown as (
 probed as materialized (
   -- In the order of their ids, as whoever settles what results mean.
   select s.webhook_id
-    from lanes as s
+    from receiver_health as s
     join unknown as u on u.webhook_id = s.webhook_id and u.lease_until = s.probe_until
    where s.probe_by = :relay_id
    order by s.webhook_id
      for no key update of s
 ),
 unprobed as (
-  update lanes as s
+  update receiver_health as s
      set probe_by = null, probe_until = null
     from probed
    where s.webhook_id = probed.webhook_id

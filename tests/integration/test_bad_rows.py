@@ -73,17 +73,17 @@ async def test_a_fault_in_what_follows_a_failure_ends_with_it(world: World) -> N
         async with world.one(step, error, "/bad", max_retries=0) as bad:
             # It has failed for so long that it is to be disabled by the next failure.
             await world.connection.execute(
-                "update lanes set failures = 20, failing_since = now() - interval '30 days', opened_at = now(), probe_at = now(),"
+                "update receiver_health set failures = 20, failing_since = now() - interval '30 days', opened_at = now(), probe_at = now(),"
                 " failed_events = '{1,2,3}' where webhook_id = $1",
                 bad.id,
             )
-            if step == "lanes.write_notices":
+            if step == "settle.write_notices":
                 needle = ""
             world.poison.set(step, bad.id if needle == "ID" else needle, error)
             event_id = await write_event(world.connection, routed=True)
             await world.delivered(event_id)
             await has_ended(world, bad, event_id)
-            if step != "lanes.begin_anew":
+            if step != "settle.begin_anew":
                 await world.met()
             await world.nobody_else_minds()
 

@@ -69,15 +69,15 @@ async def test_a_clock_that_is_set_back_takes_no_tokens_away(
 
     async def claimed(tokens: float) -> list[float | None]:
         later = datetime.now(UTC) + timedelta(hours=1)
-        await connection.execute("update lanes set tokens = $1, tokens_at = $2", tokens, later)
+        await connection.execute("update receiver_health set tokens = $1, tokens_at = $2", tokens, later)
         rows = await claim_one(pool, relay_id, webhook.id)
         return [row["wait_seconds"] if row["position"] is None else None for row in rows]
 
     # Nor does it hold the lane up until it is as late again: one goes, and from then on the time is that of the clock as it is.
     assert None in await claimed(0.5)
-    assert await connection.fetchval("select tokens = 0 and tokens_at <= clock_timestamp() from lanes")
+    assert await connection.fetchval("select tokens = 0 and tokens_at <= clock_timestamp() from receiver_health")
     assert None in await claimed(1.5)
-    assert await connection.fetchval("select tokens from lanes") == pytest.approx(0.5)
+    assert await connection.fetchval("select tokens from receiver_health") == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(
@@ -119,8 +119,8 @@ async def test_only_an_ordered_lane_that_has_nothing_due_is_left_until_it_has(
 PARKED = {
     "inactive": "update webhooks set active = false where id = $1",
     "owner suspended": "update users set status = 'suspended' where id = (select owner_id from webhooks where id = $1)",
-    "breaker open": "update lanes set failures = 10, failing_since = now(), opened_at = now(), probe_at = now() + interval '1 hour' where webhook_id = $1",
-    "paused": "update lanes set pauses = 1, paused_until = now() + interval '1 hour' where webhook_id = $1",
+    "breaker open": "update receiver_health set failures = 10, failing_since = now(), opened_at = now(), probe_at = now() + interval '1 hour' where webhook_id = $1",
+    "paused": "update receiver_health set pauses = 1, paused_until = now() + interval '1 hour' where webhook_id = $1",
     "backlog dropped": "update webhooks set discard_through = 1000 where id = $1",
 }
 
@@ -143,7 +143,7 @@ async def test_a_suspect_that_cannot_be_had_is_not_looked_for_again_at_once(
 ) -> None:
     webhook = await add_webhook(connection, settings, NOWHERE, ["item-created"])
     await connection.execute("update webhooks set rate_per_second = 1, rate_burst = 1 where id = $1", webhook.id)
-    await connection.execute("update lanes set tokens = 0, tokens_at = now()")
+    await connection.execute("update receiver_health set tokens = 0, tokens_at = now()")
     await write_event(connection)
     await FanOut(pool).batch()
     await connection.execute("update deliveries set lost_leases = 5")
@@ -211,7 +211,7 @@ async def test_what_was_offered_and_not_filled_is_for_lanes_that_wait(
     await write_event(connection)
     await FanOut(pool).batch()
     sending.board.due([hangs.id])
-    # It is given the only slot that is not offered, and what else is heated meanwhile none.
+    # It is given the only slot that is not offered, and a lane that is hinted meanwhile none.
     assert sending.offers.offer().crowded == (hangs.id,)
     sending.board.due([waits.id])
     await receiver.wait_for(lambda: len(receiver.arrivals) == 1)

@@ -23,8 +23,8 @@ NOWHERE = "http://127.0.0.1:9/"
 TYPES = ["item-created", "low-stock-alert", "transfer-approved", "item-checkout", "user-login", "category-created"]
 ROLES = ["admin", "admin", "supervisor", "foreman", "worker"]
 LANES = [
-    "update lanes set failures = 10, failing_since = now(), opened_at = now(), probe_at = now() where webhook_id = $1",
-    "update lanes set pauses = 1, paused_until = now() where webhook_id = $1",
+    "update receiver_health set failures = 10, failing_since = now(), opened_at = now(), probe_at = now() where webhook_id = $1",
+    "update receiver_health set pauses = 1, paused_until = now() where webhook_id = $1",
     "update webhooks set rate_per_second = 100, rate_burst = 100 where id = $1",
     "update webhooks set active = false where id = $1",
     "update webhooks set deleted_at = now(), active = false where id = $1",

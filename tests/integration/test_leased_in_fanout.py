@@ -89,8 +89,8 @@ async def test_nothing_is_leased_where_nothing_is_offered(
 
 
 HINDRANCES = {
-    "its breaker is open": "update lanes set failures = 10, failing_since = now(), opened_at = now(), probe_at = now() where webhook_id = $1",
-    "it is paused": "update lanes set pauses = 1, paused_until = now() where webhook_id = $1",
+    "its breaker is open": "update receiver_health set failures = 10, failing_since = now(), opened_at = now(), probe_at = now() where webhook_id = $1",
+    "it is paused": "update receiver_health set pauses = 1, paused_until = now() where webhook_id = $1",
     "it has a rate": "update webhooks set rate_per_second = 100, rate_burst = 100 where id = $1",
     "it asks for order": "update webhooks set ordering = 'item', on_failure = 'block' where id = $1",
     "its owner is suspended": "update users set status = 'suspended' where id = (select owner_id from webhooks where id = $1)",
@@ -293,9 +293,11 @@ async def test_a_probe_that_its_relay_was_not_told_of_makes_room_for_the_next(
     webhook = await add_webhook(connection, settings, receiver.url, ["item-created"], timeout_ms=60_000)
     await write_event(connection)
     await FanOut(pool).batch()
-    await connection.execute("update lanes set pauses = 1, paused_until = now()")
+    await connection.execute("update receiver_health set pauses = 1, paused_until = now()")
     await claim_one(pool, sending.identity.relay_id, webhook.id)
-    assert await connection.fetchval("select probe_by = leased_by and probe_until = lease_until from lanes, deliveries")
+    assert await connection.fetchval(
+        "select probe_by = leased_by and probe_until = lease_until from receiver_health, deliveries"
+    )
     sending.dispatcher.leases.unconfirmed_in([webhook.id])
     sending.board.due([webhook.id])
     # Long before the lease would have run out.

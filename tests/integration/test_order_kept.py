@@ -16,7 +16,7 @@ from service.platform.db import Pool, open_pool
 from service.platform.queries import Statement, load
 from service.platform.settings import Settings
 from tests.audit import run_audit
-from tests.integration.parts import housekeeping
+from tests.integration.parts import housekeeping, leading
 from tests.ordered import change, check_order, items, ordered_webhook
 from tests.relays import Connection, Webhook, until
 
@@ -45,7 +45,7 @@ def due(monkeypatch: pytest.MonkeyPatch) -> list[UUID]:
 
 @pytest.fixture
 def retention(pool: Pool, settings: Settings) -> Retention:
-    return housekeeping(pool, settings)
+    return housekeeping(pool, settings, identity=leading())
 
 
 async def _queued(connection: Connection, pool: Pool, item_id: UUID, count: int) -> None:
@@ -261,9 +261,7 @@ async def test_what_is_blocked_under_an_older_policy_is_let_go_within_a_minute(
     monkeypatch.setattr("relay.lead.retention.ANNOUNCE_SECONDS", 0.1)
     (item,) = items(1)
     await _queued(connection, pool, item, 2)
-    leads = asyncio.Event()
-    leads.set()
-    running = asyncio.create_task(retention.run(leads))
+    running = asyncio.create_task(retention.run())
     async with asyncio.timeout(10):
         await hourly.wait()
     await connection.execute("update webhooks set on_failure = 'skip' where id = $1", webhook.id)

@@ -32,7 +32,7 @@ async def relay_connection(database_url: str, settings: Settings) -> AsyncIterat
     """A connection as relays have it. The tables have been analysed while they were empty, and are not again."""
     pool = await open_queues(database_url)
     async with pool.acquire() as connection:
-        for table in ("deliveries", "lanes", "webhooks", "relays"):
+        for table in ("deliveries", "receiver_health", "webhooks", "relays"):
             await connection.execute(f"alter table {table} set (autovacuum_enabled = off)")
         for row in await connection.fetch(
             "select inhrelid::regclass::text as name from pg_inherits join pg_class on oid = inhrelid"

@@ -57,7 +57,7 @@ async def test_an_answer_that_is_lost_is_noticed_and_its_backend_ended(
     monkeypatch.setattr(database, "ANSWER_SECONDS", 0.2)
     async with pool.acquire() as cut_off:
         backend = await cut_off.fetchval("select pg_backend_pid()")
-        await cut_off.execute("begin; lock table lanes")
+        await cut_off.execute("begin; lock table receiver_health")
         proxy.swallow_all()
 
         waiting = asyncio.create_task(cut_off.execute("select 1"))

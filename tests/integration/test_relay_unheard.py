@@ -105,7 +105,9 @@ async def test_a_fan_out_that_takes_too_long_is_tried_with_less(
         " select type, data, audience, location_ids, user_ids from outbox cross join generate_series(2, $1)"
     )
     await connection.execute(more, 600)
-    relay = await relays.start_changed("import relay.lead\nrelay.lead.COMMAND_TIMEOUT = 1.0")
+    relay = await relays.start_changed(
+        "from relay.lead import listen, look\nlisten.COMMAND_TIMEOUT = look.COMMAND_TIMEOUT = 1.0"
+    )
     await until(lambda: connection.fetchval("select not exists (select from outbox)"), "all is fanned out")
     assert any("away" in line["event"] for line in relay.log())
     # A batch has one time. It stays small while it takes long, and grows again when it no longer does.

@@ -27,7 +27,7 @@ from tests.integration.parts import housekeeping, leading, present
 from tests.integration.senders import Sending, register
 from tests.relays import Arrival, Connection, Receiver, Relays, add_user, add_webhook, until, write_event
 
-OPEN = "update lanes set failures = 10, failing_since = now(), failed_events = '{1,2,3}', opened_at = now(), probe_at = now()"
+OPEN = "update receiver_health set failures = 10, failing_since = now(), failed_events = '{1,2,3}', opened_at = now(), probe_at = now()"
 
 
 @pytest.fixture
@@ -222,7 +222,7 @@ async def test_a_step_of_housekeeping_that_takes_too_long_holds_up_no_other(
     connection: Connection, settings: Settings, pool: Queues, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await add_webhook(connection, settings, "http://127.0.0.1:9/", ["item-created"])
-    await connection.execute("update lanes set unannounced = 3")
+    await connection.execute("update receiver_health set unannounced = 3")
     keeping = housekeeping(pool, settings, identity=leading())
     tried = 0
 

@@ -29,7 +29,7 @@ async def test_they_go_to_the_webhooks_owner_and_to_admins_if_they_are_named(
         heard[UUID(webhook["id"])] = name
     row = await connection.fetchrow(
         "select l.*, w.owner_id, w.url, now() as now, null::uuid as event_id, null::text as event_type, null::text as error,"
-        " now() as since from lanes as l join webhooks as w on w.id = l.webhook_id where w.id = $1",
+        " now() as since from receiver_health as l join webhooks as w on w.id = l.webhook_id where w.id = $1",
         UUID(about["id"]),
     )
     assert row is not None

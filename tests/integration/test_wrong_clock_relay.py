@@ -49,7 +49,7 @@ async def _claimed(pool: Pool, webhook_id: UUID, relay_id: UUID) -> list[int]:
     "left",
     [
         "update deliveries set leased_by = $1, fence = 1, lease_until = now() + interval '40 s' + $2::text::interval",
-        f"update lanes set {OPEN}, probe_at = now(), probe_by = $1, probe_until = now() + interval '40 s' + $2::text::interval",
+        f"update receiver_health set {OPEN}, probe_at = now(), probe_by = $1, probe_until = now() + interval '40 s' + $2::text::interval",
     ],
     ids=["a lease", "a probe that is out"],
 )
@@ -71,9 +71,9 @@ async def test_pauses_and_probes_wait_for_a_day_at_most(
 ) -> None:
     await write_event(connection)
     await drain(queues)
-    await connection.execute(f"update lanes set {left} = now() + interval '24 hours'")
+    await connection.execute(f"update receiver_health set {left} = now() + interval '24 hours'")
     assert await _claimed(queues, webhook.id, await register(connection)) == []
-    await connection.execute(f"update lanes set {left} = now() + interval '10 days'")
+    await connection.execute(f"update receiver_health set {left} = now() + interval '10 days'")
     assert await _claimed(queues, webhook.id, await register(connection)) == [1]
 
 
@@ -107,7 +107,7 @@ async def test_a_lane_that_was_put_off_by_a_clock_that_was_ahead_waits_as_long_a
     connection: Connection, settings: Settings, queues: Queues, webhook: Webhook, leap: str
 ) -> None:
     await connection.execute(
-        "update lanes set failures = 10, failing_since = at, failed_events = '{1,2,3}', opened_at = at, changed_at = at,"
+        "update receiver_health set failures = 10, failing_since = at, failed_events = '{1,2,3}', opened_at = at, changed_at = at,"
         " probe_at = at + interval '30 s', pauses = 1, paused_until = at + interval '20 s'"
         " from (select now() + $1::text::interval as at) as ahead",
         leap,
@@ -137,7 +137,7 @@ async def test_what_destroys_waits_for_a_clock_that_has_run_steadily(
     await log.partition(old)
     await log.event(webhook.id, at=old)
     await connection.execute("insert into login_failures (identifier, ip_address, at) values ('ada', '', $1)", old)
-    await connection.execute("update lanes set unannounced = 1")
+    await connection.execute("update receiver_health set unannounced = 1")
     keeping = housekeeping(queues, settings, identity=leading(), steady=steady)
     rounds = asyncio.create_task(keeping.run())
     try:
@@ -149,7 +149,7 @@ async def test_what_destroys_waits_for_a_clock_that_has_run_steadily(
             dropped = f"select to_regclass('attempts_{old:%Y%m%d}') is null"
             await until(lambda: connection.fetchval(dropped), "the old day is dropped")
         else:
-            await connection.execute("update lanes set unannounced = 1, announced_at = null")
+            await connection.execute("update receiver_health set unannounced = 1, announced_at = null")
             await until(lambda: connection.fetchval("select count(*) = 2 from outbox"), "and another round")
             assert await connection.fetchval("select count(*) from deliveries") == 1
             assert await connection.fetchval("select count(*) from login_failures") == 1
@@ -162,14 +162,14 @@ async def test_what_destroys_waits_for_a_clock_that_has_run_steadily(
 async def test_where_the_clock_has_jumped_webhooks_have_failed_since_then(
     connection: Connection, settings: Settings, queues: Queues, webhook: Webhook
 ) -> None:
-    await connection.execute(f"update lanes set {OPEN}, probe_at = now() + interval '1 minute'")
-    await connection.execute("update lanes set failing_since = now() - interval '10 days'")
+    await connection.execute(f"update receiver_health set {OPEN}, probe_at = now() + interval '1 minute'")
+    await connection.execute("update receiver_health set failing_since = now() - interval '10 days'")
     board = Board()
     keeping = housekeeping(queues, settings, board=board, identity=leading())
     board.clock_jumped()
     rounds = asyncio.create_task(keeping.run())
     try:
-        recent = "select failing_since > now() - interval '1 hour' from lanes"
+        recent = "select failing_since > now() - interval '1 hour' from receiver_health"
         # Only where the jump came while it ran: what was before a start, a start has no reason to doubt.
         assert not await connection.fetchval(recent)
         await asyncio.sleep(0)

@@ -80,13 +80,13 @@ def test_an_allowed_network_is_exempt_and_nothing_beside_it() -> None:
 
 
 def taken(agenda: Agenda) -> list[UUID]:
-    """The agenda that are hot, which they are not any more then."""
-    hot = list(agenda.turns)
+    """The lanes that have a turn, which is over then."""
+    turns = list(agenda.turns)
     agenda.turns = Turns()
-    return hot
+    return turns
 
 
-def test_a_lane_becomes_hot_at_its_soonest_time_and_says_so_if_it_is_the_next() -> None:
+def test_a_lane_comes_to_its_turn_at_its_soonest_time_and_says_so_if_it_is_the_next() -> None:
     agenda = Agenda()
     assert agenda.look_at(A, 10.0)
     assert agenda.look_at(A, 5.0)
@@ -102,15 +102,15 @@ def test_a_lane_becomes_hot_at_its_soonest_time_and_says_so_if_it_is_the_next() 
     assert agenda.next_due() is None
 
 
-def test_a_lane_is_hot_again_at_each_time_that_a_delivery_is_due_there() -> None:
+def test_a_lane_comes_to_its_turn_again_at_each_time_that_a_delivery_is_due_there() -> None:
     agenda = Agenda()
     for seconds in (50.0, 100.0, 30.0, 100.0):
         agenda.due_in(A, seconds)
-    hot = 0
-    while (ripe := agenda.next_due()) is not None:
-        agenda.advance(ripe)
-        hot += len(taken(agenda))
-    assert hot in {3, 4}
+    turns = 0
+    while (soonest := agenda.next_due()) is not None:
+        agenda.advance(soonest)
+        turns += len(taken(agenda))
+    assert turns in {3, 4}
 
 
 @given(st.lists(st.floats(0, 86_400), min_size=1, max_size=50))
@@ -121,9 +121,9 @@ def test_a_lane_is_looked_at_once_what_it_waits_for_is_due_and_little_later(wait
         agenda.due_in(A, seconds)
     ended = time.monotonic()
     looks = [began, ended] if taken(agenda) else []
-    while (ripe := agenda.next_due()) is not None:
-        looks.append(ripe)
-        agenda.advance(ripe)
+    while (soonest := agenda.next_due()) is not None:
+        looks.append(soonest)
+        agenda.advance(soonest)
     for seconds in waits:
         due = [look for look in looks if began + seconds <= look <= ended + max(seconds, 0.01) * (1 + 1 / 64)]
         assert due
@@ -136,8 +136,8 @@ def test_no_lane_is_forgotten_and_none_is_late(times: list[tuple[UUID, float]]) 
         agenda.look_at(lane, when)
     soonest = {lane: min(when for other, when in times if other == lane) for lane, _ in times}
     for now in sorted(set(soonest.values())):
-        ripe = agenda.next_due()
-        assert ripe is None or ripe <= now
+        following = agenda.next_due()
+        assert following is None or following <= now
         agenda.advance(now)
     assert set(taken(agenda)) == set(soonest)
 

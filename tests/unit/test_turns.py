@@ -34,7 +34,7 @@ class Lanes:
         return webhook_ids
 
 
-def test_an_owners_lanes_are_taken_in_turn_and_only_while_hot() -> None:
+def test_an_owners_lanes_are_taken_in_turn_and_only_while_they_wait() -> None:
     lanes, pool = Lanes(), SlotPool.of_relay(100)
     one, two, three = lanes.add(1, [1, 2, 3])
     lanes.add(1, [1])

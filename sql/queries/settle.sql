@@ -1,22 +1,22 @@
 -- name: lock
--- The state of lanes that results are about, in the order of their ids, so that two relays never wait for each other.
+-- The health of receivers that results are about, in the order of their ids, so that two relays never wait for each other.
 select l.webhook_id, l.failures, l.failing_since, l.failed_events, l.opened_at, l.probe_at, l.failed_probes, l.probe_by,
        l.probe_until, l.probe_position, l.pauses, l.paused_until, w.url, w.owner_id, w.active, w.version, clock_timestamp() as now
-  from lanes as l
+  from receiver_health as l
   join webhooks as w on w.id = l.webhook_id
  where l.webhook_id = any (:webhook_ids::uuid[])
  order by l.webhook_id
    for no key update of l;
 
 -- name: begin_anew
--- A lane whose state cannot be worked with becomes one that is well.
-update lanes
+-- Health that cannot be worked with becomes that of a receiver that is well.
+update receiver_health
    set failures = 0, failing_since = null, failed_events = '{}', opened_at = null, probe_at = null, failed_probes = 0, probe_by = null,
        probe_until = null, probe_position = null, pauses = 0, paused_until = null, unannounced = 0, unannounced_skips = 0
  where webhook_id = :webhook_id;
 
 -- name: save
-update lanes as l
+update receiver_health as l
    set failures = n.failures, failing_since = n.failing_since, failed_events = n.failed_events::bigint[],
        opened_at = n.opened_at, probe_at = n.probe_at, failed_probes = n.failed_probes, probe_by = n.probe_by,
        probe_until = n.probe_until, probe_position = n.probe_position, pauses = n.pauses, paused_until = n.paused_until,
@@ -31,8 +31,8 @@ update lanes as l
  where l.webhook_id = n.webhook_id;
 
 -- name: disable
--- What is pending stays, parked, as when its owner makes it inactive. The lane keeps its state: made active again, it begins anew.
--- The lane is locked here, and whoever changes a webhook locks the webhook first: so this waits for nobody, and while somebody
+-- What is pending stays, parked, as when its owner makes it inactive. The health stays: made active again, it begins anew.
+-- The health is locked here, and whoever changes a webhook locks the webhook first: so this waits for nobody, and while somebody
 -- changes it nothing is done, until the next failure.
 update webhooks
    set active = false, disabled_at = now(), disabled_reason = :reason, version = version + 1, updated_at = now()
@@ -45,7 +45,7 @@ returning id;
 -- What delivery-failed events are to tell of: at most one a webhook and minute, with a count. Null: of all webhooks.
 with due as (
   select webhook_id, unannounced, unannounced_skips
-    from lanes
+    from receiver_health
    where unannounced > 0
      and (announced_at is null or announced_at not between now() - interval '1 minute' and now())
      and (:webhook_ids::uuid[] is null or webhook_id = any (:webhook_ids))
@@ -53,7 +53,7 @@ with due as (
      for no key update
 ),
 told as (
-  update lanes as l
+  update receiver_health as l
      set unannounced = 0, unannounced_skips = 0, announced_at = now()
     from due
    where l.webhook_id = due.webhook_id
