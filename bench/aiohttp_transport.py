@@ -63,7 +63,8 @@ class AiohttpTransport(Transport):
         )
 
     def _socket(self, info: Any) -> socket.socket:
-        # Here, and nowhere earlier: the address that is checked is the one that is connected to, so rebinding has no window.
+        # Here, and nowhere earlier: the address that is checked is the one that is connected to, so
+        # rebinding has no window.
         family, kind, protocol, _, address = info
         check_address(address[0], self._allowed)
         return socket.socket(family, kind, protocol)
@@ -80,8 +81,8 @@ class AiohttpTransport(Transport):
                     session = self._fresh if retry else self._pooled
                     await self._exchange(session, url, headers, body, trace, exchange)
                 except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-                    # A connection kept alive that the other side had closed: nothing of a response came, so this is not an attempt
-                    # yet. Once more, on a connection of its own.
+                    # A connection kept alive that the other side had closed: nothing of a response
+                    # came, so this is not an attempt yet. Once more, on a connection of its own.
                     if (
                         not trace.reused
                         or exchange.status is not None

@@ -1,4 +1,4 @@
-"""The sweep: a look at every lane once in a while, for what no hint has told of."""
+"""The sweep: a look at every lane once in a while, for lanes that no hint has named."""
 
 import time
 from uuid import UUID

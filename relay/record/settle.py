@@ -53,12 +53,13 @@ class Settler:
     async def settle(
         self, connection: Connection, reports: Mapping[UUID, HealthReport], *, apart: bool = False
     ) -> dict[UUID, float]:
-        """Within the transaction that records the results. Returns which lanes to look at again, and
-        in how many seconds. At once: a success has ended a breaker or a pause, or what was sent after
-        a pause has failed without asking for another. Later: a probe has failed, or a pause lasts.
+        """Within the transaction that records the results. Returns which lanes to look at again,
+        and in how many seconds. At once: a success has ended a breaker or a pause, or what was sent
+        after a pause has failed without asking for another. Later: a probe has failed, or a pause
+        lasts.
 
-        `apart`: each receiver by itself, so that one whose health cannot be settled costs the others
-        nothing; for when they could not be settled together.
+        `apart`: each receiver by itself, so that one whose health cannot be settled costs the
+        others nothing; for when they could not be settled together.
         """
         if not apart:
             return await self._settle(connection, reports)

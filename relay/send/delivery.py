@@ -22,7 +22,7 @@ _log = get_logger(__name__)
 # number). A request that begins later may still be under way when the delivery is another relay's.
 SPARE_SECONDS = 10.0
 
-# How a delivery lets go of its lease: a result is on its way to the database; nothing was sent, as
+# How a delivery releases its lease: a result is on its way to the database; nothing was sent, as
 # the lease had become too old; the request was given up.
 LetGo: TypeAlias = Literal["recorded", "unused", "cut off"]
 

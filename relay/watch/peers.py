@@ -1,5 +1,5 @@
-"""What the relays tell each other: hints of lanes, and requests to sweep, by NOTIFY. Nothing
-depends on their arrival."""
+"""Messages between relays: hints of lanes, and requests to sweep, by NOTIFY. Nothing depends on
+their arrival."""
 
 from collections.abc import Sequence
 from uuid import UUID

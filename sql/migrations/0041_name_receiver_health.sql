@@ -1,5 +1,5 @@
--- The table of what is known about each webhook's receiver was called lanes. A lane is a webhook's deliveries, as one queue, and
--- nothing else. Processes of an older version do not know the new name: they have to be stopped before this.
+-- The table of receivers' health was called lanes. A lane is a webhook's deliveries, as one queue, and
+-- nothing else. Processes of an older version do not know the new name: stop them before this runs.
 
 alter table lanes rename to receiver_health;
 
