@@ -1,5 +1,5 @@
--- The table of receivers' health was called lanes. A lane is a webhook's deliveries, as one queue, and
--- nothing else. Processes of an older version do not know the new name: stop them before this runs.
+-- The table of receivers' health was called lanes. A lane is a webhook's deliveries, as one queue,
+-- and nothing else. Processes of an older version do not know the new name: stop them first.
 
 alter table lanes rename to receiver_health;
 
