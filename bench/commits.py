@@ -13,7 +13,7 @@ from bench.measure import Figure, Row, Target, compared, cpu_text, interleave, s
 from bench.meter import Meter, under_load
 from bench.sql import SQL
 from bench.world import World
-from relay.doorbell import WAKE_CHANNEL, WORK_CHANNEL
+from relay.lead.doorbell import WAKE_CHANNEL, WORK_CHANNEL
 
 WRITERS = 64
 # Two, because one Python process cannot write as fast as the server commits.

@@ -6,8 +6,8 @@ import sys
 import uvloop
 
 import relay.main
+from bench.aiohttp_transport import AiohttpTransport
 from relay.transport import Exchange, Transport
-from relay.transport.with_aiohttp import AiohttpTransport
 from service.platform.lifecycle import cancelled_by_signals, database, require_migrated, start
 from service.platform.settings import Settings
 

@@ -12,8 +12,8 @@ from bench.database import Database
 from bench.drain import drain
 from bench.measure import Figure, Row, Target, compared, cpu_text, interleave
 from bench.world import World
-from relay.database import open_queues
-from relay.fanout import FanOut
+from relay.lead.fanout import FanOut
+from relay.watch.database import open_queues
 
 MATCHES = 10
 

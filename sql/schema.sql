@@ -47,6 +47,16 @@ CREATE TYPE public.attempt_result AS (
 	sequence bigint
 );
 
+CREATE FUNCTION public.add_receiver_health() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+begin
+  insert into receiver_health (webhook_id) values (new.id);
+  return null;
+end
+$$;
+
 CREATE FUNCTION public.await_login_turn(identifier text, ip_address text) RETURNS void
     LANGUAGE plpgsql
     SET lock_timeout TO '1s'
@@ -238,7 +248,7 @@ begin
          select w.id, w.timeout_ms, w.version, w.ordering,
                 exists (select from relays as r where r.id = relay_id)
                 and w.rate_per_second is null and u.status = 'active' and w.id <> all (crowded) and w.owner_id <> all (crowded)
-                and (select l.opened_at is null and l.pauses = 0 from lanes as l where l.webhook_id = w.id) as leasable
+                and (select l.opened_at is null and l.pauses = 0 from receiver_health as l where l.webhook_id = w.id) as leasable
            from webhooks as w
            join users as u on u.id = w.owner_id
           where w.id = s.webhook_id
@@ -479,16 +489,6 @@ begin
   -- In the order of their ids, so that two of these never wait for each other.
   perform from users where id in (select user_id from gone) order by id for no key update;
   update users set narrowed_at = now() where id in (select user_id from gone);
-  return null;
-end
-$$;
-
-CREATE FUNCTION public.open_lane() RETURNS trigger
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
-    AS $$
-begin
-  insert into lanes (webhook_id) values (new.id);
   return null;
 end
 $$;
@@ -969,42 +969,6 @@ CREATE TABLE public.lane_wakes (
     webhook_id uuid NOT NULL
 );
 
-CREATE TABLE public.lanes (
-    webhook_id uuid NOT NULL,
-    failures integer DEFAULT 0 NOT NULL,
-    failing_since timestamp with time zone,
-    failed_events bigint[] DEFAULT '{}'::bigint[] NOT NULL,
-    opened_at timestamp with time zone,
-    probe_at timestamp with time zone,
-    failed_probes integer DEFAULT 0 NOT NULL,
-    probe_by uuid,
-    probe_until timestamp with time zone,
-    probe_position bigint,
-    pauses integer DEFAULT 0 NOT NULL,
-    paused_until timestamp with time zone,
-    tokens double precision,
-    tokens_at timestamp with time zone,
-    unannounced integer DEFAULT 0 NOT NULL,
-    unannounced_skips integer DEFAULT 0 NOT NULL,
-    announced_at timestamp with time zone,
-    changed_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT lanes_breaker_check CHECK ((((opened_at IS NULL) = (probe_at IS NULL)) AND ((probe_by IS NULL) = (probe_until IS NULL)) AND ((opened_at IS NOT NULL) OR (pauses > 0) OR (probe_by IS NULL)) AND ((opened_at IS NOT NULL) OR ((probe_position IS NULL) AND (failed_probes = 0))) AND ((opened_at IS NULL) OR (failures > 0)))),
-    CONSTRAINT lanes_bucket_check CHECK (((tokens IS NULL) = (tokens_at IS NULL))),
-    CONSTRAINT lanes_check CHECK (((unannounced_skips >= 0) AND (unannounced_skips <= unannounced))),
-    CONSTRAINT lanes_failed_events_check CHECK ((cardinality(failed_events) <= 3)),
-    CONSTRAINT lanes_failed_probes_check CHECK ((failed_probes >= 0)),
-    CONSTRAINT lanes_failing_check CHECK ((((failures = 0) = (failing_since IS NULL)) AND ((failures > 0) OR (failed_events = '{}'::bigint[])))),
-    CONSTRAINT lanes_failures_check CHECK ((failures >= 0)),
-    CONSTRAINT lanes_pause_check CHECK (((pauses > 0) OR (paused_until IS NULL))),
-    CONSTRAINT lanes_pauses_check CHECK ((pauses >= 0)),
-    CONSTRAINT lanes_readable_check CHECK (((failing_since >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (failing_since <= '9999-12-31 00:00:00+00'::timestamp with time zone) AND (opened_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (opened_at <= '9999-12-31 00:00:00+00'::timestamp with time zone) AND (probe_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (probe_at <= '9999-12-31 00:00:00+00'::timestamp with time zone) AND (probe_until >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (probe_until <= '9999-12-31 00:00:00+00'::timestamp with time zone) AND (paused_until >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (paused_until <= '9999-12-31 00:00:00+00'::timestamp with time zone) AND (tokens_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (tokens_at <= '9999-12-31 00:00:00+00'::timestamp with time zone) AND (tokens <= (10000)::double precision))),
-    CONSTRAINT lanes_tokens_check CHECK ((tokens >= (0)::double precision)),
-    CONSTRAINT lanes_unannounced_check CHECK ((unannounced >= 0))
-)
-WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='2000');
-
-COMMENT ON COLUMN public.lanes.changed_at IS 'When the breaker''s and the pause''s times were written.';
-
 CREATE TABLE public.location_foremen (
     location_id uuid NOT NULL,
     user_id uuid NOT NULL
@@ -1069,6 +1033,42 @@ ALTER TABLE public.outbox ALTER COLUMN seq ADD GENERATED ALWAYS AS IDENTITY (
     NO MAXVALUE
     CACHE 1
 );
+
+CREATE TABLE public.receiver_health (
+    webhook_id uuid NOT NULL,
+    failures integer DEFAULT 0 NOT NULL,
+    failing_since timestamp with time zone,
+    failed_events bigint[] DEFAULT '{}'::bigint[] NOT NULL,
+    opened_at timestamp with time zone,
+    probe_at timestamp with time zone,
+    failed_probes integer DEFAULT 0 NOT NULL,
+    probe_by uuid,
+    probe_until timestamp with time zone,
+    probe_position bigint,
+    pauses integer DEFAULT 0 NOT NULL,
+    paused_until timestamp with time zone,
+    tokens double precision,
+    tokens_at timestamp with time zone,
+    unannounced integer DEFAULT 0 NOT NULL,
+    unannounced_skips integer DEFAULT 0 NOT NULL,
+    announced_at timestamp with time zone,
+    changed_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT receiver_health_breaker_check CHECK ((((opened_at IS NULL) = (probe_at IS NULL)) AND ((probe_by IS NULL) = (probe_until IS NULL)) AND ((opened_at IS NOT NULL) OR (pauses > 0) OR (probe_by IS NULL)) AND ((opened_at IS NOT NULL) OR ((probe_position IS NULL) AND (failed_probes = 0))) AND ((opened_at IS NULL) OR (failures > 0)))),
+    CONSTRAINT receiver_health_bucket_check CHECK (((tokens IS NULL) = (tokens_at IS NULL))),
+    CONSTRAINT receiver_health_check CHECK (((unannounced_skips >= 0) AND (unannounced_skips <= unannounced))),
+    CONSTRAINT receiver_health_failed_events_check CHECK ((cardinality(failed_events) <= 3)),
+    CONSTRAINT receiver_health_failed_probes_check CHECK ((failed_probes >= 0)),
+    CONSTRAINT receiver_health_failing_check CHECK ((((failures = 0) = (failing_since IS NULL)) AND ((failures > 0) OR (failed_events = '{}'::bigint[])))),
+    CONSTRAINT receiver_health_failures_check CHECK ((failures >= 0)),
+    CONSTRAINT receiver_health_pause_check CHECK (((pauses > 0) OR (paused_until IS NULL))),
+    CONSTRAINT receiver_health_pauses_check CHECK ((pauses >= 0)),
+    CONSTRAINT receiver_health_readable_check CHECK (((failing_since >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (failing_since <= '9999-12-31 00:00:00+00'::timestamp with time zone) AND (opened_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (opened_at <= '9999-12-31 00:00:00+00'::timestamp with time zone) AND (probe_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (probe_at <= '9999-12-31 00:00:00+00'::timestamp with time zone) AND (probe_until >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (probe_until <= '9999-12-31 00:00:00+00'::timestamp with time zone) AND (paused_until >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (paused_until <= '9999-12-31 00:00:00+00'::timestamp with time zone) AND (tokens_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (tokens_at <= '9999-12-31 00:00:00+00'::timestamp with time zone) AND (tokens <= (10000)::double precision))),
+    CONSTRAINT receiver_health_tokens_check CHECK ((tokens >= (0)::double precision)),
+    CONSTRAINT receiver_health_unannounced_check CHECK ((unannounced >= 0))
+)
+WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='2000');
+
+COMMENT ON COLUMN public.receiver_health.changed_at IS 'When the breaker''s and the pause''s times were written.';
 
 CREATE TABLE public.relay_marks (
     relay_id uuid NOT NULL,
@@ -1311,9 +1311,6 @@ ALTER TABLE ONLY public.item_texts
 ALTER TABLE ONLY public.items
     ADD CONSTRAINT items_pkey PRIMARY KEY (id);
 
-ALTER TABLE ONLY public.lanes
-    ADD CONSTRAINT lanes_pkey PRIMARY KEY (webhook_id);
-
 ALTER TABLE ONLY public.location_foremen
     ADD CONSTRAINT location_foremen_pkey PRIMARY KEY (location_id, user_id);
 
@@ -1328,6 +1325,9 @@ ALTER TABLE ONLY public.outbox
 
 ALTER TABLE ONLY public.outbox
     ADD CONSTRAINT outbox_pkey PRIMARY KEY (seq);
+
+ALTER TABLE ONLY public.receiver_health
+    ADD CONSTRAINT receiver_health_pkey PRIMARY KEY (webhook_id);
 
 ALTER TABLE ONLY public.relay_marks
     ADD CONSTRAINT relay_marks_pkey PRIMARY KEY (relay_id);
@@ -1511,9 +1511,9 @@ CREATE TRIGGER relays_keep_mark AFTER DELETE ON public.relays FOR EACH ROW EXECU
 
 CREATE TRIGGER users_narrow_on_role BEFORE UPDATE OF role ON public.users FOR EACH ROW WHEN ((new.role <> old.role)) EXECUTE FUNCTION public.narrow_on_role();
 
-CREATE TRIGGER webhooks_derive_subscriptions AFTER INSERT OR UPDATE OF events, filter_locations, filter_categories, filter_leaving, active, deleted_at ON public.webhooks FOR EACH ROW EXECUTE FUNCTION public.derive_subscriptions();
+CREATE TRIGGER webhooks_add_receiver_health AFTER INSERT ON public.webhooks FOR EACH ROW EXECUTE FUNCTION public.add_receiver_health();
 
-CREATE TRIGGER webhooks_open_lane AFTER INSERT ON public.webhooks FOR EACH ROW EXECUTE FUNCTION public.open_lane();
+CREATE TRIGGER webhooks_derive_subscriptions AFTER INSERT OR UPDATE OF events, filter_locations, filter_categories, filter_leaving, active, deleted_at ON public.webhooks FOR EACH ROW EXECUTE FUNCTION public.derive_subscriptions();
 
 CREATE TRIGGER webhooks_renew_version BEFORE UPDATE OF version ON public.webhooks FOR EACH ROW EXECUTE FUNCTION public.renew_version();
 
@@ -1550,14 +1550,14 @@ ALTER TABLE ONLY public.items
 ALTER TABLE ONLY public.items
     ADD CONSTRAINT items_location_id_fkey FOREIGN KEY (location_id) REFERENCES public.locations(id) ON DELETE RESTRICT;
 
-ALTER TABLE ONLY public.lanes
-    ADD CONSTRAINT lanes_webhook_id_fkey FOREIGN KEY (webhook_id) REFERENCES public.webhooks(id) ON DELETE CASCADE;
-
 ALTER TABLE ONLY public.location_foremen
     ADD CONSTRAINT location_foremen_location_id_fkey FOREIGN KEY (location_id) REFERENCES public.locations(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.location_foremen
     ADD CONSTRAINT location_foremen_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.receiver_health
+    ADD CONSTRAINT receiver_health_webhook_id_fkey FOREIGN KEY (webhook_id) REFERENCES public.webhooks(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.replay_jobs
     ADD CONSTRAINT replay_jobs_webhook_id_fkey FOREIGN KEY (webhook_id) REFERENCES public.webhooks(id) ON DELETE CASCADE;

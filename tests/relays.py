@@ -16,7 +16,7 @@ from uuid import UUID
 import asyncpg
 from aiohttp import web
 
-from relay.doorbell import LOCK_CLASS, LOCK_LEADER
+from relay.lead.doorbell import LOCK_CLASS, LOCK_LEADER
 from service.delivery import sign
 from service.delivery.subject import columns, subject_of
 from service.platform.ids import new_id

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 
-from relay.transport.endpoint import Origin
+from relay.rules.endpoint import Origin
 
 # An address that failed is tried after the others for so long.
 FAILED_SECONDS = 300.0

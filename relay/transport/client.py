@@ -6,12 +6,12 @@ import time
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network
 
+from relay.rules.endpoint import Endpoint, Origin, parse
 from relay.transport.addresses import AddressOrder
 from relay.transport.connection import LATE, SILENT, Connection, Post
 from relay.transport.dial import Dialer
-from relay.transport.endpoint import Endpoint, Origin, parse
-from relay.transport.exchange import Call, Ended, Exchange, Transport, late, microseconds, one_line
-from relay.transport.pool import Pool
+from relay.transport.exchange import Exchange, OnExchange, OpenRequest, Transport, late, microseconds, one_line
+from relay.transport.pool import ConnectionPool
 from relay.transport.resolver import Resolver
 from relay.transport.tls import client_context
 
@@ -32,11 +32,11 @@ class HttpTransport(Transport):
         *,
         resolver: Resolver | None = None,
         tls: ssl.SSLContext | None = None,
-        pool: Pool | None = None,
+        pool: ConnectionPool | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._resolver = resolver or Resolver()
-        self.pool = pool or Pool()
+        self.pool = pool or ConnectionPool()
         self._order = AddressOrder()
         self._dialer = Dialer(allowed, self._resolver, self._order, tls or client_context(), self.pool)
         self._endpoints: dict[str, Endpoint] = {}
@@ -62,8 +62,8 @@ class HttpTransport(Transport):
             raise
 
     def begin(
-        self, url: str, headers: dict[str, str], body: bytes, timeout_ms: int, ended: Ended, *, retry: int = 0
-    ) -> Call:
+        self, url: str, headers: dict[str, str], body: bytes, timeout_ms: int, ended: OnExchange, *, retry: int = 0
+    ) -> OpenRequest:
         """On a connection that was kept it is a write, and a call when the answer has come: a task for each request, and what that
         awaits, took a tenth of what a request takes."""
         # The one deadline: every wait on the way ends there.
@@ -97,8 +97,8 @@ class HttpTransport(Transport):
             request.late()
         except (OSError, ValueError) as error:
             request.fail(error)
-        except Exception as error:  # noqa: BLE001 - a defect of ours, told of
-            request.tell(error)
+        except Exception as error:  # noqa: BLE001 - a defect of ours, reported
+            request.report(error)
 
     def note(self, origin: Origin, address: str, status: int | None) -> None:
         """What came of a request to this address."""
@@ -127,13 +127,13 @@ class _Request(Post):
     origin: Origin
 
     def __init__(
-        self, client: HttpTransport, started: float, deadline: float, timeout_ms: int, ended: Ended, retry: int
+        self, client: HttpTransport, started: float, deadline: float, timeout_ms: int, ended: OnExchange, retry: int
     ) -> None:
         super().__init__(b"", Exchange(), started, deadline)
         self._client = client
         self._timeout_ms = timeout_ms
-        # None when it has been told, and when nobody wants to hear it.
-        self._ended: Ended | None = ended
+        # None once the exchange has been reported, and when it was given up.
+        self._ended: OnExchange | None = ended
         self.connection: Connection | None = None
         self.dialling: asyncio.Task[None] | None = None
         self.retry = retry
@@ -155,7 +155,7 @@ class _Request(Post):
         elif how == LATE:
             self.late()
         else:
-            self.tell(self.exchange)
+            self.report(self.exchange)
 
     def late(self) -> None:
         self._fail(late(self._timeout_ms))
@@ -165,11 +165,11 @@ class _Request(Post):
 
     def _fail(self, why: str) -> None:
         if self._ended is not None:
-            # Else what was told stands.
+            # Otherwise what was reported stands.
             self.exchange.error = why
-            self.tell(self.exchange)
+            self.report(self.exchange)
 
-    def tell(self, what: Exchange | Exception) -> None:
+    def report(self, what: Exchange | Exception) -> None:
         ended, self._ended = self._ended, None
         if ended is not None:
             self.exchange.total_us = microseconds(time.monotonic() - self.started)

@@ -7,7 +7,7 @@ from typing import Protocol, cast
 
 import httptools
 
-from relay.transport.endpoint import Origin
+from relay.rules.endpoint import Origin
 from relay.transport.exchange import MAX_BODY_KEPT, MAX_HEADERS_KEPT, Exchange, microseconds, one_line
 
 # How an exchange ends.
@@ -23,7 +23,7 @@ MAX_ANSWER = MAX_HEAD + 16 * MAX_BODY_KEPT
 
 
 class Post(ABC):
-    """A request, and who is told how it ended. `started` in monotonic seconds, `deadline` by the loop's clock."""
+    """A request, and what is called when it has ended. `started` in monotonic seconds, `deadline` by the loop's clock."""
 
     __slots__ = ("address", "deadline", "exchange", "request", "started")
 

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import NamedTuple
 
+from relay.rules.endpoint import Origin
 from relay.transport.addresses import AddressOrder
 from relay.transport.connection import Connection, Keeper, Post
-from relay.transport.endpoint import Origin
 from relay.transport.exchange import Exchange, microseconds
 from relay.transport.resolver import Resolver
 from service.delivery.address import AddressRefused, check_address

@@ -40,15 +40,15 @@ class Exchange:
         )
 
 
-# Is told what happened, or of a defect of ours.
-Ended: TypeAlias = Callable[[Exchange | Exception], None]
+# Called with what happened on the wire, or with a defect of ours.
+OnExchange: TypeAlias = Callable[[Exchange | Exception], None]
 
 
-class Call(Protocol):
+class OpenRequest(Protocol):
     """A request under way."""
 
     def cancel(self) -> object:
-        """Give it up. What came of it just before may still be told."""
+        """Give it up. What came of it just before may still be reported."""
 
 
 class Transport(ABC):
@@ -60,18 +60,18 @@ class Transport(ABC):
         a new connection, and to another address where the host has several."""
 
     def begin(
-        self, url: str, headers: dict[str, str], body: bytes, timeout_ms: int, ended: Ended, *, retry: int = 0
-    ) -> Call:
-        """`post` for who does not wait: `ended` is told, once. That may be before this returns."""
+        self, url: str, headers: dict[str, str], body: bytes, timeout_ms: int, ended: OnExchange, *, retry: int = 0
+    ) -> OpenRequest:
+        """`post` for callers that do not wait: `ended` is called once, maybe before this returns."""
         task = asyncio.create_task(self.post(url, headers, body, timeout_ms, retry=retry))
-        task.add_done_callback(lambda task: _tell(task, ended))
+        task.add_done_callback(lambda task: _report(task, ended))
         return task
 
     @abstractmethod
     async def close(self) -> None: ...
 
 
-def _tell(task: "asyncio.Task[Exchange]", ended: Ended) -> None:
+def _report(task: "asyncio.Task[Exchange]", ended: OnExchange) -> None:
     if not task.cancelled():
         error = task.exception()
         if error is None:

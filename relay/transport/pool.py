@@ -4,8 +4,8 @@ import asyncio
 import time
 from collections import OrderedDict
 
+from relay.rules.endpoint import Origin
 from relay.transport.connection import Connection
-from relay.transport.endpoint import Origin
 
 IDLE_SECONDS = 30.0
 # Under load a connection never idles. It ends at this age, so that a change in the DNS takes effect.
@@ -15,7 +15,7 @@ MAX_IDLE = 448
 MAX_IDLE_PER_ORIGIN = 256
 
 
-class Pool:
+class ConnectionPool:
     def __init__(
         self,
         *,

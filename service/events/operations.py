@@ -1,6 +1,6 @@
 """Operational events: what a relay tells of a webhook, to whoever subscribes to it. They concern the webhook's owner, `userId`.
 
-A relay writes them and may not import these models: relay/notices.py builds what they describe, and a test compares the two.
+A relay writes them and may not import these models: relay/record/notices.py builds what they describe, and a test compares the two.
 """
 
 from collections.abc import Mapping

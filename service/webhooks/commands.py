@@ -102,14 +102,14 @@ async def update(
             change.connection, webhook_id, "skipped: its webhook was changed and does not wait for it"
         )
         if wanted.active:
-            await _SQL.reset_lane.execute(change.connection, webhook_id=webhook_id)
+            await _SQL.reset_health.execute(change.connection, webhook_id=webhook_id)
         if wanted.active or freed:
             await _SQL.wake_lane.execute(change.connection, webhook_id=webhook_id)
         change.audit(ENTITY, webhook_id, audited(before, kept), audited(row, headers))
         counted = await _SQL.statistics.fetchrow(change.connection, ids=[webhook_id])
-        lane = await _SQL.lanes.fetchrow(change.connection, ids=[webhook_id])
+        health = await _SQL.health.fetchrow(change.connection, ids=[webhook_id])
         blocked = await order.count_blocked(change.connection, webhook_id)
-    return detail(row, headers, statistics(counted), lane, blocked), configuration(row)
+    return detail(row, headers, statistics(counted), health, blocked), configuration(row)
 
 
 async def delete(pool: Pool, user: Principal, origin: Origin, webhook_id: UUID) -> None:

@@ -31,7 +31,7 @@ async def list_webhooks(pool: Pool, user: Principal, query: ListQuery) -> tuple[
             rows = await _SQL.list_own.fetch(connection, owner_id=owner_id, **wanted)
         ids = [row["id"] for row in rows]
         counted = {row["webhook_id"]: row for row in await _SQL.statistics.fetch(connection, ids=ids)}
-        lanes = {row["webhook_id"]: row for row in await _SQL.lanes.fetch(connection, ids=ids)}
+        lanes = {row["webhook_id"]: row for row in await _SQL.health.fetch(connection, ids=ids)}
         if page is not None:
             seen = page.skip + len(rows)
             total = await count(connection, _SQL.count_listed, seen=seen, owner_id=owner_id, active=active)
@@ -49,6 +49,6 @@ async def get_webhook(
     async with pool.acquire() as connection:
         row = own(await _SQL.get.fetchrow(connection, id=webhook_id), user)
         counted = shapes.statistics(await _SQL.statistics.fetchrow(connection, ids=[webhook_id]))
-        lane = await _SQL.lanes.fetchrow(connection, ids=[webhook_id])
+        lane = await _SQL.health.fetchrow(connection, ids=[webhook_id])
         blocked = await order.count_blocked(connection, webhook_id)
     return shapes.detail(row, open_headers(vault, row), counted, lane, blocked), shapes.configuration(row)

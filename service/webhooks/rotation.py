@@ -56,6 +56,6 @@ async def rotate(
         until = {"overlapUntil": iso_or_none(row["overlap_until"])}
         change.audit(ENTITY, webhook_id, audited(before, headers), {**audited(row, headers), **until})
         counted = await _SQL.statistics.fetchrow(change.connection, ids=[webhook_id])
-        lane = await _SQL.lanes.fetchrow(change.connection, ids=[webhook_id])
+        health = await _SQL.health.fetchrow(change.connection, ids=[webhook_id])
         blocked = await order.count_blocked(change.connection, webhook_id)
-    return created(detail(row, headers, statistics(counted), lane, blocked), secret), configuration(row)
+    return created(detail(row, headers, statistics(counted), health, blocked), secret), configuration(row)

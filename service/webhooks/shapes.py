@@ -180,11 +180,11 @@ def statistics(row: asyncpg.Record | None) -> Statistics:
     }
 
 
-def summary(row: asyncpg.Record, counted: Statistics, lane: asyncpg.Record | None) -> Summary:
+def summary(row: asyncpg.Record, counted: Statistics, health: asyncpg.Record | None) -> Summary:
     return {
         **_webhook(row, counted),
         "owner": {"id": str(row["owner_id"]), "username": row["owner_username"]},
-        "breaker": {"state": _breaker(lane)["state"]},
+        "breaker": {"state": _breaker(health)["state"]},
     }
 
 
@@ -216,10 +216,10 @@ def detail(
     row: asyncpg.Record,
     headers: Mapping[str, str],
     counted: Statistics,
-    lane: asyncpg.Record | None,
+    health: asyncpg.Record | None,
     blocked_items: int = 0,
 ) -> Detail:
-    """`lane`: a row of webhooks.lanes. None: nothing is known of its receiver."""
+    """`health`: a row of webhooks.health. None: nothing is known of its receiver."""
     return {
         **_webhook(row, counted),
         "description": row["description"],
@@ -232,9 +232,9 @@ def detail(
         "ordering": row["ordering"],
         "onFailure": row["on_failure"],
         "blockedItems": blocked_items,
-        "breaker": _breaker(lane),
-        "failingSince": iso_or_none(lane["failing_since"]) if lane else None,
-        "pausedUntil": iso_or_none(lane["paused_until"]) if lane else None,
+        "breaker": _breaker(health),
+        "failingSince": iso_or_none(health["failing_since"]) if health else None,
+        "pausedUntil": iso_or_none(health["paused_until"]) if health else None,
         "disabled": None
         if row["disabled_at"] is None
         else {"at": iso(row["disabled_at"]), "reason": row["disabled_reason"]},
@@ -251,14 +251,14 @@ def created(shown: Detail, secret: str) -> Created:
     return cast(Created, dict(shown) | {"secret": secret})
 
 
-def _breaker(lane: asyncpg.Record | None) -> Breaker:
-    if lane is None:
+def _breaker(health: asyncpg.Record | None) -> Breaker:
+    if health is None:
         return {"state": "closed", "consecutiveFailures": 0, "openedAt": None, "nextProbe": None}
     return {
-        "state": lane["breaker"],
-        "consecutiveFailures": lane["failures"],
-        "openedAt": iso_or_none(lane["opened_at"]),
-        "nextProbe": iso_or_none(lane["probe_at"]),
+        "state": health["breaker"],
+        "consecutiveFailures": health["failures"],
+        "openedAt": iso_or_none(health["opened_at"]),
+        "nextProbe": iso_or_none(health["probe_at"]),
     }
 
 

@@ -21,14 +21,14 @@ lane as (
          as l (webhook_id, share, floor, number)
     join webhooks as w on w.id = l.webhook_id
     join users as u on u.id = w.owner_id
-    join lanes as s on s.webhook_id = l.webhook_id
+    join receiver_health as s on s.webhook_id = l.webhook_id
    where w.active and w.deleted_at is null and u.status = 'active'
      and exists (select from relays as r where r.id = :relay_id)
 ),
 held as (
   -- Of two relays that claim at the same moment one gets the probe and the tokens; the other steps over the lane.
   select s.*
-    from lanes as s
+    from receiver_health as s
    where s.webhook_id in (select webhook_id from lane where limited)
      for no key update skip locked
 ),
@@ -101,7 +101,7 @@ claimed as (
             coalesce(p.probing, false) as probe, clock.now as claimed_at
 ),
 used as (
-  update lanes as s
+  update receiver_health as s
      set probe_by = case when n.probing then :relay_id end,
          probe_until = case when n.probing then clock.now + make_interval(secs => n.timeout_ms / 1000.0 + 10) end,
          probe_position = null,
@@ -164,7 +164,7 @@ select coalesce(c.webhook_id, n.webhook_id) as webhook_id, c.position, c.fence, 
 with probe as (
   -- Under an open breaker a claim takes the manual retry, if there is one that is due, and nothing else.
   select d.position
-    from lanes as s
+    from receiver_health as s
     join deliveries as d on d.webhook_id = s.webhook_id and d.position = s.probe_position
    where s.webhook_id = :webhook_id and s.opened_at is not null and d.next_attempt_at <= clock_timestamp()
 ),
@@ -212,7 +212,7 @@ select distinct webhook_id
           from deliveries as d
           join webhooks as w on w.id = d.webhook_id
           join users as u on u.id = w.owner_id
-          join lanes as s on s.webhook_id = d.webhook_id
+          join receiver_health as s on s.webhook_id = d.webhook_id
          cross join (select coalesce(:now::timestamptz, clock_timestamp()) as now) as clock
          where d.lost_leases >= 4
            and w.active and w.deleted_at is null and u.status = 'active' and d.position > w.discard_through

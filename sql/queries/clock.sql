@@ -24,10 +24,10 @@ rescheduled as (
 )
 select count(*) from rescheduled;
 
--- name: reset_lanes
+-- name: reset_health
 -- The same for probes and pauses.
 with reset as (
-  update lanes as l
+  update receiver_health as l
      set probe_at = least(l.probe_at, clock.now + greatest(l.probe_at - l.changed_at, interval '0')),
          paused_until = least(l.paused_until, clock.now + greatest(l.paused_until - l.changed_at, interval '0')),
          failing_since = least(l.failing_since, clock.now),
@@ -35,7 +35,7 @@ with reset as (
          changed_at = clock.now
     from (select clock_timestamp() as now) as clock
    where l.webhook_id in (
-     select webhook_id from lanes
+     select webhook_id from receiver_health
       where changed_at > clock_timestamp() + interval '1 second' and (failures > 0 or pauses > 0)
       order by webhook_id
         for no key update skip locked)
@@ -45,7 +45,7 @@ select count(*) from reset;
 
 -- name: fail_from_now
 -- Webhooks that fail are disabled after a time. Where the clock has jumped, nobody knows for how long they have failed.
-update lanes
+update receiver_health
    set failing_since = clock_timestamp()
  where webhook_id in (
-   select webhook_id from lanes where failing_since is not null order by webhook_id for no key update skip locked);
+   select webhook_id from receiver_health where failing_since is not null order by webhook_id for no key update skip locked);

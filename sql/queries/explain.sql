@@ -7,8 +7,8 @@ select e.id as event_id, e.type as event_type, e.occurred_at, e.recorded_at, e.l
        coalesce(lasts(d.lease_until, clock_timestamp(), '75 seconds') and exists (select from relays as r where r.id = d.leased_by), false)
          as sending,
        coalesce(d.position <= w.discard_through, false) as discarded,
-       lane.opened_at, lane.probe_at, coalesce(lane.probe_position = d.position, false) as goes_as_probe,
-       case when lasts(lane.paused_until, clock_timestamp(), '25 hours') then lane.paused_until end as paused_until,
+       health.opened_at, health.probe_at, coalesce(health.probe_position = d.position, false) as goes_as_probe,
+       case when lasts(health.paused_until, clock_timestamp(), '25 hours') then health.paused_until end as paused_until,
        case when token.back_at > clock_timestamp() then token.back_at end as token_at,
        d.next_attempt_at is null as waits, blocking.id as blocked_by, blocking.position = e.position as blocks,
        ahead.event_id as behind,
@@ -17,10 +17,10 @@ select e.id as event_id, e.type as event_type, e.occurred_at, e.recorded_at, e.l
   from events as e
  cross join webhooks as w
   join users as u on u.id = w.owner_id
-  join lanes as lane on lane.webhook_id = w.id
+  join receiver_health as health on health.webhook_id = w.id
   -- When the bucket of the webhook's rateLimit holds a whole token, as a claim reckons it; null without a rate, and for a full one.
  cross join lateral (
-    select lane.tokens_at + make_interval(secs => (1 - lane.tokens) / w.rate_per_second) as back_at
+    select health.tokens_at + make_interval(secs => (1 - health.tokens) / w.rate_per_second) as back_at
   ) as token
   left join deliveries as d on d.webhook_id = w.id and d.position = e.position
   left join lateral (

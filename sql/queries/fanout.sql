@@ -71,7 +71,7 @@ matching as (
             and w.ordering is null and w.rate_per_second is null and u.status = 'active'
             and w.id <> all (:crowded::uuid[]) and w.owner_id <> all (:crowded::uuid[])
             -- Not `exists`, which may be answered by reading all lanes.
-            and (select s.opened_at is null and s.pauses = 0 from lanes as s where s.webhook_id = w.id) as leasable
+            and (select s.opened_at is null and s.pauses = 0 from receiver_health as s where s.webhook_id = w.id) as leasable
        from webhooks as w
        join users as u on u.id = w.owner_id
       where w.id = c.webhook_id

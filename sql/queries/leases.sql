@@ -6,7 +6,7 @@ update deliveries as d
  where d.webhook_id = any (array[l.webhook_id]) and d.position >= l.position and d.position <= l.position
    and d.fence is not distinct from l.fence;
 
--- name: give_back_unknown
+-- name: give_back_unconfirmed
 -- Leases that a relay was granted and not told of: all but those that it holds. Nothing was sent under them. One that was a probe makes
 -- room for the next.
 with unknown as (
@@ -24,14 +24,14 @@ with unknown as (
 probed as materialized (
   -- In the order of their ids, as whoever settles what results mean.
   select s.webhook_id
-    from lanes as s
+    from receiver_health as s
     join unknown as u on u.webhook_id = s.webhook_id and u.lease_until = s.probe_until
    where s.probe_by = :relay_id
    order by s.webhook_id
      for no key update of s
 ),
 unprobed as (
-  update lanes as s
+  update receiver_health as s
      set probe_by = null, probe_until = null
     from probed
    where s.webhook_id = probed.webhook_id

@@ -64,7 +64,7 @@ counted as (
 select array(select r.fence from result as r
               where not exists (select from taken as t where t.webhook_id = r.webhook_id and t.position = r.position
                                                          and t.fence = r.fence)) as superseded,
-       array(select l.webhook_id from lanes as l
+       array(select l.webhook_id from receiver_health as l
               where l.webhook_id in (select webhook_id from taken) and (l.failures > 0 or l.pauses > 0)) as unclean;
 
 -- name: cancel_discarded
@@ -172,7 +172,7 @@ select id from webhooks where discard_through > 0
  union
 select webhook_id from item_orders where blocked_position is not null
  union
-select webhook_id from lanes where unannounced > 0;
+select webhook_id from receiver_health where unannounced > 0;
 
 -- name: forget_tests
 with gone as (

@@ -105,27 +105,27 @@ update webhooks
 -- name: wake_lane
 select wake_lanes(array[:webhook_id::uuid]);
 
--- name: reset_lane
+-- name: reset_health
 -- As that of a new webhook, except for its tokens, which are its rate's, and for what is still to be told of failures.
-update lanes
+update receiver_health
    set failures = 0, failing_since = null, failed_events = '{}', opened_at = null, probe_at = null, failed_probes = 0,
        probe_by = null, probe_until = null, probe_position = null, pauses = 0, paused_until = null
  where webhook_id = :webhook_id;
 
 -- name: probe_with
 -- While the breaker is open this delivery goes at once, as the probe.
-update lanes
+update receiver_health
    set probe_position = :position
  where webhook_id = :webhook_id and opened_at is not null;
 
--- name: lanes
+-- name: health
 -- What is known of the receivers. Half-open: a probe is out, which is a lease of a relay that is listed.
 select l.webhook_id, l.failures, l.failing_since, l.opened_at, l.probe_at,
        case when l.opened_at is null then 'closed'
             when lasts(l.probe_until, clock_timestamp(), '75 seconds') and exists (select from relays as r where r.id = l.probe_by) then 'half-open'
             else 'open' end as breaker,
        case when lasts(l.paused_until, clock_timestamp(), '25 hours') then l.paused_until end as paused_until
-  from lanes as l
+  from receiver_health as l
  where l.webhook_id = any (:ids::uuid[]);
 
 -- name: known_locations

@@ -13,8 +13,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import ValidationError
 from typing_extensions import TypedDict
 
-from relay.envelope import envelope
-from relay.target import Target
+from relay.send.envelope import envelope
+from relay.send.target import Target
 from service.api.call import Csv, Nothing
 from service.api.fields import Body
 from service.documents import asyncapi, examples, openapi

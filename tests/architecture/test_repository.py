@@ -1,5 +1,6 @@
 """What holds of the repository's files as such."""
 
+import ast
 import hashlib
 import re
 import shutil
@@ -84,6 +85,17 @@ def test_no_python_file_is_too_long_to_read() -> None:
     }
     assert lengths
     assert not {str(path): length for path, length in lengths.items() if length > 350}
+
+
+def test_no_function_of_the_relay_is_too_long_to_read() -> None:
+    lengths = {
+        f"{path.relative_to(ROOT)}:{node.name}": (node.end_lineno or 0) - node.lineno + 1
+        for path in (ROOT / "relay").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert lengths
+    assert not {name: length for name, length in lengths.items() if length > 60}
 
 
 def test_vendored_files_are_listed_with_version_and_licence_and_are_as_published() -> None:

@@ -9,7 +9,19 @@ from service.platform.queries import Statements, load
 from tests.integration.steps import FUNCTIONS, OTHER_FUNCTIONS, STATEMENTS, WHOLE
 
 # Where rows are worked on.
-MODULES = ("target", "send", "record", "settle", "tester", "fanout", "replay", "retention", "claim", "give_up", "order")
+MODULES = (
+    "send.target",
+    "send.delivery",
+    "record.record",
+    "record.settle",
+    "send.tester",
+    "lead.fanout",
+    "lead.replay",
+    "lead.retention",
+    "claim.claim",
+    "record.give_up",
+    "record.order",
+)
 # What says how errors and the server are, and not what is in a row.
 _TOOLS = {"is_of_a_row", "is_passing", "is_away", "lacks_partition", "get_logger", "load", "one_line", "canonical"}
 
@@ -19,15 +31,17 @@ def _statements() -> set[str]:
     used = set()
     for name in (
         *MODULES,
-        "lead",
-        "doorbell",
-        "dispatch",
-        "leases",
-        "presence",
-        "sweep",
-        "alone",
-        "database",
-        "partitions",
+        "lead.listen",
+        "lead.doorbell",
+        "lead.partitions",
+        "claim.dispatch",
+        "claim.claimer",
+        "claim.leases",
+        "claim.sweep",
+        "claim.alone",
+        "watch.peers",
+        "watch.presence",
+        "watch.database",
     ):
         module = importlib.import_module(f"relay.{name}")
         source = inspect.getsource(module)
@@ -67,9 +81,9 @@ def test_every_function_that_is_given_a_row_has_a_scenario_or_a_reason(name: str
 
 def test_every_notice_has_a_scenario_or_a_reason() -> None:
     told = {step for steps in FUNCTIONS.values() for step in steps} | set(OTHER_FUNCTIONS)
-    notices = importlib.import_module("relay.notices")
+    notices = importlib.import_module("relay.record.notices")
     made = {
-        f"relay.settle:notices.{name}"
+        f"relay.record.settle:notices.{name}"
         for name, value in vars(notices).items()
         if inspect.isfunction(value) and value.__module__ == notices.__name__ and not name.startswith("_")
     }
@@ -77,5 +91,5 @@ def test_every_notice_has_a_scenario_or_a_reason() -> None:
 
 
 def test_the_search_finds_statements() -> None:
-    assert {"record.record", "claim.claim", "lanes.save", "order.promote"} <= _statements()
-    assert {statement.name for statement in load("lanes")} <= _statements()
+    assert {"record.record", "claim.claim", "settle.save", "order.promote"} <= _statements()
+    assert {statement.name for statement in load("settle")} <= _statements()

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from relay.envelope import envelope
-from relay.target import Target
+from relay.send.envelope import envelope
+from relay.send.target import Target
 from service.delivery import sign
 from service.platform import canonical
 from service.platform.ids import new_id

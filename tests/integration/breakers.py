@@ -16,7 +16,7 @@ def answering(status: int, **headers: str) -> Any:
 
 
 async def lane(connection: Connection, webhook_id: object) -> Any:
-    return await connection.fetchrow("select * from lanes where webhook_id = $1", webhook_id)
+    return await connection.fetchrow("select * from receiver_health where webhook_id = $1", webhook_id)
 
 
 async def notices(connection: Connection) -> list[tuple[str, dict[str, Any]]]:

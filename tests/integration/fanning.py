@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 
-from relay.fanout import FanOut
+from relay.lead.fanout import FanOut
 from service.platform.db import Pool
 from tests.relays import Connection
 

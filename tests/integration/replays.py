@@ -2,16 +2,17 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 import orjson
 
-from relay.fanout import FanOut
-from relay.outage import Outage
-from relay.replay import Replay
+from relay.board import Board
+from relay.identity import Identity
+from relay.lead.fanout import FanOut
+from relay.lead.replay import Replay
+from relay.watch.outage import Outage
 from service.platform.db import open_pool
 from tests.audit import run_audit
 from tests.integration.caller import Caller, Database
@@ -22,19 +23,18 @@ A_WHILE_AGO = "2020-01-01T00:00:00Z"
 
 @dataclass
 class Leader:
-    """What the leader does with the log, one step at a time. `told` are the lanes that replays gave something to."""
+    """What the leader does with the log, one step at a time."""
 
     pool: "asyncpg.Pool[asyncpg.Record]"
     connection: Database
     url: str
-    told: list[UUID] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.log = RelayLog(self.connection)
-        self.replay = Replay(self.pool, Outage(), ttl_seconds=30 * 86_400, poll_seconds=3600, on_queued=self._tell)
-
-    async def _tell(self, webhook_ids: Sequence[UUID]) -> None:
-        self.told += webhook_ids
+        self.board = Board()
+        self.replay = Replay(
+            self.pool, self.board, Outage(self.board), Identity(), ttl_seconds=30 * 86_400, poll_seconds=3600
+        )
 
     async def write(self, *datas: dict[str, Any], type: str = "item-created") -> list[Event]:
         """Events, fanned out."""

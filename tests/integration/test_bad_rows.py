@@ -7,13 +7,15 @@ from uuid import UUID
 
 import pytest
 
-from relay.claim import Claims, Unclaimable
-from relay.outage import Outage
-from relay.retention import Retention
+from relay.claim.claim import Claims, Unclaimable
+from relay.identity import Identity
+from relay.rules.shares import Places
+from relay.send.target import Targets
 from service.platform.db import Pool
 from service.platform.ids import new_id
 from service.platform.settings import Settings
 from tests.integration.bad_rows import TYPE, World, each, has_ended
+from tests.integration.parts import housekeeping
 from tests.integration.poison import Poison, defect, relaying
 from tests.integration.relay_log import RelayLog
 from tests.integration.senders import register
@@ -79,20 +81,20 @@ async def test_what_is_given_up_is_what_the_claim_would_have_taken(
     log = RelayLog(connection)
     events = [await log.event(webhook.id) for _ in range(5)]
     await connection.execute(
-        "update lanes set failures = 10, failing_since = now(), failed_events = '{1,2,3}', opened_at = now(), probe_at = now(),"
+        "update receiver_health set failures = 10, failing_since = now(), failed_events = '{1,2,3}', opened_at = now(), probe_at = now(),"
         " probe_position = $1",
         events[-1].position,
     )
     await connection.execute(
         f"alter table deliveries add constraint poisoned check (position <> {events[-1].position} or leased_by is null)"
     )
-    relay_id = await register(connection)
-    claims = Claims()
-    async with pool.acquire() as claiming:
-        with pytest.raises(Unclaimable):
-            await claims.fetch(claiming, relay_id, [(webhook.id, 1)], [None], most=1, suspects=False)
-        rows = await claims.fetch(claiming, relay_id, [(webhook.id, 1)], [None], most=1, suspects=False)
-    assert [row["position"] for row in rows] == [events[0].position]
+    identity = Identity()
+    identity.relay_id = await register(connection)
+    claims = Claims(pool, identity, Targets(settings.vault(), Places(settings.relay_concurrency_per_webhook)))
+    with pytest.raises(Unclaimable):
+        await claims.claim([(webhook.id, 1)], [None], most=1, suspects=False)
+    claimed = await claims.claim([(webhook.id, 1)], [None], most=1, suspects=False)
+    assert [lease.position for lease in claimed.leases] == [events[0].position]
     ended = await connection.fetch("select position from attempts where outcome = 'failed'")
     assert [row["position"] for row in ended] == [events[-1].position]
 
@@ -102,17 +104,17 @@ async def test_a_fault_in_what_follows_a_failure_ends_with_it(world: World) -> N
         async with world.one(step, error, "/bad", max_retries=0) as bad:
             # It has failed for so long that it is to be disabled by the next failure.
             await world.connection.execute(
-                "update lanes set failures = 20, failing_since = now() - interval '30 days', opened_at = now(), probe_at = now(),"
+                "update receiver_health set failures = 20, failing_since = now() - interval '30 days', opened_at = now(), probe_at = now(),"
                 " failed_events = '{1,2,3}' where webhook_id = $1",
                 bad.id,
             )
-            if step == "lanes.write_notices":
+            if step == "settle.write_notices":
                 needle = ""
             world.poison.set(step, bad.id if needle == "ID" else needle, error)
             event_id = await write_event(world.connection, routed=True)
             await world.delivered(event_id)
             await has_ended(world, bad, event_id)
-            if step != "lanes.begin_anew":
+            if step != "settle.begin_anew":
                 await world.met()
             await world.nobody_else_minds()
 
@@ -256,7 +258,7 @@ async def test_housekeeping_leaves_out_what_cannot_be_ended(
     await connection.execute("insert into login_failures values ('x', 'y', now() - interval '30 days')")
     poison = Poison(monkeypatch)
     poison.set("order.forget", "", defect)
-    await Retention(pool, Outage(), settings, on_due=lambda *_: None).once()
+    await housekeeping(pool, settings).once()
     assert poison.hits == 1
     ended = await connection.fetch("select event_id from attempts where outcome = 'expired'")
     assert {row["event_id"] for row in ended} == {events[0].id, events[2].id}

@@ -36,8 +36,8 @@ async def test_a_lane_can_hold_the_states_of_a_breaker_that_are_drawn_and_no_oth
         "probe_position": (None, 7),
     }
     taken: dict[tuple[bool, bool], set[str]] = {}
-    async for row in taken_by(connection, "lanes", choices):
-        shown = await load("webhooks").lanes.fetchrow(connection, ids=[UUID(webhook["id"])])
+    async for row in taken_by(connection, "receiver_health", choices):
+        shown = await load("webhooks").health.fetchrow(connection, ids=[UUID(webhook["id"])])
         assert shown is not None
         key = (row["opened_at"] is not None, row["probe_by"] is not None)
         taken.setdefault(key, set()).add(shown["breaker"].replace("-", "_"))
@@ -58,13 +58,13 @@ async def test_every_step_of_a_breaker_is_drawn_and_every_drawn_one_is_taken(
     webhook = await make_webhook(owner, url=receiver.url, retryPolicy={"schedule": [100] * 20})
     for statement in (
         """
-        create function state(l lanes) returns text language sql as $$
+        create function state(l receiver_health) returns text language sql as $$
           select case when l.opened_at is null then 'closed' when l.probe_by is null then 'open' else 'half_open' end
         $$
         """,
         "create table step (was text, now text)",
         """
-        create function watch_lanes() returns trigger language plpgsql as $$
+        create function watch_health() returns trigger language plpgsql as $$
         begin
           if tg_op = 'INSERT' then
             insert into step values ('[*]', state(new));
@@ -75,7 +75,7 @@ async def test_every_step_of_a_breaker_is_drawn_and_every_drawn_one_is_taken(
         end
         $$
         """,
-        "create trigger watch after insert or update on lanes for each row execute function watch_lanes()",
+        "create trigger watch after insert or update on receiver_health for each row execute function watch_health()",
     ):
         await connection.execute(statement)
     await make_webhook(owner, url=receiver.url, events=["item-deleted"])
@@ -91,7 +91,7 @@ async def test_every_step_of_a_breaker_is_drawn_and_every_drawn_one_is_taken(
         return found
 
     async def is_open() -> bool:
-        found: bool = await connection.fetchval("select bool_or(state(l) = 'open') from lanes as l")
+        found: bool = await connection.fetchval("select bool_or(state(l) = 'open') from receiver_health as l")
         return found
 
     receiver.answer = answer

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from relay.fanout import FanOut
+from relay.lead.fanout import FanOut
 from service.platform import migrate
 from service.platform.db import connect
 from service.platform.embedded.server import EmbeddedServer

@@ -114,7 +114,7 @@ async def test_no_column_of_a_webhook_stops_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     taken = {}
-    for table, key in (("webhooks", "id"), ("lanes", "webhook_id"), ("users", "id")):
+    for table, key in (("webhooks", "id"), ("receiver_health", "webhook_id"), ("users", "id")):
         async for change in _corruptions(connection, table):
             path = "/well" if table == "webhooks" else "/ill"
             bad = await add_webhook(connection, settings, receiver.url + path, [TYPE], max_retries=0)
@@ -137,7 +137,7 @@ async def test_no_column_of_a_webhook_stops_others(
             """What is due of webhooks that can be sent to."""
             return not await connection.fetchval(
                 "select exists (select from deliveries as d join webhooks as w on w.id = d.webhook_id"
-                " join users as u on u.id = w.owner_id join lanes as l on l.webhook_id = w.id"
+                " join users as u on u.id = w.owner_id join receiver_health as l on l.webhook_id = w.id"
                 " where w.active and w.deleted_at is null and u.status = 'active' and d.position > w.discard_through"
                 " and d.next_attempt_at <= now() and l.opened_at is null and (l.paused_until is null or l.paused_until <= now())"
                 " and (l.probe_until is null or l.probe_until <= now()))"

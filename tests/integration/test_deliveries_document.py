@@ -9,8 +9,8 @@ from uuid import UUID
 
 from aiohttp import web
 
-from relay.fanout import FanOut
-from relay.order import Order
+from relay.lead.fanout import FanOut
+from relay.record.order import Order
 from service.platform.db import Pool
 from service.platform.ids import new_id
 from service.platform.queries import load

@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from aiohttp import web
 
-from relay.dispatch import Dispatcher
-from relay.fanout import FanOut
-from relay.sweep import Sweep
+from relay.claim.claimer import Claimer
+from relay.claim.sweep import Sweep
+from relay.lead.fanout import FanOut
 from relay.transport import HttpTransport
 from service.platform.db import Pool
 from service.platform.ids import new_id
@@ -48,7 +48,7 @@ async def test_lanes_with_a_backlog_take_turns(
 
     receiver.answer = count
     sending = Sending(pool, settings, await register(connection), transport, concurrency=4, per_webhook=4)
-    sending.dispatcher.sweep_now()
+    sending.board.sweep()
     await receiver.wait_for(lambda: answered.total() >= lanes * 15)
     fewest, most = min(answered.values()), max(answered.values())
     await sending.stop()
@@ -69,15 +69,15 @@ async def test_a_clock_that_is_set_back_takes_no_tokens_away(
 
     async def claimed(tokens: float) -> list[float | None]:
         later = datetime.now(UTC) + timedelta(hours=1)
-        await connection.execute("update lanes set tokens = $1, tokens_at = $2", tokens, later)
+        await connection.execute("update receiver_health set tokens = $1, tokens_at = $2", tokens, later)
         rows = await claim_one(pool, relay_id, webhook.id)
         return [row["wait_seconds"] if row["position"] is None else None for row in rows]
 
     # Nor does it hold the lane up until it is as late again: one goes, and from then on the time is that of the clock as it is.
     assert None in await claimed(0.5)
-    assert await connection.fetchval("select tokens = 0 and tokens_at <= clock_timestamp() from lanes")
+    assert await connection.fetchval("select tokens = 0 and tokens_at <= clock_timestamp() from receiver_health")
     assert None in await claimed(1.5)
-    assert await connection.fetchval("select tokens from lanes") == pytest.approx(0.5)
+    assert await connection.fetchval("select tokens from receiver_health") == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(
@@ -119,8 +119,8 @@ async def test_only_an_ordered_lane_that_has_nothing_due_is_left_until_it_has(
 PARKED = {
     "inactive": "update webhooks set active = false where id = $1",
     "owner suspended": "update users set status = 'suspended' where id = (select owner_id from webhooks where id = $1)",
-    "breaker open": "update lanes set failures = 10, failing_since = now(), opened_at = now(), probe_at = now() + interval '1 hour' where webhook_id = $1",
-    "paused": "update lanes set pauses = 1, paused_until = now() + interval '1 hour' where webhook_id = $1",
+    "breaker open": "update receiver_health set failures = 10, failing_since = now(), opened_at = now(), probe_at = now() + interval '1 hour' where webhook_id = $1",
+    "paused": "update receiver_health set pauses = 1, paused_until = now() + interval '1 hour' where webhook_id = $1",
     "backlog dropped": "update webhooks set discard_through = 1000 where id = $1",
 }
 
@@ -143,21 +143,21 @@ async def test_a_suspect_that_cannot_be_had_is_not_looked_for_again_at_once(
 ) -> None:
     webhook = await add_webhook(connection, settings, NOWHERE, ["item-created"])
     await connection.execute("update webhooks set rate_per_second = 1, rate_burst = 1 where id = $1", webhook.id)
-    await connection.execute("update lanes set tokens = 0, tokens_at = now()")
+    await connection.execute("update receiver_health set tokens = 0, tokens_at = now()")
     await write_event(connection)
     await FanOut(pool).batch()
     await connection.execute("update deliveries set lost_leases = 5")
     asked = 0
-    take = Dispatcher._take
+    claim = Claimer.claim
 
-    async def counted(self: Dispatcher, *lanes: object, suspects: bool = False) -> bool:
+    async def counted(self: Claimer, *lanes: object, suspects: bool = False) -> bool:
         nonlocal asked
         asked += suspects
-        return await take(self, *lanes, suspects=suspects)  # type: ignore[arg-type]
+        return await claim(self, *lanes, suspects=suspects)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Dispatcher, "_take", counted)
+    monkeypatch.setattr(Claimer, "claim", counted)
     sending = Sending(pool, settings, await register(connection), transport)
-    sending.dispatcher.sweep_now()
+    sending.board.sweep()
     await asyncio.sleep(0.5)
     await sending.stop()
     assert 1 <= asked <= 3
@@ -171,15 +171,17 @@ async def test_a_sweep_that_begins_while_another_looks_begins_at_the_first_lane(
     await FanOut(pool).batch()
     sending = Sending(pool, settings, await register(connection), transport)
     await sending.stop()
-    sweep = Sweep(pool, sending.lanes, sending.dispatcher.leases, 3600)
+    sweep = Sweep(pool, sending.board, sending.dispatcher.leases, 3600)
+    sweep.begin()
     step = asyncio.create_task(sweep.step())
     await asyncio.sleep(0)
-    sending.dispatcher.leases.unsure_of_all()
-    sweep.begin()
+    sending.dispatcher.leases.unconfirmed_anywhere()
+    sending.board.sweep()
     await step
-    seen = [(sweep.under_way, sending.dispatcher.leases.unsure)]
+    seen = [(sweep.under_way, sending.dispatcher.leases.has_unconfirmed)]
+    sweep.begin()
     await sweep.step()
-    seen.append((sweep.under_way, sending.dispatcher.leases.unsure))
+    seen.append((sweep.under_way, sending.dispatcher.leases.has_unconfirmed))
     assert seen == [(True, False), (False, True)]
 
 
@@ -208,12 +210,12 @@ async def test_what_was_offered_and_not_filled_is_for_lanes_that_wait(
     await until(idle, "the first sweep is over")
     await write_event(connection)
     await FanOut(pool).batch()
-    sending.dispatcher.hint([hangs.id])
-    # It is given the only slot that is not offered, and what else is heated meanwhile none.
-    assert sending.dispatcher.offer().crowded == (hangs.id,)
-    sending.dispatcher.hint([waits.id])
+    sending.board.due([hangs.id])
+    # It is given the only slot that is not offered, and a lane that is hinted meanwhile none.
+    assert sending.offers.offer().crowded == (hangs.id,)
+    sending.board.due([waits.id])
     await receiver.wait_for(lambda: len(receiver.arrivals) == 1)
-    await sending.dispatcher.take(pool, await FanOut(pool).batch())
+    await sending.take(pool, await FanOut(pool).batch())
     async with asyncio.timeout(10):
         await receiver.wait_for(lambda: len(receiver.arrivals) == 2)
     assert [arrival.path for arrival in receiver.arrivals] == ["/hangs", "/waits"]

@@ -5,8 +5,8 @@ import asyncio
 import asyncpg
 import pytest
 
-from relay.doorbell import Falling
-from relay.fanout import FanOut
+from relay.lead.doorbell import LeaderState
+from relay.lead.fanout import FanOut
 from tests.integration.caller import Database
 from tests.integration.conftest import SomebodyWaits
 from tests.relays import write_event
@@ -22,7 +22,7 @@ create trigger refuse before insert on events for each row execute function refu
 SPOIL = "alter table events add check (type <> 'item-created')"
 
 
-async def look(leader: Database, *, asleep: bool = False) -> tuple[int, Falling]:
+async def look(leader: Database, *, asleep: bool = False) -> tuple[int, LeaderState]:
     """How many events it moves, and where it leaves the leader."""
     batch = await FanOut(leader).batch(asleep=asleep, sleepy=True)
     return batch.events, batch.state

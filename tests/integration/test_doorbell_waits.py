@@ -6,9 +6,9 @@ import signal
 
 import pytest
 
-from relay import doorbell
-from relay.doorbell import Falling
-from relay.fanout import FanOut
+from relay.lead import doorbell
+from relay.lead.doorbell import LeaderState
+from relay.lead.fanout import FanOut
 from service.platform.settings import Settings
 from tests.integration.caller import Database
 from tests.integration.conftest import SomebodyWaits
@@ -18,16 +18,18 @@ RING = "select pg_try_advisory_xact_lock_shared(1246712659, 2)"
 FOR_EVER_MS = 600_000
 # A relay that only a writer's end can wake in time.
 PATIENT_RELAY = f"""
-from relay import doorbell, lead
+from relay.lead import doorbell
+from relay.lead import look
 doorbell.PATIENCE_MS = {FOR_EVER_MS}
 doorbell.BUSY_SECONDS = ({FOR_EVER_MS / 1000},)
-lead.PROBE_TIMEOUT = {FOR_EVER_MS / 1000}
+look.PROBE_TIMEOUT = {FOR_EVER_MS / 1000}
 """
 
 # One whose looks never go one by one, although it expects that, and that ends if it looks without a pause.
 DECLINING_RELAY = f"""
 import os
-from relay import doorbell, fanout
+from relay.lead import doorbell
+from relay.lead import fanout
 doorbell.BUSY_SECONDS = ({FOR_EVER_MS / 1000},)
 looks = []
 async def declines(self, offer, *, asleep, patience_ms):
@@ -39,7 +41,7 @@ fanout.FanOut._one_by_one = declines
 """
 
 
-async def look(leader: Database, patience_ms: int = 0) -> tuple[int, Falling]:
+async def look(leader: Database, patience_ms: int = 0) -> tuple[int, LeaderState]:
     """How many events it moves, and where it leaves the leader."""
     batch = await FanOut(leader).batch(sleepy=True, patience_ms=patience_ms)
     return batch.events, batch.state

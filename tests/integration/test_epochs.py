@@ -7,11 +7,11 @@ from uuid import UUID
 
 import pytest
 
-from relay.database import Queues, open_queues
-from relay.outage import Outage
-from relay.presence import Presence, State
-from relay.shares import Places
-from relay.target import Targets
+from relay.board import Board
+from relay.identity import Identity
+from relay.rules.shares import Places
+from relay.send.target import Targets
+from relay.watch.database import Queues, open_queues
 from service.platform.epoch import Epoch, Known, Mark, Unsettled
 from service.platform.ids import new_id
 from service.platform.queries import load
@@ -21,6 +21,7 @@ from tests.integration.caller import Caller
 from tests.integration.command import run
 from tests.integration.conftest import Api, SignUp
 from tests.integration.fanning import drain
+from tests.integration.parts import present
 from tests.integration.replays import Leader, ask_replay, leading, show_job
 from tests.integration.senders import claim_one, register
 from tests.integration.webhooks import make_webhook
@@ -131,29 +132,27 @@ async def test_the_first_process_makes_the_server_known_and_another_server_is_le
     assert await connection.fetchval("select id from epoch") != before
 
 
-async def nothing() -> None:
-    pass
-
-
 async def test_a_relay_that_was_taken_for_dead_knows_its_past_again(connection: Connection, queues: Queues) -> None:
-    presence = Presence(queues, Outage(), State, lambda _: None, nothing)
+    identity = Identity()
+    presence = present(queues, Board(), identity)
     await presence.register()
     await presence._beat()
-    first = presence.relay_id
+    first = identity.relay_id
     before = await connection.fetchval("select id from epoch")
     await connection.execute("delete from relays")
     await presence._beat()
     await presence._beat()
-    assert presence.relay_id != first
+    assert identity.relay_id != first
     assert await connection.fetchval("select id from epoch") == before
 
 
 async def test_a_relay_whose_row_is_of_another_past_begins_a_new_epoch_and_goes_on_under_a_new_id(
     connection: Connection, queues: Queues
 ) -> None:
-    presence = Presence(queues, Outage(), State, lambda _: None, nothing)
+    identity = Identity()
+    presence = present(queues, Board(), identity)
     await presence.register()
-    before, first = await connection.fetchval("select id from epoch"), presence.relay_id
+    before, first = await connection.fetchval("select id from epoch"), identity.relay_id
     old = await connection.fetchval("select mark from relays")
     await presence._beat()
     # As a backup has it.
@@ -162,8 +161,8 @@ async def test_a_relay_whose_row_is_of_another_past_begins_a_new_epoch_and_goes_
     await presence._beat()
     assert await connection.fetchval("select id from epoch") != before
     assert await connection.fetchval("select cardinality(bases) from epoch") == 2
-    assert presence.relay_id != first
-    assert await connection.fetchval("select array_agg(id) from relays") == [presence.relay_id]
+    assert identity.relay_id != first
+    assert await connection.fetchval("select array_agg(id) from relays") == [identity.relay_id]
 
 
 async def test_a_stream_goes_on_over_the_gap_of_a_new_epoch(

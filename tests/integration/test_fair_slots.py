@@ -10,8 +10,8 @@ from uuid import UUID
 import pytest
 from aiohttp import web
 
-from relay.fanout import FanOut
-from relay.tester import MAX_TESTS, TESTS_KEPT
+from relay.lead.fanout import FanOut
+from relay.send.tester import MAX_TESTS, TESTS_KEPT
 from service.platform.db import Pool
 from service.platform.settings import Settings
 from tests.relays import Arrival, Connection, Receiver, Relays, accept, add_user, add_webhook, receiving, until
@@ -166,7 +166,7 @@ async def test_retries_and_probes_meet_the_same_fairness(
         await connection.execute("update deliveries set attempts = 1")
     else:
         await connection.execute(
-            "update lanes set failures = 10, failing_since = now(), opened_at = now(), probe_at = now()"
+            "update receiver_health set failures = 10, failing_since = now(), opened_at = now(), probe_at = now()"
             " where webhook_id in (select webhook_id from deliveries)"
         )
     await relays.start(1, RELAY_POLL_INTERVAL=NEVER, RELAY_GRACE="0")

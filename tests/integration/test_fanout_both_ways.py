@@ -9,9 +9,9 @@ from uuid import UUID
 
 import pytest
 
-from relay.batch import NEVER, Batch
-from relay.fanout import FanOut
-from relay.slots import Offer
+from relay.claim.slots import Offer
+from relay.lead.batch import NEVER, Batch
+from relay.lead.fanout import FanOut
 from service.platform.db import Pool
 from service.platform.ids import new_id
 from service.platform.settings import Settings
@@ -23,8 +23,8 @@ NOWHERE = "http://127.0.0.1:9/"
 TYPES = ["item-created", "low-stock-alert", "transfer-approved", "item-checkout", "user-login", "category-created"]
 ROLES = ["admin", "admin", "supervisor", "foreman", "worker"]
 LANES = [
-    "update lanes set failures = 10, failing_since = now(), opened_at = now(), probe_at = now() where webhook_id = $1",
-    "update lanes set pauses = 1, paused_until = now() where webhook_id = $1",
+    "update receiver_health set failures = 10, failing_since = now(), opened_at = now(), probe_at = now() where webhook_id = $1",
+    "update receiver_health set pauses = 1, paused_until = now() where webhook_id = $1",
     "update webhooks set rate_per_second = 100, rate_burst = 100 where id = $1",
     "update webhooks set active = false where id = $1",
     "update webhooks set deleted_at = now(), active = false where id = $1",

@@ -8,8 +8,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from pydantic import SecretStr
 
-from relay.outage import Outage
-from relay.retention import BATCH, Retention
+from relay.lead.retention import BATCH
 from service.api.one_connection import OneConnection
 from service.platform.db import open_pool
 from service.platform.settings import Settings
@@ -17,6 +16,7 @@ from service.platform.vault import new_key
 from service.server.app import make_app
 from tests.integration.caller import Answer, Caller, Database
 from tests.integration.conftest import Api, Outbox, SignUp, SomebodyWaits
+from tests.integration.parts import housekeeping
 
 
 @pytest.fixture
@@ -194,7 +194,7 @@ async def test_an_answer_is_given_again_as_long_as_it_is_kept(
     )
     pool = await open_pool(database_url, application_name="test", size=1)
     try:
-        await Retention(pool, Outage(), settings, on_due=lambda *_: None).once()
+        await housekeeping(pool, settings).once()
     finally:
         await pool.close()
     assert await connection.fetchval("select count(*) from idempotent_answers") == 0

@@ -10,11 +10,11 @@ from uuid import UUID
 import pytest
 from aiohttp import web
 
-from relay.batch import Batch
-from relay.fanout import FanOut
-from relay.result import Lease
-from relay.send import SPARE_SECONDS
-from relay.slots import NOTHING, Offer
+from relay.claim.slots import NOTHING, Offer
+from relay.lead.batch import Batch
+from relay.lead.fanout import FanOut
+from relay.record.result import Lease
+from relay.send.delivery import SPARE_SECONDS
 from relay.transport import HttpTransport
 from service.platform.db import Pool
 from service.platform.ids import new_id
@@ -89,8 +89,8 @@ async def test_nothing_is_leased_where_nothing_is_offered(
 
 
 HINDRANCES = {
-    "its breaker is open": "update lanes set failures = 10, failing_since = now(), opened_at = now(), probe_at = now() where webhook_id = $1",
-    "it is paused": "update lanes set pauses = 1, paused_until = now() where webhook_id = $1",
+    "its breaker is open": "update receiver_health set failures = 10, failing_since = now(), opened_at = now(), probe_at = now() where webhook_id = $1",
+    "it is paused": "update receiver_health set pauses = 1, paused_until = now() where webhook_id = $1",
     "it has a rate": "update webhooks set rate_per_second = 100, rate_burst = 100 where id = $1",
     "it asks for order": "update webhooks set ordering = 'item', on_failure = 'block' where id = $1",
     "its owner is suspended": "update users set status = 'suspended' where id = (select owner_id from webhooks where id = $1)",
@@ -205,10 +205,10 @@ async def test_leases_of_a_fan_out_that_was_not_answered_are_given_back(
     for number in range(3):
         await add_webhook(connection, settings, f"{receiver.url}/{number}", ["item-created"])
     event_id = await write_event(connection)
-    batch = await FanOut(pool).batch(sending.dispatcher.offer)
+    batch = await FanOut(pool).batch(sending.offers.offer)
     assert (len(batch.leases), batch.lanes) == (3, ())
     # The answer is lost on the way; without a look, they would wait until their leases run out.
-    sending.dispatcher.unanswered()
+    sending.offers.unconfirmed()
     await until(lambda: empty(connection), "all are delivered")
     assert [arrival.event_id for arrival in receiver.arrivals] == [str(event_id)] * 3
     assert await connection.fetchval("select count(*) from attempts where lost_by is not null") == 0
@@ -228,14 +228,16 @@ async def test_leases_that_nobody_knows_of_are_given_back_while_the_leader_looks
     sending = Sending(pool, settings, relay_id, transport, concurrency=1000, per_webhook=100)
     try:
         await asyncio.sleep(0.1)
-        sending.dispatcher.leases.unsure_of([row["id"] for row in await connection.fetch("select id from webhooks")])
-        sending.lanes.changed.set()
+        sending.dispatcher.leases.unconfirmed_in(
+            [row["id"] for row in await connection.fetch("select id from webhooks")]
+        )
+        sending.board.room()
         fanout = FanOut(pool)
         for _ in range(20):
             fanout._limit = 1
-            batch = await fanout.batch(sending.dispatcher.offer)
-            await sending.dispatcher.take(pool, batch)
-        assert not sending.dispatcher.leases.unsure
+            batch = await fanout.batch(sending.offers.offer)
+            await sending.take(pool, batch)
+        assert not sending.dispatcher.leases.has_unconfirmed
         await receiver.wait_for(lambda: sum(arrival.event_id == str(lost) for arrival in receiver.arrivals) == 12)
     finally:
         await sending.stop()
@@ -255,11 +257,11 @@ async def test_what_is_sent_or_about_to_be_recorded_is_not_taken_for_unknown(
     await add_webhook(connection, settings, receiver.url, ["item-created"])
     for _ in range(2):
         await write_event(connection)
-        batch = await FanOut(pool).batch(sending.dispatcher.offer)
+        batch = await FanOut(pool).batch(sending.offers.offer)
         if receiver.arrivals:
-            sending.dispatcher.unanswered()
+            sending.offers.unconfirmed()
         else:
-            await sending.dispatcher.take(pool, batch)
+            await sending.take(pool, batch)
             await receiver.wait_for(lambda: len(receiver.arrivals) == 1)
     await receiver.wait_for(lambda: len(receiver.arrivals) == 2)
     may_answer.set()
@@ -273,12 +275,12 @@ async def test_a_lease_that_was_granted_too_late_is_given_back_unused(
 ) -> None:
     await add_webhook(connection, settings, receiver.url, ["item-created"])
     await write_event(connection)
-    batch = await FanOut(pool).batch(sending.dispatcher.offer)
+    batch = await FanOut(pool).batch(sending.offers.offer)
     assert len(batch.leases) == 1
     # The server took so long that another relay may take the lease for void before the request has ended.
     late = batch.moment._replace(asked=batch.moment.asked - SPARE_SECONDS - 1)
     async with asyncio.timeout(10):
-        await sending.dispatcher.take(pool, replace(batch, moment=late))
+        await sending.take(pool, replace(batch, moment=late))
         await receiver.wait_for(lambda: len(receiver.arrivals) == 1)
     await until(lambda: empty(connection), "it is delivered")
     attempts = await connection.fetch("select outcome, lost_by from attempts")
@@ -291,11 +293,13 @@ async def test_a_probe_that_its_relay_was_not_told_of_makes_room_for_the_next(
     webhook = await add_webhook(connection, settings, receiver.url, ["item-created"], timeout_ms=60_000)
     await write_event(connection)
     await FanOut(pool).batch()
-    await connection.execute("update lanes set pauses = 1, paused_until = now()")
-    await claim_one(pool, sending.recorder.relay_id, webhook.id)
-    assert await connection.fetchval("select probe_by = leased_by and probe_until = lease_until from lanes, deliveries")
-    sending.dispatcher.leases.unsure_of([webhook.id])
-    sending.dispatcher.hint([webhook.id])
+    await connection.execute("update receiver_health set pauses = 1, paused_until = now()")
+    await claim_one(pool, sending.identity.relay_id, webhook.id)
+    assert await connection.fetchval(
+        "select probe_by = leased_by and probe_until = lease_until from receiver_health, deliveries"
+    )
+    sending.dispatcher.leases.unconfirmed_in([webhook.id])
+    sending.board.due([webhook.id])
     # Long before the lease would have run out.
     async with asyncio.timeout(30):
         await receiver.wait_for(lambda: len(receiver.arrivals) == 1)

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from relay.fanout import FanOut
+from relay.lead.fanout import FanOut
 from service.delivery.subject import columns, subject_of
 from service.platform.db import Pool
 from service.platform.queries import load

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from relay.fanout import FanOut
+from relay.lead.fanout import FanOut
 from service.platform import migrate
 from service.platform.errors import StartupError
 from service.platform.ids import new_id

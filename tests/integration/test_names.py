@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from relay.fanout import FanOut
+from relay.lead.fanout import FanOut
 from service.platform.db import connect
 from service.platform.migrate import check_migrated, migrate
 from service.platform.settings import Settings
@@ -25,7 +25,7 @@ create table app.schema_migrations (version text);
 create table app.users (id int);
 create table app.webhooks (id int);
 create table app.subscriptions (id int);
-create table app.lanes (id int);
+create table app.receiver_health (id int);
 create table app.lane_wakes (id int);
 create table app.outbox (id int);
 create function app.ring() returns void language plpgsql as $$ begin raise exception 'not this one'; end $$;
@@ -158,9 +158,9 @@ async def _fill(url: str, settings: Settings) -> None:
 async def test_the_data_alone_can_be_restored_into_a_migrated_database(
     triggers: str, database_url: str, another_database_url: str, settings: Settings, tmp_path: Path
 ) -> None:
-    """With the triggers, which make lanes and subscriptions themselves, or without, which takes a superuser."""
+    """With the triggers, which make receiver_health and subscriptions themselves, or without, which takes a superuser."""
     await _fill(database_url, settings)
-    made = ["lanes", "subscriptions", "item_texts"] if triggers == "fire" else []
+    made = ["receiver_health", "subscriptions", "item_texts"] if triggers == "fire" else []
     excluded = [f"--exclude-table-data=public.{table}" for table in ("schema_migrations", *made)]
     dump = str(tmp_path / "dump")
     _program("pg_dump", "--data-only", "--format=custom", *excluded, f"--file={dump}", database_url)
@@ -174,7 +174,7 @@ async def test_the_data_alone_can_be_restored_into_a_migrated_database(
     assert len([table for table in before if before[table]]) >= 10
     if triggers == "fire":
         # Made anew, and that moment is in them.
-        assert [len(rows.pop("lanes")) for rows in (before, after)] == [1, 1]
+        assert [len(rows.pop("receiver_health")) for rows in (before, after)] == [1, 1]
     assert after == before
 
 

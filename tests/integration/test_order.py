@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 from aiohttp import web
 
-from relay.order import NO_LONGER_ASKED
+from relay.record.order import NO_LONGER_ASKED
 from service.platform.ids import new_id
 from service.platform.settings import Settings
 from tests.ordered import (

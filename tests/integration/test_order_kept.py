@@ -8,14 +8,15 @@ from uuid import UUID
 
 import pytest
 
-from relay.database import open_queues
-from relay.fanout import FanOut
-from relay.outage import Outage
-from relay.retention import Retention
+from relay.board import Board
+from relay.lead.fanout import FanOut
+from relay.lead.retention import Retention
+from relay.watch.database import open_queues
 from service.platform.db import Pool, open_pool
 from service.platform.queries import Statement, load
 from service.platform.settings import Settings
 from tests.audit import run_audit
+from tests.integration.parts import housekeeping, leading
 from tests.ordered import change, check_order, items, ordered_webhook
 from tests.relays import Connection, Webhook, until
 
@@ -35,13 +36,16 @@ async def webhook(connection: Connection, settings: Settings) -> Webhook:
 
 
 @pytest.fixture
-def due() -> list[UUID]:
-    return []
+def due(monkeypatch: pytest.MonkeyPatch) -> list[UUID]:
+    """The lanes of which the board is told that something is due."""
+    webhook_ids: list[UUID] = []
+    monkeypatch.setattr(Board, "due_in", lambda _, webhook_id, __: webhook_ids.append(webhook_id))
+    return webhook_ids
 
 
 @pytest.fixture
-def retention(pool: Pool, settings: Settings, due: list[UUID]) -> Retention:
-    return Retention(pool, Outage(), settings, on_due=lambda webhook_id, _: due.append(webhook_id))
+def retention(pool: Pool, settings: Settings) -> Retention:
+    return housekeeping(pool, settings, identity=leading())
 
 
 async def _queued(connection: Connection, pool: Pool, item_id: UUID, count: int) -> None:
@@ -254,12 +258,10 @@ async def test_what_is_blocked_under_an_older_policy_is_let_go_within_a_minute(
         hourly.set()
 
     monkeypatch.setattr(retention, "_reschedule", reschedule)
-    monkeypatch.setattr("relay.retention.ANNOUNCE_SECONDS", 0.1)
+    monkeypatch.setattr("relay.lead.retention.ANNOUNCE_SECONDS", 0.1)
     (item,) = items(1)
     await _queued(connection, pool, item, 2)
-    leads = asyncio.Event()
-    leads.set()
-    running = asyncio.create_task(retention.run(leads))
+    running = asyncio.create_task(retention.run())
     async with asyncio.timeout(10):
         await hourly.wait()
     await connection.execute("update webhooks set on_failure = 'skip' where id = $1", webhook.id)

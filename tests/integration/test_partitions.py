@@ -7,9 +7,9 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
-from relay import partitions
-from relay.database import open_queues
-from relay.partitions import Partitions
+from relay.lead import partitions
+from relay.lead.partitions import Partitions
+from relay.watch.database import open_queues
 from service.platform.db import Pool
 from tests.integration.relay_log import RelayLog
 from tests.relays import Connection

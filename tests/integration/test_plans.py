@@ -9,11 +9,11 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from relay.database import open_queues
-from relay.policy import Decision
-from relay.record import attempt_result
-from relay.result import Lease, Result
+from relay.record.record import attempt_result
+from relay.record.result import Lease, Result
+from relay.rules.policy import Decision
 from relay.transport import Exchange
+from relay.watch.database import open_queues
 from service.delivery.subject import columns, subject_of
 from service.platform.queries import Connection, Statement, load
 from service.platform.settings import Settings
@@ -32,7 +32,7 @@ async def relay_connection(database_url: str, settings: Settings) -> AsyncIterat
     """A connection as relays have it. The tables have been analysed while they were empty, and are not again."""
     pool = await open_queues(database_url)
     async with pool.acquire() as connection:
-        for table in ("deliveries", "lanes", "webhooks", "relays"):
+        for table in ("deliveries", "receiver_health", "webhooks", "relays"):
             await connection.execute(f"alter table {table} set (autovacuum_enabled = off)")
         for row in await connection.fetch(
             "select inhrelid::regclass::text as name from pg_inherits join pg_class on oid = inhrelid"
@@ -240,7 +240,7 @@ async def test_no_statement_touches_more_in_a_large_queue(relay_connection: Conn
         "rescue": (CLAIM.claim, to_rescue),
         "completion": (RECORD.record, to_complete),
         "retry": (RECORD.record, to_retry),
-        "give back": (LEASES.give_back_unknown, to_give_back),
+        "give back": (LEASES.give_back_unconfirmed, to_give_back),
         "suspects": (CLAIM.suspects, to_find_suspects),
         "sweep": (CLAIM.sweep, to_sweep),
     }

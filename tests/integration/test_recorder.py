@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from relay.fanout import FanOut
-from relay.policy import Decision
-from relay.result import Result
-from relay.slots import Offer
+from relay.claim.slots import Offer
+from relay.lead.fanout import FanOut
+from relay.record.result import Result
+from relay.rules.policy import Decision
 from relay.transport import Exchange
 from service.platform.db import Pool
 from service.platform.settings import Settings
@@ -34,7 +34,7 @@ async def test_a_result_that_is_refused_costs_no_other_its_record(
     await add_webhook(connection, settings, "http://127.0.0.1:9/", ["item-created"])
     for _ in range(7):
         await write_event(connection)
-    relay_id = sending.recorder.relay_id
+    relay_id = sending.identity.relay_id
     assert relay_id is not None
     batch = await FanOut(pool).batch(lambda: Offer(relay_id, 7, 7))
     write = sending.recorder._write

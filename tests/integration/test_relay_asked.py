@@ -14,7 +14,7 @@ OWED = """
 """
 # Whose first answer about who was given work is lost.
 DEAF_RELAY = """
-from relay.fanout import FanOut
+from relay.lead.fanout import FanOut
 take, heard = FanOut.lane_wakes, []
 async def lane_wakes(fanout):
     woken = await take(fanout)
@@ -51,13 +51,13 @@ async def test_a_test_is_finished_though_its_relay_has_another_id_by_then(
     sending = Sending(pool, settings, await register(connection), HttpTransport(settings.webhook_allowed_networks))
 
     async def answer(_: Arrival) -> web.StreamResponse:
-        sending.recorder.relay_id = new_id()
+        sending.identity.relay_id = new_id()
         return web.Response()
 
     receiver.answer = answer
     await connection.execute(
         "insert into webhook_tests (webhook_id, expires_at) values ($1, now() + interval '35 seconds')", webhook.id
     )
-    sending.dispatcher.hint([], tests=True)
+    sending.board.test()
     await until(lambda: connection.fetchval("select exists (select from webhook_tests where status = 200)"), "it is")
     await sending.stop()

@@ -6,7 +6,7 @@ from datetime import timedelta
 import asyncpg
 from aiohttp import web
 
-from relay.breaker import FAILURES
+from relay.rules.breaker import FAILURES
 from service.platform.ids import new_id
 from service.platform.settings import Settings
 from tests.integration.breakers import answering, lane, notices, open_breaker
@@ -102,7 +102,7 @@ async def test_a_manual_retry_goes_as_a_probe(
         "update deliveries set next_attempt_at = now() where position = (select max(position) from deliveries) returning position"
     )
     async with connection.transaction():
-        await connection.execute("update lanes set probe_position = $1", position)
+        await connection.execute("update receiver_health set probe_position = $1", position)
         await connection.execute("insert into lane_wakes values ($1)", webhook.id)
     arrived = len(receiver.arrivals)
     await receiver.wait_for(lambda: len(receiver.arrivals) > arrived)
@@ -179,7 +179,9 @@ async def test_five_days_of_failures_disable_the_webhook_and_what_is_pending_sta
         # As if they had watched the clock for an hour.
         await relays.start_changed("from service.platform import server_clock; server_clock.STEADY_SECONDS = 0", **SOON)
     await open_breaker(connection, receiver, webhook.id)
-    await connection.execute("update lanes set failing_since = failing_since - $1::interval", timedelta(days=5))
+    await connection.execute(
+        "update receiver_health set failing_since = failing_since - $1::interval", timedelta(days=5)
+    )
 
     async def disabled() -> bool:
         found: bool = await connection.fetchval("select not active from webhooks where id = $1", webhook.id)
@@ -208,7 +210,7 @@ async def test_failures_are_told_of_once_a_minute_with_their_count_and_beget_not
     [(kind, data)] = await notices(connection)
     assert (kind, data["count"], data["lastError"]) == ("delivery-failed", 1, "the receiver answered 500")
     assert (await lane(connection, webhook.id))["unannounced"] == 4
-    await connection.execute("update lanes set announced_at = announced_at - interval '1 minute'")
+    await connection.execute("update receiver_health set announced_at = announced_at - interval '1 minute'")
     receiver.answer = answering(500)
     await write_event(connection)
     await relays.idle()
@@ -262,7 +264,12 @@ async def test_gone_and_a_success_in_one_batch_disable_the_webhook_and_no_relay(
     event_id = await write_event(connection)
     await receiver.wait_for(lambda: len(receiver.arrivals) == 4)
     assert receiver.arrivals[-1].event_id == str(event_id)
-    assert await connection.fetchval("select count(*) from lanes where webhook_id = $1 and failures = 0", other.id) == 1
+    assert (
+        await connection.fetchval(
+            "select count(*) from receiver_health where webhook_id = $1 and failures = 0", other.id
+        )
+        == 1
+    )
 
 
 async def test_a_probe_whose_relay_is_gone_is_sent_by_another(
@@ -273,7 +280,7 @@ async def test_a_probe_whose_relay_is_gone_is_sent_by_another(
     await open_breaker(connection, receiver, webhook.id)
     # As one that was killed leaves it.
     await connection.execute(
-        "update lanes set probe_at = now(), probe_by = $1, probe_until = now() + interval '1 hour'", new_id()
+        "update receiver_health set probe_at = now(), probe_by = $1, probe_until = now() + interval '1 hour'", new_id()
     )
     receiver.answer = answering(200)
     await connection.execute("insert into lane_wakes values ($1)", webhook.id)

@@ -6,8 +6,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from relay import database
-from relay.database import Queues, open_queues
+from relay.watch import database
+from relay.watch.database import Queues, open_queues
 from service.platform.db import AWAY
 from tests.relays import Connection, until
 from tests.resilience.swallowing_proxy import SwallowingProxy
@@ -57,7 +57,7 @@ async def test_an_answer_that_is_lost_is_noticed_and_its_backend_ended(
     monkeypatch.setattr(database, "ANSWER_SECONDS", 0.2)
     async with pool.acquire() as cut_off:
         backend = await cut_off.fetchval("select pg_backend_pid()")
-        await cut_off.execute("begin; lock table lanes")
+        await cut_off.execute("begin; lock table receiver_health")
         proxy.swallow_all()
 
         waiting = asyncio.create_task(cut_off.execute("select 1"))

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from relay.fanout import FIRST_EVENTS, FanOut
+from relay.lead.fanout import FIRST_EVENTS, FanOut
 from service.platform.clock import iso
 from service.platform.db import Pool, open_pool
 from service.platform.ids import new_id
@@ -234,7 +234,7 @@ async def test_two_leaders_at_once_fan_out_each_event_once(
 async def test_a_batch_is_as_large_as_what_it_leads_to_allows(
     connection: Connection, settings: Settings, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relay.fanout.TARGET_DELIVERIES", 4)
+    monkeypatch.setattr("relay.lead.fanout.TARGET_DELIVERIES", 4)
     for _ in range(3):
         await add_webhook(connection, settings, NOWHERE, ["item-created"])
     fanout = FanOut(pool)

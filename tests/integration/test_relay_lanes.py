@@ -1,7 +1,7 @@
 """Which lanes a relay looks at, by a process that only a NOTIFY tells where to look."""
 
-from relay.doorbell import WORK_CHANNEL
-from relay.turns import MAX_LANES
+from relay.lead.doorbell import WORK_CHANNEL
+from relay.rules.turns import MAX_LANES
 from service.platform.ids import new_id
 from service.platform.settings import Settings
 from tests.integration.relay_log import RelayLog

@@ -34,10 +34,12 @@ async def test_retry_after_holds_the_whole_lane(
     await write_event(connection, "location-created")
     await receiver.wait_for(lambda: receiver.arrivals[-1].path == "/other")
     assert [seen.path for seen in receiver.arrivals] == ["/", "/other"]
-    left = await connection.fetchval("select paused_until - now() from lanes where webhook_id = $1", webhook.id)
+    left = await connection.fetchval(
+        "select paused_until - now() from receiver_health where webhook_id = $1", webhook.id
+    )
     assert timedelta(minutes=58) < left <= timedelta(hours=1)
     async with connection.transaction():
-        await connection.execute("update lanes set paused_until = now() where webhook_id = $1", webhook.id)
+        await connection.execute("update receiver_health set paused_until = now() where webhook_id = $1", webhook.id)
         await connection.execute("insert into lane_wakes values ($1)", webhook.id)
     await relays.idle()
     assert (await lane(connection, webhook.id))["pauses"] == 0

@@ -12,15 +12,17 @@ import pytest
 from aiohttp import web
 from asyncpg.transaction import Transaction
 
-from relay.database import open_queues
-from relay.fanout import MAX_EVENTS, FanOut
-from relay.outage import Outage
-from relay.replay import Replay
+from relay.board import Board
+from relay.lead.fanout import MAX_EVENTS, FanOut
+from relay.lead.replay import Replay
 from relay.transport import HttpTransport
+from relay.watch.database import open_queues
+from relay.watch.outage import Outage
 from service.platform.db import Pool
 from service.platform.ids import new_id
 from service.platform.settings import Settings
 from tests.integration.cutting_proxy import cutting_proxy
+from tests.integration.parts import leading
 from tests.integration.senders import Sending, register
 from tests.relays import Arrival, Connection, Receiver, Relays, add_webhook, until, write_event
 
@@ -105,7 +107,9 @@ async def test_a_fan_out_that_takes_too_long_is_tried_with_less(
         " select type, data, audience, location_ids, user_ids from outbox cross join generate_series(2, $1)"
     )
     await connection.execute(more, 600)
-    relay = await relays.start_changed("import relay.lead\nrelay.lead.COMMAND_TIMEOUT = 1.0")
+    relay = await relays.start_changed(
+        "from relay.lead import listen, look\nlisten.COMMAND_TIMEOUT = look.COMMAND_TIMEOUT = 1.0"
+    )
     await until(lambda: connection.fetchval("select not exists (select from outbox)"), "all is fanned out")
     assert any("away" in line["event"] for line in relay.log())
     # A batch has one time. It stays small while it takes long, and grows again when it no longer does.
@@ -193,19 +197,16 @@ async def test_what_a_replay_queued_whose_answer_was_lost(
         " values ($1, now() - interval '1 hour', now() + interval '1 hour', 'missing', 0, 1)",
         webhook.id,
     )
-    again = asyncio.Event()
-    outage, leads = Outage(), asyncio.Event()
-    outage.on_over = again.set
-    leads.set()
-
-    async def nobody(_: object) -> None:
-        pass
-
-    replay = Replay(pool, outage, ttl_seconds=86_400, poll_seconds=3600, on_queued=nobody)
+    board = Board()
+    sweeps = board.sweeps
+    replay = Replay(pool, board, Outage(board), leading(), ttl_seconds=86_400, poll_seconds=3600)
     lost = lose_one(monkeypatch)
-    running = asyncio.create_task(replay.run(leads))
-    async with asyncio.timeout(10):
-        await again.wait()
+    running = asyncio.create_task(replay.run())
+
+    async def swept() -> bool:
+        return board.sweeps > sweeps
+
+    await until(swept, "a sweep is asked for")
     assert lost
     assert await connection.fetchval("select count(*) from deliveries") == 1
     running.cancel()

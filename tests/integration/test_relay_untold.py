@@ -9,25 +9,25 @@ import asyncpg
 import pytest
 from aiohttp import web
 
-from relay import retention
-from relay.database import QueueConnection, Queues, open_queues
-from relay.fanout import FanOut
-from relay.lead import LISTENING
-from relay.outage import Outage
-from relay.presence import Presence, State
-from relay.retention import Retention
-from relay.settle import Results
+from relay.board import Board
+from relay.identity import Identity
+from relay.lead import retention
+from relay.lead.fanout import FanOut
+from relay.lead.listen import LISTENING
+from relay.record.settle import HealthReport
 from relay.transport import HttpTransport
+from relay.watch.database import QueueConnection, Queues, open_queues
 from service.platform.db import COMMAND_TIMEOUT, Pool, open_pool
 from service.platform.ids import new_id
 from service.platform.queries import Statement
 from service.platform.session import open_session
 from service.platform.settings import Settings
 from tests.integration.breakers import lane, notices
+from tests.integration.parts import housekeeping, leading, present
 from tests.integration.senders import Sending, register
 from tests.relays import Arrival, Connection, Receiver, Relays, add_user, add_webhook, until, write_event
 
-OPEN = "update lanes set failures = 10, failing_since = now(), failed_events = '{1,2,3}', opened_at = now(), probe_at = now()"
+OPEN = "update receiver_health set failures = 10, failing_since = now(), failed_events = '{1,2,3}', opened_at = now(), probe_at = now()"
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ async def test_what_is_recorded_is_not_recorded_again_when_its_lane_could_not_be
     sending = Sending(pool, settings, relay_id, HttpTransport(settings.webhook_allowed_networks))
     settle, cut_off = sending.recorder._settler.settle, [True]
 
-    async def once_cut_off(connection: Connection, results: dict[object, Results], **options: bool) -> object:
+    async def once_cut_off(connection: Connection, results: dict[object, HealthReport], **options: bool) -> object:
         if cut_off:
             cut_off.pop()
             raise asyncpg.ConnectionDoesNotExistError("cut off")
@@ -135,12 +135,12 @@ async def test_what_is_recorded_is_not_recorded_again_when_its_lane_could_not_be
 
     async def beat() -> None:
         while True:
-            sending.dispatcher._outage.alive(time.monotonic())
+            sending.outage.alive(time.monotonic())
             await asyncio.sleep(0.1)
 
     beating = asyncio.create_task(beat())
     try:
-        sending.dispatcher.hint([webhook.id])
+        sending.board.due([webhook.id])
         await receiver.wait_for(lambda: len(receiver.arrivals) == 2)
 
         async def recorded() -> bool:
@@ -155,15 +155,12 @@ async def test_what_is_recorded_is_not_recorded_again_when_its_lane_could_not_be
     assert (await lane(connection, webhook.id))["opened_at"] is None
 
 
-async def nothing() -> None:
-    pass
-
-
 async def test_a_relay_is_taken_for_dead_only_when_it_has_been_seen_to_be_silent(
     connection: Connection, pool: Queues
 ) -> None:
     """Where the server's clock leaps ahead all seem to be silent at once, and beat again."""
-    presence = Presence(pool, Outage(), State, lambda _: None, nothing)
+    identity = Identity()
+    presence = present(pool, Board(), identity)
     await presence.register()
     presence._steady_since -= 60
     peer = await register(connection)
@@ -185,7 +182,8 @@ async def test_a_relay_that_is_silent_is_taken_for_dead_whatever_time_it_wrote(
     connection: Connection, pool: Queues, seen: str
 ) -> None:
     """The server's clock may have been another one when it beat last."""
-    presence = Presence(pool, Outage(), State, lambda _: None, nothing)
+    identity = Identity()
+    presence = present(pool, Board(), identity)
     await presence.register()
     presence._steady_since -= 60
     peer = await register(connection)
@@ -195,7 +193,7 @@ async def test_a_relay_that_is_silent_is_taken_for_dead_whatever_time_it_wrote(
     # As if so much time had passed since.
     presence._peers = {relay_id: (since - 5.1, seen_at) for relay_id, (since, seen_at) in presence._peers.items()}
     await presence._beat()
-    assert await connection.fetchval("select array_agg(id) from relays") == [presence.relay_id]
+    assert await connection.fetchval("select array_agg(id) from relays") == [identity.relay_id]
 
 
 @pytest.mark.parametrize(
@@ -224,8 +222,8 @@ async def test_a_step_of_housekeeping_that_takes_too_long_holds_up_no_other(
     connection: Connection, settings: Settings, pool: Queues, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await add_webhook(connection, settings, "http://127.0.0.1:9/", ["item-created"])
-    await connection.execute("update lanes set unannounced = 3")
-    keeping = Retention(pool, Outage(), settings, on_due=lambda *_: None)
+    await connection.execute("update receiver_health set unannounced = 3")
+    keeping = housekeeping(pool, settings, identity=leading())
     tried = 0
 
     async def dawdle(connection: Connection, *_: object) -> int:
@@ -239,9 +237,7 @@ async def test_a_step_of_housekeeping_that_takes_too_long_holds_up_no_other(
     assert timeout < COMMAND_TIMEOUT
     monkeypatch.setattr(keeping, "_cancel", dawdle)
     monkeypatch.setattr(retention, "ANNOUNCE_SECONDS", 0.2)
-    leads = asyncio.Event()
-    leads.set()
-    running = asyncio.create_task(keeping.run(leads))
+    running = asyncio.create_task(keeping.run())
     await until(lambda: connection.fetchval("select count(*) = 1 from outbox"), "what failed is told of")
     assert tried
     running.cancel()
@@ -251,9 +247,9 @@ async def test_a_step_of_housekeeping_that_takes_too_long_holds_up_no_other(
 async def test_a_registration_whose_answer_is_lost_is_made_again(
     connection: Connection, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ids: list[object] = []
     pool = await open_queues(database_url)
-    presence = Presence(pool, Outage(), State, ids.append, nothing)
+    identity = Identity()
+    presence = present(pool, Board(), identity)
     execute = Statement.execute
     lost: list[object] = []
 
@@ -274,10 +270,9 @@ async def test_a_registration_whose_answer_is_lost_is_made_again(
         await presence._beat()
     finally:
         await pool.close()
-    # What others of this relay take for its id is one that is listed.
-    assert ids[-1] == presence.relay_id
-    assert ids[-1] != lost[0]
-    assert await connection.fetchval("select exists (select from relays where id = $1)", ids[-1])
+    # What the parts of this relay take for its id is one that is listed.
+    assert identity.relay_id != lost[0]
+    assert await connection.fetchval("select exists (select from relays where id = $1)", identity.relay_id)
 
 
 async def test_which_backend_a_relay_listens_on_is_known_before_it_leads(
@@ -303,9 +298,7 @@ async def test_a_partition_that_is_missing_is_made_within_a_minute(
     connection: Connection, settings: Settings, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "ANNOUNCE_SECONDS", 0.05)
-    leads = asyncio.Event()
-    leads.set()
-    keeping = asyncio.create_task(Retention(pool, Outage(), settings, on_due=lambda *_: None).run(leads))
+    keeping = asyncio.create_task(housekeeping(pool, settings, identity=leading()).run())
     count = "select count(*) from pg_inherits where inhparent = 'attempts'::regclass"
     try:
         for _ in range(2):

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from relay import presence
+from relay.watch import presence
 from service import __version__
 from service.platform.ids import new_id
 from service.relays import reads as listing

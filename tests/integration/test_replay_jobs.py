@@ -7,13 +7,12 @@ from uuid import UUID
 import orjson
 import pytest
 
-from relay.outage import Outage
-from relay.retention import Retention
 from service.api import admission
 from service.platform.ids import new_id
 from service.platform.settings import Settings
 from tests.integration.caller import Caller, Database
 from tests.integration.conftest import Api, SignUp
+from tests.integration.parts import housekeeping
 from tests.integration.replays import A_WHILE_AGO, Leader, ask_replay, leading, show_job
 from tests.integration.webhooks import make_webhook
 
@@ -70,7 +69,7 @@ async def test_replays_are_forgotten_a_while_after_they_ended(
         "update replay_jobs set ended_at = now() - interval '31 days' where id = $1", jobs[0]["id"]
     )
     open_job = await ask_replay(owner, webhook_id)
-    await Retention(leader.pool, Outage(), settings, on_due=lambda *_: None).once()
+    await housekeeping(leader.pool, settings).once()
     listed = (await owner.get(f"/webhooks/{webhook_id}/replays")).body["jobs"]
     assert [job["id"] for job in listed] == [open_job["id"], jobs[1]["id"]]
     assert (await owner.get(f"/webhooks/{webhook_id}/replays/{jobs[0]['id']}")).status == 404

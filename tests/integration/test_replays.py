@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from relay import replay
+from relay.lead import replay
 from service.platform.clock import iso
 from service.platform.ids import new_id
 from tests.integration.caller import Caller, Database
@@ -70,7 +70,7 @@ async def test_a_replay_queues_what_failed_under_a_fresh_policy(
         (events[2].position, 1, 1, True),
         (events[3].position, 0, 0, True),
     ]
-    assert set(leader.told) == {UUID(webhook_id)}
+    assert list(leader.board.agenda.turns) == leader.board.take_hints() == [UUID(webhook_id)]
     assert await stats_of(owner, webhook_id) == {**before, "failedCount": 0, "pendingCount": 3}
     await leader.check_nothing_is_amiss()
 
@@ -196,7 +196,7 @@ async def test_events_that_come_after_a_replay_was_asked_for_are_not_its(
 async def test_a_replay_goes_on_in_batches_as_its_lane_empties_and_another_leader_takes_it_over(
     owner: Caller, webhook_id: str, leader: Leader, connection: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in {"LANE": 5, "LEAST_BATCH": 2, "SCAN": 7}.items():
+    for name, value in {"MAX_DUE": 5, "LEAST_BATCH": 2, "SCAN": 7}.items():
         monkeypatch.setattr(replay, name, value)
     events = await leader.write_many(20)
     await leader.end(webhook_id, events)

@@ -8,12 +8,11 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from relay.database import open_queues
-from relay.outage import Outage
-from relay.retention import Retention
+from relay.watch.database import open_queues
 from service.platform.db import Pool
 from service.platform.queries import load
 from service.platform.settings import Settings
+from tests.integration.parts import housekeeping
 from tests.integration.relay_log import RelayLog
 from tests.relays import Connection, Webhook, add_webhook
 
@@ -98,7 +97,7 @@ async def test_a_delivery_that_is_pending_past_the_ttl_ends_as_expired_unless_it
         "update deliveries set leased_by = gen_random_uuid(), lease_until = now() + interval '1 minute', fence = 1 where event_id = $1",
         sending.id,
     )
-    await Retention(pool, Outage(), settings, on_due=lambda *_: None).once()
+    await housekeeping(pool, settings).once()
     ends = await connection.fetch("select event_id, outcome from attempts")
     assert [(row["event_id"], row["outcome"]) for row in ends] == [(pending.id, "expired")]
     left = await connection.fetch("select event_id from deliveries order by position")
@@ -108,7 +107,7 @@ async def test_a_delivery_that_is_pending_past_the_ttl_ends_as_expired_unless_it
 
     await connection.execute("delete from deliveries where event_id = $1", sending.id)
     # What expired is in the log of today, and shows its event for as long as it is kept.
-    await Retention(pool, Outage(), settings, on_due=lambda *_: None).once()
+    await housekeeping(pool, settings).once()
     assert await _there(connection, f"events_{old:%Y%m%d}")
 
 
@@ -161,7 +160,7 @@ async def test_nobody_waits_for_a_drop_that_waits(
     # A statement that has to stand in line for longer than this fails. A drop gives up after 100 ms.
     await connection.execute("set lock_timeout = '2s'")
     async with _reading(database_url):
-        dropping = asyncio.create_task(Retention(pool, Outage(), settings, on_due=lambda *_: None).once())
+        dropping = asyncio.create_task(housekeeping(pool, settings).once())
         refused = 0
         while refused < 3:
             await log.succeeded(webhook.id)

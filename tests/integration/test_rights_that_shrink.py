@@ -3,14 +3,13 @@
 import json
 from uuid import UUID
 
-from relay.fanout import FanOut
-from relay.outage import Outage
-from relay.retention import Retention
+from relay.lead.fanout import FanOut
 from service.platform.db import open_pool
 from service.platform.ids import new_id
 from service.platform.settings import Settings
 from tests.integration.caller import Caller, Database
 from tests.integration.conftest import Api, SignUp
+from tests.integration.parts import housekeeping
 from tests.integration.webhooks import events_of, make_webhook
 from tests.relays import Receiver, Relays, until, write_event
 
@@ -139,7 +138,7 @@ async def test_sessions_failed_logins_and_the_audit_trail_are_forgotten_in_time(
     )
     pool = await open_pool(database_url, application_name="test", size=1)
     try:
-        await Retention(pool, Outage(), settings, on_due=lambda *_: None).once()
+        await housekeeping(pool, settings).once()
     finally:
         await pool.close()
     left = await connection.fetchrow(

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 import asyncpg
 import pytest
 
-from relay.doorbell import LOCK_CLASS, LOCK_DOORBELL, WAKE_CHANNEL
+from relay.lead.doorbell import LOCK_CLASS, LOCK_DOORBELL, WAKE_CHANNEL
 from service.platform.settings import Settings
 from tests.integration.caller import Caller
 from tests.integration.conftest import Api, SignUp

@@ -4,26 +4,26 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from relay.fanout import FanOut
-from relay.transport import Call, Exchange, HttpTransport
-from relay.transport.exchange import Ended
+from relay.lead.fanout import FanOut
+from relay.transport import Exchange, HttpTransport, OpenRequest
+from relay.transport.exchange import OnExchange
 from service.platform.db import Pool
 from service.platform.settings import Settings
 from tests.integration.senders import Sending, register
 from tests.relays import Connection, Receiver, add_webhook, until, write_event
 
-Defect = Callable[[Ended], None]
+Defect = Callable[[OnExchange], None]
 
 
 class Tampered(HttpTransport):
     """The first request meets `defect` instead of the network, and then those that go on are sent."""
 
     defect: Defect | None = None
-    ended: Ended | None = None
+    ended: OnExchange | None = None
 
     def begin(
-        self, url: str, headers: dict[str, str], body: bytes, timeout_ms: int, ended: Ended, *, retry: int = 0
-    ) -> Call:
+        self, url: str, headers: dict[str, str], body: bytes, timeout_ms: int, ended: OnExchange, *, retry: int = 0
+    ) -> OpenRequest:
         if (defect := self.defect) is not None:
             self.defect, self.ended = None, ended
             defect(ended)
@@ -36,24 +36,24 @@ class Nothing:
         pass
 
 
-def raises(_: Ended) -> None:
+def raises(_: OnExchange) -> None:
     raise RuntimeError("a defect")
 
 
-def tells(ended: Ended) -> None:
+def tells(ended: OnExchange) -> None:
     ended(RuntimeError("a defect"))
 
 
-def tells_twice(ended: Ended) -> None:
+def tells_twice(ended: OnExchange) -> None:
     ended(RuntimeError("a defect"))
     ended(Exchange(status=200))
 
 
-def tells_what_cannot_be(ended: Ended) -> None:
+def tells_what_cannot_be(ended: OnExchange) -> None:
     ended(Exchange(status="200"))  # type: ignore[arg-type]
 
 
-def tells_nothing(_: Ended) -> None:
+def tells_nothing(_: OnExchange) -> None:
     pass
 
 
@@ -80,7 +80,7 @@ async def start(
 
     async def begin() -> Sending:
         started.append(Sending(pool, settings, await register(connection), transport, concurrency=1))
-        started[-1].dispatcher.sweep_now()
+        started[-1].board.sweep()
         return started[-1]
 
     yield begin

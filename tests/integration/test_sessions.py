@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from relay.database import LETTING_GO, PLANNING, QueueConnection, open_queues
-from relay.lead import LISTENING
+from relay.lead.listen import LISTENING
+from relay.watch.database import LETTING_GO, PLANNING, QueueConnection, open_queues
 from service.platform.db import connect, open_pool
 from service.platform.queries import Connection
 from service.platform.session import Session, open_session

@@ -5,9 +5,9 @@ import json
 import asyncpg
 import pytest
 
-from relay.batch import Batch
-from relay.fanout import FanOut
-from relay.slots import Offer
+from relay.claim.slots import Offer
+from relay.lead.batch import Batch
+from relay.lead.fanout import FanOut
 from service.platform.db import Pool
 from service.platform.settings import Settings
 from tests.integration.fanning import BOTH_WAYS, drain, queued

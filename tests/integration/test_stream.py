@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 from aiohttp.test_utils import TestServer
 
-from relay.fanout import FanOut
+from relay.lead.fanout import FanOut
 from service.platform.db import CONTENDED, open_pool
 from service.platform.ids import new_id
 from service.webhooks import stream

@@ -39,7 +39,7 @@ async def _lane(connection: Database, webhook_id: str, **columns: Any) -> None:
     names = list(columns)
     assignments = ", ".join(f"{name} = ${number}" for number, name in enumerate(names, start=2))
     await connection.execute(
-        f"update lanes set {assignments} where webhook_id = $1", UUID(webhook_id), *columns.values()
+        f"update receiver_health set {assignments} where webhook_id = $1", UUID(webhook_id), *columns.values()
     )
 
 
@@ -213,7 +213,7 @@ async def test_made_active_a_webhook_begins_anew_and_only_what_is_untold_is_kept
     assert answer.status == 200
     assert answer.body["webhook"]["breaker"] == CLOSED
     assert (answer.body["webhook"]["failingSince"], answer.body["webhook"]["pausedUntil"]) == (None, None)
-    lanes = {str(row["webhook_id"]): dict(row) for row in await connection.fetch("select * from lanes")}
+    lanes = {str(row["webhook_id"]): dict(row) for row in await connection.fetch("select * from receiver_health")}
     same = {
         **lanes[fresh["id"]],
         **kept,
@@ -270,11 +270,11 @@ async def test_a_change_and_a_relay_that_disables_do_not_wait_for_each_other(
     await relay.execute("set lock_timeout = '10s'")
     try:
         async with relay.transaction():
-            assert await load("lanes").lock.fetch(relay, webhook_ids=[webhook_id])
+            assert await load("settle").lock.fetch(relay, webhook_ids=[webhook_id])
             async with connection.transaction():
                 assert await load("webhooks").lock.fetchrow(connection, id=webhook_id)
-                assert await load("lanes").disable.fetchval(relay, webhook_id=webhook_id, reason="gone") is None
-            assert await load("lanes").disable.fetchval(relay, webhook_id=webhook_id, reason="gone") == webhook_id
+                assert await load("settle").disable.fetchval(relay, webhook_id=webhook_id, reason="gone") is None
+            assert await load("settle").disable.fetchval(relay, webhook_id=webhook_id, reason="gone") == webhook_id
     finally:
         await relay.close()
     assert (await worker.get(path)).body["webhook"]["disabled"]["reason"] == "gone"
@@ -293,9 +293,9 @@ async def test_a_retry_goes_as_the_probe_of_an_open_breaker_and_of_no_other(
 
     await _lane(connection, webhook["id"], **FAILING)
     assert (await retry(worker, webhook["id"], while_failing)).status == 200
-    assert await connection.fetchval("select probe_position from lanes") is None
+    assert await connection.fetchval("select probe_position from receiver_health") is None
 
     await _lane(connection, webhook["id"], **OPEN)
     assert (await retry(worker, webhook["id"], while_open)).status == 200
-    assert await connection.fetchval("select probe_position from lanes") == while_open.position
+    assert await connection.fetchval("select probe_position from receiver_health") == while_open.position
     assert await connection.fetchval("select count(*) from lane_wakes") == 2

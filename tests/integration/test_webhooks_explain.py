@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 from aiohttp import web
 
-from relay.fanout import FanOut
+from relay.lead.fanout import FanOut
 from service.platform.db import Pool
 from service.platform.ids import new_id
 from service.platform.queries import load

@@ -11,8 +11,8 @@ from uuid import UUID
 import orjson
 import pytest
 
-from relay.envelope import Envelope, envelope
-from relay.target import Target
+from relay.send.envelope import Envelope, envelope
+from relay.send.target import Target
 from service.delivery import sign
 from service.events.catalogue import CATALOGUE
 from service.platform.ids import new_id

@@ -28,19 +28,19 @@ async def test_what_holds_a_delivery_back_is_said_with_how_long(
     now = datetime.now(UTC)
     opened_at, until = now - timedelta(minutes=1), now + timedelta(minutes=5)
 
-    await connection.execute("update lanes set pauses = 1, paused_until = $1", until)
+    await connection.execute("update receiver_health set pauses = 1, paused_until = $1", until)
     paused = await _why(owner, webhook, event)
     assert (paused["reason"], paused["basis"], paused["at"]) == ("paused", "log", iso(until))
-    await connection.execute("update lanes set paused_until = $1", opened_at)
+    await connection.execute("update receiver_health set paused_until = $1", opened_at)
     assert (await _why(owner, webhook, event))["reason"] == "pending"
 
     await connection.execute(
-        "update lanes set failures = 10, failing_since = $1, opened_at = $1, probe_at = $2", opened_at, until
+        "update receiver_health set failures = 10, failing_since = $1, opened_at = $1, probe_at = $2", opened_at, until
     )
     held = await _why(owner, webhook, event)
     assert (held["reason"], held["basis"], held["at"], held["attempt"]) == ("breaker_open", "log", iso(until), 0)
     assert iso(opened_at) in held["detail"]
-    await connection.execute("update lanes set probe_position = $1", event.position)
+    await connection.execute("update receiver_health set probe_position = $1", event.position)
     assert (await _why(owner, webhook, event))["reason"] == "pending"
 
 
@@ -72,7 +72,7 @@ async def test_what_waits_for_a_token_is_rate_limited_until_a_claim_would_take_i
 
     # A bucket that begins to fill in an hour only, so that it is not full again while it is asked about.
     emptied_at = datetime.now(UTC) + timedelta(hours=1)
-    await connection.execute("update lanes set tokens = 0.5, tokens_at = $1", emptied_at)
+    await connection.execute("update receiver_health set tokens = 0.5, tokens_at = $1", emptied_at)
     held = await _why(owner, webhook, event)
     token_at = emptied_at + timedelta(seconds=0.125)
     assert (held["reason"], held["basis"], held["at"], held["attempt"]) == ("rate_limited", "log", iso(token_at), 0)

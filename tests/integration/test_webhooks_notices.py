@@ -6,9 +6,9 @@ from uuid import UUID
 import pytest
 from aiohttp import web
 
-from relay import notices
-from relay.fanout import FanOut
-from relay.notices import OPERATIONAL
+from relay.lead.fanout import FanOut
+from relay.record import notices
+from relay.record.notices import OPERATIONAL
 from service.platform.db import Pool
 from tests.integration.caller import Caller, Database
 from tests.integration.conftest import Api, SignUp
@@ -29,7 +29,7 @@ async def test_they_go_to_the_webhooks_owner_and_to_admins_if_they_are_named(
         heard[UUID(webhook["id"])] = name
     row = await connection.fetchrow(
         "select l.*, w.owner_id, w.url, now() as now, null::uuid as event_id, null::text as event_type, null::text as error,"
-        " now() as since from lanes as l join webhooks as w on w.id = l.webhook_id where w.id = $1",
+        " now() as since from receiver_health as l join webhooks as w on w.id = l.webhook_id where w.id = $1",
         UUID(about["id"]),
     )
     assert row is not None

@@ -5,7 +5,7 @@ from itertools import product
 
 import orjson
 
-from relay.fanout import FanOut
+from relay.lead.fanout import FanOut
 from service.platform.db import open_pool
 from service.platform.ids import new_id
 from service.platform.queries import load

@@ -8,17 +8,17 @@ from uuid import UUID
 
 import pytest
 
-from relay import retention
-from relay.database import Queues, open_queues
-from relay.outage import Outage
-from relay.presence import Presence, State
-from relay.retention import Retention
+from relay.board import Board
+from relay.identity import Identity
+from relay.lead import retention
+from relay.watch.database import Queues, open_queues
 from service.platform.db import Pool
 from service.platform.ids import new_id
 from service.platform.queries import load
 from service.platform.settings import Settings
 from tests.integration.breakers import lane
 from tests.integration.fanning import drain
+from tests.integration.parts import housekeeping, leading, present
 from tests.integration.relay_log import RelayLog
 from tests.integration.senders import claim_one, register
 from tests.relays import Connection, Webhook, add_webhook, until, write_event
@@ -49,7 +49,7 @@ async def _claimed(pool: Pool, webhook_id: UUID, relay_id: UUID) -> list[int]:
     "left",
     [
         "update deliveries set leased_by = $1, fence = 1, lease_until = now() + interval '40 s' + $2::text::interval",
-        f"update lanes set {OPEN}, probe_at = now(), probe_by = $1, probe_until = now() + interval '40 s' + $2::text::interval",
+        f"update receiver_health set {OPEN}, probe_at = now(), probe_by = $1, probe_until = now() + interval '40 s' + $2::text::interval",
     ],
     ids=["a lease", "a probe that is out"],
 )
@@ -71,9 +71,9 @@ async def test_pauses_and_probes_wait_for_a_day_at_most(
 ) -> None:
     await write_event(connection)
     await drain(queues)
-    await connection.execute(f"update lanes set {left} = now() + interval '24 hours'")
+    await connection.execute(f"update receiver_health set {left} = now() + interval '24 hours'")
     assert await _claimed(queues, webhook.id, await register(connection)) == []
-    await connection.execute(f"update lanes set {left} = now() + interval '10 days'")
+    await connection.execute(f"update receiver_health set {left} = now() + interval '10 days'")
     assert await _claimed(queues, webhook.id, await register(connection)) == [1]
 
 
@@ -89,15 +89,11 @@ async def test_what_was_put_off_by_a_clock_that_was_ahead_waits_as_long_as_it_wa
     await connection.execute(put_off, leap, f"{leap} 5 minutes", 2)
     await connection.execute(put_off, "-1 minute", "10 hours", 3)
     await connection.execute(put_off, "-1 minute", "100 days", 4)
-    told = asyncio.Event()
-    keeping = Retention(queues, Outage(), settings, on_due=lambda *_: None)
-
-    async def rescheduled() -> None:
-        told.set()
-
-    keeping.on_rescheduled = rescheduled
-    await keeping._reschedule()
-    assert told.is_set(), "who has room is told to look"
+    board = Board()
+    sweeps = board.sweeps
+    await housekeeping(queues, settings, board=board)._reschedule()
+    assert board.sweeps > sweeps, "who has room is told to look"
+    assert board.take_hints() is None, "and so are the others"
     rows = await connection.fetch("select position, next_attempt_at - now() as wait from deliveries order by position")
     waits = {row["position"]: row["wait"] for row in rows}
     assert waits[1] <= timedelta(0)
@@ -111,24 +107,18 @@ async def test_a_lane_that_was_put_off_by_a_clock_that_was_ahead_waits_as_long_a
     connection: Connection, settings: Settings, queues: Queues, webhook: Webhook, leap: str
 ) -> None:
     await connection.execute(
-        "update lanes set failures = 10, failing_since = at, failed_events = '{1,2,3}', opened_at = at, changed_at = at,"
+        "update receiver_health set failures = 10, failing_since = at, failed_events = '{1,2,3}', opened_at = at, changed_at = at,"
         " probe_at = at + interval '30 s', pauses = 1, paused_until = at + interval '20 s'"
         " from (select now() + $1::text::interval as at) as ahead",
         leap,
     )
-    await Retention(queues, Outage(), settings, on_due=lambda *_: None)._reschedule()
+    await housekeeping(queues, settings)._reschedule()
     row = await lane(connection, webhook.id)
     now: datetime = await connection.fetchval("select clock_timestamp()")
     assert row["failing_since"] <= now
     assert row["opened_at"] <= now
     assert row["probe_at"] <= now + timedelta(seconds=30)
     assert row["paused_until"] <= now + timedelta(seconds=20)
-
-
-async def _rounds(keeping: Retention, connection: Connection, *, steady: bool) -> "asyncio.Task[None]":
-    leads = asyncio.Event()
-    leads.set()
-    return asyncio.create_task(keeping.run(leads, lambda: steady))
 
 
 @pytest.mark.parametrize("steady", [False, True])
@@ -147,9 +137,9 @@ async def test_what_destroys_waits_for_a_clock_that_has_run_steadily(
     await log.partition(old)
     await log.event(webhook.id, at=old)
     await connection.execute("insert into login_failures (identifier, ip_address, at) values ('ada', '', $1)", old)
-    await connection.execute("update lanes set unannounced = 1")
-    keeping = Retention(queues, Outage(), settings, on_due=lambda *_: None)
-    rounds = await _rounds(keeping, connection, steady=steady)
+    await connection.execute("update receiver_health set unannounced = 1")
+    keeping = housekeeping(queues, settings, identity=leading(), steady=steady)
+    rounds = asyncio.create_task(keeping.run())
     try:
         # What destroys nothing is done all the same.
         await until(lambda: connection.fetchval("select count(*) = 1 from outbox"), "failures are told of")
@@ -159,7 +149,7 @@ async def test_what_destroys_waits_for_a_clock_that_has_run_steadily(
             dropped = f"select to_regclass('attempts_{old:%Y%m%d}') is null"
             await until(lambda: connection.fetchval(dropped), "the old day is dropped")
         else:
-            await connection.execute("update lanes set unannounced = 1, announced_at = null")
+            await connection.execute("update receiver_health set unannounced = 1, announced_at = null")
             await until(lambda: connection.fetchval("select count(*) = 2 from outbox"), "and another round")
             assert await connection.fetchval("select count(*) from deliveries") == 1
             assert await connection.fetchval("select count(*) from login_failures") == 1
@@ -172,17 +162,18 @@ async def test_what_destroys_waits_for_a_clock_that_has_run_steadily(
 async def test_where_the_clock_has_jumped_webhooks_have_failed_since_then(
     connection: Connection, settings: Settings, queues: Queues, webhook: Webhook
 ) -> None:
-    await connection.execute(f"update lanes set {OPEN}, probe_at = now() + interval '1 minute'")
-    await connection.execute("update lanes set failing_since = now() - interval '10 days'")
-    keeping = Retention(queues, Outage(), settings, on_due=lambda *_: None)
-    keeping.reschedule()
-    rounds = await _rounds(keeping, connection, steady=False)
+    await connection.execute(f"update receiver_health set {OPEN}, probe_at = now() + interval '1 minute'")
+    await connection.execute("update receiver_health set failing_since = now() - interval '10 days'")
+    board = Board()
+    keeping = housekeeping(queues, settings, board=board, identity=leading())
+    board.clock_jumped()
+    rounds = asyncio.create_task(keeping.run())
     try:
-        recent = "select failing_since > now() - interval '1 hour' from lanes"
+        recent = "select failing_since > now() - interval '1 hour' from receiver_health"
         # Only where the jump came while it ran: what was before a start, a start has no reason to doubt.
         assert not await connection.fetchval(recent)
         await asyncio.sleep(0)
-        keeping.reschedule()
+        board.clock_jumped()
         await until(lambda: connection.fetchval(recent), "it has failed since the jump")
     finally:
         rounds.cancel()
@@ -193,17 +184,19 @@ async def test_a_jump_of_long_ago_is_not_acted_on_when_a_relay_begins_to_lead(
     connection: Connection, settings: Settings, queues: Queues, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "ANNOUNCE_SECONDS", 0.05)
-    await connection.execute(f"update lanes set {OPEN}, probe_at = now() + interval '1 minute', unannounced = 1")
-    await connection.execute("update lanes set failing_since = now() - interval '10 days'")
-    keeping = Retention(queues, Outage(), settings, on_due=lambda *_: None)
-    leads = asyncio.Event()
-    rounds = asyncio.create_task(keeping.run(leads, lambda: True))
+    await connection.execute(
+        f"update receiver_health set {OPEN}, probe_at = now() + interval '1 minute', unannounced = 1"
+    )
+    await connection.execute("update receiver_health set failing_since = now() - interval '10 days'")
+    board, identity = Board(), Identity()
+    keeping = housekeeping(queues, settings, board=board, identity=identity, steady=True)
+    rounds = asyncio.create_task(keeping.run())
     try:
         await asyncio.sleep(0)
-        keeping.reschedule()
-        leads.set()
+        board.clock_jumped()
+        identity.leads.set()
         await until(lambda: connection.fetchval("select count(*) = 1 from outbox"), "it keeps house")
-        assert await connection.fetchval("select failing_since < now() - interval '9 days' from lanes")
+        assert await connection.fetchval("select failing_since < now() - interval '9 days' from receiver_health")
     finally:
         rounds.cancel()
         await asyncio.gather(rounds, return_exceptions=True)
@@ -218,24 +211,20 @@ async def test_a_lease_that_was_given_while_a_slow_claim_ran_lasts(connection: C
 async def test_a_jump_of_the_servers_clock_is_noticed_by_the_beat(
     queues: Queues, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    jumps: list[str] = []
-
-    async def nothing() -> None:
-        pass
-
-    presence = Presence(queues, Outage(), State, lambda _: None, nothing, lambda: jumps.append("jump"))
+    board = Board()
+    presence = present(queues, board, Identity())
     await presence.register()
     await presence._beat()
     await presence._beat()
-    assert jumps == []
+    assert board.jumps == 0
     now = await queues.fetchval("select clock_timestamp()")
 
     async def leapt(*_: object, **__: object) -> dict[str, Any]:
         return {"now": now + timedelta(days=10), "peers": []}
 
-    monkeypatch.setattr("relay.presence._SQL", _Leapt(leapt))
+    monkeypatch.setattr("relay.watch.presence._SQL", _Leapt(leapt))
     await presence._beat()
-    assert jumps == ["jump"]
+    assert board.jumps == 1
 
 
 class _Leapt:

@@ -73,7 +73,7 @@ async def test_what_was_put_off_while_the_servers_clock_was_ahead_does_not_wait_
         return bool(
             await database.fetchval(
                 "select exists (select from deliveries where attempts > 0 and next_attempt_at > now() - interval '1 day')"
-                " and exists (select from lanes where paused_until is not null)"
+                " and exists (select from receiver_health where paused_until is not null)"
             )
         )
 
@@ -89,7 +89,7 @@ async def test_what_was_put_off_while_the_servers_clock_was_ahead_does_not_wait_
     # And one that was killed with a time of the future in its row is not believed alive.
     await until(lambda: database.fetchval("select count(*) = 1 from relays"), "the killed relay is gone")
     assert await database.fetchval("select active from webhooks where id = $1", webhook.id)
-    odd = "select exists (select from deliveries where next_attempt_at > now()) or exists (select from lanes where probe_at > now())"
+    odd = "select exists (select from deliveries where next_attempt_at > now()) or exists (select from receiver_health where probe_at > now())"
     assert not await database.fetchval(odd)
 
 
@@ -184,7 +184,7 @@ async def _nothing_is_left(trial: Trial) -> None:
         # What was under way as the clock leapt has to be recorded first.
         return not await trial.db.fetchval(
             "select exists (select from deliveries where next_attempt_at > now() + interval '1 minute')"
-            " or exists (select from lanes where greatest(probe_at, paused_until) > now() + interval '1 minute')"
+            " or exists (select from receiver_health where greatest(probe_at, paused_until) > now() + interval '1 minute')"
         )
 
     await until(nothing_waits, "nothing waits for a time of the wrong clock", PATIENCE)

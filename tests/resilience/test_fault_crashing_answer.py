@@ -6,7 +6,7 @@ import sys
 import pytest
 from aiohttp import web
 
-from relay.policy import MAX_LOST_LEASES
+from relay.rules.policy import MAX_LOST_LEASES
 from service.platform.settings import Settings
 from tests.integration.relay_log import RelayLog
 from tests.relays import Arrival, Connection, Receiver, RelayProcess, Relays, add_webhook, receiving, until, write_event

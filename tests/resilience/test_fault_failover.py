@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.doorbell import LOCK_CLASS, LOCK_LEADER
+from relay.lead.doorbell import LOCK_CLASS, LOCK_LEADER
 from service.platform.errors import StartupError
 from service.platform.lifecycle import require_migrated
 from tests.audit import run_audit

@@ -7,7 +7,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from relay.database import open_queues
+from relay.watch.database import open_queues
 from tests.relays import RelayProcess, until
 from tests.resilience.conftest import HowOften, StartTrial
 from tests.resilience.swallowing_proxy import SwallowingProxy
@@ -137,7 +137,7 @@ async def test_a_fault_in_the_midst_of_a_transaction_does_not_keep_its_locks(thr
         other = await asyncpg.connect(throwaway.url)
         try:
             async with pool.acquire() as connection:
-                await connection.execute("begin; lock table lanes")
+                await connection.execute("begin; lock table receiver_health")
 
                 async def free() -> bool:
                     held = await other.fetchval(

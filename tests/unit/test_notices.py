@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from relay import notices
-from relay.notices import OPERATIONAL, Notice
+from relay.record import notices
+from relay.record.notices import OPERATIONAL, Notice
 from service.delivery.subject import subject_of
 from service.events import operations
 from service.events.catalogue import CATALOGUE

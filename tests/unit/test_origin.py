@@ -1,6 +1,6 @@
 import pytest
 
-from relay.transport import endpoint
+from relay.rules import endpoint
 from service.delivery.origin import UNREADABLE, origin_of
 
 

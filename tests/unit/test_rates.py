@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.rates import WINDOW_SECONDS, Rate
+from relay.watch.rates import WINDOW_SECONDS, Rate
 
 
 def test_a_rate_comes_close_to_what_goes_on_and_falls_when_nothing_does() -> None:

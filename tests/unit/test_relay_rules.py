@@ -12,11 +12,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook as StandardWebhook
 
-from relay.envelope import envelope, shown_headers
-from relay.lanes import Lanes
-from relay.policy import decide, failure
-from relay.target import Target
-from relay.turns import Turns
+from relay.rules.agenda import Agenda
+from relay.rules.policy import decide, failure
+from relay.rules.turns import Turns
+from relay.send.envelope import envelope, shown_headers
+from relay.send.target import Target
 from service.delivery import sign
 from service.delivery.address import AddressRefused, check_address
 from service.delivery.subject import audience_of
@@ -79,57 +79,51 @@ def test_an_allowed_network_is_exempt_and_nothing_beside_it() -> None:
             check_address(address, allowed)
 
 
-def taken(lanes: Lanes) -> list[UUID]:
-    """The lanes that are hot, which they are not any more then."""
-    hot = list(lanes.hot)
-    lanes.hot = Turns()
-    return hot
+def taken(agenda: Agenda) -> list[UUID]:
+    """The lanes that have a turn, which is over then."""
+    turns = list(agenda.turns)
+    agenda.turns = Turns()
+    return turns
 
 
-def test_a_lane_becomes_hot_at_its_soonest_time_and_says_so_if_it_is_the_next() -> None:
-    lanes = Lanes()
-
-    def heat_at(lane: UUID, when: float) -> bool:
-        lanes.changed.clear()
-        lanes.heat_at(lane, when)
-        return lanes.changed.is_set()
-
-    assert heat_at(A, 10.0)
-    assert heat_at(A, 5.0)
-    assert not heat_at(A, 7.0)
-    assert not heat_at(B, 20.0)
-    lanes.ripen(4.9)
-    assert len(lanes.hot) == 0
-    assert lanes.next_ripe() == 5.0
-    lanes.ripen(10.0)
-    assert taken(lanes) == [A]
-    lanes.ripen(20.0)
-    assert taken(lanes) == [B]
-    assert lanes.next_ripe() is None
+def test_a_lane_comes_to_its_turn_at_its_soonest_time_and_says_so_if_it_is_the_next() -> None:
+    agenda = Agenda()
+    assert agenda.look_at(A, 10.0)
+    assert agenda.look_at(A, 5.0)
+    assert not agenda.look_at(A, 7.0)
+    assert not agenda.look_at(B, 20.0)
+    agenda.advance(4.9)
+    assert len(agenda.turns) == 0
+    assert agenda.next_due() == 5.0
+    agenda.advance(10.0)
+    assert taken(agenda) == [A]
+    agenda.advance(20.0)
+    assert taken(agenda) == [B]
+    assert agenda.next_due() is None
 
 
-def test_a_lane_is_hot_again_at_each_time_that_a_delivery_is_due_there() -> None:
-    lanes = Lanes()
+def test_a_lane_comes_to_its_turn_again_at_each_time_that_a_delivery_is_due_there() -> None:
+    agenda = Agenda()
     for seconds in (50.0, 100.0, 30.0, 100.0):
-        lanes.heat_in(A, seconds)
-    hot = 0
-    while (ripe := lanes.next_ripe()) is not None:
-        lanes.ripen(ripe)
-        hot += len(taken(lanes))
-    assert hot in {3, 4}
+        agenda.due_in(A, seconds)
+    turns = 0
+    while (soonest := agenda.next_due()) is not None:
+        agenda.advance(soonest)
+        turns += len(taken(agenda))
+    assert turns in {3, 4}
 
 
 @given(st.lists(st.floats(0, 86_400), min_size=1, max_size=50))
 def test_a_lane_is_looked_at_once_what_it_waits_for_is_due_and_little_later(waits: list[float]) -> None:
-    lanes = Lanes()
+    agenda = Agenda()
     began = time.monotonic()
     for seconds in waits:
-        lanes.heat_in(A, seconds)
+        agenda.due_in(A, seconds)
     ended = time.monotonic()
-    looks = [began, ended] if taken(lanes) else []
-    while (ripe := lanes.next_ripe()) is not None:
-        looks.append(ripe)
-        lanes.ripen(ripe)
+    looks = [began, ended] if taken(agenda) else []
+    while (soonest := agenda.next_due()) is not None:
+        looks.append(soonest)
+        agenda.advance(soonest)
     for seconds in waits:
         due = [look for look in looks if began + seconds <= look <= ended + max(seconds, 0.01) * (1 + 1 / 64)]
         assert due
@@ -137,15 +131,15 @@ def test_a_lane_is_looked_at_once_what_it_waits_for_is_due_and_little_later(wait
 
 @given(st.lists(st.tuples(st.sampled_from([A, B, C]), st.floats(0, 100)), min_size=1))
 def test_no_lane_is_forgotten_and_none_is_late(times: list[tuple[UUID, float]]) -> None:
-    lanes = Lanes()
+    agenda = Agenda()
     for lane, when in times:
-        lanes.heat_at(lane, when)
+        agenda.look_at(lane, when)
     soonest = {lane: min(when for other, when in times if other == lane) for lane, _ in times}
     for now in sorted(set(soonest.values())):
-        ripe = lanes.next_ripe()
-        assert ripe is None or ripe <= now
-        lanes.ripen(now)
-    assert set(taken(lanes)) == set(soonest)
+        following = agenda.next_due()
+        assert following is None or following <= now
+        agenda.advance(now)
+    assert set(taken(agenda)) == set(soonest)
 
 
 @example(status=410, attempt=1, max_retries=3, first=5000, seed=0)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.policy import SLOW_DOWN, decide
-from relay.retry_after import retry_after_ms
+from relay.rules.policy import SLOW_DOWN, decide
+from relay.rules.retry_after import retry_after_ms
 from service.delivery.backoff import JITTER, MAX_DELAY_MS
 
 NOW = datetime(2026, 2, 18, 9, 30, tzinfo=UTC)

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.shares import Part, Party, Places, Pool, level
+from relay.rules.shares import Part, Party, Places, SlotPool, level
 
 
 def owners(count: int) -> list[Party]:
     return [Party(UUID(int=number)) for number in range(count)]
 
 
-def take(pool: Pool, party: Party, *, quick: bool) -> bool:
+def take(pool: SlotPool, party: Party, *, quick: bool) -> bool:
     """One request, as it is admitted: in the main part, or in the reserve where that is full."""
     if pool.room(party, quick=quick) <= 0:
         return False
@@ -22,21 +22,21 @@ def take(pool: Pool, party: Party, *, quick: bool) -> bool:
     return True
 
 
-def fill(pool: Pool, party: Party, *, quick: bool) -> None:
+def fill(pool: SlotPool, party: Party, *, quick: bool) -> None:
     while take(pool, party, quick=quick):
         pass
 
 
 @pytest.mark.parametrize("quick", [False, True])
 def test_one_owner_alone_has_the_main_part_and_leaves_the_reserve(quick: bool) -> None:
-    pool, (one,) = Pool.of_relay(352), owners(1)
+    pool, (one,) = SlotPool.of_relay(352), owners(1)
     fill(pool, one, quick=quick)
     assert (one.in_flight, one.in_main, pool.main_free, pool.reserve_free) == (264, 264, 0, 88)
 
 
 @pytest.mark.parametrize("quick", [False, True])
 def test_there_is_a_slot_for_a_newcomer_beside_fifty_who_hold_all_that_they_may(quick: bool) -> None:
-    pool, (first, *others) = Pool.of_relay(352), owners(50)
+    pool, (first, *others) = SlotPool.of_relay(352), owners(50)
     for party in (first, *others, first, *others):
         fill(pool, party, quick=quick)
     assert {other.first for other in (first, *others)} == {1}
@@ -46,7 +46,7 @@ def test_there_is_a_slot_for_a_newcomer_beside_fifty_who_hold_all_that_they_may(
 
 
 def test_a_quick_webhook_has_several_of_the_reserve_beside_any_that_never_were() -> None:
-    pool, (first, *others) = Pool.of_relay(352), owners(50)
+    pool, (first, *others) = SlotPool.of_relay(352), owners(50)
     for party in (first, *others):
         fill(pool, party, quick=False)
     honest = Party(UUID(int=99))
@@ -62,7 +62,7 @@ def test_whatever_comes_in_whatever_order_nobody_passes_a_bound(
     slots: int, steps: list[tuple[int, bool, bool]]
 ) -> None:
     """Requests of up to 31 owners, of which any may end or not."""
-    pool, parties = Pool.of_relay(slots), owners(31)
+    pool, parties = SlotPool.of_relay(slots), owners(31)
     main, first, further = pool.main, pool.first_free, pool.further_free
     assert main + first + further == slots
     assert main == slots - slots // 4, "three quarters"

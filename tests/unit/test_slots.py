@@ -5,10 +5,11 @@ from uuid import UUID
 
 import pytest
 
-from relay.parked import NAMED
-from relay.shares import SLOW_SECONDS, Place, Places
-from relay.slots import MAX_CROWDED, NOTHING, Slots
-from relay.turns import Turns
+from relay.board import Board
+from relay.claim.slots import MAX_CROWDED, NOTHING, Slots
+from relay.rules.parked import NAMED
+from relay.rules.shares import SLOW_SECONDS, Place, Places
+from relay.rules.turns import Turns
 
 RELAY, ONE, TWO = (UUID(int=number) for number in range(1, 4))
 
@@ -28,27 +29,21 @@ class Request:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A clock that stands until its one value is changed."""
     now = [1000.0]
-    monkeypatch.setattr("relay.slots.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("relay.claim.slots.time.monotonic", lambda: now[0])
     return now
 
 
 def make(concurrency: int = 10, per_webhook: int = 4) -> Slots:
     """Eight slots in the main part, and two in reserve."""
-
-    def crashed(_: UUID, error: BaseException) -> None:
-        raise error
-
-    return Slots(concurrency, per_webhook, on_free=lambda _: None, on_crash=crashed)
+    return Slots(concurrency, per_webhook, Board())
 
 
 async def fill(slots: Slots, webhook_id: UUID, count: int) -> asyncio.Event:
     end = asyncio.Event()
-
-    async def sending() -> None:
-        await end.wait()
-
     for _ in range(count):
-        slots.start(webhook_id, sending())
+        task = asyncio.create_task(end.wait())
+        slots.hold(task, webhook_id, None)
+        task.add_done_callback(slots.release)
     return end
 
 

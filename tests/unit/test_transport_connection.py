@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
+from relay.rules.endpoint import Origin
 from relay.transport.connection import ANSWERED, FAILED, SILENT, Connection
-from relay.transport.endpoint import Origin
-from relay.transport.pool import Pool
+from relay.transport.pool import ConnectionPool
 from tests.unit.wire import Keeper, Waited, Wire
 
 ORIGIN = Origin("http", "a.test", 80)
@@ -62,7 +62,7 @@ async def test_each_request_gets_its_own_answer() -> None:
 
 
 async def test_a_connection_that_is_closing_is_not_taken_from_the_pool() -> None:
-    pool, loop = Pool(), asyncio.get_running_loop()
+    pool, loop = ConnectionPool(), asyncio.get_running_loop()
     wires = [Wire(), Wire()]
     for wire in wires:
         connection = Connection(ORIGIN, pool, loop, post())

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relay.transport import endpoint
+from relay.rules import endpoint
 from service.webhooks.rules import check_url
 
 HOSTS = st.sampled_from(

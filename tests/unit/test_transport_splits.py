@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from relay.rules.endpoint import Origin
 from relay.transport import MAX_BODY_KEPT
 from relay.transport.connection import MAX_ANSWER, MAX_HEAD, Connection
-from relay.transport.endpoint import Origin
 from tests.unit.wire import Keeper, Waited, Wire
 
 TOKEN = st.text(

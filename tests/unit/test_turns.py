@@ -7,9 +7,9 @@ from uuid import UUID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.parked import NAMED
-from relay.shares import Part, Place, Places, Pool
-from relay.turns import LEAST_SHARE, MAX_LANES, NO_CLAIM, Turns
+from relay.rules.parked import NAMED
+from relay.rules.shares import Part, Place, Places, SlotPool
+from relay.rules.turns import LEAST_SHARE, MAX_LANES, NO_CLAIM, Turns
 
 A, B, C = (UUID(int=number) for number in range(1, 4))
 
@@ -34,8 +34,8 @@ class Lanes:
         return webhook_ids
 
 
-def test_an_owners_lanes_are_taken_in_turn_and_only_while_hot() -> None:
-    lanes, pool = Lanes(), Pool.of_relay(100)
+def test_an_owners_lanes_are_taken_in_turn_and_only_while_they_wait() -> None:
+    lanes, pool = Lanes(), SlotPool.of_relay(100)
     one, two, three = lanes.add(1, [1, 2, 3])
     lanes.add(1, [1])
     plan = lanes.turns.plan(8, pool, lambda lane: 5 if lane != three else 0)
@@ -47,14 +47,14 @@ def test_an_owners_lanes_are_taken_in_turn_and_only_while_hot() -> None:
 
 
 def test_a_lane_without_room_keeps_its_turn() -> None:
-    lanes, pool = Lanes(), Pool.of_relay(100)
+    lanes, pool = Lanes(), SlotPool.of_relay(100)
     one, two = lanes.add(1, [1, 2])
     assert lanes.turns.plan(5, pool, lambda lane: 0 if lane == one else 1).lanes == ((two, 1),)
     assert lanes.turns.plan(5, pool, lambda _: 1).lanes == ((one, 1),)
 
 
 def test_a_claim_asks_an_owner_who_is_alone_for_more_than_there_are_slots() -> None:
-    lanes, pool = Lanes(), Pool.of_relay(352)
+    lanes, pool = Lanes(), SlotPool.of_relay(352)
     lanes.add(1, range(300))
     plan = lanes.turns.plan(264, pool, lambda _: 64)
     assert (len(plan.lanes), plan.most) == (48, 264), "as many as its origin has room for"
@@ -68,7 +68,7 @@ def test_a_claim_asks_an_owner_who_is_alone_for_more_than_there_are_slots() -> N
 
 
 def test_several_owners_get_up_to_who_has_most_in_flight() -> None:
-    lanes, pool = Lanes(), Pool.of_relay(352)
+    lanes, pool = Lanes(), SlotPool.of_relay(352)
     first = lanes.add(1, range(8))
     for _ in range(60):
         pool.hold(lanes.known[first[0]].owner, reserve=False)
@@ -83,7 +83,7 @@ def test_several_owners_get_up_to_who_has_most_in_flight() -> None:
 
 
 def test_the_reserve_is_for_owners_without_any_of_it_and_for_quick_webhooks() -> None:
-    lanes, pool = Lanes(), Pool.of_relay(352)
+    lanes, pool = Lanes(), SlotPool.of_relay(352)
     hog = lanes.add(1, range(20))
     for _ in range(pool.main):
         pool.hold(lanes.known[hog[0]].owner, reserve=False)
@@ -102,7 +102,7 @@ def test_the_reserve_is_for_owners_without_any_of_it_and_for_quick_webhooks() ->
 
 
 def test_a_webhook_that_has_become_quick_or_slow_is_taken_for_that() -> None:
-    lanes, pool = Lanes(), Pool.of_relay(352)
+    lanes, pool = Lanes(), SlotPool.of_relay(352)
     hog, honest = lanes.add(1, [1]), lanes.add(2, range(5))
     pool.main_free = 0
     for webhook_id in (*hog, *honest):
@@ -120,7 +120,7 @@ def test_a_webhook_that_has_become_quick_or_slow_is_taken_for_that() -> None:
 
 
 def test_webhooks_of_which_nothing_is_known_are_taken_for_what_their_owner_has_in_the_reserve() -> None:
-    lanes, pool = Lanes(), Pool.of_relay(352)
+    lanes, pool = Lanes(), SlotPool.of_relay(352)
     hog = lanes.places.of(A, "http://127.0.0.1/").owner
     for _ in range(pool.main):
         pool.hold(hog, reserve=False)
@@ -137,7 +137,7 @@ def test_webhooks_of_which_nothing_is_known_are_taken_for_what_their_owner_has_i
 
 
 def test_a_lane_is_parked_while_its_origin_is_full_and_taken_as_soon_as_it_is_not() -> None:
-    lanes, pool = Lanes(per_webhook=4), Pool.of_relay(352)
+    lanes, pool = Lanes(per_webhook=4), SlotPool.of_relay(352)
     full = lanes.add(1, range(50), origin=7)
     other = lanes.add(1, [99], origin=8)
     place = lanes.known[full[0]]
@@ -177,7 +177,7 @@ def test_whatever_is_due_is_sent_in_the_end_and_no_bound_is_passed_on_the_way(
 ) -> None:
     """A relay in miniature: it looks again only where a plan says so, and when a request has ended."""
     choose = ends.choice  # type: ignore[attr-defined]
-    lanes, pool = Lanes(per_webhook), Pool.of_relay(slots)
+    lanes, pool = Lanes(per_webhook), SlotPool.of_relay(slots)
     due: dict[UUID, int] = {}
     for owner, lane, origin, quick, count in found:
         (webhook_id,) = lanes.add(owner, [lane], origin=origin, quick=quick)

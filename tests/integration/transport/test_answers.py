@@ -4,8 +4,8 @@ import gzip
 
 import pytest
 
+from bench.aiohttp_transport import AiohttpTransport
 from relay.transport import MAX_BODY_KEPT, HttpTransport
-from relay.transport.with_aiohttp import AiohttpTransport
 from tests.integration.transport.scripted import LOOPBACK, PATIENT_MS, Peer, answering, ok, post, serve
 
 

@@ -7,19 +7,19 @@ import pytest
 
 from relay.transport import HttpTransport
 from relay.transport.client import STALE_SECONDS
-from relay.transport.pool import Pool
+from relay.transport.pool import ConnectionPool
 from tests.integration.transport.scripted import LOOPBACK, PATIENT_MS, Peer, Server, hang, ok, serve
 from tests.relays import until
 
 HOUR_MS = 3_600_000
-Make = Callable[[Pool], Awaitable[HttpTransport]]
+Make = Callable[[ConnectionPool], Awaitable[HttpTransport]]
 
 
 @pytest.fixture
 async def with_pool() -> AsyncIterator[Make]:
     made: list[HttpTransport] = []
 
-    async def make(pool: Pool) -> HttpTransport:
+    async def make(pool: ConnectionPool) -> HttpTransport:
         made.append(HttpTransport(LOOPBACK, pool=pool))
         return made[-1]
 
@@ -93,7 +93,7 @@ async def test_http_1_0_may_keep_alive(transport: HttpTransport) -> None:
 
 
 async def test_bytes_that_nobody_asked_for_end_a_kept_connection(with_pool: Make) -> None:
-    transport = await with_pool(Pool(idle_seconds=3600))
+    transport = await with_pool(ConnectionPool(idle_seconds=3600))
     speak = asyncio.Event()
 
     async def script(peer: Peer) -> None:
@@ -225,14 +225,14 @@ async def test_what_idles_too_long_is_closed(with_pool: Make) -> None:
         await peer.send(ok())
         await peer.gone()
 
-    transport = await with_pool(Pool(idle_seconds=0.2))
+    transport = await with_pool(ConnectionPool(idle_seconds=0.2))
     async with serve(script) as server:
         await asyncio.gather(*(status(transport, server) for _ in range(5)))
         await nothing_open(transport)
 
 
 async def test_a_connection_that_is_too_old_is_not_kept(with_pool: Make) -> None:
-    transport = await with_pool(Pool(max_age_seconds=0))
+    transport = await with_pool(ConnectionPool(max_age_seconds=0))
     async with serve(answer_all) as server:
         for _ in range(2):
             assert await status(transport, server) == 200
@@ -249,7 +249,7 @@ async def test_as_many_are_kept_as_the_limits_allow(with_pool: Make) -> None:
         await peer.send(ok())
         await peer.gone()
 
-    transport = await with_pool(Pool(max_idle=3, max_per_origin=2))
+    transport = await with_pool(ConnectionPool(max_idle=3, max_per_origin=2))
     async with serve(script) as one, serve(script) as other:
         await asyncio.gather(*(status(transport, one) for _ in range(4)))
         assert transport.pool.idle == 2

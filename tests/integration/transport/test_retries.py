@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from relay.rules.endpoint import Origin
 from relay.transport import HttpTransport
 from relay.transport.addresses import AddressOrder
-from relay.transport.endpoint import Origin
 from relay.transport.resolver import Resolver, Unresolvable
 from tests.forgetful_nat import forgetful_nat
 from tests.integration.transport.names import SERVFAIL, Names, names

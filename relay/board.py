@@ -1,0 +1,116 @@
+"""The board: what the parts of one relay tell each other, without calling each other."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+from relay.rules.agenda import Agenda
+
+
+class Board:
+    """Whoever learns something writes it here, which sets the event of the part that acts on it.
+    Nothing here waits or does I/O.
+
+    A reader clears its event before it looks, never after: what is written during the look is seen
+    by the next one.
+    """
+
+    def __init__(self) -> None:
+        # One event a reader: the dispatcher, the messages to peers, housekeeping, replays.
+        self.claiming = asyncio.Event()
+        self.peers = asyncio.Event()
+        self.housekeeping = asyncio.Event()
+        self.replays = asyncio.Event()
+        self.agenda = Agenda()
+        # How many sweeps were asked for. A sweep that sees another number than at its beginning
+        # begins again.
+        self.sweeps = 1
+        # Whether tests of webhooks may be waiting.
+        self.tests = True
+        # How often the server's clock has jumped.
+        self.jumps = 0
+        # The relay ends: nothing more is claimed.
+        self.stopping = False
+        self._hints: dict[UUID, None] = {}
+        self._hint_all = False
+
+    def due(self, webhook_ids: Iterable[UUID]) -> None:
+        """Something may be due in these lanes."""
+        self.agenda.add(webhook_ids)
+        self.claiming.set()
+
+    def due_in(self, webhook_id: UUID, seconds: float) -> None:
+        """A delivery of this lane is due in so many seconds."""
+        if self.agenda.due_in(webhook_id, seconds):
+            self.claiming.set()
+
+    def found_due(self, webhook_ids: Iterable[UUID]) -> None:
+        """A look at the database, and no hint, found something due in these lanes."""
+        self.agenda.add_timed(webhook_ids)
+        self.claiming.set()
+
+    def look_at(self, webhook_id: UUID, when: float) -> None:
+        """Nothing can be claimed of this lane before `when`, in monotonic seconds."""
+        if self.agenda.look_at(webhook_id, when):
+            self.claiming.set()
+
+    def room(self) -> None:
+        """A claim that had to wait may go on."""
+        self.claiming.set()
+
+    def sweep(self) -> None:
+        """Look at every lane: hints may have been lost, or leases have become void."""
+        self.sweeps += 1
+        self.tests = True
+        self.claiming.set()
+
+    def test(self) -> None:
+        """A test of a webhook was asked for, or there is room for one that waits."""
+        self.tests = True
+        self.claiming.set()
+
+    def keep_house(self) -> None:
+        """A backlog is to be dropped, or a partition is missing."""
+        self.housekeeping.set()
+
+    def clock_jumped(self) -> None:
+        """The server's clock has jumped: what it scheduled before is to be checked."""
+        self.jumps += 1
+        self.housekeeping.set()
+
+    def requested(self, webhook_ids: Iterable[UUID]) -> None:
+        """The API asked for something about these webhooks: a retry, a test, a replay, a
+        discard."""
+        self.due(webhook_ids)
+        self.test()
+        self.housekeeping.set()
+        self.replays.set()
+
+    def missed(self) -> None:
+        """Any message may have been lost: every reader looks at everything."""
+        self.sweep()
+        self.housekeeping.set()
+        self.replays.set()
+
+    def hint_peers(self, webhook_ids: Sequence[UUID]) -> None:
+        """Tell the other relays that something may be due in these lanes."""
+        if webhook_ids:
+            self._hints.update(dict.fromkeys(webhook_ids))
+            self.peers.set()
+
+    def sweep_everywhere(self) -> None:
+        """This relay and all others sweep: leases became void, or deliveries due, in lanes that
+        nobody knows."""
+        self.sweep()
+        self.sweep_peers()
+
+    def sweep_peers(self) -> None:
+        """The other relays sweep."""
+        self._hint_all = True
+        self.peers.set()
+
+    def take_hints(self) -> list[UUID] | None:
+        """The lanes to tell the other relays of, since this was asked last; None: all."""
+        hints, self._hints = self._hints, {}
+        everything, self._hint_all = self._hint_all, False
+        return None if everything else list(hints)

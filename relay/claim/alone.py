@@ -1,0 +1,75 @@
+"""Suspects: deliveries that may be what crashes relays. Each is sent while nothing else is in
+flight, so that a crash takes no other delivery along, and a delivery that was only taken along so
+far is delivered."""
+
+import asyncio
+import time
+
+from relay.board import Board
+from relay.claim.claimer import Claimer
+from relay.claim.slots import Slots
+from relay.record.record import Recorder
+from service.platform.db import Pool
+from service.platform.queries import load
+
+_SQL = load("claim")
+_STOP_SECONDS = 0.1
+_OFFER_SECONDS = 0.002
+
+
+class Alone:
+    """`sending`: a suspect is in flight, or waits for all others to end. Nothing else is leased
+    meanwhile."""
+
+    def __init__(self, pool: Pool, board: Board, recorder: Recorder, slots: Slots, claimer: Claimer) -> None:
+        self._pool = pool
+        self._board = board
+        self._recorder = recorder
+        self._slots = slots
+        self._claimer = claimer
+        self._wanted = True
+        self._not_before = 0.0
+        self.sending = False
+
+    def look_again(self) -> None:
+        self._wanted = True
+
+    @property
+    def next_look(self) -> float | None:
+        """In monotonic seconds; None while there is nothing to look for."""
+        return self._not_before if self._wanted else None
+
+    async def send(self) -> None:
+        """Send one suspect, if there is one. Suspects get at most half of the relay's time, so that
+        they do not hold up the other deliveries for long."""
+        lanes = [row["webhook_id"] for row in await _SQL.suspects.fetch(self._pool, now=None)]
+        if not lanes:
+            self._wanted = False
+            return
+        began = time.monotonic()
+        self.sending = True
+        try:
+            await self._nothing_in_flight()
+            if self._board.stopping:
+                return
+            # If none can be claimed, another relay has it, or its webhook has no tokens: the next
+            # sweep looks again.
+            self._wanted = False
+            if await self._claimer.claim([(lane, 1) for lane in lanes], 1, suspects=True):
+                self._wanted = True
+            await self._nothing_in_flight()
+        finally:
+            self.sending = False
+        ended = time.monotonic()
+        self._not_before = ended + (ended - began)
+
+    async def _nothing_in_flight(self) -> None:
+        while self._slots.in_use and not self._board.stopping:
+            if self._slots.in_flight:
+                await self._slots.emptied(_STOP_SECONDS)
+            else:
+                # A fan-out is under way, with slots that it was offered before.
+                await asyncio.sleep(_OFFER_SECONDS)
+        if not self._board.stopping:
+            # What was delivered is recorded before a crash can lose it.
+            await self._recorder.drained()

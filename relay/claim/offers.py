@@ -1,0 +1,94 @@
+"""Slots that the leader offers to its own fan-out, so that what it queues need not be claimed."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+from relay.board import Board
+from relay.claim.alone import Alone
+from relay.claim.flights import Flights
+from relay.claim.leases import Leases
+from relay.claim.slots import NOTHING, Offer, Slots
+from relay.identity import Identity
+from relay.record.record import Recorder
+from relay.record.result import Lease, Moment
+from relay.send.target import Targets
+from relay.watch.outage import Outage
+from service.platform.queries import Executor
+
+# At most so many requests are written before the leader asks the database for anything more.
+FEW = 8
+
+
+class Offers:
+    """Between `offer` and `take`, or `unconfirmed`, the offered slots are kept free."""
+
+    def __init__(
+        self,
+        board: Board,
+        outage: Outage,
+        identity: Identity,
+        *,
+        recorder: Recorder,
+        slots: Slots,
+        leases: Leases,
+        alone: Alone,
+        targets: Targets,
+        flights: Flights,
+    ) -> None:
+        self._board = board
+        self._outage = outage
+        self._identity = identity
+        self._recorder = recorder
+        self._slots = slots
+        self._leases = leases
+        self._alone = alone
+        self._targets = targets
+        self._flights = flights
+
+    def offer(self) -> Offer:
+        """Slots for what fan-out is about to queue."""
+        if self._board.stopping or self._recorder.full or self._outage.unwritable:
+            return NOTHING
+        if self._alone.sending or self._leases.looking:
+            return NOTHING
+        self._slots.age()
+        return self._slots.offer(self._identity.relay_id, self._board.agenda.turns)
+
+    async def take(
+        self, connection: Executor, leases: Sequence[Lease], versions: Iterable[tuple[UUID, int]], moment: Moment
+    ) -> None:
+        """Start to send what fan-out leased to this relay; on `connection` it asks where to.
+        `versions`: of the webhooks."""
+        try:
+            targets = await self._targets.load(connection, versions)
+        except BaseException:
+            self.unconfirmed()
+            raise
+        offer = self._slots.close()
+        for lease in leases:
+            self._flights.start(lease, targets.get(lease.webhook_id), moment, reserve=offer.reserve)
+        waiting = len(self._board.agenda.turns) > 0
+        held_up = self._slots.held_up or (offer.most > 0 and not offer.reserve and waiting)
+        if held_up:
+            # What was offered and not filled is free for the lanes that wait.
+            self._slots.held_up = False
+            self._board.room()
+        if held_up or self._leases.has_unconfirmed or len(leases) <= FEW:
+            # The dispatcher has a turn, and a few requests are written, before slots are offered
+            # again. Otherwise a leader that looks without a pause would offer them at once, again
+            # and again.
+            await asyncio.sleep(0)
+
+    def unconfirmed(self) -> None:
+        """The reply to a fan-out was lost, or its leases cannot be used. It may have leased in any
+        lane."""
+        if self._slots.offered:
+            self._slots.close()
+            self._leases.unconfirmed_anywhere()
+            self._board.sweep()
+
+    def reconnected(self) -> None:
+        """A fan-out on the previous LISTEN connection may have committed after its leases were
+        looked for. It has ended now."""
+        self._leases.unconfirmed_anywhere()

@@ -1,0 +1,1 @@
+"""What only the leader does: listen for rings, look, fan out, replay and keep house."""

@@ -1,0 +1,1 @@
+"""What came of attempts: results, health of receivers, order, notices."""

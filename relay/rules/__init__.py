@@ -1,0 +1,1 @@
+"""Decisions. Pure: no asyncio, no asyncpg."""

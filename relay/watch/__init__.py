@@ -1,0 +1,1 @@
+"""Which relays are there, and whether the database is."""

@@ -1,0 +1,72 @@
+"""The database's absence: whichever part of a relay meets it, it is said once, waited for with
+back-off, and its end said once."""
+
+import asyncio
+import time
+
+from relay.board import Board
+from service.platform.db import CONTENDED, lacks_partition
+from service.platform.outage import BACKOFF_SECONDS, Absence
+
+PRESENCE, RECORDER = "presence", "recorder"
+_LOOK_SECONDS = 0.05
+
+
+class Outage:
+    """Shared by the parts of one relay. It ends when every part that failed has done its work
+    again, and presence, which writes each second, has written since: only then is the server known
+    to be there, and to take writes."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._failures: dict[str, int] = {}
+        self._absence = Absence()
+        self._failed_at = 0.0
+        # When the last beat that succeeded had begun.
+        self._alive_at = 0.0
+
+    async def wait(self, part: str, error: BaseException, **known: object) -> None:
+        """A part could not do its work; returns when it may try again. What is `known` is said if
+        this is the first to notice."""
+        if isinstance(error, CONTENDED):
+            # Two transactions in each other's way, and nothing away.
+            await asyncio.sleep(BACKOFF_SECONDS[0])
+            return
+        if lacks_partition(error):
+            self._board.keep_house()
+        self._failed_at = time.monotonic()
+        failures = self._failures.get(part, 0)
+        self._failures[part] = failures + 1
+        self._absence.begins(error, part=part, **known)
+        await asyncio.sleep(BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)])
+
+    def over(self, part: str) -> None:
+        """A part has done its work."""
+        if self._absence.said:
+            if self._failures.pop(part, None) is not None:
+                # A statement of this part may have committed although its reply was lost. Nobody
+                # knows what it made due.
+                self._board.sweep()
+            self._end()
+
+    def alive(self, began: float) -> None:
+        """The database took a write that began then, in monotonic seconds."""
+        self._alive_at = began
+        if self._absence.said:
+            self._end()
+
+    async def until_writable(self, moment: float) -> None:
+        """Wait until the database has taken a write that began later than `moment`, in monotonic
+        seconds, and the results that were refused: a row that is updated may find room on a disk
+        where none is left for one that is new. Or until the relay ends."""
+        while not self._board.stopping and (self._alive_at <= moment or RECORDER in self._failures):  # noqa: ASYNC110 - either ends it
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    @property
+    def unwritable(self) -> bool:
+        """Whether the last that presence or the recorder was to write was not written."""
+        return PRESENCE in self._failures or RECORDER in self._failures
+
+    def _end(self) -> None:
+        if not self._failures and self._alive_at > self._failed_at:
+            self._absence.ends()

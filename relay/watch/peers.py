@@ -1,0 +1,82 @@
+"""Messages between relays: hints of lanes, and requests to sweep, by NOTIFY. Nothing depends on
+their arrival."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import asyncpg
+from asyncpg.pgproto import pgproto
+
+from relay.board import Board
+from relay.identity import Identity
+from relay.service import Service
+from service.platform.db import AWAY, Pool
+from service.platform.logs import get_logger
+from service.platform.queries import load
+
+_log = get_logger(__name__)
+_SQL = load("fanout")
+
+# A NOTIFY's payload has at most 8,000 bytes, which is room for so many lanes. For more than
+# MAX_HINTED, peers are told to sweep.
+HINTED_AT_ONCE = 200
+MAX_HINTED = 10_000
+ALL = "*"
+
+
+class Peers(Service):
+    """A message is the sender's id, a space, and the ids of webhooks with commas, or `*` for
+    all."""
+
+    name = "peers"
+
+    def __init__(self, pool: Pool, board: Board, identity: Identity) -> None:
+        self._pool = pool
+        self._board = board
+        self._identity = identity
+
+    async def run(self) -> None:
+        while True:
+            await self._board.peers.wait()
+            self._board.peers.clear()
+            await self._send(self._board.take_hints())
+
+    async def stop(self) -> None:
+        """The last that this relay says: retries that only its agenda has are now for its peers to
+        find."""
+        await super().stop()
+        await self._send(None)
+
+    async def _send(self, webhook_ids: Sequence[UUID] | None) -> None:
+        """In a transaction of its own: one that writes nothing has nothing to flush. None: to all
+        lanes, and also to relays that came after this one last counted them. If it fails, the peers
+        find what is due by their sweeps."""
+        if webhook_ids is not None and (not webhook_ids or self._identity.listed == 1):
+            return
+        if webhook_ids is None or len(webhook_ids) > MAX_HINTED:
+            messages = [ALL]
+        else:
+            parts = range(0, len(webhook_ids), HINTED_AT_ONCE)
+            messages = [",".join(map(str, webhook_ids[part : part + HINTED_AT_ONCE])) for part in parts]
+        sender = self._identity.relay_id
+        try:
+            await _SQL.notify_work.execute(self._pool, payloads=[f"{sender} {message}" for message in messages])
+        except (*AWAY, asyncpg.PostgresError) as error:
+            _log.info("the other relays were not told of work", error=str(error) or type(error).__name__)
+
+    def receive(self, message: str) -> None:
+        sender, _, lanes = message.partition(" ")
+        if sender == str(self._identity.relay_id):
+            return
+        if lanes == ALL:
+            self._board.missed()
+            return
+        try:
+            # Of the type that the database's rows have: it is read, and compared with those, in a
+            # fraction of the time.
+            webhook_ids: list[UUID] = [pgproto.UUID(lane) for lane in lanes.split(",") if lane]
+        except ValueError:
+            # Anybody may notify. What is not ours is worth a look, and no more.
+            self._board.missed()
+            return
+        self._board.due(webhook_ids)
