@@ -1,6 +1,7 @@
--- The schema that sql/migrations add up to. Made by `make schema`; a test compares it with a migrated database.
--- Left out: the daily partitions of events and attempts, which make_partitions() makes, and the rows of log_head and
--- schema_migrations.
+-- The schema that sql/migrations, sql/functions and sql/views add up to. Made by `make schema`; a test
+-- compares it with a migrated database.
+-- Left out: the daily partitions of events and attempts, which make_partitions() makes, and the rows of
+-- log_head, epoch, schema_migrations and schema_definitions.
 
 set check_function_bodies = false;
 
@@ -424,7 +425,8 @@ begin
       name := name || '_';
     end loop;
     begin
-      -- Attached, not created in place: that takes a lock which reads and writes of the parent go on under.
+      -- Attached, not created in place: that takes a lock which reads and writes of the parent go
+      -- on under.
       execute format('create table public.%I (like public.%I including defaults including constraints)', name, missing.parent);
       execute format('alter table public.%I attach partition public.%I for values from (%L) to (%L)',
                      missing.parent, name, missing.day, missing.next_day);
@@ -554,7 +556,8 @@ begin
     return null;
   end if;
   begin
-    -- NOTIFY takes one more lock. Nobody else has the number of this one, so it needs as much room in the table.
+    -- NOTIFY takes one more lock. Nobody else has the number of this one, so it needs as much room
+    -- in the table.
     perform pg_catalog.pg_advisory_lock(1246712659, - pg_catalog.pg_backend_pid());
     perform pg_catalog.pg_advisory_unlock(1246712659, - pg_catalog.pg_backend_pid());
   exception when others then
@@ -1135,6 +1138,12 @@ END),
     CONSTRAINT replay_jobs_wanted_check CHECK ((wanted = ANY (ARRAY['failed'::text, 'success'::text, 'missing'::text, 'all'::text])))
 );
 
+CREATE TABLE public.schema_definitions (
+    name text NOT NULL COLLATE pg_catalog."C",
+    checksum text NOT NULL,
+    applied_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
 CREATE TABLE public.schema_migrations (
     version integer NOT NULL,
     name text NOT NULL,
@@ -1335,6 +1344,9 @@ ALTER TABLE ONLY public.relays
 
 ALTER TABLE ONLY public.replay_jobs
     ADD CONSTRAINT replay_jobs_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.schema_definitions
+    ADD CONSTRAINT schema_definitions_pkey PRIMARY KEY (name);
 
 ALTER TABLE ONLY public.schema_migrations
     ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (version);
