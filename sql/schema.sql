@@ -1180,6 +1180,39 @@ CREATE TABLE public.set_aside (
     set_aside_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+CREATE VIEW public.shown_webhooks AS
+ SELECT id,
+    owner_id,
+    url,
+    events,
+    active,
+    filter_locations,
+    filter_categories,
+    min_stock_threshold,
+    headers_sealed,
+    description,
+    max_retries,
+    retry_delay_ms,
+    retry_ladder,
+    retry_delays_ms,
+    timeout_ms,
+    rate_per_second,
+    rate_burst,
+    filter_leaving,
+    ordering,
+    on_failure,
+    disabled_at,
+    disabled_reason,
+    discard_through,
+    created_at,
+    updated_at,
+        CASE
+            WHEN public.lasts(overlap_until, clock_timestamp(), '7 days'::interval) THEN overlap_until
+            ELSE NULL::timestamp with time zone
+        END AS overlap_until
+   FROM public.webhooks
+  WHERE (deleted_at IS NULL);
+
 CREATE TABLE public.stock_moves (
     seq bigint NOT NULL,
     item_id uuid NOT NULL,

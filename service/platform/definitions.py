@@ -1,4 +1,4 @@
-"""SQL functions: one live text each, in sql/functions, which `migrate` applies again when it changes."""
+"""SQL functions and views: one live text each, in sql/functions and sql/views, which `migrate` applies when it changes."""
 
 import hashlib
 import re
@@ -9,7 +9,7 @@ from graphlib import TopologicalSorter
 from importlib.resources import files
 
 # The folders, and what a file in them defines.
-_KINDS = {"functions": "function"}
+_KINDS = {"functions": "function", "views": "view"}
 _COMMENT = re.compile(r"--[^\n]*")
 
 

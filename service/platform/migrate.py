@@ -68,8 +68,9 @@ def migrations() -> tuple[Migration, ...]:
 
 @cache
 def our_tables() -> tuple[str, ...]:
-    """Names of the tables that the migrations create."""
-    return tuple(sorted({match["name"] for migration in migrations() for match in _CREATED.finditer(migration.sql)}))
+    """Names of the tables that the migrations create, and of the views, which need the same rights."""
+    tables = {match["name"] for migration in migrations() for match in _CREATED.finditer(migration.sql)}
+    return tuple(sorted(tables.union(each.name for each in definitions() if each.kind == "view")))
 
 
 async def migrate(connection: Connection) -> Applied:

@@ -46,7 +46,7 @@ async def create(
     headers = _resolve_headers(wanted.headers or {}, {})
     defaults = RetryPolicy(settings.webhook_max_retries, settings.webhook_retry_delay)
     async with mutation(pool, origin, "create") as change:
-        row = await _SQL.insert.fetchrow(
+        await _SQL.insert.execute(
             change.connection,
             id=webhook_id,
             owner_id=owner.user_id,
@@ -62,6 +62,7 @@ async def create(
             **_order(OrderPolicy(), wanted),
             active=_given(wanted.active, True),
         )
+        row = await _SQL.get.fetchrow(change.connection, id=webhook_id)
         assert row is not None
         change.audit(ENTITY, webhook_id, None, audited(row, headers))
     return created(detail(row, headers, statistics(None), None), secret), configuration(row)
@@ -125,7 +126,8 @@ async def update(
         }
         row: asyncpg.Record | None = before
         if discard or any(before[name] != value for name, value in values.items()):
-            row = await _SQL.update.fetchrow(change.connection, id=webhook_id, discard=discard, **values)
+            await _SQL.update.execute(change.connection, id=webhook_id, discard=discard, **values)
+            row = await _SQL.get.fetchrow(change.connection, id=webhook_id)
         assert row is not None
         # A policy that waits no longer lets go of what waits, and what is dropped waits for nothing.
         freed = (row["on_failure"] != "block" or discard) and await order.skip_all(
