@@ -94,6 +94,27 @@ begin
 end
 $$;
 
+CREATE FUNCTION public.count_ends(webhook_ids uuid[], outcomes text[], recorded_ats timestamp with time zone[]) RETURNS bigint
+    LANGUAGE plpgsql
+    AS $$
+begin
+  insert into public.delivery_counts (webhook_id, day, status, ended, current, last_at)
+  select logged.webhook_id, (logged.recorded_at at time zone 'UTC')::date, logged.outcome, count(*), count(*),
+         max(logged.recorded_at)
+    from unnest(webhook_ids, outcomes, recorded_ats) as logged (webhook_id, outcome, recorded_at)
+   group by 1, 2, 3
+   -- psql may have deleted the webhook's row. Then nothing is counted for it.
+  having exists (select from public.webhooks as w where w.id = logged.webhook_id)
+   -- In the order of the key, so that two relays never wait for each other.
+   order by 1, 2, 3
+  on conflict (webhook_id, day, status) do update
+     set ended = delivery_counts.ended + excluded.ended,
+         current = delivery_counts.current + excluded.current,
+         last_at = greatest(delivery_counts.last_at, excluded.last_at);
+  return coalesce(cardinality(webhook_ids), 0);
+end
+$$;
+
 CREATE FUNCTION public.departure(location_id uuid) RETURNS uuid
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN (OVERLAY(OVERLAY("left"(encode(sha256(convert_to(('leaves '::text || (location_id)::text), 'UTF8'::name)), 'hex'::text), 32) PLACING '8'::text FROM 13) PLACING '8'::text FROM 17))::uuid;
@@ -163,6 +184,18 @@ begin
     raise lock_not_available using message = 'no lock was to be had for any of the partitions that are to be dropped';
   end if;
   return null;
+end
+$$;
+
+CREATE FUNCTION public.end_discard(webhook_id uuid) RETURNS boolean
+    LANGUAGE plpgsql
+    AS $$
+begin
+  update public.webhooks as w
+     set discard_through = 0
+   where w.id = end_discard.webhook_id
+     and not exists (select from public.deliveries as d where d.webhook_id = w.id and d.position <= w.discard_through);
+  return found;
 end
 $$;
 

@@ -184,16 +184,10 @@ logged as (
   insert into attempts (webhook_id, position, event_id, event_type, event_at, attempt, outcome, error, item_id, sequence)
   select webhook_id, position, event_id, event_type, event_at, attempts, 'failed', :reason, item_id, sequence from ended
   returning webhook_id, outcome, recorded_at
-),
-counted as (
-  insert into delivery_counts as c (webhook_id, day, status, ended, current, last_at)
-  select webhook_id, (recorded_at at time zone 'UTC')::date, outcome, 1, 1, recorded_at
-    from logged
-   where exists (select from webhooks as w where w.id = logged.webhook_id)
-  on conflict (webhook_id, day, status) do update
-     set ended = c.ended + 1, current = c.current + 1, last_at = greatest(c.last_at, excluded.last_at)
 )
-select event_id, item_id from ended;
+select event_id, item_id, counted.ends
+  from ended
+ cross join (select count_ends(array_agg(webhook_id), array_agg(outcome), array_agg(recorded_at)) as ends from logged) as counted;
 
 -- name: suspects
 -- Lanes with a due delivery that has lost five leases, counting the one that has become void; only those that a claim might take

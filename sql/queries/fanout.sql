@@ -263,20 +263,8 @@ logged as (
   insert into attempts (webhook_id, position, event_id, event_type, event_at, attempt, outcome, error, item_id, sequence)
   select webhook_id, position, event_id, event_type, event_at, attempts, 'failed', :reason, item_id, sequence from ended
   returning webhook_id, outcome, recorded_at
-),
-counted as (
-  insert into delivery_counts (webhook_id, day, status, ended, current, last_at)
-  select webhook_id, (recorded_at at time zone 'UTC')::date, outcome, count(*), count(*), max(recorded_at)
-    from logged
-   group by 1, 2, 3
-  having exists (select from webhooks as w where w.id = logged.webhook_id)
-   order by 1, 2, 3
-  on conflict (webhook_id, day, status) do update
-     set ended = delivery_counts.ended + excluded.ended,
-         current = delivery_counts.current + excluded.current,
-         last_at = greatest(delivery_counts.last_at, excluded.last_at)
 )
-select count(*) from logged;
+select count_ends(array_agg(webhook_id), array_agg(outcome), array_agg(recorded_at)) from logged;
 
 -- name: take_lane_wakes
 with taken as (

@@ -46,6 +46,8 @@ logged as (
   returning webhook_id, outcome, recorded_at
 ),
 counted as (
+  -- What count_ends() does. It stands here once more, because this is the relay's hottest statement:
+  -- the function made it 12 % slower for one result, and 9 % for twenty.
   -- In the order of the key, so that two relays never wait for each other.
   insert into delivery_counts (webhook_id, day, status, ended, current, last_at)
   select webhook_id, (recorded_at at time zone 'UTC')::date, outcome, count(*), count(*), max(recorded_at)
@@ -100,20 +102,8 @@ logged as (
          item_id, sequence, logged_at(event_at)
     from ended
   returning webhook_id, outcome, recorded_at
-),
-counted as (
-  insert into delivery_counts (webhook_id, day, status, ended, current, last_at)
-  select webhook_id, (recorded_at at time zone 'UTC')::date, outcome, count(*), count(*), max(recorded_at)
-    from logged
-   group by 1, 2, 3
-  having exists (select from webhooks as w where w.id = logged.webhook_id)
-   order by 1, 2, 3
-  on conflict (webhook_id, day, status) do update
-     set ended = delivery_counts.ended + excluded.ended,
-         current = delivery_counts.current + excluded.current,
-         last_at = greatest(delivery_counts.last_at, excluded.last_at)
 )
-select count(*) from logged;
+select count_ends(array_agg(webhook_id), array_agg(outcome), array_agg(recorded_at)) from logged;
 
 -- name: expire
 -- Ends, as expired, a batch of deliveries whose event is older than the log keeps, unless one is being sent; `only` as above. Those that stand in
@@ -141,20 +131,8 @@ logged as (
          item_id, sequence
     from ended
   returning webhook_id, outcome, recorded_at
-),
-counted as (
-  insert into delivery_counts (webhook_id, day, status, ended, current, last_at)
-  select webhook_id, (recorded_at at time zone 'UTC')::date, outcome, count(*), count(*), max(recorded_at)
-    from logged
-   group by 1, 2, 3
-  having exists (select from webhooks as w where w.id = logged.webhook_id)
-   order by 1, 2, 3
-  on conflict (webhook_id, day, status) do update
-     set ended = delivery_counts.ended + excluded.ended,
-         current = delivery_counts.current + excluded.current,
-         last_at = greatest(delivery_counts.last_at, excluded.last_at)
 )
-select count(*) from logged;
+select count_ends(array_agg(webhook_id), array_agg(outcome), array_agg(recorded_at)) from logged;
 
 -- name: make_partitions
 select make_partitions(:days_ahead);

@@ -248,13 +248,7 @@ select event.position, event.recorded_at as event_at, event.type as event_type,
  limit 1;
 
 -- name: end_discard
--- What is no longer owed has all been ended, so the mark may go: a delivery that is put back would fall under it.
-update webhooks
-   set discard_through = 0
- where id = :webhook_id
-   and not exists (select from deliveries as d
-                    where d.webhook_id = :webhook_id and d.position <= webhooks.discard_through)
-returning id;
+select end_discard(:webhook_id);
 
 -- name: put_back
 -- The end of a delivery becomes its past, its count is taken back, and it waits again under a fresh policy. Of two that do this
