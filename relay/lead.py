@@ -25,8 +25,7 @@ from service.platform.queries import Executor, load
 from service.platform.session import open_session
 
 _log = get_logger(__name__)
-_SQL = load("fanout")
-_PRESENCE = load("presence")
+_SQL = load("lead")
 
 ELECTION_SECONDS = 1.0
 # How long a silent connection is trusted before it is asked whether it is still one, and how long it has to answer.
@@ -177,7 +176,7 @@ class Lead:
         self.listen_pid, self.listen_start = connection.backend
         self.listen_number += 1
         # Before it can hold the leader's locks: whoever finds this relay stopped must know which backend to end.
-        await _PRESENCE.listens.execute(
+        await _SQL.listens.execute(
             connection, id=self.relay_id, pid=self.listen_pid, start=self.listen_start, number=self.listen_number
         )
 
@@ -187,7 +186,7 @@ class Lead:
             await self._end_backend(self._pool, self.listen_pid)
 
     async def _end_backend(self, connection: Executor, pid: int) -> None:
-        await _PRESENCE.end_backend.execute(connection, pid=pid, start=self.listen_start, wait_ms=END_MS)
+        await _SQL.end_backend.execute(connection, pid=pid, start=self.listen_start, wait_ms=END_MS)
 
     async def _serve(self, connection: QueueConnection) -> None:
         while not self._lost.is_set():

@@ -16,7 +16,7 @@ from service.platform.queries import Connection, load
 from service.platform.subject import columns, subject_of
 
 _log = get_logger(__name__)
-_SQL = load("lanes")
+_SQL = load("settle")
 _STATE = tuple(entry.name for entry in fields(Lane) if entry.name != "failed_events")
 
 

@@ -19,7 +19,7 @@ from service.platform.sign import Signer
 from service.platform.vault import SealBroken, Vault
 
 _log = get_logger(__name__)
-_SQL = load("claim")
+_SQL = load("target")
 MAX_CACHED = 10_000
 
 

@@ -24,7 +24,7 @@ from service.platform.clock import iso
 from service.platform.errors import BadRequest, Conflict, NotFound, Problem, Unprocessable
 from service.platform.queries import load
 
-_SQL = load("items")
+_SQL = load("stock")
 ENTITY = "item"
 _REFUSED_BY_DATABASE = (asyncpg.UniqueViolationError, asyncpg.ForeignKeyViolationError)
 # Why a quantity changed, as the ledger has it; with all but a creation and a count goes the id of the transfer or checkout.

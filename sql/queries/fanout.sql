@@ -272,18 +272,8 @@ with taken as (
 )
 select distinct webhook_id from taken;
 
--- name: notify_work
--- Where the server's queue of notifications is nearly full nobody is told, as the last that fit into it are not ours to take.
-select pg_notify('jossiedb_work', payload) from unnest(:payloads::text[]) as payload where pg_notification_queue_usage() <= 0.9;
-
--- name: try_lock
-select pg_try_advisory_lock(:class_id::int, :object_id::int);
-
 -- name: oldest
 select seq from outbox order by seq limit 1;
 
 -- name: anything
 select exists (select from outbox) or exists (select from lane_wakes);
-
--- name: probe
-select 1;

@@ -181,12 +181,3 @@ returning j.state, j.done, (select count(*) from queued) as queued, array(select
 
 -- name: end_job
 update replay_jobs set state = :state, error = :error, ended_at = now() where id = :id and state in ('queued', 'running');
-
--- name: forget_jobs
-with old as (
-  select id from replay_jobs where ended_at < now() - make_interval(secs => :ttl_seconds) limit :batch for update skip locked
-),
-gone as (
-  delete from replay_jobs as j using old where j.id = old.id returning j.id
-)
-select count(*) from gone;

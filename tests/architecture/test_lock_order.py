@@ -19,7 +19,7 @@ EXCEPT = {
     "order.block": "items are locked by lock before",
     "order.skip": "items are locked by lock before, or by what gives them",
     "order.promote": "items are locked by lock before; a delivery follows its item",
-    "lanes.save": "lanes are locked by lock before",
+    "settle.save": "lanes are locked by lock before",
     "epoch.recognise": "one row",
     "presence.beat": "one row, the relay's own",
     "leases.give_back": "rows whose fence is this relay's",

@@ -77,5 +77,5 @@ def test_every_notice_has_a_scenario_or_a_reason() -> None:
 
 
 def test_the_search_finds_statements() -> None:
-    assert {"record.record", "claim.claim", "lanes.save", "order.promote"} <= _statements()
-    assert {statement.name for statement in load("lanes")} <= _statements()
+    assert {"record.record", "claim.claim", "settle.save", "order.promote"} <= _statements()
+    assert {statement.name for statement in load("settle")} <= _statements()

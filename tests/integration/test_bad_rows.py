@@ -47,7 +47,7 @@ async def test_a_fault_in_a_delivery_ends_that_delivery(world: World) -> None:
             event_id = await write_event(world.connection, routed=True)
             await world.delivered(event_id)
             await world.nobody_else_minds()
-            if step != "fanout.notify_work":
+            if step != "lead.notify_work":
                 await world.met()
                 await has_ended(world, bad, event_id)
 
@@ -78,13 +78,13 @@ async def test_a_fault_in_what_follows_a_failure_ends_with_it(world: World) -> N
                 " failed_events = '{1,2,3}' where webhook_id = $1",
                 bad.id,
             )
-            if step == "lanes.write_notices":
+            if step == "settle.write_notices":
                 needle = ""
             world.poison.set(step, bad.id if needle == "ID" else needle, error)
             event_id = await write_event(world.connection, routed=True)
             await world.delivered(event_id)
             await has_ended(world, bad, event_id)
-            if step != "lanes.begin_anew":
+            if step != "settle.begin_anew":
                 await world.met()
             await world.nobody_else_minds()
 
@@ -134,7 +134,7 @@ async def test_a_fault_in_a_test_ends_the_test(world: World) -> None:
         async with world.one(step, error, "/bad") as bad:
             async with world.connection.transaction():
                 test_id = await ask(bad)
-                if step == "claim.finish_test":
+                if step == "tester.finish_test":
                     needle = str(test_id)
                 world.poison.set(step, bad.id if needle == "ID" else needle, error)
                 await world.connection.execute("insert into lane_wakes values ($1)", bad.id)
@@ -143,7 +143,7 @@ async def test_a_fault_in_a_test_ends_the_test(world: World) -> None:
             # Nobody has told of the other: it is found all the same.
             await until(lambda other=other: finished(other), "the other test is made")  # type: ignore[misc]
             assert await finished(other) == "200"
-            if step != "claim.finish_test":
+            if step != "tester.finish_test":
                 await until(lambda test_id=test_id: finished(test_id), "the test has ended")  # type: ignore[misc]
                 assert str(error()) in await finished(test_id)
 
@@ -227,7 +227,7 @@ async def test_housekeeping_leaves_out_what_cannot_be_ended(
     )
     await connection.execute("insert into login_failures values ('x', 'y', now() - interval '30 days')")
     poison = Poison(monkeypatch)
-    poison.set("order.forget", "", defect)
+    poison.set("retention.forget_orders", "", defect)
     await Retention(pool, Outage(), settings, on_due=lambda *_: None).once()
     assert poison.hits == 1
     ended = await connection.fetch("select event_id from attempts where outcome = 'expired'")

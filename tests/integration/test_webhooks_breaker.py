@@ -270,11 +270,11 @@ async def test_a_change_and_a_relay_that_disables_do_not_wait_for_each_other(
     await relay.execute("set lock_timeout = '10s'")
     try:
         async with relay.transaction():
-            assert await load("lanes").lock.fetch(relay, webhook_ids=[webhook_id])
+            assert await load("settle").lock.fetch(relay, webhook_ids=[webhook_id])
             async with connection.transaction():
                 assert await load("webhooks").lock.fetchrow(connection, id=webhook_id)
-                assert await load("lanes").disable.fetchval(relay, webhook_id=webhook_id, reason="gone") is None
-            assert await load("lanes").disable.fetchval(relay, webhook_id=webhook_id, reason="gone") == webhook_id
+                assert await load("settle").disable.fetchval(relay, webhook_id=webhook_id, reason="gone") is None
+            assert await load("settle").disable.fetchval(relay, webhook_id=webhook_id, reason="gone") == webhook_id
     finally:
         await relay.close()
     assert (await worker.get(path)).body["webhook"]["disabled"]["reason"] == "gone"
