@@ -643,6 +643,14 @@ CREATE FUNCTION public.subscribed(wanted text, location_ids uuid[], category_id 
   offset 0
 $$;
 
+CREATE FUNCTION public.tokens_now(tokens double precision, tokens_at timestamp with time zone, rate integer, burst integer, now timestamp with time zone) RETURNS double precision
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+  select least(burst, coalesce(case when tokens_at > now then greatest(tokens, 1)
+                                    else tokens + extract(epoch from now - tokens_at) * rate end,
+                               burst))::float8
+$$;
+
 CREATE FUNCTION public.uuid_time(id uuid) RETURNS timestamp with time zone
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     AS $$

@@ -22,8 +22,8 @@ select attname::text as name, format_type(atttypid, null) as type from pg_attrib
 select version, checksum from public.schema_migrations order by version;
 
 -- name: prepare
--- For the rest of the transaction, whatever the session has. A migration takes as long as it takes. New
--- tables go to the first schema; the operator classes of pg_trgm may be elsewhere.
+-- For the rest of the transaction, whatever the session has. A migration takes as long as it takes.
+-- New tables go to the first schema; the operator classes of pg_trgm may be elsewhere.
 select set_config('lock_timeout', :milliseconds::int::text, true),
        set_config('statement_timeout', '0', true),
        set_config('search_path', concat_ws(', ', 'public', (select extnamespace::regnamespace::text from pg_extension
