@@ -26,8 +26,6 @@ STATEMENTS = {
 # Those that no single row can make fail for others: why.
 WHOLE = {
     "fanout.fan_out": "a row that it refuses is found by halving: test_set_aside.py",
-    "fanout.fan_out_few": "what it refuses is left to fan_out",
-    "fanout.queue_in_order": "in fan_out's transaction: found by halving with it",
     "fanout.read_stuck": "its columns are checked by the outbox",
     "fanout.end_ahead": "ends rows that are in fan_out's way: test_bad_rows.py",
     "fanout.take_lane_wakes": "ids only",
@@ -102,8 +100,7 @@ FUNCTIONS = {
 OTHER_FUNCTIONS = {
     "relay.settle:notices.recovered": "as notices.disabled, in the same call",
     "relay.target:schedule_of": "in Targets._target",
-    "relay.fanout:of_few": "reads the server's answer; a fault is a fan-out that was not answered: test_relay_untold.py",
-    "relay.fanout:of_many": "reads the server's answer; a fault is a fan-out that was not answered: test_relay_untold.py",
+    "relay.fanout:batch_of": "reads the server's answer; a fault is a fan-out that was not answered: test_relay_untold.py",
     "relay.claim:give_up": "its statement is one of those above",
     "relay.record:give_up": "its statement is one of those above",
     "relay.retention:announce": "its statement is one of those above",
