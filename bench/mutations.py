@@ -13,7 +13,7 @@ from service.platform.ids import new_id
 from service.platform.queries import Connection, load
 from service.stock.item import Item, item_from_row, item_view
 
-_ITEMS = load("items")
+_STOCK = load("stock")
 _MUTATION = load("mutation")
 
 
@@ -21,14 +21,14 @@ async def mutate(connection: Connection, item_id: UUID, actor_id: UUID, quantity
     """One transaction: lock, update, event, audit record. `quantity` is the new quantity. None
     chooses another one than the present."""
     async with connection.transaction():
-        row = await _ITEMS.lock.fetchrow(connection, id=item_id)
+        row = await _STOCK.lock.fetchrow(connection, id=item_id)
         assert row is not None, "items are not deleted here"
         before = item_from_row(row)
         if quantity is None:
             quantity = (before.quantity + random.randint(1, 999)) % 1000
         after = rules.edited_item(before, {"quantity": quantity})
         values = {name: getattr(after, name) for name in after.__slots__ if name not in ("created_at", "updated_at")}
-        [row] = await _ITEMS.update.fetch(
+        [row] = await _STOCK.update.fetch(
             connection, **values, delta=after.quantity - before.quantity, reason="counted", reference_id=None
         )
         saved = item_from_row(row)

@@ -1,6 +1,7 @@
--- The schema that sql/migrations add up to. Made by `make schema`; a test compares it with a migrated database.
--- Left out: the daily partitions of events and attempts, which make_partitions() makes, and the rows of log_head and
--- schema_migrations.
+-- The schema that sql/migrations, sql/functions and sql/views add up to. Made by `make schema`; a test
+-- compares it with a migrated database.
+-- Left out: the daily partitions of events and attempts, which make_partitions() makes, and the rows of
+-- log_head, epoch, schema_migrations and schema_definitions.
 
 set check_function_bodies = false;
 
@@ -105,6 +106,27 @@ begin
 end
 $$;
 
+CREATE FUNCTION public.count_ends(webhook_ids uuid[], outcomes text[], recorded_ats timestamp with time zone[]) RETURNS bigint
+    LANGUAGE plpgsql
+    AS $$
+begin
+  insert into public.delivery_counts (webhook_id, day, status, ended, current, last_at)
+  select logged.webhook_id, (logged.recorded_at at time zone 'UTC')::date, logged.outcome, count(*), count(*),
+         max(logged.recorded_at)
+    from unnest(webhook_ids, outcomes, recorded_ats) as logged (webhook_id, outcome, recorded_at)
+   group by 1, 2, 3
+   -- psql may have deleted the webhook's row. Then nothing is counted for it.
+  having exists (select from public.webhooks as w where w.id = logged.webhook_id)
+   -- In the order of the key, so that two relays never wait for each other.
+   order by 1, 2, 3
+  on conflict (webhook_id, day, status) do update
+     set ended = delivery_counts.ended + excluded.ended,
+         current = delivery_counts.current + excluded.current,
+         last_at = greatest(delivery_counts.last_at, excluded.last_at);
+  return coalesce(cardinality(webhook_ids), 0);
+end
+$$;
+
 CREATE FUNCTION public.departure(location_id uuid) RETURNS uuid
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN (OVERLAY(OVERLAY("left"(encode(sha256(convert_to(('leaves '::text || (location_id)::text), 'UTF8'::name)), 'hex'::text), 32) PLACING '8'::text FROM 13) PLACING '8'::text FROM 17))::uuid;
@@ -177,6 +199,18 @@ begin
 end
 $$;
 
+CREATE FUNCTION public.end_discard(webhook_id uuid) RETURNS boolean
+    LANGUAGE plpgsql
+    AS $$
+begin
+  update public.webhooks as w
+     set discard_through = 0
+   where w.id = end_discard.webhook_id
+     and not exists (select from public.deliveries as d where d.webhook_id = w.id and d.position <= w.discard_through);
+  return found;
+end
+$$;
+
 CREATE FUNCTION public.fall_asleep(class_id integer, object_id integer) RETURNS text
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -194,113 +228,228 @@ begin
 end
 $$;
 
-CREATE FUNCTION public.fan_out_few(few integer, patience_ms integer, asleep boolean, sleepy boolean, class_id integer, object_id integer, relay_id uuid, most integer, crowded uuid[]) RETURNS TABLE("position" bigint, id uuid, type text, data text, occurred_at timestamp with time zone, traceparent text, deliveries bigint, lanes uuid[], webhook_ids uuid[], fences bigint[], versions bigint[], moved integer, claimed_at timestamp with time zone, event_at timestamp with time zone, wakes boolean, state text)
+CREATE FUNCTION public.fan_out(batch integer, few integer, patience_ms integer, release_first boolean, sleep_if_idle boolean, class_id integer, object_id integer, relay_id uuid, most integer, per_webhook integer, crowded uuid[], OUT events bigint, OUT deliveries bigint, OUT lanes uuid[], OUT webhook_ids uuid[], OUT positions bigint[], OUT fences bigint[], OUT versions bigint[], OUT event_positions bigint[], OUT event_ids uuid[], OUT event_types text[], OUT datas text[], OUT occurred_ats timestamp with time zone[], OUT traceparents text[], OUT seen bigint, OUT more boolean, OUT stuck boolean, OUT wakes boolean, OUT state text, OUT claimed_at timestamp with time zone, OUT event_at timestamp with time zone) RETURNS record
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     AS $$
 #variable_conflict use_column
 declare
-  this outbox;
+  -- Each lane must have room for all events that go one by one.
+  single constant integer := least(few, batch, case when most > 0 then per_webhook else few end);
   seqs bigint[];
-  stuck boolean;
-  ordered boolean;
-  woken boolean;
-  gone integer := 0;
-  left_over integer := most;
+  this outbox;
+  place bigint;
+  one record;
+  ordered_webhook_ids uuid[];
+  ordered_item_ids uuid[];
+  ordered_positions bigint[];
+  ordered_event_ids uuid[];
+  ordered_event_types text[];
 begin
-  if asleep then
+  if release_first then
     perform pg_advisory_unlock(class_id, object_id);
   end if;
   if patience_ms > 0 then
-    perform set_config('lock_timeout', patience_ms::text, true);
-    begin
-      -- It may be granted just as the time runs out, and still be an error: whatever was granted goes as the block is undone.
-      perform pg_advisory_xact_lock(class_id, object_id);
-      raise exception 'granted' using errcode = 'JD001';
-    exception when lock_not_available or sqlstate 'JD001' then
-      null;
-    end;
-    perform set_config('lock_timeout', '0', true);
+    perform wait_for_writers(patience_ms, class_id, object_id);
   end if;
   claimed_at := clock_timestamp();
   event_at := now();
-  select exists (select from lane_wakes), exists (select from webhooks where ordering is not null), oldest.seqs, oldest.stuck
-    into woken, ordered, seqs, stuck
-    from (select array_agg(o.seq order by o.seq) as seqs,
-                 bool_or(o.audience is null
-                         or (select true from events as e
-                              where e.id = o.id and e.recorded_at >= uuid_time(o.id) - interval '1 day' and e.recorded_at <= now()
-                              limit 1) is not null) as stuck
-            from (select seq, id, audience from outbox order by seq limit few + 1) as o) as oldest;
-  position := null;
-  if ordered or stuck or cardinality(seqs) > few then
-    return next;
-    return;
+  select exists (select from lane_wakes), array_agg(o.seq order by o.seq), count(*), coalesce(bool_or(o.stuck), false)
+    into wakes, seqs, seen, stuck
+    from oldest_events(single + 1) as o;
+
+  if stuck or seen > single then
+    select m.events, m.deliveries, m.lanes, m.webhook_ids, m.positions, m.fences, m.versions, m.event_positions, m.event_ids,
+           m.event_types, m.datas, m.occurred_ats, m.traceparents, m.ordered_webhook_ids, m.ordered_item_ids,
+           m.ordered_positions, m.ordered_event_ids, m.ordered_event_types, m.seen, coalesce(m.stuck, false)
+      into events, deliveries, lanes, webhook_ids, positions, fences, versions, event_positions, event_ids,
+           event_types, datas, occurred_ats, traceparents, ordered_webhook_ids, ordered_item_ids,
+           ordered_positions, ordered_event_ids, ordered_event_types, seen, stuck
+      from fan_out_many(batch, relay_id, most, per_webhook, crowded, claimed_at) as m;
+    more := stuck or seen = batch;
+    sleep_if_idle := sleep_if_idle and seen <> batch;
+  else
+    events := 0;
+    deliveries := 0;
+    more := false;
+    for number in 1 .. seen loop
+      delete from outbox where seq = seqs[number] returning * into this;
+      -- Another leader may have taken it.
+      continue when not found;
+      update log_head set position = log_head.position + 1 returning log_head.position into place;
+      with matched as materialized (
+        select m.*, case when m.ordering = 'item' then this.item_id end as item_id
+          from matching_webhooks(this.type, this.audience, this.location_ids, this.category_id, this.user_ids, this.stock,
+                                 relay_id, crowded) as m
+      ),
+      due as materialized (
+        select *,
+               case when leasable and count(*) filter (where leasable) over (rows unbounded preceding)
+                                      <= most - coalesce(cardinality(fences), 0)
+                    then nextval('fences') end as fence
+          from matched
+      ),
+      queued as (
+        insert into deliveries (webhook_id, position, event_id, event_type, event_at, next_attempt_at, leased_by, lease_until,
+                                fence)
+        select d.webhook_id, place, this.id, this.type, now(), now(),
+               case when d.fence is not null then relay_id end,
+               case when d.fence is not null then claimed_at + make_interval(secs => d.timeout_ms / 1000.0 + 10) end,
+               d.fence
+          from due as d
+         where d.item_id is null
+      )
+      select count(*) as matched, count(*) filter (where item_id is null) as queued,
+             array_agg(webhook_id) filter (where item_id is null and fence is null) as lanes,
+             array_agg(webhook_id) filter (where fence is not null) as webhook_ids,
+             array_agg(place) filter (where fence is not null) as positions,
+             array_agg(fence) filter (where fence is not null) as fences,
+             array_agg(version) filter (where fence is not null) as versions,
+             array_agg(webhook_id) filter (where item_id is not null) as ordered_webhook_ids,
+             array_agg(place) filter (where item_id is not null) as ordered_positions
+        into one
+        from due;
+      insert into events (position, id, seq, type, data, occurred_at, audience, location_ids, category_id, user_ids, stock,
+                          item_id, traceparent, deliveries)
+      values (place, this.id, this.seq, this.type, this.data, this.occurred_at, this.audience, this.location_ids,
+              this.category_id, this.user_ids, this.stock, this.item_id, this.traceparent, one.matched);
+      events := events + 1;
+      deliveries := deliveries + one.queued;
+      lanes := lanes || one.lanes;
+      if one.fences is not null then
+        webhook_ids := webhook_ids || one.webhook_ids;
+        positions := positions || one.positions;
+        fences := fences || one.fences;
+        versions := versions || one.versions;
+        event_positions := event_positions || place;
+        event_ids := event_ids || this.id;
+        event_types := event_types || this.type;
+        datas := datas || this.data;
+        occurred_ats := occurred_ats || this.occurred_at;
+        traceparents := traceparents || this.traceparent;
+      end if;
+      if one.ordered_webhook_ids is not null then
+        ordered_webhook_ids := ordered_webhook_ids || one.ordered_webhook_ids;
+        ordered_positions := ordered_positions || one.ordered_positions;
+        ordered_item_ids := ordered_item_ids || array_fill(this.item_id, array[cardinality(one.ordered_positions)]);
+        ordered_event_ids := ordered_event_ids || array_fill(this.id, array[cardinality(one.ordered_positions)]);
+        ordered_event_types := ordered_event_types || array_fill(this.type, array[cardinality(one.ordered_positions)]);
+      end if;
+    end loop;
   end if;
-  for number in 1 .. coalesce(cardinality(seqs), 0) loop
-    delete from outbox where seq = seqs[number] returning * into this;
-    continue when not found;
-    update log_head set position = log_head.position + 1 returning log_head.position into position;
-    with matching as materialized (
-      select w.*
-        from subscribed(this.type, this.location_ids, this.category_id) as s
-       cross join lateral (
-         select w.id, w.timeout_ms, w.version, w.ordering,
-                exists (select from relays as r where r.id = relay_id)
-                and w.rate_per_second is null and u.status = 'active' and w.id <> all (crowded) and w.owner_id <> all (crowded)
-                and (select l.opened_at is null and l.pauses = 0 from receiver_health as l where l.webhook_id = w.id) as leasable
-           from webhooks as w
-           join users as u on u.id = w.owner_id
-          where w.id = s.webhook_id
-            and w.active
-            and w.deleted_at is null
-            and webhook_wants(w, u.role, this.type, this.audience, this.location_ids, this.category_id, this.user_ids, this.stock)
-         offset 0
-       ) as w
-    ),
-    due as materialized (
-      select m.id, m.timeout_ms, m.version, m.ordering,
-             case when m.leasable and count(*) filter (where m.leasable) over (rows unbounded preceding) <= left_over
-                  then nextval('fences') end as fence
-        from matching as m
-    ),
-    queued as (
-      insert into deliveries (webhook_id, position, event_id, event_type, event_at, next_attempt_at, leased_by, lease_until, fence)
-      select d.id, position, this.id, this.type, now(), now(),
-             case when d.fence is not null then relay_id end,
-             case when d.fence is not null then claimed_at + make_interval(secs => d.timeout_ms / 1000.0 + 10) end,
-             d.fence
-        from due as d
-    )
-    select count(*), array_agg(d.id) filter (where d.fence is null), array_agg(d.id) filter (where d.fence is not null),
-           array_agg(d.fence) filter (where d.fence is not null), array_agg(d.version) filter (where d.fence is not null),
-           bool_or(d.ordering is not null)
-      into deliveries, lanes, webhook_ids, fences, versions, ordered
-      from due as d;
-    if ordered then
-      -- Since it was looked whether any does.
-      raise exception 'a webhook asks for order now' using errcode = 'serialization_failure';
-    end if;
-    insert into events (position, id, seq, type, data, occurred_at, audience, location_ids, category_id, user_ids, stock,
-                        item_id, traceparent, deliveries)
-    values (position, this.id, this.seq, this.type, this.data, this.occurred_at, this.audience, this.location_ids,
-            this.category_id, this.user_ids, this.stock, this.item_id, this.traceparent, deliveries);
-    id := this.id;
-    type := this.type;
-    data := this.data;
-    occurred_at := this.occurred_at;
-    traceparent := this.traceparent;
-    gone := gone + 1;
-    left_over := left_over - coalesce(cardinality(fences), 0);
-    return next;
-  end loop;
-  position := null;
-  moved := gone;
-  wakes := woken;
-  if sleepy then
+
+  if ordered_webhook_ids is not null then
+    -- A statement of its own, so that it sees what whoever held an item's row before has committed.
+    select fan_out.deliveries + q.deliveries, fan_out.lanes || q.lanes
+      into deliveries, lanes
+      from queue_in_order(ordered_webhook_ids, ordered_item_ids, ordered_positions, ordered_event_ids, ordered_event_types) as q;
+  end if;
+  if sleep_if_idle then
     state := fall_asleep(class_id, object_id);
   end if;
-  return next;
+end
+$$;
+
+CREATE FUNCTION public.fan_out_many(batch integer, relay_id uuid, most integer, per_webhook integer, crowded uuid[], claimed_at timestamp with time zone, OUT events bigint, OUT deliveries bigint, OUT lanes uuid[], OUT webhook_ids uuid[], OUT positions bigint[], OUT fences bigint[], OUT versions bigint[], OUT event_positions bigint[], OUT event_ids uuid[], OUT event_types text[], OUT datas text[], OUT occurred_ats timestamp with time zone[], OUT traceparents text[], OUT ordered_webhook_ids uuid[], OUT ordered_item_ids uuid[], OUT ordered_positions bigint[], OUT ordered_event_ids uuid[], OUT ordered_event_types text[], OUT seen bigint, OUT stuck boolean) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+begin
+  with oldest as materialized (
+    select o.seq, o.stuck from oldest_events(batch) as o
+  ),
+  found as materialized (
+    select count(*) as rows, bool_or(stuck) as stuck, min(seq) as first,
+           coalesce(min(seq) filter (where stuck) - 1, max(seq)) as through
+      from oldest
+  ),
+  moved as (
+    delete from outbox as o
+     using found
+     -- From the first on: what lies before it is dead, and while some old snapshot is open its
+     -- index entries are not.
+     where o.seq >= found.first and o.seq <= found.through
+    returning o.*
+  ),
+  head as (
+    update log_head
+       set position = position + moved.rows
+      from (select count(*) as rows from moved) as moved
+     where moved.rows > 0
+    returning position - moved.rows as before, moved.rows
+  ),
+  event as (
+    -- Without a head of the log there is no position, and the log refuses the event. So no event is
+    -- lost.
+    select moved.*, (select before from head) + row_number() over (order by moved.seq) as position
+      from moved
+  ),
+  alike as (
+    -- Events that differ in nothing that webhooks are matched by are matched once.
+    select type, audience, location_ids, category_id, user_ids, stock, array_agg(position) as positions,
+           array_agg(id) as ids, array_agg(item_id) as item_ids
+      from event
+     group by type, audience, location_ids, category_id, user_ids, stock
+  ),
+  matched as materialized (
+    select webhook_id, timeout_ms, version, leasable, type, position, id, case when ordering = 'item' then item_id end as item_id
+      from (select w.*, a.type, unnest(a.positions) as position, unnest(a.ids) as id, unnest(a.item_ids) as item_id
+              from alike as a
+             cross join lateral matching_webhooks(a.type, a.audience, a.location_ids, a.category_id, a.user_ids, a.stock,
+                                                  relay_id, crowded) as w) as pair
+  ),
+  logged as (
+    insert into events (position, id, seq, type, data, occurred_at, audience, location_ids, category_id, user_ids, stock,
+                        item_id, traceparent, deliveries)
+    select n.position, n.id, n.seq, n.type, n.data, n.occurred_at, n.audience, n.location_ids, n.category_id, n.user_ids,
+           n.stock, n.item_id, n.traceparent, coalesce(m.deliveries, 0)
+      from event as n
+      left join (select position, count(*) as deliveries from matched group by position) as m on m.position = n.position
+  ),
+  shared as (
+    select *, leasable and row_number() over (partition by webhook_id order by position) <= per_webhook as fits
+      from matched
+  ),
+  offered as (
+    select *, fits and count(*) filter (where fits) over (order by position, webhook_id rows unbounded preceding) <= most as leased
+      from shared
+  ),
+  due as (
+    select *, case when leased then nextval('fences') end as fence from offered
+  ),
+  queued as (
+    insert into deliveries (webhook_id, position, event_id, event_type, event_at, next_attempt_at, leased_by, lease_until, fence)
+    select d.webhook_id, d.position, d.id, d.type, now(), now(),
+           case when d.leased then relay_id end,
+           case when d.leased then claimed_at + make_interval(secs => d.timeout_ms / 1000.0 + 10) end,
+           d.fence
+      from due as d
+     where d.item_id is null
+  )
+  select coalesce((select rows from head), 0), done.*, event.*, ordered.*, found.rows, found.stuck
+    into events, deliveries, lanes, webhook_ids, positions, fences, versions,
+         event_positions, event_ids, event_types, datas, occurred_ats, traceparents,
+         ordered_webhook_ids, ordered_item_ids, ordered_positions, ordered_event_ids, ordered_event_types,
+         seen, stuck
+    from found
+   cross join (
+     select count(*) filter (where item_id is null),
+            array_agg(distinct webhook_id) filter (where item_id is null and not leased),
+            array_agg(webhook_id) filter (where leased),
+            array_agg(position) filter (where leased),
+            array_agg(fence) filter (where leased),
+            array_agg(version) filter (where leased)
+       from due) as done
+   cross join lateral (
+     select array_agg(position), array_agg(id), array_agg(type), array_agg(data), array_agg(occurred_at), array_agg(traceparent)
+       from event
+      where position between (select min(position) from due where leased) and (select max(position) from due where leased)
+     ) as event
+   cross join (
+     select array_agg(webhook_id), array_agg(item_id), array_agg(position), array_agg(id), array_agg(type)
+       from due
+      where item_id is not null) as ordered;
 end
 $$;
 
@@ -436,7 +585,8 @@ begin
       name := name || '_';
     end loop;
     begin
-      -- Attached, not created in place: that takes a lock which reads and writes of the parent go on under.
+      -- Attached, not created in place: that takes a lock which reads and writes of the parent go
+      -- on under.
       execute format('create table public.%I (like public.%I including defaults including constraints)', name, missing.parent);
       execute format('alter table public.%I attach partition public.%I for values from (%L) to (%L)',
                      missing.parent, name, missing.day, missing.next_day);
@@ -453,6 +603,27 @@ begin
   end if;
   return made;
 end
+$$;
+
+CREATE FUNCTION public.matching_webhooks(event_type text, audience text, location_ids uuid[], category_id uuid, user_ids uuid[], stock bigint, relay_id uuid, crowded uuid[]) RETURNS TABLE(webhook_id uuid, ordering text, timeout_ms integer, version bigint, leasable boolean)
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+  select w.id, w.ordering, w.timeout_ms, w.version, w.leasable
+    from public.subscribed(event_type, location_ids, category_id) as s
+   cross join lateral (
+     select w.id, w.ordering, w.timeout_ms, w.version,
+            exists (select from public.relays as r where r.id = relay_id)
+            and w.ordering is null and w.rate_per_second is null and u.status = 'active'
+            and w.id <> all (crowded) and w.owner_id <> all (crowded)
+            and (select l.opened_at is null and l.pauses = 0 from public.receiver_health as l where l.webhook_id = w.id) as leasable
+       from public.webhooks as w
+       join public.users as u on u.id = w.owner_id
+      where w.id = s.webhook_id
+        and w.active
+        and w.deleted_at is null
+        and public.webhook_wants(w, u.role, event_type, audience, location_ids, category_id, user_ids, stock)
+     offset 0
+   ) as w
 $$;
 
 CREATE FUNCTION public.may_read(role text, owner_id uuid, audience text, location_ids uuid[], user_ids uuid[]) RETURNS boolean
@@ -490,6 +661,76 @@ begin
   perform from users where id in (select user_id from gone) order by id for no key update;
   update users set narrowed_at = now() where id in (select user_id from gone);
   return null;
+end
+$$;
+
+CREATE FUNCTION public.oldest_events(most integer) RETURNS TABLE(seq bigint, stuck boolean)
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+  select o.seq,
+         o.audience is null
+         or (select true from public.events as e
+              where e.id = o.id and e.recorded_at >= public.uuid_time(o.id) - interval '1 day' and e.recorded_at <= now()
+              limit 1) is not null
+    from (select seq, id, audience from public.outbox order by seq limit most) as o
+$$;
+
+CREATE FUNCTION public.queue_in_order(webhook_ids uuid[], item_ids uuid[], positions bigint[], event_ids uuid[], event_types text[], OUT deliveries bigint, OUT lanes uuid[]) RETURNS record
+    LANGUAGE plpgsql
+    AS $$
+#variable_conflict use_column
+begin
+  with matched as (
+    select *
+      from unnest(webhook_ids, item_ids, positions, event_ids, event_types) as m (webhook_id, item_id, position, id, type)
+  ),
+  in_order as (
+    select webhook_id, item_id, position, id, type,
+           row_number() over (partition by webhook_id, item_id order by position)
+           - count(*) over (partition by webhook_id, item_id) as from_newest
+      from matched
+  ),
+  orders as (
+    -- The upsert sees the newest version of a row, not the snapshot's. So it decides rightly
+    -- whether the item has a head, even beside a relay that has just ended the head. The numbers of
+    -- an epoch begin above its base.
+    insert into public.item_orders as o (webhook_id, item_id, sequence, head)
+    select webhook_id, item_id, base + count(*), base + 1
+      from in_order
+     cross join public.epoch
+     group by webhook_id, item_id, base
+     order by webhook_id, item_id
+    on conflict (webhook_id, item_id) do update
+       set sequence = greatest(o.sequence, (select base from public.epoch)) + excluded.sequence
+                      - (select base from public.epoch),
+           head = case when o.blocked_position is null
+                       then coalesce(o.head, greatest(o.sequence, (select base from public.epoch)) + 1) end
+    returning webhook_id, item_id, sequence, head, not_before
+  ),
+  placed as (
+    -- Brings each delivery to its item's row by sorting. The planner cannot know how many there
+    -- are, and a nested loop would take seconds.
+    select webhook_id, item_id, position, id, type, from_newest + max(newest) over same as sequence, max(head) over same as head,
+           max(not_before) over same as not_before
+      from (select webhook_id, item_id, position, id, type, from_newest, null::bigint as newest, null::bigint as head,
+                   null::timestamptz as not_before
+              from in_order
+            union all
+            select webhook_id, item_id, null, null, null, null, sequence, head, not_before from orders) as both_of_them
+    window same as (partition by webhook_id, item_id)
+  ),
+  queued as (
+    insert into public.deliveries (webhook_id, position, event_id, event_type, event_at, item_id, sequence, next_attempt_at)
+    select webhook_id, position, id, type, now(), item_id, sequence,
+           case when sequence = head
+                then case when public.lasts(not_before, now(), '75 seconds') then not_before else now() end end
+      from placed
+     where position is not null
+    returning webhook_id, next_attempt_at
+  )
+  select count(*), array_agg(distinct webhook_id) filter (where next_attempt_at is not null)
+    into deliveries, lanes
+    from queued;
 end
 $$;
 
@@ -556,7 +797,8 @@ begin
     return null;
   end if;
   begin
-    -- NOTIFY takes one more lock. Nobody else has the number of this one, so it needs as much room in the table.
+    -- NOTIFY takes one more lock. Nobody else has the number of this one, so it needs as much room
+    -- in the table.
     perform pg_catalog.pg_advisory_lock(1246712659, - pg_catalog.pg_backend_pid());
     perform pg_catalog.pg_advisory_unlock(1246712659, - pg_catalog.pg_backend_pid());
   exception when others then
@@ -609,10 +851,35 @@ CREATE FUNCTION public.subscribed(wanted text, location_ids uuid[], category_id 
   offset 0
 $$;
 
+CREATE FUNCTION public.tokens_now(tokens double precision, tokens_at timestamp with time zone, rate integer, burst integer, now timestamp with time zone) RETURNS double precision
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+  select least(burst, coalesce(case when tokens_at > now then greatest(tokens, 1)
+                                    else tokens + extract(epoch from now - tokens_at) * rate end,
+                               burst))::float8
+$$;
+
 CREATE FUNCTION public.uuid_time(id uuid) RETURNS timestamp with time zone
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     AS $$
   select to_timestamp(('x' || substr(translate(id::text, '-', ''), 1, 12))::bit(48)::bigint / 1000.0)
+$$;
+
+CREATE FUNCTION public.wait_for_writers(patience_ms integer, class_id integer, object_id integer) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+begin
+  perform pg_catalog.set_config('lock_timeout', patience_ms::text, true);
+  begin
+    -- Trap: the lock may be granted just as the time runs out, and PostgreSQL raises the error all
+    -- the same. Undoing the block releases the lock in both cases.
+    perform pg_catalog.pg_advisory_xact_lock(class_id, object_id);
+    raise exception 'granted' using errcode = 'JD001';
+  exception when lock_not_available or sqlstate 'JD001' then
+    null;
+  end;
+  perform pg_catalog.set_config('lock_timeout', '0', true);
+end
 $$;
 
 CREATE FUNCTION public.wake_lanes(webhook_ids uuid[]) RETURNS void
@@ -1137,6 +1404,12 @@ END),
     CONSTRAINT replay_jobs_wanted_check CHECK ((wanted = ANY (ARRAY['failed'::text, 'success'::text, 'missing'::text, 'all'::text])))
 );
 
+CREATE TABLE public.schema_definitions (
+    name text NOT NULL COLLATE pg_catalog."C",
+    checksum text NOT NULL,
+    applied_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
 CREATE TABLE public.schema_migrations (
     version integer NOT NULL,
     name text NOT NULL,
@@ -1172,6 +1445,39 @@ CREATE TABLE public.set_aside (
     reason text NOT NULL,
     set_aside_at timestamp with time zone DEFAULT now() NOT NULL
 );
+
+CREATE VIEW public.shown_webhooks AS
+ SELECT id,
+    owner_id,
+    url,
+    events,
+    active,
+    filter_locations,
+    filter_categories,
+    min_stock_threshold,
+    headers_sealed,
+    description,
+    max_retries,
+    retry_delay_ms,
+    retry_ladder,
+    retry_delays_ms,
+    timeout_ms,
+    rate_per_second,
+    rate_burst,
+    filter_leaving,
+    ordering,
+    on_failure,
+    disabled_at,
+    disabled_reason,
+    discard_through,
+    created_at,
+    updated_at,
+        CASE
+            WHEN public.lasts(overlap_until, clock_timestamp(), '7 days'::interval) THEN overlap_until
+            ELSE NULL::timestamp with time zone
+        END AS overlap_until
+   FROM public.webhooks
+  WHERE (deleted_at IS NULL);
 
 CREATE TABLE public.stock_moves (
     seq bigint NOT NULL,
@@ -1337,6 +1643,9 @@ ALTER TABLE ONLY public.relays
 
 ALTER TABLE ONLY public.replay_jobs
     ADD CONSTRAINT replay_jobs_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.schema_definitions
+    ADD CONSTRAINT schema_definitions_pkey PRIMARY KEY (name);
 
 ALTER TABLE ONLY public.schema_migrations
     ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (version);

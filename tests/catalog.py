@@ -11,7 +11,7 @@ with ours as (
      and not exists (select from pg_index i join pg_class t on t.oid = i.indrelid where i.indexrelid = c.oid and t.relispartition)
 )
 select format('relation %s %s %s %s %s', relname, relkind, relpersistence, array_to_string(reloptions, ','),
-              case relkind when 'p' then pg_get_partkeydef(ours.oid) end) from ours
+              case relkind when 'p' then pg_get_partkeydef(ours.oid) when 'v' then pg_get_viewdef(ours.oid) end) from ours
 union all
 select format('column %s.%s %s %s %s not null %s default %s identity %s generated %s collation %s', relname,
               rank() over (partition by ours.oid order by attnum), attname, format_type(atttypid, atttypmod), attstorage, attnotnull,

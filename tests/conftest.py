@@ -135,6 +135,14 @@ async def database_url(server_url: str) -> AsyncIterator[str]:
 
 
 @pytest.fixture
+async def another_database_url(server_url: str) -> AsyncIterator[str]:
+    """A second one beside `database_url`."""
+    url = await create_database(server_url, TEMPLATE)
+    yield url
+    await drop_database(server_url, url)
+
+
+@pytest.fixture
 async def empty_database_url(server_url: str) -> AsyncIterator[str]:
     """A fresh database with nothing in it."""
     url = await create_database(server_url, "template1")

@@ -1,4 +1,4 @@
-"""Prints sql/schema.sql, the schema that the migrations make. `make schema` runs it."""
+"""Prints sql/schema.sql, the schema of migrations, functions and views. `make schema` runs it."""
 
 import asyncio
 import re
@@ -11,9 +11,10 @@ from service.platform.db import connect
 from service.platform.embedded.server import EmbeddedServer, bin_dir
 from service.platform.migrate import migrate
 
-HEADER = """-- The schema that sql/migrations add up to. Made by `make schema`; a test compares it with a migrated database.
--- Left out: the daily partitions of events and attempts, which make_partitions() makes, and the rows of log_head and
--- schema_migrations.
+HEADER = """-- The schema that sql/migrations, sql/functions and sql/views add up to. Made by `make schema`; a test
+-- compares it with a migrated database.
+-- Left out: the daily partitions of events and attempts, which make_partitions() makes, and the rows of
+-- log_head, epoch, schema_migrations and schema_definitions.
 
 set check_function_bodies = false;
 """

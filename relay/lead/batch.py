@@ -1,7 +1,6 @@
 """What fan-out did, as the database tells it."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
@@ -65,37 +64,8 @@ def _lease(
     )
 
 
-def of_few(events: Sequence[asyncpg.Record], said: asyncpg.Record, asked: float) -> Batch:
-    """From the rows of `fan_out_few`, of which the last says how it went; `asked` at this time, in monotonic seconds."""
-    moment = Moment(said["claimed_at"], time.monotonic(), asked)
-    event_at = said["event_at"]
-    leases: list[Lease] = []
-    versions: dict[UUID, int] = {}
-    lanes: dict[UUID, None] = {}
-    deliveries = 0
-    for event in events:
-        # The first columns are a lease's, in their order.
-        position, *what, queued, idle, webhook_ids, fences, its_versions = event[:11]
-        deliveries += queued
-        lanes.update(dict.fromkeys(idle or ()))
-        for webhook_id, fence, version in zip(webhook_ids or (), fences or (), its_versions or (), strict=True):
-            leases.append(_lease(webhook_id, fence, event_at, position, *what))
-            versions[webhook_id] = version
-    return Batch(
-        taken=len(events),
-        events=len(events),
-        deliveries=deliveries,
-        lanes=tuple(lanes),
-        leases=tuple(leases),
-        versions=tuple(versions.items()),
-        moment=moment,
-        wakes=said["wakes"],
-        state=said["state"] or "work",
-    )
-
-
-def of_many(done: asyncpg.Record, asked: float) -> Batch:
-    """From the row of `fan_out`."""
+def batch_of(done: asyncpg.Record, asked: float) -> Batch:
+    """From the row of `fan_out`, which was asked at this time, in monotonic seconds."""
     moment = Moment(done["claimed_at"], time.monotonic(), asked)
     leases: list[Lease] = []
     versions: tuple[tuple[UUID, int], ...] = ()
@@ -106,13 +76,15 @@ def of_many(done: asyncpg.Record, asked: float) -> Batch:
         event_at = done["event_at"]
         for webhook_id, position, fence in zip(done["webhook_ids"], done["positions"], done["fences"], strict=True):
             leases.append(_lease(webhook_id, fence, event_at, *events[position]))
-    events_moved = done["events"] or 0
     return Batch(
-        taken=events_moved,
-        events=events_moved,
+        taken=done["events"],
+        events=done["events"],
         deliveries=done["deliveries"],
-        lanes=tuple(done["lanes"] or ()),
+        lanes=tuple(dict.fromkeys(done["lanes"] or ())),
         leases=tuple(leases),
         versions=versions,
         moment=moment,
+        full=done["more"],
+        wakes=done["wakes"],
+        state=done["state"] or "work",
     )

@@ -11,7 +11,7 @@ import asyncpg
 
 from service.platform.queries import load
 
-_SQL = load("fanout")
+_SQL = load("doorbell")
 
 LOCK_CLASS = 1246712659  # 'JOSS'; the same number stands in the function ring()
 LOCK_LEADER = 1  # F

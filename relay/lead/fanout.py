@@ -1,20 +1,19 @@
 """Fan-out: events leave the outbox for the log, and a delivery is queued for each webhook that matches."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from uuid import UUID
 
 import asyncpg
 
 from relay.claim.slots import NOTHING, Offer
-from relay.lead.batch import Batch, of_few, of_many
+from relay.lead.batch import Batch, batch_of
 from relay.lead.doorbell import LOCK_CLASS, LOCK_DOORBELL
 from service.delivery.subject import Subject, Unroutable, columns, subject_of
 from service.platform.db import CONTENDED, is_of_a_row, lacks_partition
 from service.platform.logs import get_logger
-from service.platform.queries import Connection, Executor, load
+from service.platform.queries import Executor, load
 
 _log = get_logger(__name__)
 _SQL = load("fanout")
@@ -23,7 +22,7 @@ MAX_EVENTS = 500
 # A leader begins with so many and doubles them: it does not know yet how many webhooks an event is for, and a statement that takes
 # longer than its connection waits for would be begun anew for ever.
 FIRST_EVENTS = 16
-# So many at most go one by one, where that is all there is.
+# At most so many go one by one, if the outbox holds no more.
 FEW_EVENTS = 3
 # A statement should stay short, so an event that matches thousands of webhooks makes the next batches smaller.
 TARGET_DELIVERIES = 5000
@@ -42,12 +41,10 @@ class FanOut:
         self.connection = connection
         self._limit = min(limit, most)
         self._most = most
-        # As it was in the last batch: whether webhooks ask for order, and of how many rows some cannot be moved as they are.
-        self._in_order = False
+        # How many rows the last batch looked at, if some of them are stuck: they cannot be moved as they are.
         self._stuck = 0
-        # Whether the last batch had few.
+        # Whether the last batch looked at few.
         self._few = True
-        self._sleepy = False
         # How many seconds the last batch that was to wait for writers did; None if it did not.
         self.waited: float | None = None
 
@@ -59,23 +56,24 @@ class FanOut:
         sleepy: bool = False,
         patience_ms: int = 0,
     ) -> Batch:
-        """Fan out the oldest rows. A row that cannot be is set aside with its reason, and stops nothing. `offer` is asked for slots
-        that are then leased to; `asleep`: the doorbell's lock is held, and to be let go of; `sleepy`: and to be taken again, if
-        there is nothing more to do; `patience_ms`: how long to wait for writers in flight first, if this goes one by one."""
-        self._sleepy = sleepy
+        """Fan out the oldest rows. A row that cannot be fanned out is set aside with its reason, and stops nothing.
+
+        `offer` is asked for slots, which the statement then leases to. `asleep`: the doorbell's lock is held; release it first.
+        `sleepy`: take it again if nothing is left. `patience_ms`: if few events are expected, wait at most this long for writers in
+        flight.
+        """
         aside = await self._route()
         offered = offer()
         if patience_ms:
             self.waited = None
-        if self.few:
-            batch, asleep = await self._one_by_one(offered, asleep=asleep, patience_ms=patience_ms)
-            if batch is not None:
-                return replace(batch, taken=batch.taken + aside)
+            patience_ms = patience_ms if self.few else 0
         suspect: int | None = None
         while True:
             try:
-                batch = await self._oldest(self._limit, offered, asleep=asleep)
+                batch = await self._oldest(self._limit, offered, asleep=asleep, sleepy=sleepy, patience_ms=patience_ms)
             except _ROW_ERRORS as error:
+                # A statement that was undone may have released the doorbell's lock and taken it again: locks are not undone.
+                asleep, patience_ms = asleep or sleepy, 0
                 if lacks_partition(error) or isinstance(error, asyncpg.NotNullViolationError):
                     # There is no partition, or no head of the log.
                     raise
@@ -84,7 +82,6 @@ class FanOut:
                     ended = await _SQL.end_ahead.fetchval(self.connection, reason=AHEAD)
                     _log.error("deliveries stood where the log has not come to", ended=ended)
                     if ended:
-                        asleep = asleep or sleepy
                         continue
                 # One of them is refused. It is found by halving; those before it go first. An older one may have been committed
                 # since: the one it is was the oldest before the statement, and is it after it.
@@ -95,9 +92,8 @@ class FanOut:
                         aside += 1
                     suspect = oldest
                 self._limit = max(1, self._limit // 2)
-                # It may have let go of the lock, and taken it again, before it was undone: that is not.
-                asleep = asleep or sleepy
                 continue
+            patience_ms = 0
             if self._stuck and not batch.events:
                 aside += await self._route()
                 # Somebody may have taken away what was stuck meanwhile, and then it has fallen asleep.
@@ -113,7 +109,7 @@ class FanOut:
     @property
     def few(self) -> bool:
         """Whether few events are expected."""
-        return self._few and not (self._in_order or self._stuck)
+        return self._few and not self._stuck
 
     def allow(self, most: int) -> None:
         """How many any batch may have."""
@@ -127,86 +123,42 @@ class FanOut:
         """Whether there is anything to look at."""
         return bool(await _SQL.anything.fetchval(self.connection))
 
-    async def _one_by_one(self, offer: Offer, *, asleep: bool, patience_ms: int) -> tuple[Batch | None, bool]:
-        """None if a batch is to be tried; and whether the doorbell's lock may be held then."""
-        room = offer.per_webhook if offer.most else FEW_EVENTS
-        asked = time.monotonic()
+    async def _oldest(self, limit: int, offer: Offer, *, asleep: bool, sleepy: bool, patience_ms: int) -> Batch:
         try:
-            *events, said = await _SQL.fan_out_few.fetch(
-                self.connection,
-                few=min(FEW_EVENTS, self._limit, room),
-                patience_ms=patience_ms,
-                asleep=asleep,
-                sleepy=self._sleepy,
-                class_id=LOCK_CLASS,
-                object_id=LOCK_DOORBELL,
-                relay_id=offer.relay_id,
-                most=offer.most,
-                crowded=offer.crowded,
-            )
-        except (*CONTENDED, *_ROW_ERRORS):
-            # It may have let go of the lock, and taken it again, before it was undone: that is not.
-            return None, asleep or self._sleepy
-        if patience_ms:
-            self.waited = (said["claimed_at"] - said["event_at"]).total_seconds()
-        self._few = said["moved"] is not None
-        if not self._few:
-            return None, False
-        batch = of_few(events, said, asked)
-        self._adapt(batch.events, batch)
-        return batch, False
-
-    async def _oldest(self, limit: int, offer: Offer, *, asleep: bool) -> Batch:
-        batch, done = await self._try(limit, offer, asleep=asleep)
-        if done["ordered"] and not self._in_order and done["rows"]:
-            # Nothing was moved: it takes a transaction.
-            self._in_order = True
-            batch, done = await self._try(limit, offer, asleep=done["state"] == "asleep")
-        self._in_order = done["ordered"]
-        self._few = (done["rows"] or 0) <= FEW_EVENTS
+            done, asked = await self._statement(limit, offer, asleep=asleep, sleepy=sleepy, patience_ms=patience_ms)
+        except CONTENDED:
+            done, asked = await self._statement(limit, offer, asleep=asleep or sleepy, sleepy=sleepy, patience_ms=0)
+        else:
+            if patience_ms:
+                self.waited = (done["claimed_at"] - done["event_at"]).total_seconds()
+        self._few = done["seen"] <= FEW_EVENTS
         if done["stuck"]:
             self._stuck = limit
-        self._adapt(done["rows"], batch)
-        full = done["rows"] == limit or bool(done["stuck"])
-        return replace(batch, full=full, wakes=done["wakes"], state=done["state"] or "work")
+        batch = batch_of(done, asked)
+        self._adapt(done["seen"], batch)
+        return batch
 
-    async def _try(self, limit: int, offer: Offer, *, asleep: bool) -> tuple[Batch, asyncpg.Record]:
-        try:
-            return await self._transaction(limit, offer, asleep=asleep)
-        except CONTENDED:
-            return await self._transaction(limit, offer, asleep=asleep or self._sleepy)
-
-    async def _transaction(self, limit: int, offer: Offer, *, asleep: bool) -> tuple[Batch, asyncpg.Record]:
-        """One statement; two where a webhook asks for order."""
+    async def _statement(
+        self, limit: int, offer: Offer, *, asleep: bool, sleepy: bool, patience_ms: int
+    ) -> tuple[asyncpg.Record, float]:
+        """The database's answer, and when it was asked, in monotonic seconds."""
         asked = time.monotonic()
-        if not self._in_order:
-            done = await self._statement(self.connection, limit, offer, asleep=asleep)
-            return of_many(done, asked), done
-        async with _one(self.connection) as connection, connection.transaction():
-            done = await self._statement(connection, limit, offer, asleep=asleep)
-            queued = await _queue_in_order(connection, done)
-        batch = of_many(done, asked)
-        if queued is not None:
-            lanes = tuple(dict.fromkeys((*batch.lanes, *(queued["lanes"] or ()))))
-            batch = replace(batch, deliveries=batch.deliveries + queued["deliveries"], lanes=lanes)
-        return batch, done
-
-    async def _statement(self, connection: Executor, limit: int, offer: Offer, *, asleep: bool) -> asyncpg.Record:
         done = await _SQL.fan_out.fetchrow(
-            connection,
+            self.connection,
             batch=limit,
-            asleep=asleep,
+            few=FEW_EVENTS,
+            patience_ms=patience_ms,
+            release_first=asleep,
+            sleep_if_idle=sleepy,
             class_id=LOCK_CLASS,
             object_id=LOCK_DOORBELL,
             relay_id=offer.relay_id,
             most=offer.most,
             per_webhook=offer.per_webhook,
             crowded=offer.crowded,
-            in_order=self._in_order,
-            sleepy=self._sleepy,
         )
-        assert done is not None, "the statement always gives one row"
-        return done
+        assert done is not None, "the function always gives one row"
+        return done, asked
 
     async def _route(self) -> int:
         """Say of rows that are stuck what they are about, where who wrote them did not. How many had to be set aside."""
@@ -261,26 +213,3 @@ class FanOut:
 
 def _why(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
-
-
-@asynccontextmanager
-async def _one(connection: Executor) -> AsyncIterator[Connection]:
-    """The connection, or one of the pool."""
-    if isinstance(connection, asyncpg.Pool):
-        async with connection.acquire() as acquired:
-            yield acquired
-    else:
-        yield connection
-
-
-async def _queue_in_order(connection: Connection, done: asyncpg.Record) -> asyncpg.Record | None:
-    if done["ordered_positions"] is None:
-        return None
-    return await _SQL.queue_in_order.fetchrow(
-        connection,
-        webhook_ids=done["ordered_webhook_ids"],
-        item_ids=done["ordered_item_ids"],
-        positions=done["ordered_positions"],
-        event_ids=done["ordered_event_ids"],
-        event_types=done["ordered_event_types"],
-    )

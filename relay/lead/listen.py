@@ -14,7 +14,7 @@ from service.platform.epoch import Epoch
 from service.platform.queries import Executor, load
 from service.platform.session import open_session
 
-_PRESENCE = load("presence")
+_SQL = load("listen")
 
 SET_UP_TIMEOUT = 10.0
 COMMAND_TIMEOUT = 60.0
@@ -95,7 +95,7 @@ class Listen:
         identity.listen_number += 1
         # Before it can hold the leader's locks: a peer that finds this relay silent must know which
         # backend to end.
-        await _PRESENCE.listens.execute(
+        await _SQL.listens.execute(
             connection,
             id=identity.relay_id,
             pid=identity.listen_pid,
@@ -110,7 +110,7 @@ class Listen:
 
     async def _end_last_backend(self, connection: Executor) -> None:
         if self._identity.listen_pid is not None:
-            await _PRESENCE.end_backend.execute(
+            await _SQL.end_backend.execute(
                 connection, pid=self._identity.listen_pid, start=self._identity.listen_start, wait_ms=END_MS
             )
 

@@ -23,13 +23,7 @@ from service.platform.server_clock import SERVER_CLOCK
 from service.platform.settings import Settings
 
 _log = get_logger(__name__)
-_SQL = load("record")
-_ORDER = load("order")
-_ANSWERS = load("idempotency")
-_CLOCK = load("clock")
-_EPOCH = load("epoch")
-_REPLAY = load("replay")
-_FORGET = load("retention")
+_SQL = load("retention")
 
 EVERY_SECONDS = 3600.0
 ANNOUNCE_SECONDS = 60.0
@@ -64,9 +58,9 @@ class Retention(Service):
         self._answers_ttl = settings.jossiedb_idempotency_ttl.total_seconds()
         self._job_ttl = int(settings.jossiedb_job_ttl.total_seconds())
         self._kept = (
-            (_FORGET.forget_sessions, settings.jossiedb_session_ttl),
-            (_FORGET.forget_login_failures, settings.jossiedb_throttle_ttl),
-            (_FORGET.forget_audit, settings.jossiedb_audit_ttl),
+            (_SQL.forget_sessions, settings.jossiedb_session_ttl),
+            (_SQL.forget_login_failures, settings.jossiedb_throttle_ttl),
+            (_SQL.forget_audit, settings.jossiedb_audit_ttl),
         )
         self._partitions = Partitions(pool, self._ttl)
 
@@ -120,29 +114,29 @@ class Retention(Service):
         return (
             self._expire_all,
             partial(self._release_needless, True),
-            partial(self._forget, _ORDER.forget),
+            partial(self._forget, _SQL.forget_orders),
             partial(self._forget, _SQL.forget_tests),
-            partial(self._forget, _EPOCH.forget_marks),
-            partial(self._forget, _ANSWERS.forget, ttl_seconds=self._answers_ttl, now=None),
-            partial(self._forget, _REPLAY.forget_jobs, ttl_seconds=self._job_ttl),
+            partial(self._forget, _SQL.forget_marks),
+            partial(self._forget, _SQL.forget_answers, ttl_seconds=self._answers_ttl, now=None),
+            partial(self._forget, _SQL.forget_jobs, ttl_seconds=self._job_ttl),
             *(partial(self._forget, statement, ttl=ttl, now=None) for statement, ttl in self._kept),
             self._partitions.drop,
-            partial(self._forget, _FORGET.fold_counts, ttl=timedelta(seconds=self._ttl), now=None),
+            partial(self._forget, _SQL.fold_counts, ttl=timedelta(seconds=self._ttl), now=None),
         )
 
     async def _reschedule(self) -> None:
         """What was put off by a clock that was ahead."""
         rescheduled = 0
-        while count := await _CLOCK.reschedule.fetchval(self._pool, batch=10 * BATCH):
+        while count := await _SQL.reschedule.fetchval(self._pool, batch=10 * BATCH):
             rescheduled += count
-        healths = await _CLOCK.reset_health.fetchval(self._pool)
+        healths = await _SQL.reset_health.fetchval(self._pool)
         if rescheduled or healths:
             _log.warning("a clock that was ahead had put these off", deliveries=rescheduled, receivers=healths)
             self._board.sweep_everywhere()
 
     async def _fail_from_now(self) -> None:
         """Nobody knows for how long webhooks have failed."""
-        await _CLOCK.fail_from_now.execute(self._pool)
+        await _SQL.fail_from_now.execute(self._pool)
 
     async def _forget(self, statement: Statement, **known: object) -> None:
         while await statement.fetchval(self._pool, batch=BATCH, **known) == BATCH:

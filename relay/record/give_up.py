@@ -9,7 +9,7 @@ from service.platform.logs import get_logger
 from service.platform.queries import Connection, load
 
 _log = get_logger(__name__)
-_SQL = load("claim")
+_SQL = load("give_up")
 
 
 async def give_up(

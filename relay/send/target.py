@@ -19,7 +19,7 @@ from service.platform.queries import Executor, load
 from service.platform.vault import SealBroken, Vault
 
 _log = get_logger(__name__)
-_SQL = load("claim")
+_SQL = load("target")
 MAX_CACHED = 10_000
 
 

@@ -19,7 +19,7 @@ from service.platform.logs import get_logger
 from service.platform.queries import load
 
 _log = get_logger(__name__)
-_SQL = load("claim")
+_SQL = load("tester")
 
 # Half of them are kept for owners who have none under way.
 MAX_TESTS = 128

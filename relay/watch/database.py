@@ -25,7 +25,7 @@ else:
 Lent: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 _log = get_logger(__name__)
-_SQL = load("presence")
+_SQL = load("database")
 
 # Claim, record, presence, replays, housekeeping, and what is told to peers each use one at a time, tests of webhooks what is left;
 # the LISTEN connection, on which the leader fans out, comes on top.

@@ -15,7 +15,7 @@ from service.platform.logs import get_logger
 from service.platform.queries import load
 
 _log = get_logger(__name__)
-_SQL = load("fanout")
+_SQL = load("peers")
 
 # A NOTIFY's payload has at most 8,000 bytes, which is room for so many lanes. For more than
 # MAX_HINTED, peers are told to sweep.

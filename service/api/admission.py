@@ -19,7 +19,7 @@ from service.platform.db import Pool
 from service.platform.errors import TooManyRequests, Unavailable
 from service.platform.queries import load
 
-_SQL = load("service")
+_SQL = load("admission")
 
 # Of a user, at once, in this process.
 USER_READS = 2

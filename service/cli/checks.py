@@ -58,7 +58,7 @@ async def check_relay() -> None:
     async with database(load_settings()) as url:
         connection = await connect(url, application_name="jossiedb healthcheck")
         try:
-            alive = await load("cli").relay_is_alive.fetchval(
+            alive = await load("checks").relay_is_alive.fetchval(
                 connection, host=socket.gethostname(), within_seconds=_RELAY_WITHIN_SECONDS
             )
         except asyncpg.UndefinedTableError:

@@ -100,8 +100,10 @@ def migrate() -> None:
     from service.platform.lifecycle import start
 
     applied = asyncio.run(migrate_database(start()))
-    for migration in applied:
+    for migration in applied.migrations:
         _print(f"applied {migration.version:04}_{migration.name}")
+    for definition in applied.definitions:
+        _print(f"applied {definition}")
     if not applied:
         _print("the database is up to date")
 

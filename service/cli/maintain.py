@@ -14,14 +14,14 @@ from service.platform.clock import iso
 from service.platform.db import AWAY, connect, open_pool
 from service.platform.errors import StartupError
 from service.platform.lifecycle import database, require_migrated
-from service.platform.migrate import Migration, migrate
+from service.platform.migrate import Applied, migrate
 from service.platform.queries import load
 from service.platform.settings import Settings
 
 _EPOCH = load("epoch")
 
 
-async def migrate_database(settings: Settings) -> list[Migration]:
+async def migrate_database(settings: Settings) -> Applied:
     """What was applied. Raises StartupError."""
     async with database(settings) as url:
         connection = await connect(url, application_name="jossiedb migrate")

@@ -24,7 +24,7 @@ from service.platform.db import Pool
 from service.platform.queries import Connection, load
 from service.stock.item import Item, item_from_row
 
-_SQL = load("item_lists")
+_SQL = load("lists")
 # What stands in for the pool in one costly read, once that is admitted.
 Admitted = Callable[[], AbstractAsyncContextManager[Pool]]
 _CATEGORIES = load("categories")

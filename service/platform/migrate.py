@@ -1,9 +1,13 @@
-"""Migrations: sql/migrations/NNNN_verb_object.sql, forward only, each in a transaction of its own."""
+"""Migrations, sql/migrations/NNNN_verb_object.sql, forward only; after them, functions and views whose text has changed.
+
+Each is applied in a transaction of its own.
+"""
 
 import asyncio
 import hashlib
 import re
 import time
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -11,6 +15,7 @@ from importlib.resources import files
 import asyncpg
 
 from service.platform.db import AWAY
+from service.platform.definitions import Definition, definitions
 from service.platform.errors import StartupError
 from service.platform.preconditions import check_may_migrate
 from service.platform.queries import Connection, load
@@ -38,6 +43,17 @@ class Migration:
         return f"migration {self.version:04}_{self.name}"
 
 
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What `migrate` applied, in this order."""
+
+    migrations: tuple[Migration, ...] = ()
+    definitions: tuple[Definition, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.migrations or self.definitions)
+
+
 @cache
 def migrations() -> tuple[Migration, ...]:
     """All of them, in order."""
@@ -52,11 +68,12 @@ def migrations() -> tuple[Migration, ...]:
 
 @cache
 def our_tables() -> tuple[str, ...]:
-    """Names of the tables that the migrations create."""
-    return tuple(sorted({match["name"] for migration in migrations() for match in _CREATED.finditer(migration.sql)}))
+    """Names of the tables that the migrations create, and of the views, which need the same rights."""
+    tables = {match["name"] for migration in migrations() for match in _CREATED.finditer(migration.sql)}
+    return tuple(sorted(tables.union(each.name for each in definitions() if each.kind == "view")))
 
 
-async def migrate(connection: Connection) -> list[Migration]:
+async def migrate(connection: Connection) -> Applied:
     """Apply what is missing and return it. A second migrator waits for the first; raises StartupError."""
     statements = load("migrate")
     for _ in range(LOCK_WAIT_SECONDS * 10):
@@ -67,67 +84,81 @@ async def migrate(connection: Connection) -> list[Migration]:
     else:
         raise StartupError(f"another migration has been running for {LOCK_WAIT_SECONDS} s; wait for it, or end it")
     try:
-        missing = await _missing(connection)
+        applied = await _applied(connection)
+        missing = _missing(applied)
         if missing:
-            await check_may_migrate(connection, our_tables(), from_nothing=len(missing) == len(migrations()))
+            await check_may_migrate(connection, our_tables(), from_nothing=not applied)
             await statements.create_table.execute(connection)
         for migration in missing:
             await _apply_patiently(connection, migration)
-        return missing
+        changed = await _changed(connection) if _is_newest(applied) else []
+        if changed and not missing:
+            await check_may_migrate(connection, our_tables(), from_nothing=False)
+        for definition in changed:
+            await _apply_patiently(connection, definition)
+        return Applied(tuple(missing), tuple(changed))
     finally:
         if not connection.is_closed():
             await statements.unlock.execute(connection, class_id=LOCK_CLASS, object_id=LOCK_MIGRATE)
 
 
-async def _apply_patiently(connection: Connection, migration: Migration) -> None:
-    """Whoever asks for a table after one who waits for it waits, too: a lock that is not to be had is given up at once, and all of
-    the migration is tried again, until those who read and write have left a gap."""
+async def _apply_patiently(connection: Connection, part: Migration | Definition) -> None:
+    """Whoever asks for a table behind somebody who waits for it must wait, too. So a lock that is not granted soon is given up,
+    and all of this part is tried again later, until those who read and write leave a gap."""
     deadline = time.monotonic() + LOCK_WAIT_SECONDS
     while True:
         try:
-            await _apply(connection, migration)
+            await _apply(connection, part)
             return
         except asyncpg.LockNotAvailableError as error:
             if time.monotonic() > deadline:
                 raise StartupError(
-                    f"{migration} got no lock within {LOCK_WAIT_SECONDS} s: a long transaction, a dump, say, holds a table;"
+                    f"{part} got no lock within {LOCK_WAIT_SECONDS} s: a long transaction, a dump, say, holds a table;"
                     " what came before it is applied, run it again later"
                 ) from error
             await asyncio.sleep(LOCK_PAUSE_SECONDS)
         except asyncpg.InsufficientPrivilegeError as error:
-            raise StartupError(f"{migration} needs more rights than this role has: {error}") from None
+            raise StartupError(f"{part} needs more rights than this role has: {error}") from None
         except (*AWAY, asyncpg.PostgresError) as error:
             raise StartupError(
-                f"{migration} could not be applied, and what came before it is: {error or type(error).__name__}"
+                f"{part} could not be applied, and what came before it is: {error or type(error).__name__}"
             ) from None
 
 
-async def _apply(connection: Connection, migration: Migration) -> None:
+async def _apply(connection: Connection, part: Migration | Definition) -> None:
     statements = load("migrate")
     async with connection.transaction():
         await statements.prepare.fetchrow(connection, milliseconds=LOCK_TRY_MS)
-        await connection.execute(migration.sql)
-        await statements.record.execute(
-            connection, version=migration.version, name=migration.name, checksum=migration.checksum
-        )
+        await connection.execute(part.sql)
+        if isinstance(part, Migration):
+            await statements.record.execute(connection, version=part.version, name=part.name, checksum=part.checksum)
+        else:
+            await statements.record_definition.execute(connection, name=part.name, checksum=part.checksum)
 
 
 async def check_migrated(connection: Connection) -> None:
-    """Raises StartupError if the database is not at this version's schema. A newer database is accepted: it is rolled out first."""
-    missing = await _missing(connection)
-    if len(missing) == len(migrations()):
+    """Raises StartupError if the database is not at this version's schema. A newer database is accepted: it is rolled out first.
+
+    Functions and views must be there; their texts are not compared, because nothing tells a newer text from an older one.
+    """
+    applied = await _applied(connection)
+    missing = _missing(applied)
+    if not applied:
         raise StartupError("the database is not migrated; run: jossiedb migrate")
-    if missing:
-        names = ", ".join(f"{migration.version:04}_{migration.name}" for migration in missing)
-        raise StartupError(f"the database lacks {names}; run: jossiedb migrate")
+    names = [f"{migration.version:04}_{migration.name}" for migration in missing]
+    if not names:
+        wanted = [definition.name for definition in definitions()]
+        names = [row["name"] for row in await load("migrate").undefined.fetch(connection, names=wanted)]
+    if names:
+        raise StartupError(f"the database lacks {', '.join(names)}; run: jossiedb migrate")
 
 
-async def _missing(connection: Connection) -> list[Migration]:
-    """What is not applied. Raises StartupError if an applied one was changed, or the table is another program's."""
+async def _applied(connection: Connection) -> dict[int, str]:
+    """The checksums of the applied migrations. Raises StartupError if one was changed, or the table is another program's."""
     statements = load("migrate")
     columns = {row["name"]: row["type"] for row in await statements.table_columns.fetch(connection)}
     if not columns:
-        return list(migrations())
+        return {}
     if columns != _COLUMNS:
         raise StartupError(
             f"public.schema_migrations is another program's: it has the columns {', '.join(columns)};"
@@ -144,4 +175,21 @@ async def _missing(connection: Connection) -> list[Migration]:
             raise StartupError(
                 f"migration {migration.version:04}_{migration.name} was changed after it had been applied; restore its file"
             )
+    return applied
+
+
+def _missing(applied: Container[int]) -> list[Migration]:
     return [migration for migration in migrations() if migration.version not in applied]
+
+
+def _is_newest(applied: Iterable[int]) -> bool:
+    """Whether no newer version of this program has migrated the database: its functions may need its tables."""
+    return max(applied, default=0) <= migrations()[-1].version
+
+
+async def _changed(connection: Connection) -> list[Definition]:
+    """The functions and views that are not there with this version's text."""
+    if not (wanted := definitions()):
+        return []
+    there = {row["name"]: row["checksum"] for row in await load("migrate").defined.fetch(connection)}
+    return [definition for definition in wanted if there.get(definition.name) != definition.checksum]

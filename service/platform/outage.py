@@ -12,7 +12,7 @@ from service.platform.logs import get_logger
 from service.platform.queries import load
 
 _log = get_logger(__name__)
-_SQL = load("service")
+_SQL = load("outage")
 
 BACKOFF_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0)
 # A server that answers and fails, its disk full, say, is not to be away and back with each request.

@@ -9,7 +9,7 @@ from service.platform.db import AWAY, Pool
 from service.platform.epoch import NO_MARK, Epoch, Mark
 from service.platform.queries import load
 
-_SQL = load("epoch")
+_SQL = load("past")
 # How often it looks for a greater one. So it also hears what time it is there, while nobody asks it anything.
 LOOK_SECONDS = 5.0
 _GREET_SECONDS = 10.0

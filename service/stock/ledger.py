@@ -26,7 +26,7 @@ from service.stock.item import (
     updated_events,
 )
 
-_SQL = load("items")
+_SQL = load("stock")
 ENTITY = "item"
 _REFUSED_BY_DATABASE = (asyncpg.UniqueViolationError, asyncpg.ForeignKeyViolationError)
 # Why a quantity changed, as the ledger has it; with all but a creation and a count goes the id of the transfer or checkout.

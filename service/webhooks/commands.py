@@ -47,7 +47,7 @@ async def create(
     secret = wanted.secret or sign.new_secret()
     headers = _resolve_headers(wanted.headers or {}, {})
     async with mutation(pool, origin, "create") as change:
-        row = await _SQL.insert.fetchrow(
+        await _SQL.insert.execute(
             change.connection,
             id=webhook_id,
             owner_id=owner.user_id,
@@ -55,6 +55,7 @@ async def create(
             headers_sealed=_seal_headers(vault, webhook_id, headers),
             **await _columns(change.connection, settings, _defaults(settings), wanted),
         )
+        row = await _SQL.get.fetchrow(change.connection, id=webhook_id)
         assert row is not None
         change.audit(ENTITY, webhook_id, None, audited(row, headers))
     return created(detail(row, headers, statistics(None), None), secret), configuration(row)
@@ -95,7 +96,8 @@ async def update(
         )
         row: asyncpg.Record | None = before
         if discard or any(before[name] != value for name, value in values.items()):
-            row = await _SQL.update.fetchrow(change.connection, id=webhook_id, discard=discard, **values)
+            await _SQL.update.execute(change.connection, id=webhook_id, discard=discard, **values)
+            row = await _SQL.get.fetchrow(change.connection, id=webhook_id)
         assert row is not None
         # A policy that waits no longer lets go of what waits, and what is dropped waits for nothing.
         freed = (row["on_failure"] != "block" or discard) and await order.skip_all(

@@ -36,12 +36,13 @@ async def rotate(
             )
         headers = open_headers(vault, before)
         secret = sign.new_secret()
-        row = await _SQL.rotate_secret.fetchrow(
+        await _SQL.rotate_secret.execute(
             change.connection,
             id=webhook_id,
             secret_sealed=vault.seal(secret.encode(), webhook_id.bytes),
             overlap_seconds=overlap_seconds,
         )
+        row = await _SQL.get.fetchrow(change.connection, id=webhook_id)
         assert row is not None
         change.emit(
             SecretRotated(

@@ -1,19 +1,21 @@
 -- name: claim
--- Leases due rows of the given lanes, at most `shares` a lane and `most` in all. A lease is void when it has run out, or when
--- its relay is no longer listed, so that one which is not is given none. None can end later than the longest timeout and 10 s from now,
--- and 5 s for claims that run beside each other: such an end was set by a clock that was ahead. The same goes for pauses and probes. Every claim draws new fences, so that a result of an older
--- lease can never be taken for this one's.
--- A lane whose breaker is open gives one row, as a probe, when that is due; one that is paused none; one that was paused one, as a
--- probe, too, so that no second goes before that has ended; one with a rate as many as it has tokens. Where that held a lane back, or
--- an item's next has to wait for a request that was given up, wait_seconds says when to look again: also in a row without a delivery.
--- `floors`: where to begin to look in a lane; what was due before it is gone, and while some old snapshot is open its index entries are
--- not. What has lost five leases is suspected of killing relays: it is leased only where a claim asks for suspects.
--- Its commit is not waited for: a claim that a crash of the server undoes is made again, and what came of the first is superseded.
--- Whatever is recorded later is flushed together with all that was committed before it.
+-- Leases due deliveries of the given lanes to a relay: at most `shares` of each lane and `most` in
+-- all. `floors` says where to begin in each lane: what was due before is gone, but while an old
+-- snapshot is open, its index entries are not. `suspects`: take only deliveries that have lost five
+-- leases, which may be what crashes relays; otherwise only the others. The rows are the leases.
+-- `wait_seconds` says when to look at a lane again that gave fewer than it might have; it may stand
+-- in a row without a delivery. No end of a lease, pause or probe lies further ahead than the
+-- longest that could have been set, plus 5 s for claims that run beside each other. A later one was
+-- written by a clock that was ahead.
 with clock as (
+  -- Nobody waits for this commit. If a crash of the server undoes the claim, it is made again, and
+  -- what came of the first is superseded. Whatever is recorded later is flushed with all commits
+  -- before it.
   select coalesce(:now::timestamptz, clock_timestamp()) as now, set_config('synchronous_commit', 'off', true) as unhurried
 ),
 lane as (
+  -- 1. The lanes that may be claimed from, if this relay is listed: a relay that is not gets no
+  -- lease.
   select l.webhook_id, l.share, l.floor, l.number, w.timeout_ms, w.version, w.owner_id, w.discard_through, w.rate_per_second,
          w.rate_burst, u.role, u.narrowed_at, s.opened_at is not null or s.pauses > 0 or w.rate_per_second is not null as limited,
          w.ordering is not null as in_order
@@ -26,34 +28,36 @@ lane as (
      and exists (select from relays as r where r.id = :relay_id)
 ),
 held as (
-  -- Of two relays that claim at the same moment one gets the probe and the tokens; the other steps over the lane.
+  -- 2. Locks those that a breaker, a pause or a rate limits. Of two relays that claim at the same
+  -- moment, one gets the probe and the tokens; the other skips the lane.
   select s.*
     from receiver_health as s
    where s.webhook_id in (select webhook_id from lane where limited)
      for no key update skip locked
 ),
 state as (
+  -- 3. What limits each of these now.
   select h.webhook_id, h.opened_at is not null as open, h.pauses > 0 as slowed,
          least(h.probe_at, case when h.probe_at > clock.now + interval '25 hours' then clock.now end) as probe_at,
          case when lasts(h.paused_until, clock.now, '25 hours') then h.paused_until end as paused_until,
          case when lasts(h.probe_until, clock.now, '75 seconds') and exists (select from relays as r where r.id = h.probe_by)
               then h.probe_until end as probe_until,
-         -- A manual retry goes as the probe while it is in the queue, and due.
+         -- A manual retry goes as the probe if it is in the queue, and due.
          case when h.opened_at is not null
               then (select d.position from deliveries as d
                      where d.webhook_id = h.webhook_id and d.position = h.probe_position and d.next_attempt_at <= clock.now) end
            as probe_position,
-         -- Where the server's clock was set back, there is at least one: with it the time is written anew.
-         least(l.rate_burst,
-               coalesce(case when h.tokens_at > clock.now then greatest(h.tokens, 1)
-                             else h.tokens + extract(epoch from clock.now - h.tokens_at) * l.rate_per_second end,
-                        l.rate_burst))::float8 as tokens
+         tokens_now(h.tokens, h.tokens_at, l.rate_per_second, l.rate_burst, clock.now) as tokens
     from held as h
     join lane as l on l.webhook_id = h.webhook_id
    cross join clock
 ),
 allowed as (
-  select l.*, s.open, s.probe_position, s.tokens, s.slowed, s.webhook_id is not null as held, s.probe_at, s.probe_until, s.paused_until,
+  -- 4. How many deliveries each lane may give. An open breaker allows one, as the probe, when the
+  -- probe is due. A pause allows none, and one after it, as a probe too: no second before that has
+  -- ended. A rate allows as many as it has tokens.
+  select l.*, s.open, s.probe_position, s.tokens, s.slowed, s.webhook_id is not null as held, s.probe_at, s.probe_until,
+         s.paused_until,
          case when not l.limited then l.share
               when s.webhook_id is null then 0
               when s.open then (s.probe_until is null and (s.probe_at <= clock.now or s.probe_position is not null))::int
@@ -65,6 +69,7 @@ allowed as (
    cross join clock
 ),
 picked as (
+  -- 5. The deliveries: the soonest of each lane whose lease is free or void.
   select due.webhook_id, due.position, a.timeout_ms, a.version, a.owner_id, a.role, a.narrowed_at, a.limited,
          a.open or a.slowed as probing, a.tokens
     from allowed as a
@@ -88,6 +93,8 @@ picked as (
    limit :most
 ),
 claimed as (
+  -- 6. Leases them. Each lease draws a new fence, so no result of an older lease is taken for this
+  -- one's.
   update deliveries as d
      set leased_by = :relay_id,
          lease_until = clock.now + make_interval(secs => p.timeout_ms / 1000.0 + 10),
@@ -101,6 +108,7 @@ claimed as (
             coalesce(p.probing, false) as probe, clock.now as claimed_at
 ),
 used as (
+  -- 7. Writes down the probes and the tokens that this used up.
   update receiver_health as s
      set probe_by = case when n.probing then :relay_id end,
          probe_until = case when n.probing then clock.now + make_interval(secs => n.timeout_ms / 1000.0 + 10) end,
@@ -111,8 +119,9 @@ used as (
    cross join clock
    where s.webhook_id = n.webhook_id
 ),
-waiting as (
-  -- Not where it may give more than it has that is due: then somebody will say when there is something.
+limited_until as (
+  -- 8. When a limited lane may give more. A lane that may give more than it has due is left out:
+  -- somebody will say when it has something.
   select a.webhook_id,
          greatest(0.001, case
            when not a.held then 0.1
@@ -125,8 +134,12 @@ waiting as (
    cross join clock
    where a.limited and a.room < a.share
      and (a.room = 0 or a.webhook_id in (select webhook_id from picked))
-  union all
-  select a.webhook_id, extract(epoch from due.next_attempt_at - clock.now)::float8
+),
+waits_for_item as (
+  -- 9. When a lane in order has something due, if all of it was looked at and nothing was found.
+  -- The next of an item may have to wait until the lease of a request that was given up has run
+  -- out.
+  select a.webhook_id, extract(epoch from due.next_attempt_at - clock.now)::float8 as seconds
     from allowed as a
    cross join clock
    cross join lateral (
@@ -136,73 +149,31 @@ waiting as (
       order by d.next_attempt_at
       limit 1
    ) as due
-   -- Where all of the lane was looked at, and nothing was found.
    where a.in_order and a.floor is null and not (a.limited and a.room < a.share)
      and a.webhook_id not in (select webhook_id from picked)
      and (select count(*) from picked) < :most
+),
+waiting as (
+  select * from limited_until union all select * from waits_for_item
 )
 -- The first columns are a Lease's fields, in their order.
 select coalesce(c.webhook_id, n.webhook_id) as webhook_id, c.position, c.fence, c.event_id, c.event_type, c.event_at, c.attempts,
        c.attempts_before, c.lost_leases, c.lost_by, e.data, e.occurred_at, e.traceparent, c.item_id, c.sequence,
-       -- Fan-out asked already, so it is asked again only of owners whose rights have changed since they are there.
+       -- Fan-out has asked this. It is asked again only for owners whose rights have shrunk since.
        c.narrowed_at is null or may_read(c.role, c.owner_id, e.audience, e.location_ids, e.user_ids) as readable,
        c.probe, c.version, c.claimed_at, c.next_attempt_at as due_at, n.seconds as wait_seconds
   from claimed as c
   full join waiting as n on n.webhook_id = c.webhook_id
   left join lateral (
-    -- A look-up for each, which nothing can turn into a join with the log. Of a time that Python has no word for there is none.
-    select data, case when occurred_at between '0001-01-01Z' and '9999-12-31 23:59:59.999999Z' then occurred_at end as occurred_at, traceparent, audience, location_ids, user_ids
+    -- `offset 0` keeps this a lookup for each, and no join with the log. Python has no word for
+    -- other times.
+    select data, case when occurred_at between '0001-01-01Z' and '9999-12-31 23:59:59.999999Z' then occurred_at end as occurred_at,
+           traceparent, audience, location_ids, user_ids
       from events
      where position = c.position and recorded_at = c.event_at
     offset 0
   ) as e on true
  order by c.next_attempt_at, c.position;
-
--- name: give_up
--- Ends, as failed, one delivery that cannot be worked on: the one that was leased with this fence, or, without a position, the first of
--- the lane that a claim would take.
-with probe as (
-  -- Under an open breaker a claim takes the manual retry, if there is one that is due, and nothing else.
-  select d.position
-    from receiver_health as s
-    join deliveries as d on d.webhook_id = s.webhook_id and d.position = s.probe_position
-   where s.webhook_id = :webhook_id and s.opened_at is not null and d.next_attempt_at <= clock_timestamp()
-),
-first as (
-  select d.webhook_id, d.position
-    from deliveries as d
-   where d.webhook_id = :webhook_id
-     and case when :position::bigint is null
-              then d.next_attempt_at <= clock_timestamp()
-                   and (d.leased_by is null or not lasts(d.lease_until, clock_timestamp(), '75 seconds')
-                        or not exists (select from relays as r where r.id = d.leased_by))
-                   and (d.lost_leases + (d.leased_by is not null)::int >= 5) = :suspects::boolean
-                   and d.position = coalesce((select position from probe), d.position)
-              else d.position = :position and d.fence = :fence::bigint end
-   order by d.next_attempt_at
-   limit 1
-     for update skip locked
-),
-ended as (
-  delete from deliveries as d
-   using first
-   where d.webhook_id = any (array[first.webhook_id]) and d.position >= first.position and d.position <= first.position
-  returning d.*
-),
-logged as (
-  insert into attempts (webhook_id, position, event_id, event_type, event_at, attempt, outcome, error, item_id, sequence)
-  select webhook_id, position, event_id, event_type, event_at, attempts, 'failed', :reason, item_id, sequence from ended
-  returning webhook_id, outcome, recorded_at
-),
-counted as (
-  insert into delivery_counts as c (webhook_id, day, status, ended, current, last_at)
-  select webhook_id, (recorded_at at time zone 'UTC')::date, outcome, 1, 1, recorded_at
-    from logged
-   where exists (select from webhooks as w where w.id = logged.webhook_id)
-  on conflict (webhook_id, day, status) do update
-     set ended = c.ended + 1, current = c.current + 1, last_at = greatest(c.last_at, excluded.last_at)
-)
-select event_id, item_id from ended;
 
 -- name: suspects
 -- Lanes with a due delivery that has lost five leases, counting the one that has become void; only those that a claim might take
@@ -261,48 +232,3 @@ select lane.webhook_id, extract(epoch from due.next_attempt_at - clock.now)::flo
     order by d.next_attempt_at
     limit 1
  ) as due;
-
--- name: targets
-select id, version, owner_id, url, secret_sealed, previous_secret_sealed,
-       case when lasts(overlap_until, clock_timestamp(), '7 days') then overlap_until end as overlap_until, headers_sealed, max_retries, retry_delay_ms,
-       retry_ladder, retry_delays_ms, timeout_ms, on_failure
-  from webhooks
- where id = any (:webhook_ids::uuid[]);
-
--- name: claim_tests
--- Tests that may begin, at most `most`. A webhook that hangs has four under way, and its others wait. Owners take turns: a first test of
--- each comes before anybody's second. What is beyond `shared` goes to owners who have none under way.
-with unfinished as materialized (
-  select t.id, t.requested_at, t.claimed_by is null as open, w.owner_id,
-         row_number() over (partition by t.webhook_id order by t.claimed_by is null, t.requested_at, t.id) as of_webhook
-    from webhook_tests as t
-    join webhooks as w on w.id = t.webhook_id
-   where t.finished_at is null and lasts(t.expires_at, now(), '75 seconds')
-),
-turn as (
-  select id, open, requested_at, row_number() over (partition by owner_id order by open, requested_at, id) as of_owner
-    from unfinished
-   where of_webhook <= 4
-),
-allowed as (
-  select id, place
-    from (select id, of_owner, row_number() over (order by of_owner, requested_at, id) as place from turn where open) as next
-   where of_owner = 1 or place <= :shared::int
-   order by place
-   limit :most::int
-)
-update webhook_tests as t
-   set claimed_by = :relay_id
-  from (select asked.id
-          from webhook_tests as asked
-          join allowed on allowed.id = asked.id
-         where asked.claimed_by is null
-         order by allowed.place
-           for update of asked skip locked) as next
- where t.id = next.id
-returning t.id, t.webhook_id, clock_timestamp() as claimed_at;
-
--- name: finish_test
-update webhook_tests
-   set finished_at = now(), status = :status, error = :error
- where id = :id and claimed_by = :relay_id;

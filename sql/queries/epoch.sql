@@ -16,10 +16,6 @@ select e.id, e.base, e.system_identifier is null and e.database_oid is null as u
  cross join log_head as h
  cross join server_identity() as s;
 
--- name: newest
--- The greatest position and its event's id.
-select position, id from events order by position desc limit 1;
-
 -- name: recognise
 -- The server has changed, or was not known yet, and it is the same past.
 update epoch
@@ -34,13 +30,3 @@ select begin_epoch(:expected::uuid, :above::bigint, :why, :if_moved::boolean);
 
 -- name: present
 select id, base, begun_at, reason from epoch;
-
--- name: forget_marks
--- Of relays that were taken for dead long ago. One that was stopped for longer no longer trusts its mark.
-with gone as (
-  delete from relay_marks
-   where relay_id in (
-     select relay_id from relay_marks where left_at < now() - interval '30 days' limit :batch for update skip locked)
-  returning relay_id
-)
-select count(*) from gone;

@@ -27,20 +27,3 @@ update idempotent_answers
 
 -- name: release
 delete from idempotent_answers where user_id = :user_id and key_hash = :key_hash and sealed = :reserved;
-
--- name: forget
--- A batch of what is older than it is kept.
-with old as (
-  select user_id, key_hash
-    from idempotent_answers
-   where created_at <= coalesce(:now::timestamptz, now()) - make_interval(secs => :ttl_seconds)
-   limit :batch
-     for update skip locked
-),
-gone as (
-  delete from idempotent_answers as a
-   using old
-   where a.user_id = old.user_id and a.key_hash = old.key_hash
-  returning a.key_hash
-)
-select count(*) from gone;

@@ -22,8 +22,8 @@ select attname::text as name, format_type(atttypid, null) as type from pg_attrib
 select version, checksum from public.schema_migrations order by version;
 
 -- name: prepare
--- For the rest of the transaction, whatever the session has. A migration takes as long as it takes. New tables and functions go to
--- the first schema; the operator classes of pg_trgm may be elsewhere.
+-- For the rest of the transaction, whatever the session has. A migration takes as long as it takes.
+-- New tables go to the first schema; the operator classes of pg_trgm may be elsewhere.
 select set_config('lock_timeout', :milliseconds::int::text, true),
        set_config('statement_timeout', '0', true),
        set_config('search_path', concat_ws(', ', 'public', (select extnamespace::regnamespace::text from pg_extension
@@ -31,3 +31,23 @@ select set_config('lock_timeout', :milliseconds::int::text, true),
 
 -- name: record
 insert into public.schema_migrations (version, name, checksum) values (:version, :name, :checksum);
+
+-- name: defined
+-- Functions and views with the checksum of the text that was applied last. One that somebody has
+-- dropped, such as a migration, counts as never applied.
+select name, checksum
+  from public.schema_definitions
+ where to_regclass('public.' || quote_ident(name)) is not null
+    or exists (select from pg_proc where pronamespace = 'public'::regnamespace and proname = name);
+
+-- name: undefined
+-- Those of these functions and views that do not exist.
+select wanted.name
+  from unnest(:names::text[]) as wanted (name)
+ where to_regclass('public.' || quote_ident(wanted.name)) is null
+   and not exists (select from pg_proc where pronamespace = 'public'::regnamespace and proname = wanted.name)
+ order by 1;
+
+-- name: record_definition
+insert into public.schema_definitions (name, checksum) values (:name, :checksum)
+    on conflict (name) do update set checksum = excluded.checksum, applied_at = excluded.applied_at;

@@ -167,21 +167,3 @@ select count(*)
   from (select
           from item_orders where webhook_id = :webhook_id and blocked_position is not null
          limit :most::bigint) as counted;
-
--- name: forget
--- Of webhooks that are deleted, once nothing is owed to them.
-with gone as (
-  select o.webhook_id, o.item_id
-    from webhooks as w
-    join item_orders as o on o.webhook_id = w.id
-   where w.deleted_at is not null
-     and not exists (select from deliveries as d
-                      where d.webhook_id = o.webhook_id and d.item_id = o.item_id and d.sequence is not null)
-   order by o.webhook_id, o.item_id
-   limit :batch
-     for update of o skip locked
-),
-ended as (
-  delete from item_orders as o using gone where o.webhook_id = gone.webhook_id and o.item_id = gone.item_id returning o.item_id
-)
-select count(*) from ended;

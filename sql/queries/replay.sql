@@ -72,13 +72,7 @@ select deleted_at is not null as deleted, discard_through
    for no key update;
 
 -- name: end_discard
--- What was discarded has all been ended, so the mark may go: a delivery that is put back would fall under it.
-update webhooks
-   set discard_through = 0
- where id = :webhook_id
-   and not exists (select from deliveries as d
-                    where d.webhook_id = :webhook_id and d.position <= webhooks.discard_through)
-returning id;
+select end_discard(:webhook_id);
 
 -- name: room
 -- How many more rows may be due in a lane before it is so long that new events wait behind them. What waits for its turn counts
@@ -187,12 +181,3 @@ returning j.state, j.done, (select count(*) from queued) as queued, array(select
 
 -- name: end_job
 update replay_jobs set state = :state, error = :error, ended_at = now() where id = :id and state in ('queued', 'running');
-
--- name: forget_jobs
-with old as (
-  select id from replay_jobs where ended_at < now() - make_interval(secs => :ttl_seconds) limit :batch for update skip locked
-),
-gone as (
-  delete from replay_jobs as j using old where j.id = old.id returning j.id
-)
-select count(*) from gone;

@@ -4,29 +4,14 @@ insert into webhooks (id, owner_id, url, events, filter_locations, filter_catego
                       rate_per_second, rate_burst, ordering, on_failure, active, filter_leaving)
 values (:id, :owner_id, :url, :events, :filter_locations, :filter_categories, :min_stock_threshold, :secret_sealed,
         :headers_sealed, :description, :max_retries, :retry_delay_ms, :retry_ladder, :retry_delays_ms, :timeout_ms,
-        :rate_per_second, :rate_burst, :ordering, :on_failure, :active, :filter_leaving)
-returning id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
-          description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
-          filter_leaving, ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at,
-          case when lasts(overlap_until, clock_timestamp(), '7 days') then overlap_until end as overlap_until;
+        :rate_per_second, :rate_burst, :ordering, :on_failure, :active, :filter_leaving);
 
 -- name: get
-select id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
-       description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
-       filter_leaving, ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at,
-       case when lasts(overlap_until, clock_timestamp(), '7 days') then overlap_until end as overlap_until
-  from webhooks
- where id = :id and deleted_at is null;
+select * from shown_webhooks where id = :id;
 
 -- name: lock
--- No key update: what is counted refers to the webhook, and a relay that records must not wait here while its counts are waited for.
-select id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
-       description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
-       filter_leaving, ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at,
-       case when lasts(overlap_until, clock_timestamp(), '7 days') then overlap_until end as overlap_until
-  from webhooks
- where id = :id and deleted_at is null
-   for no key update;
+-- No key update: statistics refer to the webhook, and a relay that records them must not wait for this lock.
+select * from shown_webhooks where id = :id for no key update;
 
 -- name: count_listed
 -- Up to `most`. Null: whoever's they are.
@@ -39,22 +24,16 @@ select count(*)
 
 -- name: list_all
 -- A limit that is null: all of them.
-select id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
-       description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
-       filter_leaving, ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at,
-       (select username from users where users.id = owner_id) as owner_username
-  from webhooks
- where deleted_at is null and (:active::boolean is null or active = :active)
+select shown.*, (select username from users where users.id = owner_id) as owner_username
+  from shown_webhooks as shown
+ where (:active::boolean is null or active = :active)
  order by id
 offset :skip limit :limit;
 
 -- name: list_own
-select id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
-       description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
-       filter_leaving, ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at,
-       (select username from users where users.id = owner_id) as owner_username
-  from webhooks
- where owner_id = :owner_id and deleted_at is null and (:active::boolean is null or active = :active)
+select shown.*, (select username from users where users.id = owner_id) as owner_username
+  from shown_webhooks as shown
+ where owner_id = :owner_id and (:active::boolean is null or active = :active)
  order by id
 offset :skip limit :limit;
 
@@ -72,11 +51,7 @@ update webhooks
                               then greatest(discard_through, (select position from log_head))
                               else discard_through end,
        version = version + 1, updated_at = now()
- where id = :id
-returning id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
-          description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
-          filter_leaving, ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at,
-          case when lasts(overlap_until, clock_timestamp(), '7 days') then overlap_until end as overlap_until;
+ where id = :id;
 
 -- name: secrets
 -- The secret, and the one before it while both sign.
@@ -90,11 +65,7 @@ update webhooks
        overlap_until = case when :overlap_seconds > 0 then clock_timestamp() + make_interval(secs => :overlap_seconds) end,
        secret_sealed = :secret_sealed,
        version = version + 1, updated_at = now()
- where id = :id
-returning id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
-          description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,
-          filter_leaving, ordering, on_failure, disabled_at, disabled_reason, discard_through, created_at, updated_at,
-          case when lasts(overlap_until, clock_timestamp(), '7 days') then overlap_until end as overlap_until;
+ where id = :id;
 
 -- name: delete
 -- No position is beyond the largest bigint, so whatever is still queued for it is ended by the relay.
@@ -277,13 +248,7 @@ select event.position, event.recorded_at as event_at, event.type as event_type,
  limit 1;
 
 -- name: end_discard
--- What is no longer owed has all been ended, so the mark may go: a delivery that is put back would fall under it.
-update webhooks
-   set discard_through = 0
- where id = :webhook_id
-   and not exists (select from deliveries as d
-                    where d.webhook_id = :webhook_id and d.position <= webhooks.discard_through)
-returning id;
+select end_discard(:webhook_id);
 
 -- name: put_back
 -- The end of a delivery becomes its past, its count is taken back, and it waits again under a fresh policy. Of two that do this

@@ -13,7 +13,6 @@ QUERIES = sorted(path.stem for path in (Path(__file__).parents[2] / "sql" / "que
 
 # Statements that change several rows and lock them in no order of their own: why that is no deadlock.
 EXCEPT = {
-    "fanout.fan_out": "of two leaders one holds the leader's lock; rows of the outbox are found along its key",
     "fanout.take_lane_wakes": "whole rows that only the leader takes away",
     "record.record": "rows whose fence is this relay's, which nobody else changes but by stepping over; counts go by their key",
     "order.block": "items are locked by lock before",

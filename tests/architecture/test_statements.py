@@ -122,7 +122,7 @@ LASTING = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 # The settings of a session, the leader's locks, which are the LISTEN connection's, and the migrator's lock, which it gives back.
-LAST = {"session.begin", "fanout.fan_out", "fanout.try_lock", "migrate.try_lock"}
+LAST = {"session.begin", "doorbell.try_lock", "migrate.try_lock"}
 
 
 def test_only_those_few_statements_leave_something_in_their_session() -> None:
@@ -134,7 +134,7 @@ def test_only_those_few_statements_leave_something_in_their_session() -> None:
     }
     assert found - LAST == set()
     # The search finds what it is for.
-    assert {"session.begin", "fanout.try_lock", "migrate.try_lock"} <= found
+    assert {"session.begin", "doorbell.try_lock", "migrate.try_lock"} <= found
 
 
 def test_every_audit_brings_its_search_path() -> None:

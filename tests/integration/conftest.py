@@ -149,7 +149,7 @@ async def sending(connection: Connection, pool: Pool, settings: Settings) -> Asy
 def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Few events are fanned out one by one, or as many are."""
     if request.param == "as a batch":
-        monkeypatch.setattr("relay.lead.fanout.FanOut.few", False)
+        monkeypatch.setattr("relay.lead.fanout.FEW_EVENTS", 0)
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ async def test_a_fault_in_a_delivery_ends_that_delivery(world: World) -> None:
             event_id = await write_event(world.connection, routed=True)
             await world.delivered(event_id)
             await world.nobody_else_minds()
-            if step != "fanout.notify_work":
+            if step != "peers.notify_work":
                 await world.met()
                 await has_ended(world, bad, event_id)
 
@@ -164,7 +164,7 @@ async def test_a_fault_in_a_test_ends_the_test(world: World) -> None:
         async with world.one(step, error, "/bad") as bad:
             async with world.connection.transaction():
                 test_id = await ask(bad)
-                if step == "claim.finish_test":
+                if step == "tester.finish_test":
                     needle = str(test_id)
                 world.poison.set(step, bad.id if needle == "ID" else needle, error)
                 await world.connection.execute("insert into lane_wakes values ($1)", bad.id)
@@ -173,7 +173,7 @@ async def test_a_fault_in_a_test_ends_the_test(world: World) -> None:
             # Nobody has told of the other: it is found all the same.
             await until(lambda other=other: finished(other), "the other test is made")  # type: ignore[misc]
             assert await finished(other) == "200"
-            if step != "claim.finish_test":
+            if step != "tester.finish_test":
                 await until(lambda test_id=test_id: finished(test_id), "the test has ended")  # type: ignore[misc]
                 assert str(error()) in await finished(test_id)
 
@@ -257,7 +257,7 @@ async def test_housekeeping_leaves_out_what_cannot_be_ended(
     )
     await connection.execute("insert into login_failures values ('x', 'y', now() - interval '30 days')")
     poison = Poison(monkeypatch)
-    poison.set("order.forget", "", defect)
+    poison.set("retention.forget_orders", "", defect)
     await housekeeping(pool, settings).once()
     assert poison.hits == 1
     ended = await connection.fetch("select event_id from attempts where outcome = 'expired'")

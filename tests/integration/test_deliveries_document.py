@@ -168,12 +168,12 @@ async def _in_order(owner: Caller, url: str, connection: Database, pool: Pool) -
             async with connection.transaction():
                 # Only these: it steps over what is locked.
                 await connection.execute("select 1 from deliveries where sequence is null for update")
-                count = await load("record").expire.fetchval(
+                count = await load("retention").expire.fetchval(
                     pool, now=later, ttl_seconds=2_592_000, batch=10, only=None, **keys
                 )
         else:
             await owner.put(f"/webhooks/{webhook_id}", {"active": True, "pending": "discard"})
-            count = await load("record").cancel_discarded.fetchval(connection, batch=10, only=None, **keys)
+            count = await load("retention").cancel_discarded.fetchval(connection, batch=10, only=None, **keys)
         assert count == 2
         async with connection.transaction():
             await (await Order.of(connection, [(webhook_id, UUID(item))])).promote()
@@ -202,12 +202,12 @@ async def test_every_step_of_a_delivery_is_drawn_and_every_drawn_one_is_taken(
                 await _place(connection, takes, event, state)
         if how == "expire":
             later = datetime.now(UTC) + timedelta(days=31)
-            count = await load("record").expire.fetchval(
+            count = await load("retention").expire.fetchval(
                 connection, now=later, ttl_seconds=2_592_000, batch=10, only=None, webhook_ids=[], item_ids=[]
             )
         else:
             await owner.put(f"/webhooks/{takes}", {"active": True, "pending": "discard"})
-            count = await load("record").cancel_discarded.fetchval(
+            count = await load("retention").cancel_discarded.fetchval(
                 connection, batch=10, only=None, webhook_ids=[], item_ids=[]
             )
         assert count == len(placed)

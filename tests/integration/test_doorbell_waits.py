@@ -25,19 +25,20 @@ doorbell.BUSY_SECONDS = ({FOR_EVER_MS / 1000},)
 look.PROBE_TIMEOUT = {FOR_EVER_MS / 1000}
 """
 
-# One whose looks never go one by one, although it expects that, and that ends if it looks without a pause.
+# One whose looks never wait for writers, although they are asked to, and that ends if it looks without a pause.
 DECLINING_RELAY = f"""
 import os
 from relay.lead import doorbell
 from relay.lead import fanout
 doorbell.BUSY_SECONDS = ({FOR_EVER_MS / 1000},)
 looks = []
-async def declines(self, offer, *, asleep, patience_ms):
+look = fanout.FanOut._oldest
+async def look_at_once(self, limit, offer, *, patience_ms, **looking):
     looks.append(patience_ms)
     if len(looks) > 100:
         os._exit(1)
-    return None, asleep
-fanout.FanOut._one_by_one = declines
+    return await look(self, limit, offer, patience_ms=0, **looking)
+fanout.FanOut._oldest = look_at_once
 """
 
 

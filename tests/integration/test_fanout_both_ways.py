@@ -29,6 +29,7 @@ LANES = [
     "update webhooks set active = false where id = $1",
     "update webhooks set deleted_at = now(), active = false where id = $1",
     "update webhooks set min_stock_threshold = 5 where id = $1",
+    "update webhooks set ordering = 'item', on_failure = 'block' where id = $1",
 ]
 EVENTS = "select position, id, seq, type, data, audience, item_id, deliveries from events order by position"
 DELIVERIES = """
@@ -38,13 +39,10 @@ select webhook_id, position, event_id, event_type, next_attempt_at = now() as du
 """
 
 
-class OneByOne(FanOut):
-    async def _oldest(self, *_: Any, **__: Any) -> Batch:
-        raise AssertionError("it has declined")
-
-
-class AsABatch(FanOut):
-    few = False
+# How many events at most go one by one: all of them, or none.
+WAYS = (3, 0)
+# Undone with the transaction.
+REFUSE_BATCHES = "alter function fan_out_many rename to not_here"
 
 
 async def settle(
@@ -95,7 +93,9 @@ def plain(batch: Batch) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("seed", range(40))
-async def test_what_becomes_of_events_is_the_same(connection: Connection, settings: Settings, seed: int) -> None:
+async def test_what_becomes_of_events_is_the_same(
+    connection: Connection, settings: Settings, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
     chance = random.Random(seed)
     places, kinds = [
         [
@@ -114,10 +114,13 @@ async def test_what_becomes_of_events_is_the_same(connection: Connection, settin
     if chance.random() < 0.2:
         await connection.execute("insert into lane_wakes values ($1)", webhooks[0])
     seen = []
-    for way in (OneByOne, AsABatch):
+    for few in WAYS:
+        monkeypatch.setattr("relay.fanout.FEW_EVENTS", few)
         transaction = connection.transaction()
         await transaction.start()
-        batch = await way(connection).batch(lambda: offer)
+        if few:
+            await connection.execute(REFUSE_BATCHES)
+        batch = await FanOut(connection).batch(lambda: offer)
         seen.append([plain(batch), await connection.fetch(EVENTS), await connection.fetch(DELIVERIES)])
         await transaction.rollback()
     assert seen[0] == seen[1]

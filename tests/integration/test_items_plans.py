@@ -14,7 +14,7 @@ from service.inventory.models import ItemQuery
 from service.platform.queries import Statement, load
 from tests.relays import Connection
 
-SQL = load("item_lists")
+SQL = load("lists")
 SMALL, LARGE, FITTING, STRETCH = 3_000, 15_000, 20, 1000
 CATEGORY, LOCATION, FOREMAN = UUID(int=1), UUID(int=2), UUID(int=3)
 LATE = datetime(2099, 1, 1, tzinfo=UTC)

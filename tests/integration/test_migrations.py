@@ -24,6 +24,8 @@ async def _migrate_to(connection: Database, version: int, monkeypatch: pytest.Mo
     known = tuple(migration for migration in migrate.migrations() if migration.version <= version)
     with monkeypatch.context() as patch:
         patch.setattr(migrate, "migrations", lambda: known)
+        # Functions and views are what the last migration needs, and not one before.
+        patch.setattr(migrate, "definitions", lambda: ())
         await migrate.migrate(connection)
 
 
@@ -85,7 +87,7 @@ async def test_a_migration_that_waits_for_a_table_keeps_nobody_from_it(
             await writer.execute("insert into outbox (type, data) values ('item-created', '{}')", timeout=10)
             await asyncio.sleep(0.05)
         assert not migrating.done()
-    assert next(migration.version for migration in await migrating) == 21
+    assert next(migration.version for migration in (await migrating).migrations) == 21
     for connection in (migrator, writer):
         await connection.close()
 
@@ -121,7 +123,7 @@ async def test_a_migration_that_gets_no_lock_in_time_says_so_and_can_be_run_agai
         await empty.fetch("select from outbox")
         with pytest.raises(StartupError, match="migration 0021_bound_occurred_at got no lock"):
             await migrate.migrate(migrator)
-    assert len(await migrate.migrate(migrator)) == len(migrate.migrations()) - 20
+    assert len((await migrate.migrate(migrator)).migrations) == len(migrate.migrations()) - 20
     await migrator.close()
 
 
@@ -138,7 +140,7 @@ async def test_a_migrator_that_is_cut_off_says_so(
         with pytest.raises((StartupError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError)):
             await migrating
     await migrator.close(timeout=5)
-    assert len(await migrate.migrate(empty)) == len(migrate.migrations()) - 20
+    assert len((await migrate.migrate(empty)).migrations) == len(migrate.migrations()) - 20
 
 
 async def test_a_role_that_may_not_do_what_a_migration_does_is_told_before_anything_is_done(

@@ -1,7 +1,6 @@
 """Whose table or function a name means does not depend on the search_path of the database, the role or the session."""
 
 import subprocess
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncpg
@@ -14,9 +13,8 @@ from service.platform.migrate import check_migrated, migrate
 from service.platform.settings import Settings
 from service.server.app import make_app
 from tests.catalog import catalog
-from tests.conftest import create_database, drop_database
 from tests.relays import Connection, add_webhook, write_event
-from tests.server import TEMPLATE, bin_dir
+from tests.server import bin_dir
 
 # Another program's, of the names that are ours, in a schema that is looked at first.
 HOSTILE = """
@@ -108,13 +106,6 @@ async def test_psql_may_write_with_another_path(database_url: str, connection: C
     assert await connection.fetchval("select array_agg(event_type) from subscriptions") == ["item-updated"]
 
 
-@pytest.fixture
-async def another_database_url(server_url: str) -> AsyncIterator[str]:
-    url = await create_database(server_url, TEMPLATE)
-    yield url
-    await drop_database(server_url, url)
-
-
 def _program(name: str, *arguments: str) -> None:
     done = subprocess.run(
         [str(bin_dir() / name), *arguments], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
@@ -161,7 +152,7 @@ async def test_the_data_alone_can_be_restored_into_a_migrated_database(
     """With the triggers, which make receiver_health and subscriptions themselves, or without, which takes a superuser."""
     await _fill(database_url, settings)
     made = ["receiver_health", "subscriptions", "item_texts"] if triggers == "fire" else []
-    excluded = [f"--exclude-table-data=public.{table}" for table in ("schema_migrations", *made)]
+    excluded = [f"--exclude-table-data=public.{table}" for table in ("schema_migrations", "schema_definitions", *made)]
     dump = str(tmp_path / "dump")
     _program("pg_dump", "--data-only", "--format=custom", *excluded, f"--file={dump}", database_url)
     target = await asyncpg.connect(another_database_url)
@@ -170,7 +161,8 @@ async def test_the_data_alone_can_be_restored_into_a_migrated_database(
     disabled = ["--disable-triggers"] if triggers == "disabled" else []
     _program("pg_restore", "--data-only", "--exit-on-error", *disabled, f"--dbname={another_database_url}", dump)
     before, after = await _rows(database_url), await _rows(another_database_url)
-    del before["schema_migrations"], after["schema_migrations"]
+    for table in ("schema_migrations", "schema_definitions"):
+        del before[table], after[table]
     assert len([table for table in before if before[table]]) >= 10
     if triggers == "fire":
         # Made anew, and that moment is in them.

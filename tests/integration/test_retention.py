@@ -16,8 +16,8 @@ from tests.integration.parts import housekeeping
 from tests.integration.relay_log import RelayLog
 from tests.relays import Connection, Webhook, add_webhook
 
-_SQL = load("record")
-_FORGET = load("retention")
+_PARTITIONS = load("partitions")
+_RETENTION = load("retention")
 NOON = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
 TTL = timedelta(days=30)
 
@@ -45,7 +45,7 @@ async def _there(connection: Connection, name: str) -> bool:
 
 async def _drop_all(pool: Pool, now: datetime) -> list[str]:
     dropped = []
-    while name := await _SQL.drop_partition.fetchval(pool, ttl_seconds=int(TTL.total_seconds()), now=now):
+    while name := await _PARTITIONS.drop_partition.fetchval(pool, ttl_seconds=int(TTL.total_seconds()), now=now):
         dropped.append(name)
     return dropped
 
@@ -132,7 +132,7 @@ async def test_counts_of_days_that_the_log_has_nothing_of_become_one(
     await log.failed(webhook.id, at=kept)
     before = await connection.fetch(statistics)
     for folded in (3, 1, 0):
-        assert await _FORGET.fold_counts.fetchval(connection, batch=3, ttl=ttl, now=None) == folded
+        assert await _RETENTION.fold_counts.fetchval(connection, batch=3, ttl=ttl, now=None) == folded
     left = await connection.fetch("select day, ended from delivery_counts where status = 'failed' order by day")
     assert [row["ended"] for row in left] == [3, 5, 8]
     assert str(left[0]["day"]) == "0001-01-01"
@@ -180,7 +180,7 @@ async def test_a_drop_holds_its_lock_for_one_partition_only(connection: Connecti
     for day in days:
         await log.partition(day)
     async with pool.acquire() as dropper, dropper.transaction():
-        await _SQL.drop_partition.fetchval(dropper, ttl_seconds=int(TTL.total_seconds()), now=NOON)
+        await _PARTITIONS.drop_partition.fetchval(dropper, ttl_seconds=int(TTL.total_seconds()), now=NOON)
         locked = await connection.fetch(
             "select relation::regclass::text as name from pg_locks join pg_class as c on c.oid = relation"
             " where mode = 'AccessExclusiveLock' and granted and c.relkind in ('r', 'p')"

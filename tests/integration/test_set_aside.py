@@ -1,6 +1,7 @@
 """Rows of the outbox that cannot be fanned out: they are set aside, and nothing else is."""
 
 import json
+from typing import Any
 
 import asyncpg
 import pytest
@@ -89,9 +90,9 @@ async def test_an_older_row_that_commits_while_the_refused_one_is_sought_is_not_
     refused = FanOut._oldest
     tries = []
 
-    async def commit_as_it_is_refused(self: FanOut, limit: int, offer: Offer, *, asleep: bool) -> Batch:
+    async def commit_as_it_is_refused(self: FanOut, limit: int, offer: Offer, **looking: Any) -> Batch:
         try:
-            return await refused(self, limit, offer, asleep=asleep)
+            return await refused(self, limit, offer, **looking)
         except asyncpg.CheckViolationError:
             tries.append(limit)
             if limit == 1 and tries.count(1) == 1:

@@ -178,7 +178,7 @@ async def test_what_was_still_pending_when_its_event_grew_too_old_is_expired(
     event_id = await _created(connection)
     await _drain(pool)
     later = await connection.fetchval("select now() + interval '31 days'")
-    expire = load("record").expire.fetchval
+    expire = load("retention").expire.fetchval
     assert (
         await expire(connection, now=later, ttl_seconds=2_592_000, batch=10, only=None, webhook_ids=[], item_ids=[])
         == 1

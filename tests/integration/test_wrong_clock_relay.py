@@ -271,11 +271,11 @@ async def test_the_newer_of_two_backends_is_listened_on_whatever_their_start_tim
     connection: Connection, queues: Queues
 ) -> None:
     relay_id = await register(connection)
-    presence = load("presence")
+    presence, lead = load("presence"), load("lead")
     now = await connection.fetchval("select now()")
-    await presence.listens.execute(queues, id=relay_id, pid=1, start=now, number=1)
+    await lead.listens.execute(queues, id=relay_id, pid=1, start=now, number=1)
     # Its clock was set back before the next one began.
-    await presence.listens.execute(queues, id=relay_id, pid=2, start=now - timedelta(days=10), number=2)
+    await lead.listens.execute(queues, id=relay_id, pid=2, start=now - timedelta(days=10), number=2)
     mark = new_id()
     await connection.execute("update relays set mark = $1", mark)
     for pid, start, number in ((1, now, 1), (2, now - timedelta(days=10), 2)):

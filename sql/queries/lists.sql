@@ -4,29 +4,11 @@
 -- They are to be planned for their values, not once for all (plan_for_values): what is null is then gone before the plan is made.
 -- Of a search, `first` and `second` are its longest words, by which the trigram index finds; `words` are all of them.
 
--- name: plan_for_values
--- Until the transaction ends.
-select set_config('plan_cache_mode', 'force_custom_plan', true);
-
--- name: count_listed
--- How many there are, counted up to `most`.
-select count(*)
-  from (select
-          from items as i
-         where (:category_ids::uuid[] is null or i.category_id = any (:category_ids))
-           and (:location_id::uuid is null or i.location_id = :location_id)
-           and (:status::text is null or i.status = :status)
-           and (:condition::text is null or i.condition = :condition)
-           and (:serial_number::text is null or i.serial_number = :serial_number)
-           and (:low_stock::boolean is distinct from true or i.quantity < i.min_quantity)
-           and (:low_stock is distinct from false or i.quantity >= i.min_quantity)
-           and (:updated_since::timestamptz is null or i.updated_at >= :updated_since)
-           and (:created_since::timestamptz is null or i.created_at >= :created_since)
-           and (:purchased_since::date is null or coalesce(i.purchase_date, '-infinity') >= :purchased_since)
-           and (:purchased_until::date is null or coalesce(i.purchase_date, '-infinity') <= :purchased_until and i.purchase_date is not null)
-           and (:foreman_id::uuid is null or i.location_id is null
-                or i.location_id = any (array(select location_id from location_foremen where user_id = :foreman_id)))
-         limit :most) as counted;
+-- name: by_ids
+select id, name, sku, serial_number, description, quantity, reserved_quantity, min_quantity, condition, status, purchase_date,
+       category_id, location_id, attributes, created_at, updated_at
+  from items
+ where id = any (:ids::uuid[]);
 
 -- name: count_found
 select count(*)
@@ -49,6 +31,107 @@ select count(*)
            and (:foreman_id::uuid is null or i.location_id is null
                 or i.location_id = any (array(select location_id from location_foremen where user_id = :foreman_id)))
          limit :most) as counted;
+
+-- name: count_listed
+-- How many there are, counted up to `most`.
+select count(*)
+  from (select
+          from items as i
+         where (:category_ids::uuid[] is null or i.category_id = any (:category_ids))
+           and (:location_id::uuid is null or i.location_id = :location_id)
+           and (:status::text is null or i.status = :status)
+           and (:condition::text is null or i.condition = :condition)
+           and (:serial_number::text is null or i.serial_number = :serial_number)
+           and (:low_stock::boolean is distinct from true or i.quantity < i.min_quantity)
+           and (:low_stock is distinct from false or i.quantity >= i.min_quantity)
+           and (:updated_since::timestamptz is null or i.updated_at >= :updated_since)
+           and (:created_since::timestamptz is null or i.created_at >= :created_since)
+           and (:purchased_since::date is null or coalesce(i.purchase_date, '-infinity') >= :purchased_since)
+           and (:purchased_until::date is null or coalesce(i.purchase_date, '-infinity') <= :purchased_until and i.purchase_date is not null)
+           and (:foreman_id::uuid is null or i.location_id is null
+                or i.location_id = any (array(select location_id from location_foremen where user_id = :foreman_id)))
+         limit :most) as counted;
+
+-- name: plan_for_values
+-- Until the transaction ends.
+select set_config('plan_cache_mode', 'force_custom_plan', true);
+
+-- name: sort_found
+with found as materialized (
+  select i.id,
+         case :sort::text when 'name' then lower(i.name) when 'sku' then lower(coalesce(i.sku, '')) else '' end collate "C" as text_key,
+         case :sort when 'quantity' then i.quantity else 0 end as number_key,
+         case :sort when 'created_at' then i.created_at when 'updated_at' then i.updated_at else 'epoch' end as time_key,
+         case :sort when 'purchase_date' then coalesce(i.purchase_date, '-infinity') else '-infinity' end as day_key
+    from item_texts as t
+    join items as i on i.id = t.item_id
+   where t.text like search_pattern(:first::text) and t.text like search_pattern(:second::text)
+     and t.text like all (array(select search_pattern(word) from unnest(:words::text[]) as word))
+     and (:category_ids::uuid[] is null or i.category_id = any (:category_ids))
+     and (:location_id::uuid is null or i.location_id = :location_id)
+     and (:status::text is null or i.status = :status)
+     and (:condition::text is null or i.condition = :condition)
+     and (:serial_number::text is null or i.serial_number = :serial_number)
+     and (:low_stock::boolean is distinct from true or i.quantity < i.min_quantity)
+     and (:low_stock is distinct from false or i.quantity >= i.min_quantity)
+     and (:updated_since::timestamptz is null or i.updated_at >= :updated_since)
+     and (:created_since::timestamptz is null or i.created_at >= :created_since)
+     and (:purchased_since::date is null or coalesce(i.purchase_date, '-infinity') >= :purchased_since)
+     and (:purchased_until::date is null or coalesce(i.purchase_date, '-infinity') <= :purchased_until and i.purchase_date is not null)
+     and (:foreman_id::uuid is null or i.location_id is null
+          or i.location_id = any (array(select location_id from location_foremen where user_id = :foreman_id)))
+)
+select array(select id
+               from found
+              where :after_id::uuid is null
+                 or case when :descending::boolean
+                         then (text_key, number_key, time_key, day_key, id)
+                              < (lower(:after_text) collate "C", :after_number, :after_time, :after_day, :after_id)
+                         else (text_key, number_key, time_key, day_key, id)
+                              > (lower(:after_text) collate "C", :after_number, :after_time, :after_day, :after_id) end
+              order by case when :descending then text_key end desc, case when :descending then number_key end desc,
+                       case when :descending then time_key end desc, case when :descending then day_key end desc,
+                       case when :descending then id end desc,
+                       text_key, number_key, time_key, day_key, id
+             offset :skip limit :limit) as ids;
+
+-- name: sort_listed
+-- A page out of all that the filters let through, which are read whole: materialized, as the planner would walk through all items
+-- in the order asked for, if it took the page for easy to fill. Of the keys one differs, that of the order.
+with found as materialized (
+  select i.id,
+         case :sort::text when 'name' then lower(i.name) when 'sku' then lower(coalesce(i.sku, '')) else '' end collate "C" as text_key,
+         case :sort when 'quantity' then i.quantity else 0 end as number_key,
+         case :sort when 'created_at' then i.created_at when 'updated_at' then i.updated_at else 'epoch' end as time_key,
+         case :sort when 'purchase_date' then coalesce(i.purchase_date, '-infinity') else '-infinity' end as day_key
+    from items as i
+   where (:category_ids::uuid[] is null or i.category_id = any (:category_ids))
+     and (:location_id::uuid is null or i.location_id = :location_id)
+     and (:status::text is null or i.status = :status)
+     and (:condition::text is null or i.condition = :condition)
+     and (:serial_number::text is null or i.serial_number = :serial_number)
+     and (:low_stock::boolean is distinct from true or i.quantity < i.min_quantity)
+     and (:low_stock is distinct from false or i.quantity >= i.min_quantity)
+     and (:updated_since::timestamptz is null or i.updated_at >= :updated_since)
+     and (:created_since::timestamptz is null or i.created_at >= :created_since)
+     and (:purchased_since::date is null or coalesce(i.purchase_date, '-infinity') >= :purchased_since)
+     and (:purchased_until::date is null or coalesce(i.purchase_date, '-infinity') <= :purchased_until and i.purchase_date is not null)
+     and (:foreman_id::uuid is null or i.location_id is null
+          or i.location_id = any (array(select location_id from location_foremen where user_id = :foreman_id)))
+)
+select array(select id
+               from found
+              where :after_id::uuid is null
+                 or case when :descending::boolean
+                         then (text_key, number_key, time_key, day_key, id)
+                              < (lower(:after_text) collate "C", :after_number, :after_time, :after_day, :after_id)
+                         else (text_key, number_key, time_key, day_key, id)
+                              > (lower(:after_text) collate "C", :after_number, :after_time, :after_day, :after_id) end
+              order by case when :descending then text_key end desc, case when :descending then number_key end desc,
+                       case when :descending then time_key end desc, case when :descending then day_key end desc,
+                       case when :descending then id end desc,
+                       text_key, number_key, time_key, day_key, id
+             offset :skip limit :limit) as ids;
 
 -- name: walk
 -- A page out of `most` items in an order, after the first `passed`, and how many those were: if fewer than `most`, no more follow. One
@@ -156,86 +239,3 @@ select (select count(*) from walked) as examined,
                                    and t.text like all (array(select search_pattern(word) from unnest(:words::text[]) as word))))
               order by walked.place
              offset :skip limit :limit) as ids;
-
--- name: sort_listed
--- A page out of all that the filters let through, which are read whole: materialized, as the planner would walk through all items
--- in the order asked for, if it took the page for easy to fill. Of the keys one differs, that of the order.
-with found as materialized (
-  select i.id,
-         case :sort::text when 'name' then lower(i.name) when 'sku' then lower(coalesce(i.sku, '')) else '' end collate "C" as text_key,
-         case :sort when 'quantity' then i.quantity else 0 end as number_key,
-         case :sort when 'created_at' then i.created_at when 'updated_at' then i.updated_at else 'epoch' end as time_key,
-         case :sort when 'purchase_date' then coalesce(i.purchase_date, '-infinity') else '-infinity' end as day_key
-    from items as i
-   where (:category_ids::uuid[] is null or i.category_id = any (:category_ids))
-     and (:location_id::uuid is null or i.location_id = :location_id)
-     and (:status::text is null or i.status = :status)
-     and (:condition::text is null or i.condition = :condition)
-     and (:serial_number::text is null or i.serial_number = :serial_number)
-     and (:low_stock::boolean is distinct from true or i.quantity < i.min_quantity)
-     and (:low_stock is distinct from false or i.quantity >= i.min_quantity)
-     and (:updated_since::timestamptz is null or i.updated_at >= :updated_since)
-     and (:created_since::timestamptz is null or i.created_at >= :created_since)
-     and (:purchased_since::date is null or coalesce(i.purchase_date, '-infinity') >= :purchased_since)
-     and (:purchased_until::date is null or coalesce(i.purchase_date, '-infinity') <= :purchased_until and i.purchase_date is not null)
-     and (:foreman_id::uuid is null or i.location_id is null
-          or i.location_id = any (array(select location_id from location_foremen where user_id = :foreman_id)))
-)
-select array(select id
-               from found
-              where :after_id::uuid is null
-                 or case when :descending::boolean
-                         then (text_key, number_key, time_key, day_key, id)
-                              < (lower(:after_text) collate "C", :after_number, :after_time, :after_day, :after_id)
-                         else (text_key, number_key, time_key, day_key, id)
-                              > (lower(:after_text) collate "C", :after_number, :after_time, :after_day, :after_id) end
-              order by case when :descending then text_key end desc, case when :descending then number_key end desc,
-                       case when :descending then time_key end desc, case when :descending then day_key end desc,
-                       case when :descending then id end desc,
-                       text_key, number_key, time_key, day_key, id
-             offset :skip limit :limit) as ids;
-
--- name: sort_found
-with found as materialized (
-  select i.id,
-         case :sort::text when 'name' then lower(i.name) when 'sku' then lower(coalesce(i.sku, '')) else '' end collate "C" as text_key,
-         case :sort when 'quantity' then i.quantity else 0 end as number_key,
-         case :sort when 'created_at' then i.created_at when 'updated_at' then i.updated_at else 'epoch' end as time_key,
-         case :sort when 'purchase_date' then coalesce(i.purchase_date, '-infinity') else '-infinity' end as day_key
-    from item_texts as t
-    join items as i on i.id = t.item_id
-   where t.text like search_pattern(:first::text) and t.text like search_pattern(:second::text)
-     and t.text like all (array(select search_pattern(word) from unnest(:words::text[]) as word))
-     and (:category_ids::uuid[] is null or i.category_id = any (:category_ids))
-     and (:location_id::uuid is null or i.location_id = :location_id)
-     and (:status::text is null or i.status = :status)
-     and (:condition::text is null or i.condition = :condition)
-     and (:serial_number::text is null or i.serial_number = :serial_number)
-     and (:low_stock::boolean is distinct from true or i.quantity < i.min_quantity)
-     and (:low_stock is distinct from false or i.quantity >= i.min_quantity)
-     and (:updated_since::timestamptz is null or i.updated_at >= :updated_since)
-     and (:created_since::timestamptz is null or i.created_at >= :created_since)
-     and (:purchased_since::date is null or coalesce(i.purchase_date, '-infinity') >= :purchased_since)
-     and (:purchased_until::date is null or coalesce(i.purchase_date, '-infinity') <= :purchased_until and i.purchase_date is not null)
-     and (:foreman_id::uuid is null or i.location_id is null
-          or i.location_id = any (array(select location_id from location_foremen where user_id = :foreman_id)))
-)
-select array(select id
-               from found
-              where :after_id::uuid is null
-                 or case when :descending::boolean
-                         then (text_key, number_key, time_key, day_key, id)
-                              < (lower(:after_text) collate "C", :after_number, :after_time, :after_day, :after_id)
-                         else (text_key, number_key, time_key, day_key, id)
-                              > (lower(:after_text) collate "C", :after_number, :after_time, :after_day, :after_id) end
-              order by case when :descending then text_key end desc, case when :descending then number_key end desc,
-                       case when :descending then time_key end desc, case when :descending then day_key end desc,
-                       case when :descending then id end desc,
-                       text_key, number_key, time_key, day_key, id
-             offset :skip limit :limit) as ids;
-
--- name: by_ids
-select id, name, sku, serial_number, description, quantity, reserved_quantity, min_quantity, condition, status, purchase_date,
-       category_id, location_id, attributes, created_at, updated_at
-  from items
- where id = any (:ids::uuid[]);

@@ -1,0 +1,13 @@
+-- Removes a webhook's discard mark, and returns whether it did. The mark may go only when
+-- everything that it covers has been ended: a delivery that is put back would fall under it.
+create or replace function public.end_discard(webhook_id uuid) returns boolean
+language plpgsql volatile
+as $$
+begin
+  update public.webhooks as w
+     set discard_through = 0
+   where w.id = end_discard.webhook_id
+     and not exists (select from public.deliveries as d where d.webhook_id = w.id and d.position <= w.discard_through);
+  return found;
+end
+$$;

@@ -1,0 +1,14 @@
+-- The doorbell, for writers. A leader that sleeps holds lock (1246712659, 2) exclusively. If this
+-- transaction gets the lock shared, the leader is awake, and it can neither fall asleep nor stop
+-- looking before this transaction has ended. If not, the leader sleeps and must be woken. No
+-- trouble with the server's locks may fail the writer.
+create or replace function public.leader_is_awake() returns boolean
+language plpgsql volatile
+as $$
+begin
+  return pg_catalog.pg_try_advisory_xact_lock_shared(1246712659, 2);
+exception when others then
+  -- The table of locks is full.
+  return false;
+end
+$$;

@@ -1,0 +1,12 @@
+-- Trigger on webhooks: a webhook's version grows by a random step with each change. After a
+-- restore, two pasts that counted in steps of one would reach the same number. It never shrinks,
+-- because a relay takes the smaller of two versions for the older one.
+create or replace function public.renew_version() returns trigger
+language plpgsql
+set search_path = pg_catalog, public, pg_temp
+as $$
+begin
+  new.version := old.version + 1 + ('x' || right(gen_random_uuid()::text, 10))::bit(40)::bigint;
+  return new;
+end
+$$;

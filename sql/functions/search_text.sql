@@ -1,0 +1,8 @@
+-- Text as it is searched: lower case; a space for each run of ASCII punctuation, so that 'hp-100'
+-- and 'HP 100' are the same; spaces around ideographs and kana, which are written without any.
+-- Stored: item_texts holds its results. A changed text needs a migration that writes them anew.
+create or replace function public.search_text(given text) returns text
+language sql immutable strict parallel safe
+return pg_catalog.regexp_replace(
+  pg_catalog.regexp_replace(pg_catalog.lower(given), '[\x01-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]+', ' ', 'g'),
+  '([\u2e80-\u9fff\uf900-\ufaff])', ' \1 ', 'g');

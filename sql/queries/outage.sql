@@ -1,0 +1,6 @@
+-- name: ping
+select 1;
+
+-- name: takes_writes
+-- Not on a standby, nor where the server or the database is read-only by default.
+select current_setting('transaction_read_only') = 'off';
