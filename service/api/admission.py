@@ -6,14 +6,15 @@ So most of the pool is there for everything else, whoever asks for what. How it 
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import cast
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from typing import Any, cast
 from uuid import UUID
 from weakref import WeakValueDictionary
 
 import asyncpg
 from aiohttp import web
 
+from service.api.call import Call
 from service.api.one_connection import OneConnection
 from service.platform.db import Pool
 from service.platform.errors import TooManyRequests, Unavailable
@@ -93,3 +94,11 @@ async def _acquired(semaphore: asyncio.Semaphore, deadline: float) -> bool:
 
 
 ADMISSION = web.AppKey("admission", Admission)
+
+
+def part_of(call: Call[Any, Any]) -> AbstractAsyncContextManager[Pool]:
+    """Admission for the costly part of a request. A request that was admitted as a whole goes on in
+    its own transaction: to be admitted twice, it could wait for itself."""
+    if call.unit is not None:
+        return nullcontext(call.unit)
+    return call.request.app[ADMISSION].costly(call.pool, call.user.user_id)

@@ -30,22 +30,30 @@ def _within(_: Call[Any, Any]) -> bool:
 
 
 def _list(*indexed: str) -> Cost:
-    """A list: costly where it is filtered by anything but what has an index, for a foreman, whose rows are looked for one by one,
-    and where it skips many rows."""
-    cheap = _OF_PAGES | set(indexed)
+    """A list: costly where it is filtered by anything but what has an index, or by two things of which each may match many rows
+    and both together few; for a foreman, whose rows are looked for one by one; and where it skips many rows."""
+    filters = set(indexed)
+    cheap = _OF_PAGES | filters | {"sort"}
 
     def cost(call: Call[Any, Any]) -> bool:
         query = call.query
         given = {name for name in query.model_fields_set if getattr(query, name) is not None}
         far = isinstance(query, Page) and query.skip > CHEAP_SKIP
-        return far or not given <= cheap or (call.principal is not None and call.principal.role == "foreman")
+        return (
+            far
+            or not given <= cheap
+            or len(given & filters) > 1
+            or (call.principal is not None and call.principal.role == "foreman")
+        )
 
     return cost
 
 
 COSTS: Mapping[str, Cost] = {
     # Lists.
-    "GET /items": _list("category_id", "location_id", "serial_number", "sort"),
+    # Whether a page of items in their order has to be sorted shows only once the order's index was
+    # looked at: the handler asks for admission for that.
+    "GET /items": _list("category_id", "location_id", "serial_number"),
     "GET /transfers": _list("status", "item_id", "location_id"),
     "GET /checkouts": _list("status", "item_id", "user_id"),
     "GET /locations": _list(),

@@ -5,11 +5,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import asyncpg
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from service.api import admission
 from service.api.admission import ADMISSION, USER_READS, Admission, reads_at_once
 from service.api.call import POOL
+from service.inventory import lists
 from service.platform.errors import Unavailable
 from service.platform.settings import Settings
 from service.webhooks import stream
@@ -57,6 +59,12 @@ async def _until_held(held: Held, count: int) -> None:
     async with asyncio.timeout(PATIENCE):
         while await held() < count:
             await asyncio.sleep(0.01)
+
+
+def _app(caller: Caller) -> web.Application:
+    server = caller.api.server
+    assert isinstance(server, TestServer)
+    return server.app
 
 
 async def _end(*tasks: "asyncio.Task[Answer]") -> None:
@@ -159,9 +167,7 @@ async def test_the_stream_asks_for_admission_only_when_it_reads_from_far_back(
            select n, uuidv7(), n, 'item-created', '{}', now(), 'inventory', '{}', '{}', 0 from generate_series(1, 10) as n"""
     )
     await connection.execute("update log_head set position = 10")
-    server = owner.api.server
-    assert isinstance(server, TestServer)
-    app = server.app
+    app = _app(owner)
     monkeypatch.setattr(admission, "WAIT_SECONDS", 0.01)
     async with asyncio.timeout(PATIENCE):
         async with (
@@ -174,6 +180,38 @@ async def test_the_stream_asks_for_admission_only_when_it_reads_from_far_back(
         far = await owner.get(f"/webhooks/{webhook_id}/stream", after="earliest")
     assert (refused.status, near.status, waited.status) == (429, 200, 200)
     assert len(far.body["events"]) == 10
+
+
+async def test_a_list_of_items_asks_for_admission_only_where_all_that_match_are_put_in_order(
+    admins: list[Caller], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = admins[0]
+    tools = (await reader.make("/categories", name="Tools"))["id"]
+    here = (await reader.make("/locations", name="Here"))["id"]
+    for name in ("other", "drill", "saw"):
+        fields = {} if name == "other" else {"category_id": tools, "location_id": here}
+        await reader.make("/items", name=name, **fields)
+    # The stretch of the index that is looked at first ends before the category's items begin.
+    monkeypatch.setattr(lists, "STRETCH", 1)
+    monkeypatch.setattr(admission, "WAIT_SECONDS", 0.01)
+    app = _app(reader)
+    asked = {"category_id": tools}, {"location_id": here, "sort": "-name"}
+    async with asyncio.timeout(PATIENCE):
+        async with (
+            app[ADMISSION].costly(app[POOL], reader.token.user_id),
+            app[ADMISSION].costly(app[POOL], reader.token.user_id),
+        ):
+            refused = [await reader.get("/items", **query) for query in asked]
+            both = await reader.get("/items", category_id=tools, location_id=here)
+            plain = await reader.get("/items")
+        # Admitted as a whole, a request does not wait for itself.
+        monkeypatch.setattr(admission, "USER_READS", 1)
+        answers = [await admins[1].get("/items", **query, status="available") for query in asked]
+        answers += [await admins[1].get("/items", **query) for query in asked]
+    assert [answer.status for answer in refused] == [429, 429]
+    assert both.status == 429
+    assert (plain.status, len(plain.body)) == (200, 3)
+    assert [[item["name"] for item in answer.body] for answer in answers] == [["drill", "saw"], ["saw", "drill"]] * 2
 
 
 async def test_health_is_answered_while_every_connection_of_the_pool_is_taken(
