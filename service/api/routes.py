@@ -136,7 +136,7 @@ def _serve(
         if principal is not None and entry.roles and principal.role not in entry.roles:
             raise Forbidden(f"this needs the role {' or '.join(sorted(entry.roles))}")
         if entry.max_body != MAX_BODY_BYTES:
-            request = request.clone(client_max_size=entry.max_body)
+            request = _with_room_for(request, entry.max_body)
         query, unknown = _parse_query(request, entry)
         body, without_effect = await _parse_body(request, entry.body)
         ignored = [*unknown, *without_effect]
@@ -162,6 +162,14 @@ def _serve(
         return _response(entry, request, answer)
 
     return serve
+
+
+def _with_room_for(request: web.Request, max_body: int) -> web.Request:
+    """The request, with a body of up to so many bytes. aiohttp's clone drops what an earlier clone
+    was given: behind a trusted proxy that is the client's address, scheme and host."""
+    if request.remote is None:
+        return request.clone(client_max_size=max_body, scheme=request.scheme, host=request.host)
+    return request.clone(client_max_size=max_body, remote=request.remote, scheme=request.scheme, host=request.host)
 
 
 async def _admit(entry: Route, call: Call[Any, Any]) -> Answer:
