@@ -16,7 +16,7 @@ from service.api.admission import ADMISSION
 from service.api.call import REQUEST_ID, SETTINGS, BodyT, Call, Csv, Nothing, Principal, QueryT, Reply
 from service.api.compression import IN_LOOP_BYTES, coding_for, may_compress
 from service.api.connections import body_seconds
-from service.api.costs import Cost, cost_of
+from service.api.costs import Admitted, Cost, cost_of
 from service.api.idempotency import Answer, Keyed, key_of
 from service.api.parsing import parse_object
 from service.api.problems import invalid
@@ -129,7 +129,7 @@ def add_routes(app: web.Application, routes: Iterable[Route], authenticate: Auth
 
 
 def _serve(
-    entry: Route, authenticate: Authenticate, is_costly: Cost
+    entry: Route, authenticate: Authenticate, cost: Cost
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def serve(request: web.Request) -> web.StreamResponse:
         principal = None if entry.public else await authenticate(request)
@@ -155,7 +155,7 @@ def _serve(
         )
         if entry.streams is not None:
             return await stream(request, await entry.handler(call), entry.streams)
-        answer = await (_admit if is_costly(call) else _answer)(entry, call)
+        answer = await _admit(entry, call, cost(call))
         if ignored:
             told = [answer.headers[IGNORED]] if IGNORED in answer.headers else []
             answer.headers[IGNORED] = ", ".join([header_value(ignored), *told])
@@ -172,9 +172,16 @@ def _with_room_for(request: web.Request, max_body: int) -> web.Request:
     return request.clone(client_max_size=max_body, remote=request.remote, scheme=request.scheme, host=request.host)
 
 
-async def _admit(entry: Route, call: Call[Any, Any]) -> Answer:
+async def _admit(entry: Route, call: Call[Any, Any], admitted: Admitted) -> Answer:
+    if admitted is None:
+        return await _answer(entry, call)
     admission, readonly = call.request.app[ADMISSION], entry.method == "GET"
-    async with admission.costly(call.pool, call.user.user_id, readonly=readonly) as unit:
+    place = (
+        admission.importing(call.pool)
+        if admitted == "import"
+        else admission.costly(call.pool, call.user.user_id, readonly=readonly)
+    )
+    async with place as unit:
         return await _answer(entry, replace(call, unit=unit))
 
 

@@ -1,12 +1,9 @@
 """The routes that go over the log: replays, and the pull cursor."""
 
-from contextlib import AbstractAsyncContextManager
-
-from service.api.admission import ADMISSION
+from service.api.admission import part_of
 from service.api.call import Call, Nothing, Reply
 from service.api.paging import NewestPage, cursor_link
 from service.api.routes import PREFIX, Route, route
-from service.platform.db import Pool
 from service.webhooks import replay, stream
 from service.webhooks.replay import ReplayBody
 from service.webhooks.stream import StreamQuery
@@ -39,12 +36,9 @@ async def read_stream(call: Call[Nothing, StreamQuery]) -> Reply:
         transport = call.request.transport
         return transport is None or transport.is_closing()
 
-    def costly() -> AbstractAsyncContextManager[Pool]:
-        return app[ADMISSION].costly(call.pool, call.user.user_id)
-
-    app = call.request.app
+    watch = call.request.app[stream.WATCH]
     page = await stream.read(
-        call.pool, call.vault, app[stream.WATCH], call.user, call.path_id(), call.query, gone, costly
+        call.pool, call.vault, watch, call.user, call.path_id(), call.query, gone, lambda: part_of(call)
     )
     return Reply(page)
 
