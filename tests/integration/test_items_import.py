@@ -51,6 +51,18 @@ async def test_lines_become_items_with_the_events_of_each(admin: Caller, connect
     assert [type for type, _ in await take_events(connection)] == ["item-created", "low-stock-alert"] * 2
 
 
+async def test_an_empty_location_name_empties_the_location(admin: Caller) -> None:
+    item = await admin.make("/items", name="Pump", location_name="Hall")
+    for header, cells, expected in (
+        ("id,location_id,location_name", f"{item['location_id']},", item["location_id"]),
+        ("id,location_name", "", None),
+        ("id,location_id,location_name", ",Hall", item["location_id"]),
+        ("id,location_id,location_name", ",", None),
+    ):
+        assert (await send(admin, f"{header}\n{item['id']},{cells}\n")).status == 200
+        assert (await admin.get(f"/items/{item['id']}")).body["location_id"] == expected, (header, cells)
+
+
 async def test_a_line_with_an_id_changes_the_item_and_an_empty_cell_empties_what_may_be_empty(admin: Caller) -> None:
     item = await admin.make("/items", name="Pump", sku="A", quantity=7, description="old", attributes={"a": 1})
     answer = await send(admin, f'id,name,sku,quantity,attributes,created_at\n{item["id"]},Hose,,,"{{""b"":2}}",2020\n')
