@@ -24,6 +24,11 @@ class Total:
         return cls(found) if found <= MOST else cls(max(MOST, seen), is_minimum=True)
 
 
+def reached(skip: int, shown: int) -> int:
+    """How many rows a page has shown to be there. A page beyond the last row shows nothing."""
+    return skip + shown if shown else 0
+
+
 async def count(connection: Connection, statement: Statement, *, seen: int, **filters: Any) -> Total:
     """By a statement that takes `most`, the rows that it counts at most. A count that takes too long is given up, and `seen`, which
     is how far the page reaches, is the least that there are. Count last: after that the transaction takes no more statements."""

@@ -8,7 +8,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from service.api.call import ADMIN, Call, Nothing, Reply
-from service.api.counts import count
+from service.api.counts import count, reached
 from service.api.fields import Id, Moment, Text
 from service.api.paging import NewestPage, cursor_page_headers
 from service.api.routes import Route, route
@@ -67,7 +67,7 @@ async def _list(call: Call[Nothing, AuditQuery]) -> Reply:
     }
     async with call.pool.acquire() as connection:
         rows = await _SQL.list_entries.fetch(connection, skip=query.skip, limit=query.limit, **query.before, **filters)
-        total = await count(connection, _SQL.count_entries, seen=query.skip + len(rows), **filters)
+        total = await count(connection, _SQL.count_entries, seen=reached(query.skip, len(rows)), **filters)
     keys = [(row["at"], row["id"]) for row in rows]
     return Reply([_view(row) for row in rows], headers=cursor_page_headers(call.request, query, total, keys))
 

@@ -7,7 +7,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from service.api.call import Call, Nothing, Reply
-from service.api.counts import count
+from service.api.counts import count, reached
 from service.api.fields import Body, Text
 from service.api.paging import NewestPage, cursor_page_headers
 from service.api.routes import Route, route
@@ -62,7 +62,7 @@ async def page_of_sessions(call: Call[Any, SessionQuery], user_id: UUID) -> Repl
         rows = await _SQL.list_sessions.fetch(
             connection, user_id=user_id, open=is_open, skip=query.skip, limit=query.limit, **query.before
         )
-        seen = query.skip + len(rows)
+        seen = reached(query.skip, len(rows))
         total = await count(connection, _SQL.count_sessions, seen=seen, user_id=user_id, open=is_open)
     shown = [session_view(row, call.user.session_id) for row in rows]
     keys = [(row["created_at"], row["id"]) for row in rows]

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from service.api.call import ADMIN, Call, Nothing, Reply, tagged
-from service.api.counts import count
+from service.api.counts import count, reached
 from service.api.fields import Body, Name, Text, containing
 from service.api.paging import IdPage, cursor_page_headers
 from service.api.routes import Route, route
@@ -60,7 +60,7 @@ async def _list(call: Call[Nothing, UserQuery]) -> Reply:
     }
     async with call.pool.acquire() as connection:
         rows = await _SQL.list_users.fetch(connection, after=query.after, skip=query.skip, limit=query.limit, **filters)
-        total = await count(connection, _SQL.count_users, seen=query.skip + len(rows), **filters)
+        total = await count(connection, _SQL.count_users, seen=reached(query.skip, len(rows)), **filters)
     return Reply(
         [user_view(row) for row in rows],
         headers=cursor_page_headers(call.request, query, total, [row["id"] for row in rows]),

@@ -75,7 +75,7 @@ async def list_items(pool: Pool, admitted: Admitted, user: Principal, query: Ite
 
 async def _shown(listing: "Listing", ids: Sequence[UUID], query: ItemQuery) -> tuple[list[Item], Total]:
     items = await by_ids(listing.connection, ids)
-    return items, await listing.count(seen=query.skip + len(ids))
+    return items, await listing.count(seen=counts.reached(query.skip, len(ids)))
 
 
 async def stretches(admitted: Admitted, user: Principal, wanted: ItemFilters) -> AsyncIterator[list[UUID]]:

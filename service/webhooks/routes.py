@@ -3,7 +3,7 @@
 import asyncpg
 
 from service.api.call import Call, Nothing, Reply, tagged
-from service.api.counts import count
+from service.api.counts import count, reached
 from service.api.paging import cursor_link, page_headers
 from service.api.routes import Route, route
 from service.api.slices import in_slices
@@ -54,7 +54,7 @@ async def list_webhooks(call: Call[Nothing, ListQuery]) -> Reply:
         counted = {row["webhook_id"]: row for row in await _SQL.statistics.fetch(connection, ids=ids)}
         lanes = {row["webhook_id"]: row for row in await _SQL.lanes.fetch(connection, ids=ids)}
         if page is not None:
-            seen = page.skip + len(rows)
+            seen = reached(page.skip, len(rows))
             total = await count(connection, _SQL.count_listed, seen=seen, owner_id=owner_id, active=active)
             headers = page_headers(call.request, page, total, full=len(rows) == page.limit)
 
