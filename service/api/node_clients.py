@@ -9,12 +9,14 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 from uuid import UUID
 
+import orjson
 from pydantic import BaseModel, ValidationError
 from yarl import URL
 
 from service.api.call import Call, Reply
 from service.api.paging import MAX_LIMIT, Page
 from service.api.routes import Route
+from service.api.slices import in_slices
 from service.platform.queries import load
 
 _SQL = load("node_clients")
@@ -42,6 +44,9 @@ def _adapt(route: Route) -> Route:
         body = reply.body
         if _area(route) == "items":
             await _name_places(call, body)
+        if isinstance(body, list):
+            # Of up to MAX_ROWS. Each is made and written by itself, so that others have their turn.
+            return replace(reply, body=await in_slices(body, _written))
         return replace(reply, body=_with_underscored_ids(body))
 
     return replace(route, handler=adapted, takes_unknown_parameters=True)
@@ -100,6 +105,10 @@ def _with_underscored_ids(value: Any) -> Any:
             return [_with_underscored_ids(member) for member in value]
         case _:
             return value
+
+
+def _written(row: Any) -> orjson.Fragment:
+    return orjson.Fragment(orjson.dumps(_with_underscored_ids(row)))
 
 
 async def _name_places(call: Call[Any, Any], body: Any) -> None:

@@ -18,7 +18,7 @@ from service.api.compression import IN_LOOP_BYTES, coding_for, may_compress
 from service.api.connections import body_seconds
 from service.api.costs import Admitted, Cost, cost_of
 from service.api.idempotency import Answer, Keyed, key_of
-from service.api.parsing import parse_object
+from service.api.parsing import loads, parse_object
 from service.api.problems import invalid
 from service.api.streaming import stream
 from service.api.unknown import HEADER as IGNORED
@@ -268,7 +268,7 @@ async def _parse_body(request: web.Request, model: type[BaseModel]) -> tuple[Bas
     if request.content_type != "application/json" and not request.content_type.endswith("+json"):
         raise UnsupportedMediaType(f"the body must be application/json, not {request.content_type}")
     try:
-        value = orjson.loads(raw)
+        value = loads(raw)
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"the body is not valid JSON: {error}") from None
     if not isinstance(value, dict):
@@ -282,7 +282,7 @@ async def _names_in_unwanted_body(request: web.Request) -> list[str]:
         return []
     raw = await _read(request)
     try:
-        value = orjson.loads(raw or b"{}")
+        value = loads(raw or b"{}")
     except orjson.JSONDecodeError:
         return ["*"]
     return list(value) if isinstance(value, dict) else ["*"]

@@ -51,6 +51,14 @@ async def test_lines_become_items_with_the_events_of_each(admin: Caller, connect
     assert [type for type, _ in await take_events(connection)] == ["item-created", "low-stock-alert"] * 2
 
 
+async def test_blank_lines_are_skipped_and_bounded_as_others_are(admin: Caller, connection: Database) -> None:
+    bearable = await send(admin, b"name\n" + b"\n" * (MAX_LINES - 1) + b"Pump\n\n")
+    assert (bearable.status, bearable.body["lines"]) == (200, 1)
+    too_many = await send(admin, b"name\nHose\n" + b"\n" * (MAX_BYTES - 10))
+    assert (too_many.status, too_many.body["detail"]) == (413, f"the file has more than {MAX_LINES} blank lines")
+    assert await names(connection) == ["Pump"]
+
+
 async def test_an_empty_location_name_empties_the_location(admin: Caller) -> None:
     item = await admin.make("/items", name="Pump", location_name="Hall")
     for header, cells, expected in (

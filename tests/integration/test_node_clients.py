@@ -1,11 +1,13 @@
 """What clients of the Node system rely on, with JOSSIEDB_NODE_CLIENTS and without."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
+from service.api import node_clients, slices
 from service.api.node_clients import MAX_ROWS
 from service.app import make_app
 from service.platform.settings import Settings
@@ -85,6 +87,34 @@ async def test_a_whole_list_has_an_end(
     async with node.get("/api/v1/items", headers=admin) as response:
         assert len(await response.json()) == 400
         assert response.headers["X-Total-Count"] == "450"
+
+
+async def test_others_have_their_turn_between_the_rows_of_a_whole_list(
+    node: Api, admin: dict[str, str], connection: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await add_items(connection, 30)
+    monkeypatch.setattr(slices, "SLICE_SECONDS", 0.0)
+    turns, seen = 0, []
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    write = node_clients._with_underscored_ids
+
+    def written(value: Any) -> Any:
+        if isinstance(value, dict) and "sku" in value:
+            seen.append(turns)
+        return write(value)
+
+    monkeypatch.setattr(node_clients, "_with_underscored_ids", written)
+    task = asyncio.create_task(other())
+    found = await answer(node, "GET", "/items", admin)
+    task.cancel()
+    assert len({item["_id"] for item in found}) == 30
+    assert len(set(seen)) == len(seen) == 30
 
 
 async def test_filters_hold_in_a_whole_list(node: Api, admin: dict[str, str], connection: Database) -> None:
