@@ -1,5 +1,6 @@
 """How many rows a list has in all, counted no further than a client needs to know."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,8 +32,11 @@ def reached(skip: int, shown: int) -> int:
 
 async def count(connection: Connection, statement: Statement, *, seen: int, **filters: Any) -> Total:
     """By a statement that takes `most`, the rows that it counts at most. A count that takes too long is given up, and `seen`, which
-    is how far the page reaches, is the least that there are. Count last: after that the transaction takes no more statements."""
+    is how far the page reaches, is the least that there are. A transaction goes on after that."""
     try:
-        return Total.counted(await statement.fetchval(connection, most=MOST + 1, **filters), seen)
+        # In a savepoint: without one the cancelled statement would end the transaction it is in.
+        async with connection.transaction() if connection.is_in_transaction() else nullcontext():
+            found = await statement.fetchval(connection, most=MOST + 1, **filters)
     except asyncpg.QueryCanceledError:
         return Total(seen, is_minimum=True)
+    return Total.counted(found, seen)

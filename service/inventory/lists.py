@@ -151,15 +151,7 @@ class Listing:
     async def count(self, *, seen: int = 0) -> Total:
         """How many there are. `seen`: how far a page reaches, which is the least that there are where counting takes too long."""
         statement = _SQL.count_listed if self._words is None else _SQL.count_found
-        try:
-            # In a savepoint: the transaction goes on after a count that took too long.
-            async with self.connection.transaction():
-                found = await statement.fetchval(
-                    self.connection, most=counts.MOST + 1, **(self._words or {}), **self._filters
-                )
-        except asyncpg.QueryCanceledError:
-            return Total(seen, is_minimum=True)
-        return Total.counted(found, seen)
+        return await counts.count(self.connection, statement, seen=seen, **(self._words or {}), **self._filters)
 
     async def walk(self, order: Order, after: Place | None, skip: int, limit: int) -> list[UUID] | None:
         """The ids of a page that one stretch of the order's index fills, or the last page. None: the

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from service.api import node_clients, slices
+from service.api import admission, node_clients, slices
 from service.api.node_clients import MAX_ROWS
 from service.app import make_app
+from service.inventory import reads
 from service.platform.settings import Settings
 from tests.integration.caller import Database
 from tests.integration.conftest import Api, Outbox, SignUp
@@ -115,6 +116,28 @@ async def test_others_have_their_turn_between_the_rows_of_a_whole_list(
     task.cancel()
     assert len({item["_id"] for item in found}) == 30
     assert len(set(seen)) == len(seen) == 30
+
+
+async def test_a_whole_list_goes_on_after_a_count_that_took_too_long(
+    node: Api, sign_up: SignUp, connection: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    foreman = await sign_up("foreman")
+    await connection.execute(
+        """with made as (insert into locations (name) select n::text from generate_series(1, 5) as n returning id)
+           insert into location_foremen (location_id, user_id) select id, $1 from made""",
+        foreman.user_id,
+    )
+    slow = reads._LOCATIONS.count_visible
+    monkeypatch.setattr(
+        slow, "sql", slow.sql.replace("select count(*)", "select count(*) + length(pg_sleep(60)::text)")
+    )
+    monkeypatch.setattr(admission, "STATEMENT_MS", 300)
+    monkeypatch.setattr("service.api.node_clients.MAX_LIMIT", 2)
+    async with node.get("/api/v1/locations", headers=foreman.headers) as response:
+        found = await response.json()
+        assert response.status == 200, found
+        assert response.headers["X-Total-Count-Is-Minimum"] == "true"
+    assert {location["name"] for location in found} == {"1", "2", "3", "4", "5"}
 
 
 async def test_filters_hold_in_a_whole_list(node: Api, admin: dict[str, str], connection: Database) -> None:
