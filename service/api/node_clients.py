@@ -49,7 +49,8 @@ def _adapt(route: Route) -> Route:
             return replace(reply, body=await in_slices(body, _written))
         return replace(reply, body=_with_underscored_ids(body))
 
-    return replace(route, handler=adapted, takes_unknown_parameters=True)
+    # A place that is renamed changes its items' answers and none of their tags.
+    return replace(route, handler=adapted, takes_unknown_parameters=True, shows_more=_area(route) == "items")
 
 
 def _whole(route: Route) -> Handler:

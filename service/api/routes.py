@@ -52,7 +52,8 @@ class Route:
     those of other statuses, `refuses` the statuses of problems that a route of its shape would not have. `waits`: the handler
     commits and then waits for somebody outside, so it cannot be one transaction with its answer. `max_body` in bytes. `streams`:
     the answer is of this media type and sent piece by piece. `plain`: the answer is never compressed. `takes_unknown_parameters`:
-    they are named in the answer, and not refused."""
+    they are named in the answer, and not refused. `shows_more`: the answer holds what its ETag is not made of, so that the tag
+    stands for no answer; it is of use in If-Match alone."""
 
     method: str
     path: str
@@ -71,6 +72,7 @@ class Route:
     streams: str | None
     plain: bool
     takes_unknown_parameters: bool = False
+    shows_more: bool = False
 
     @property
     def keeps_answers(self) -> bool:
@@ -203,7 +205,7 @@ def _response(entry: Route, request: web.Request, answer: Answer) -> web.Respons
         coding = coding_for(request)
         if coding is not None and "ETag" in headers:
             headers["ETag"] = coded(headers["ETag"], coding.value)
-    if _is_known(request, answer):
+    if not entry.shows_more and _is_known(request, answer):
         return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
     response = web.Response(
         status=answer.status,

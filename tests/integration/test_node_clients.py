@@ -12,7 +12,7 @@ from service.api.node_clients import MAX_ROWS
 from service.app import make_app
 from service.inventory import reads
 from service.platform.settings import Settings
-from tests.integration.caller import Database
+from tests.integration.caller import Caller, Database
 from tests.integration.conftest import Api, Outbox, SignUp
 
 
@@ -59,6 +59,25 @@ async def test_objects_have_their_id_twice_and_items_their_places_by_name(node: 
     without = await answer(node, "POST", "/items", admin, name="Loose")
     assert (without["location"], without["category"]) == (None, None)
     assert (await answer(node, "GET", "/auth/profile", admin))["_id"]
+
+
+async def test_an_item_is_shown_again_when_its_place_has_been_renamed(node: Api, api: Api, sign_up: SignUp) -> None:
+    admin = Caller(node, await sign_up("admin"))
+    item = await admin.make("/items", name="Drill", location_name="Hall 2")
+    path = f"/items/{item['id']}"
+    tag = (await admin.get(path)).headers["ETag"]
+    assert (await admin.put(f"/locations/{item['location_id']}", {"name": "Hall 9"})).status == 200
+    shown = await admin.sending(If_None_Match=tag).get(path)
+    assert (shown.status, shown.body["location"]["name"]) == (200, "Hall 9")
+    # The item itself is the same.
+    assert shown.headers["ETag"] == tag
+    assert (await admin.sending(If_Match=tag).put(path, {"quantity": 3})).status == 200
+    assert (await admin.sending(If_Match=tag).put(path, {"quantity": 4})).status == 412
+    # What is shown without more is known by its tag, and so is an item without the setting.
+    place = f"/locations/{item['location_id']}"
+    assert (await admin.sending(If_None_Match=(await admin.get(place)).headers["ETag"]).get(place)).status == 304
+    plain = Caller(api, admin.token)
+    assert (await plain.sending(If_None_Match=(await plain.get(path)).headers["ETag"]).get(path)).status == 304
 
 
 async def test_what_a_client_was_given_it_can_send_back(node: Api, admin: dict[str, str], outbox: Outbox) -> None:
