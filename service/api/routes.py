@@ -1,7 +1,7 @@
 """The route table: what every route takes and gives, and how a request becomes a Call."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from types import MappingProxyType
@@ -156,14 +156,20 @@ def _serve(
             principal=principal,
         )
         if entry.streams is not None:
-            return await stream(request, await entry.handler(call), entry.streams)
+            reply = await entry.handler(call)
+            return await stream(request, replace(reply, headers=_naming(ignored, reply.headers)), entry.streams)
         answer = await _admit(entry, call, cost(call))
-        if ignored:
-            told = [answer.headers[IGNORED]] if IGNORED in answer.headers else []
-            answer.headers[IGNORED] = ", ".join([header_value(ignored), *told])
-        return _response(entry, request, answer)
+        return _response(entry, request, replace(answer, headers=_naming(ignored, answer.headers)))
 
     return serve
+
+
+def _naming(ignored: Sequence[str], headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers, with the names of what had no effect, before those that the handler tells."""
+    if not ignored:
+        return dict(headers)
+    told = [headers[IGNORED]] if IGNORED in headers else []
+    return {**headers, IGNORED: ", ".join([header_value(ignored), *told])}
 
 
 def _with_room_for(request: web.Request, max_body: int) -> web.Request:

@@ -170,6 +170,12 @@ async def test_an_unknown_parameter_is_named_and_not_refused(node: Api, api: Api
         assert response.headers["X-Ignored-Fields"] == "?colour"
     async with api.get("/api/v1/items?colour=red", headers=admin) as response:
         assert response.status == 400
+    async with node.get("/api/v1/items/export?low_stok=true", headers=admin) as response:
+        assert response.status == 200
+        assert response.headers["X-Ignored-Fields"] == "?low_stok"
+        assert response.headers["Content-Disposition"] == 'attachment; filename="items.csv"'
+    async with node.get("/api/v1/items/export?low_stock=true", headers=admin) as response:
+        assert "X-Ignored-Fields" not in response.headers
 
 
 async def test_routes_of_webhooks_are_as_they_are(node: Api, admin: dict[str, str]) -> None:
