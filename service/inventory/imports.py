@@ -12,6 +12,7 @@ from typing_extensions import TypedDict
 from service.api.call import Call, Csv, Reply
 from service.api.fields import Query
 from service.api.parsing import loads, parse_object
+from service.api.problems import MAX_DETAIL_CHARS, cut
 from service.api.slices import SLICE_SECONDS
 from service.inventory import sheet
 from service.inventory.commands import bulk
@@ -143,7 +144,11 @@ def _report(
 def _told(line: Line, problem: Problem) -> list[LineProblem]:
     errors = problem.errors or (FieldError("", problem.detail),)
     return [
-        {"line": line.number, "column": error.pointer.split("/")[1] if error.pointer else None, "detail": error.detail}
+        {
+            "line": line.number,
+            "column": error.pointer.split("/")[1] if error.pointer else None,
+            "detail": cut(error.detail, MAX_DETAIL_CHARS),
+        }
         for error in errors[:MAX_NAMED]
     ]
 

@@ -6,6 +6,7 @@ import io
 from typing import Any
 
 import aiohttp
+import orjson
 import pytest
 
 from service.api import counts
@@ -49,6 +50,16 @@ async def test_lines_become_items_with_the_events_of_each(admin: Caller, connect
         ('say "x"\nand more', "B", 0),
     ]
     assert [type for type, _ in await take_events(connection)] == ["item-created", "low-stock-alert"] * 2
+
+
+@pytest.mark.parametrize("query", [{}, {"dry_run": "true"}])
+async def test_an_answer_does_not_grow_with_what_is_wrong(admin: Caller, query: dict[str, str]) -> None:
+    attributes = '"{""' + "k" * 8000 + '"":""\\u0000""}"'
+    answer = await send(admin, "name,attributes\n" + f"x,{attributes}\n" * 50, **query)
+    assert (answer.status, answer.body["bad_lines"]) == (200 if query else 400, 50)
+    assert len(answer.body["problems"]) == 20
+    assert {len(problem["detail"]) for problem in answer.body["problems"]} == {500}
+    assert len(orjson.dumps(answer.body)) < 15_000
 
 
 async def test_blank_lines_are_skipped_and_bounded_as_others_are(admin: Caller, connection: Database) -> None:
