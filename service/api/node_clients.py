@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from yarl import URL
 
 from service.api.call import Call, Reply
+from service.api.counts import counted_once
 from service.api.paging import MAX_LIMIT, Page
 from service.api.routes import Route
 from service.api.slices import in_slices
@@ -60,17 +61,22 @@ def _whole(route: Route) -> Handler:
     async def handler(call: Call[Any, Any]) -> Reply:
         if not _WAYS_TO_PAGE.isdisjoint(call.request.query):
             return await route.handler(call)
-        rows: list[Any] = []
-        query = _first_page(route.query, call)
-        while True:
-            reply = await route.handler(replace(call, query=query))
-            rows += reply.body
-            following = _next(reply)
-            if following is None or len(rows) >= MAX_ROWS:
-                return replace(reply, body=rows, headers=_without_link(reply.headers))
-            query = route.query.model_validate(dict(following.query))
+        with counted_once():
+            return await _all_pages(route, call)
 
     return handler
+
+
+async def _all_pages(route: Route, call: Call[Any, Any]) -> Reply:
+    rows: list[Any] = []
+    query = _first_page(route.query, call)
+    while True:
+        reply = await route.handler(replace(call, query=query))
+        rows += reply.body
+        following = _next(reply)
+        if following is None or len(rows) >= MAX_ROWS:
+            return replace(reply, body=rows, headers=_without_link(reply.headers))
+        query = route.query.model_validate(dict(following.query))
 
 
 def _first_page(model: type[BaseModel], call: Call[Any, Any]) -> BaseModel:
