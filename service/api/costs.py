@@ -5,47 +5,62 @@ are admitted few at a time (service.api.admission). What a request writes is bou
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from service.api.call import Call
 from service.api.paging import Page
 
-Cost = Callable[[Call[Any, Any]], bool]
+# None: cheap. An import is admitted by itself, as it holds its place for tens of seconds.
+Admitted: TypeAlias = Literal["costly", "import"] | None
+Cost = Callable[[Call[Any, Any]], Admitted]
 # A page that begins further on by `skip` reads all the rows before it.
 CHEAP_SKIP = 10_000
 _OF_PAGES = frozenset({"skip", "limit", "cursor"})
 
 
-def _cheap(_: Call[Any, Any]) -> bool:
-    return False
+def _cheap(_: Call[Any, Any]) -> Admitted:
+    return None
 
 
-def _costly(_: Call[Any, Any]) -> bool:
-    return True
+def _costly(_: Call[Any, Any]) -> Admitted:
+    return "costly"
 
 
-def _within(_: Call[Any, Any]) -> bool:
+def _import(_: Call[Any, Any]) -> Admitted:
+    return "import"
+
+
+def _within(_: Call[Any, Any]) -> Admitted:
     """The handler asks for admission by itself: it waits meanwhile, or only a part of what it does is costly."""
-    return False
+    return None
 
 
 def _list(*indexed: str) -> Cost:
-    """A list: costly where it is filtered by anything but what has an index, for a foreman, whose rows are looked for one by one,
-    and where it skips many rows."""
-    cheap = _OF_PAGES | set(indexed)
+    """A list: costly where it is filtered by anything but what has an index, or by two things of which each may match many rows
+    and both together few; for a foreman, whose rows are looked for one by one; and where it skips many rows."""
+    filters = set(indexed)
+    cheap = _OF_PAGES | filters | {"sort"}
 
-    def cost(call: Call[Any, Any]) -> bool:
+    def cost(call: Call[Any, Any]) -> Admitted:
         query = call.query
         given = {name for name in query.model_fields_set if getattr(query, name) is not None}
         far = isinstance(query, Page) and query.skip > CHEAP_SKIP
-        return far or not given <= cheap or (call.principal is not None and call.principal.role == "foreman")
+        costly = (
+            far
+            or not given <= cheap
+            or len(given & filters) > 1
+            or (call.principal is not None and call.principal.role == "foreman")
+        )
+        return "costly" if costly else None
 
     return cost
 
 
 COSTS: Mapping[str, Cost] = {
     # Lists.
-    "GET /items": _list("category_id", "location_id", "serial_number", "sort"),
+    # Whether a page of items in their order has to be sorted shows only once the order's index was
+    # looked at: the handler asks for admission for that.
+    "GET /items": _list("category_id", "location_id", "serial_number"),
     "GET /transfers": _list("status", "item_id", "location_id"),
     "GET /checkouts": _list("status", "item_id", "user_id"),
     "GET /locations": _list(),
@@ -67,7 +82,7 @@ COSTS: Mapping[str, Cost] = {
     "POST /webhooks/{id}/replay": _costly,
     # What writes hundreds of rows, and holds a connection meanwhile.
     "POST /items/bulk": _costly,
-    "POST /items/import": _costly,
+    "POST /items/import": _import,
     # A piece at a time.
     "GET /items/export": _within,
     # From far back in the log. Where it is near the end, and while it waits, it is cheap.
@@ -135,7 +150,8 @@ COSTS: Mapping[str, Cost] = {
 
 
 def may_be_costly(method: str, path: str) -> bool:
-    return cost_of(method, path) is not _cheap
+    """Whether the user's other costly requests may be in the way of this route."""
+    return cost_of(method, path) not in {_cheap, _import}
 
 
 def cost_of(method: str, path: str) -> Cost:

@@ -9,12 +9,15 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 from uuid import UUID
 
+import orjson
 from pydantic import BaseModel, ValidationError
 from yarl import URL
 
 from service.api.call import Call, Reply
+from service.api.counts import counted_once
 from service.api.paging import MAX_LIMIT, Page
 from service.api.routes import Route
+from service.api.slices import in_slices
 from service.platform.queries import load
 
 _SQL = load("node_clients")
@@ -42,9 +45,13 @@ def _adapt(route: Route) -> Route:
         body = reply.body
         if _area(route) == "items":
             await _name_places(call, body)
+        if isinstance(body, list):
+            # Of up to MAX_ROWS. Each is made and written by itself, so that others have their turn.
+            return replace(reply, body=await in_slices(body, _written))
         return replace(reply, body=_with_underscored_ids(body))
 
-    return replace(route, handler=adapted, takes_unknown_parameters=True)
+    # A place that is renamed changes its items' answers and none of their tags.
+    return replace(route, handler=adapted, takes_unknown_parameters=True, shows_more=_area(route) == "items")
 
 
 def _whole(route: Route) -> Handler:
@@ -54,17 +61,22 @@ def _whole(route: Route) -> Handler:
     async def handler(call: Call[Any, Any]) -> Reply:
         if not _WAYS_TO_PAGE.isdisjoint(call.request.query):
             return await route.handler(call)
-        rows: list[Any] = []
-        query = _first_page(route.query, call)
-        while True:
-            reply = await route.handler(replace(call, query=query))
-            rows += reply.body
-            following = _next(reply)
-            if following is None or len(rows) >= MAX_ROWS:
-                return replace(reply, body=rows, headers=_without_link(reply.headers))
-            query = route.query.model_validate(dict(following.query))
+        with counted_once():
+            return await _all_pages(route, call)
 
     return handler
+
+
+async def _all_pages(route: Route, call: Call[Any, Any]) -> Reply:
+    rows: list[Any] = []
+    query = _first_page(route.query, call)
+    while True:
+        reply = await route.handler(replace(call, query=query))
+        rows += reply.body
+        following = _next(reply)
+        if following is None or len(rows) >= MAX_ROWS:
+            return replace(reply, body=rows, headers=_without_link(reply.headers))
+        query = route.query.model_validate(dict(following.query))
 
 
 def _first_page(model: type[BaseModel], call: Call[Any, Any]) -> BaseModel:
@@ -100,6 +112,10 @@ def _with_underscored_ids(value: Any) -> Any:
             return [_with_underscored_ids(member) for member in value]
         case _:
             return value
+
+
+def _written(row: Any) -> orjson.Fragment:
+    return orjson.Fragment(orjson.dumps(_with_underscored_ids(row)))
 
 
 async def _name_places(call: Call[Any, Any], body: Any) -> None:

@@ -10,6 +10,9 @@ from uuid import UUID
 
 import orjson
 
+from service.api.fields import MAX_INTEGER
+from service.platform import canonical
+
 Key = str | int | datetime | date
 _KIND = b"s"
 
@@ -72,4 +75,9 @@ def _key(kind: type, value: Any) -> Key:
         return date.fromisoformat(value)
     if not isinstance(value, kind) or isinstance(value, bool):
         raise TypeError
+    # No row has what the database cannot hold, and it would fail on the statement's parameter.
+    if isinstance(value, int) and abs(value) > MAX_INTEGER:
+        raise OverflowError
+    if isinstance(value, str):
+        canonical.check_text(value, "the key")
     return cast(Key, value)

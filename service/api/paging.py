@@ -78,7 +78,10 @@ def _position_before(text: Any) -> Position:
     if text == "":
         return MAX_POSITION, _FIRST_ID
     key = _decode(_POSITION, _POSITION_BYTES + len(_FIRST_ID.bytes), str(text))
-    return int.from_bytes(key[:_POSITION_BYTES], "big"), UUID(bytes=key[_POSITION_BYTES:])
+    position = int.from_bytes(key[:_POSITION_BYTES], "big")
+    if position > MAX_POSITION:
+        raise ValueError(_FOREIGN)
+    return position, UUID(bytes=key[_POSITION_BYTES:])
 
 
 def _newest_before(text: Any) -> Newest:

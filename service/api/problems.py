@@ -36,7 +36,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 def shown(problem: Problem) -> dict[str, object]:
     """The body of a problem's answer, of some 15 KB at most."""
-    detail = _cut(problem.detail, MAX_DETAIL_CHARS)
+    detail = cut(problem.detail, MAX_DETAIL_CHARS)
     body: dict[str, object] = {
         "type": f"/problems/{problem.slug}",
         "title": problem.title,
@@ -47,7 +47,7 @@ def shown(problem: Problem) -> dict[str, object]:
     }
     if problem.errors:
         body["errors"] = [
-            {"pointer": _cut(error.pointer, MAX_POINTER_CHARS), "detail": _cut(error.detail, MAX_DETAIL_CHARS)}
+            {"pointer": cut(error.pointer, MAX_POINTER_CHARS), "detail": cut(error.detail, MAX_DETAIL_CHARS)}
             for error in problem.errors[:MAX_ERRORS]
         ]
     if len(problem.errors) > MAX_ERRORS:
@@ -55,7 +55,8 @@ def shown(problem: Problem) -> dict[str, object]:
     return body
 
 
-def _cut(text: str, most: int) -> str:
+def cut(text: str, most: int) -> str:
+    """At most so many characters of what may hold a caller's text."""
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
@@ -74,9 +75,9 @@ def invalid(error: ValidationError | None, *, query: bool = False, misspelt: Seq
     found_errors = error.errors(include_url=False) if error is not None else []
     errors = [*misspelt, *(FieldError(_pointer(found, query), _message(found)) for found in found_errors)]
     first = errors[0]
-    pointer = _cut(first.pointer, MAX_POINTER_CHARS)
+    pointer = cut(first.pointer, MAX_POINTER_CHARS)
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return BadRequest(f"{pointer or 'the body'}: {_cut(first.detail, MAX_POINTER_CHARS)}{more}", errors=errors)
+    return BadRequest(f"{pointer or 'the body'}: {cut(first.detail, MAX_POINTER_CHARS)}{more}", errors=errors)
 
 
 @web.middleware
@@ -143,7 +144,7 @@ def _from_http(request: web.Request, error: web.HTTPException) -> web.Response:
         detail = f"{request.path} takes {allowed}"
     elif isinstance(error, web.HTTPNotFound):
         detail = f"there is nothing at {request.path}"
-    detail = _cut(detail, MAX_DETAIL_CHARS)
+    detail = cut(detail, MAX_DETAIL_CHARS)
     slug = title.lower().replace(" ", "-")
     body = {"type": f"/problems/{slug}", "title": title, "status": error.status, "detail": detail, "error": detail}
     return _json_problem(error.status, body, headers)

@@ -1,7 +1,7 @@
 """The route table: what every route takes and gives, and how a request becomes a Call."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from types import MappingProxyType
@@ -16,9 +16,9 @@ from service.api.admission import ADMISSION
 from service.api.call import REQUEST_ID, SETTINGS, BodyT, Call, Csv, Nothing, Principal, QueryT, Reply
 from service.api.compression import IN_LOOP_BYTES, coding_for, may_compress
 from service.api.connections import body_seconds
-from service.api.costs import Cost, cost_of
+from service.api.costs import Admitted, Cost, cost_of
 from service.api.idempotency import Answer, Keyed, key_of
-from service.api.parsing import parse_object
+from service.api.parsing import loads, parse_object
 from service.api.problems import invalid
 from service.api.streaming import stream
 from service.api.unknown import HEADER as IGNORED
@@ -52,7 +52,8 @@ class Route:
     those of other statuses, `refuses` the statuses of problems that a route of its shape would not have. `waits`: the handler
     commits and then waits for somebody outside, so it cannot be one transaction with its answer. `max_body` in bytes. `streams`:
     the answer is of this media type and sent piece by piece. `plain`: the answer is never compressed. `takes_unknown_parameters`:
-    they are named in the answer, and not refused."""
+    they are named in the answer, and not refused. `shows_more`: the answer holds what its ETag is not made of, so that the tag
+    stands for no answer; it is of use in If-Match alone."""
 
     method: str
     path: str
@@ -71,6 +72,7 @@ class Route:
     streams: str | None
     plain: bool
     takes_unknown_parameters: bool = False
+    shows_more: bool = False
 
     @property
     def keeps_answers(self) -> bool:
@@ -129,14 +131,14 @@ def add_routes(app: web.Application, routes: Iterable[Route], authenticate: Auth
 
 
 def _serve(
-    entry: Route, authenticate: Authenticate, is_costly: Cost
+    entry: Route, authenticate: Authenticate, cost: Cost
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def serve(request: web.Request) -> web.StreamResponse:
         principal = None if entry.public else await authenticate(request)
         if principal is not None and entry.roles and principal.role not in entry.roles:
             raise Forbidden(f"this needs the role {' or '.join(sorted(entry.roles))}")
         if entry.max_body != MAX_BODY_BYTES:
-            request = request.clone(client_max_size=entry.max_body)
+            request = _with_room_for(request, entry.max_body)
         query, unknown = _parse_query(request, entry)
         body, without_effect = await _parse_body(request, entry.body)
         ignored = [*unknown, *without_effect]
@@ -154,19 +156,40 @@ def _serve(
             principal=principal,
         )
         if entry.streams is not None:
-            return await stream(request, await entry.handler(call), entry.streams)
-        answer = await (_admit if is_costly(call) else _answer)(entry, call)
-        if ignored:
-            told = [answer.headers[IGNORED]] if IGNORED in answer.headers else []
-            answer.headers[IGNORED] = ", ".join([header_value(ignored), *told])
-        return _response(entry, request, answer)
+            reply = await entry.handler(call)
+            return await stream(request, replace(reply, headers=_naming(ignored, reply.headers)), entry.streams)
+        answer = await _admit(entry, call, cost(call))
+        return _response(entry, request, replace(answer, headers=_naming(ignored, answer.headers)))
 
     return serve
 
 
-async def _admit(entry: Route, call: Call[Any, Any]) -> Answer:
+def _naming(ignored: Sequence[str], headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers, with the names of what had no effect, before those that the handler tells."""
+    if not ignored:
+        return dict(headers)
+    told = [headers[IGNORED]] if IGNORED in headers else []
+    return {**headers, IGNORED: ", ".join([header_value(ignored), *told])}
+
+
+def _with_room_for(request: web.Request, max_body: int) -> web.Request:
+    """The request, with a body of up to so many bytes. aiohttp's clone drops what an earlier clone
+    was given: behind a trusted proxy that is the client's address, scheme and host."""
+    if request.remote is None:
+        return request.clone(client_max_size=max_body, scheme=request.scheme, host=request.host)
+    return request.clone(client_max_size=max_body, remote=request.remote, scheme=request.scheme, host=request.host)
+
+
+async def _admit(entry: Route, call: Call[Any, Any], admitted: Admitted) -> Answer:
+    if admitted is None:
+        return await _answer(entry, call)
     admission, readonly = call.request.app[ADMISSION], entry.method == "GET"
-    async with admission.costly(call.pool, call.user.user_id, readonly=readonly) as unit:
+    place = (
+        admission.importing(call.pool)
+        if admitted == "import"
+        else admission.costly(call.pool, call.user.user_id, readonly=readonly)
+    )
+    async with place as unit:
         return await _answer(entry, replace(call, unit=unit))
 
 
@@ -188,7 +211,7 @@ def _response(entry: Route, request: web.Request, answer: Answer) -> web.Respons
         coding = coding_for(request)
         if coding is not None and "ETag" in headers:
             headers["ETag"] = coded(headers["ETag"], coding.value)
-    if _is_known(request, answer):
+    if not entry.shows_more and _is_known(request, answer):
         return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
     response = web.Response(
         status=answer.status,
@@ -253,7 +276,7 @@ async def _parse_body(request: web.Request, model: type[BaseModel]) -> tuple[Bas
     if request.content_type != "application/json" and not request.content_type.endswith("+json"):
         raise UnsupportedMediaType(f"the body must be application/json, not {request.content_type}")
     try:
-        value = orjson.loads(raw)
+        value = loads(raw)
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"the body is not valid JSON: {error}") from None
     if not isinstance(value, dict):
@@ -267,7 +290,7 @@ async def _names_in_unwanted_body(request: web.Request) -> list[str]:
         return []
     raw = await _read(request)
     try:
-        value = orjson.loads(raw or b"{}")
+        value = loads(raw or b"{}")
     except orjson.JSONDecodeError:
         return ["*"]
     return list(value) if isinstance(value, dict) else ["*"]

@@ -7,7 +7,7 @@ import orjson
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from service.api.counts import Total, count
+from service.api.counts import Total, count, reached
 from service.api.fields import Id, Moment, Text
 from service.api.paging import Newest, NewestPage
 from service.platform.clock import iso
@@ -64,7 +64,7 @@ async def list_entries(pool: Pool, query: AuditQuery) -> tuple[list[AuditEntry],
     }
     async with pool.acquire() as connection:
         rows = await _SQL.list_entries.fetch(connection, skip=query.skip, limit=query.limit, **query.before, **filters)
-        total = await count(connection, _SQL.count_entries, seen=query.skip + len(rows), **filters)
+        total = await count(connection, _SQL.count_entries, seen=reached(query.skip, len(rows)), **filters)
     return [_view(row) for row in rows], [(row["at"], row["id"]) for row in rows], total
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 from typing_extensions import TypedDict
 
 from service.api.call import Principal
-from service.api.counts import Total, count
+from service.api.counts import Total, count, reached
 from service.api.fields import containing
 from service.api.paging import Newest
 from service.auth.fields import SessionView, UserView, session_view, user_view
@@ -77,7 +77,7 @@ async def list_users(pool: Pool, query: UserQuery) -> tuple[list[UserView], list
         rows = await _USERS.list_users.fetch(
             connection, after=query.after, skip=query.skip, limit=query.limit, **filters
         )
-        total = await count(connection, _USERS.count_users, seen=query.skip + len(rows), **filters)
+        total = await count(connection, _USERS.count_users, seen=reached(query.skip, len(rows)), **filters)
     return [user_view(row) for row in rows], [row["id"] for row in rows], total
 
 
@@ -90,7 +90,7 @@ async def list_sessions(
         rows = await _SESSIONS.list_sessions.fetch(
             connection, user_id=owner_id, open=is_open, skip=query.skip, limit=query.limit, **query.before
         )
-        seen = query.skip + len(rows)
+        seen = reached(query.skip, len(rows))
         total = await count(connection, _SESSIONS.count_sessions, seen=seen, user_id=owner_id, open=is_open)
     shown = [session_view(row, user.session_id) for row in rows]
     return shown, [(row["created_at"], row["id"]) for row in rows], total

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from service.api.call import Principal
-from service.api.counts import Total, count
+from service.api.counts import Total, count, reached
 from service.api.slices import in_slices
 from service.checkouts import rules
 from service.checkouts.models import CheckoutQuery
@@ -32,7 +32,7 @@ async def list_checkouts(pool: Pool, user: Principal, query: CheckoutQuery) -> t
         rows = await _SQL.list_visible.fetch(
             connection, after=query.after, skip=query.skip, limit=query.limit, **filters
         )
-        total = await count(connection, _SQL.count_visible, seen=query.skip + len(rows), **filters)
+        total = await count(connection, _SQL.count_visible, seen=reached(query.skip, len(rows)), **filters)
     return await in_slices(rows, checkout_from_row), total
 
 

@@ -14,7 +14,7 @@ from service.platform.errors import StartupError
 
 def command(url: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
     """The program with its arguments, and its environment. The password goes by the environment: anybody can read the arguments
-    of a process. Raises StartupError if psql is not installed."""
+    of a process. Raises StartupError if psql is not installed, or if the URL has a secret that psql takes only as an argument."""
     address, password = _without_password(parse(url).psql)
     environment = {**os.environ, **({"PGPASSWORD": password} if password else {})}
     return [_program(), *arguments, address], environment
@@ -48,9 +48,25 @@ def _program() -> str:
 
 
 def _without_password(url: str) -> tuple[str, str | None]:
-    """The URL without its password, and the password."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url, None
-    login, _, server = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{login.partition(':')[0]}@{server}")), unquote(parts.password)
+    """The URL without its password, and the password. As libpq has it, `?password=` counts more than the one before the host,
+    and the last of several more than the others. Raises StartupError."""
+    address, _, query = url.partition("?")
+    parts = urlsplit(address)
+    password: str | None = None
+    if parts.password is not None:
+        password = unquote(parts.password)
+        login, _, server = parts.netloc.rpartition("@")
+        address = urlunsplit(parts._replace(netloc=f"{login.partition(':')[0]}@{server}"))
+    kept: list[str] = []
+    for pair in query.split("&"):
+        name, _, value = pair.partition("=")
+        if unquote(name) == "sslpassword":
+            raise StartupError(
+                "psql would show sslpassword to everybody on this machine; put it into a connection service file, "
+                "and service=… in its place into DATABASE_URL"
+            )
+        if unquote(name) == "password":
+            password = unquote(value)
+        else:
+            kept.append(pair)
+    return address + ("?" if any(kept) else "") + "&".join(kept), password

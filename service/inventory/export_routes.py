@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from uuid import UUID
 
-from service.api.admission import ADMISSION
+from service.api.admission import PART_WAIT_SECONDS, part_of
 from service.api.call import Call, Nothing, Reply
 from service.api.slices import in_slices
 from service.inventory import lists, sheet
@@ -23,7 +23,7 @@ async def export_items(call: Call[Nothing, ItemFilters]) -> Reply:
 
 async def _pieces(call: Call[Nothing, ItemFilters]) -> AsyncIterator[bytes]:
     def admitted() -> AbstractAsyncContextManager[Pool]:
-        return call.request.app[ADMISSION].costly(call.pool, call.user.user_id)
+        return part_of(call, wait_seconds=None if head else PART_WAIT_SECONDS)
 
     head = sheet.written([sheet.COLUMNS])
     async for ids in lists.stretches(admitted, call.user, call.query):

@@ -11,7 +11,8 @@ from typing_extensions import TypedDict
 
 from service.api.call import Call, Csv, Reply
 from service.api.fields import Query
-from service.api.parsing import parse_object
+from service.api.parsing import loads, parse_object
+from service.api.problems import MAX_DETAIL_CHARS, cut
 from service.api.slices import SLICE_SECONDS
 from service.inventory import sheet
 from service.inventory.commands import bulk
@@ -71,24 +72,35 @@ async def import_items(call: Call[Csv, ImportQuery]) -> Reply:
     return Reply(_report(lines, changes, done, dry_run=False))
 
 
-async def _parsed(lines: Iterable[Line]) -> tuple[list[Line], list[Change | Problem]]:
-    """The lines, and each as a change or what is wrong with it. Raises BadRequest, PayloadTooLarge."""
+async def _parsed(lines: Iterable[Line | None]) -> tuple[list[Line], list[Change | Problem]]:
+    """The lines that are not blank, and each as a change or what is wrong with it. Raises BadRequest,
+    PayloadTooLarge."""
     found: list[Line] = []
     changes: list[Change | Problem] = []
     end = time.perf_counter() + SLICE_SECONDS
+    blank = 0
     for line in lines:
-        if len(found) == MAX_LINES:
+        if line is None:
+            blank += 1
+            if blank > MAX_LINES:
+                raise PayloadTooLarge(f"the file has more than {MAX_LINES} blank lines")
+        elif len(found) == MAX_LINES:
             raise PayloadTooLarge(f"the file has more than {MAX_LINES} lines of items")
-        try:
-            changes.append(_change(line))
-        except BadRequest as problem:
-            changes.append(problem)
-        # What it says is in the change; its number is all that is needed of it.
-        found.append(Line(line.number, {}))
+        else:
+            changes.append(_change_or_problem(line))
+            # What it says is in the change; its number is all that is needed of it.
+            found.append(Line(line.number, {}))
         if time.perf_counter() > end:
             await sleep(0)
             end = time.perf_counter() + SLICE_SECONDS
     return found, changes
+
+
+def _change_or_problem(line: Line) -> Change | Problem:
+    try:
+        return _change(line)
+    except BadRequest as problem:
+        return problem
 
 
 def _change(line: Line) -> Change:
@@ -98,7 +110,7 @@ def _change(line: Line) -> Change:
     fields: dict[str, Any] = sheet.fields_of(line)
     if "attributes" in fields:
         try:
-            fields["attributes"] = orjson.loads(fields["attributes"])
+            fields["attributes"] = loads(fields["attributes"])
         except orjson.JSONDecodeError:
             raise BadRequest.at("/attributes", "must be a JSON object") from None
     if not (given := line.cells.get("id")):
@@ -132,7 +144,11 @@ def _report(
 def _told(line: Line, problem: Problem) -> list[LineProblem]:
     errors = problem.errors or (FieldError("", problem.detail),)
     return [
-        {"line": line.number, "column": error.pointer.split("/")[1] if error.pointer else None, "detail": error.detail}
+        {
+            "line": line.number,
+            "column": error.pointer.split("/")[1] if error.pointer else None,
+            "detail": cut(error.detail, MAX_DETAIL_CHARS),
+        }
         for error in errors[:MAX_NAMED]
     ]
 

@@ -58,13 +58,24 @@ _FILTERS = (
 )
 
 
-async def list_items(pool: Pool, user: Principal, query: ItemQuery) -> tuple[list[Item], Total]:
-    """A page, and how many there are in all."""
+async def list_items(pool: Pool, admitted: Admitted, user: Principal, query: ItemQuery) -> tuple[list[Item], Total]:
+    """A page, and how many there are in all. The first look at the index is bounded and cheap. If the
+    page needs every matching item put in order, that part waits for admission, and holds no
+    connection meanwhile."""
     async with planned(pool) as connection:
         listing = await Listing.of(connection, user, query)
-        ids = await listing.page(query.order, query.after, query.skip, query.limit)
-        items = await by_ids(connection, ids)
-        return items, await listing.count(seen=query.skip + len(ids))
+        ids = await listing.walk(query.order, query.after, query.skip, query.limit)
+        if ids is not None:
+            return await _shown(listing, ids, query)
+    async with admitted() as unit, planned(unit) as connection:
+        listing = await Listing.of(connection, user, query)
+        ids = await listing.sort(query.order, query.after, query.skip, query.limit)
+        return await _shown(listing, ids, query)
+
+
+async def _shown(listing: "Listing", ids: Sequence[UUID], query: ItemQuery) -> tuple[list[Item], Total]:
+    items = await by_ids(listing.connection, ids)
+    return items, await listing.count(seen=counts.reached(query.skip, len(ids)))
 
 
 async def stretches(admitted: Admitted, user: Principal, wanted: ItemFilters) -> AsyncIterator[list[UUID]]:
@@ -74,7 +85,9 @@ async def stretches(admitted: Admitted, user: Principal, wanted: ItemFilters) ->
     async with admitted() as pool, planned(pool) as connection:
         listing = await Listing.of(connection, user, wanted)
         if not (await listing.count()).is_minimum:
-            few = await listing.page(BY_ID, None, 0, counts.MOST)
+            few = await listing.walk(BY_ID, None, 0, counts.MOST)
+            if few is None:
+                few = await listing.sort(BY_ID, None, 0, counts.MOST)
     if few is not None:
         yield few
         return
@@ -121,7 +134,7 @@ class Listing:
     """What a user asks for of the items that they may see."""
 
     def __init__(self, connection: Connection, filters: Mapping[str, Any], words: Sequence[str]) -> None:
-        self._connection = connection
+        self.connection = connection
         self._filters = filters
         self._words = (
             {"first": words[0], "second": words[min(1, len(words) - 1)], "words": list(words)} if words else None
@@ -144,26 +157,24 @@ class Listing:
     async def count(self, *, seen: int = 0) -> Total:
         """How many there are. `seen`: how far a page reaches, which is the least that there are where counting takes too long."""
         statement = _SQL.count_listed if self._words is None else _SQL.count_found
-        try:
-            # In a savepoint: the transaction goes on after a count that took too long.
-            async with self._connection.transaction():
-                found = await statement.fetchval(
-                    self._connection, most=counts.MOST + 1, **(self._words or {}), **self._filters
-                )
-        except asyncpg.QueryCanceledError:
-            return Total(seen, is_minimum=True)
-        return Total.counted(found, seen)
+        return await counts.count(self.connection, statement, seen=seen, **(self._words or {}), **self._filters)
 
-    async def page(self, order: Order, after: Place | None, skip: int, limit: int) -> list[UUID]:
-        """The ids of a page."""
+    async def walk(self, order: Order, after: Place | None, skip: int, limit: int) -> list[UUID] | None:
+        """The ids of a page that one stretch of the order's index fills, or the last page. None: the
+        stretch was too short, so that only `sort` can tell."""
         wanted = {"limit": limit, **order_values(order, after), **self._filters}
         # Without filters every item is on a page: those to be skipped are not even looked at.
         passed, skip, stretch = (0, skip, STRETCH) if self._is_filtered else (skip, 0, limit)
         walked = await self._walk(passed=passed, most=stretch, skip=skip, **wanted)
         ids: list[UUID] = walked["ids"]
-        if len(ids) < limit and walked["examined"] == stretch:
-            sort = _SQL.sort_listed if self._words is None else _SQL.sort_found
-            ids = await sort.fetchval(self._connection, skip=skip, **wanted, **(self._words or {}))
+        return None if len(ids) < limit and walked["examined"] == stretch else ids
+
+    async def sort(self, order: Order, after: Place | None, skip: int, limit: int) -> list[UUID]:
+        """The ids of a page, out of all matching items, which are read and put in order: costly, as
+        there is no bound on how many match."""
+        wanted = {"limit": limit, **order_values(order, after), **self._filters}
+        sort = _SQL.sort_listed if self._words is None else _SQL.sort_found
+        ids: list[UUID] = await sort.fetchval(self.connection, skip=skip, **wanted, **(self._words or {}))
         return ids
 
     async def stretch(self, after: Place | None) -> tuple[list[UUID], UUID | None]:
@@ -174,7 +185,7 @@ class Listing:
 
     async def _walk(self, **wanted: Any) -> asyncpg.Record:
         first, words = (self._words["first"], self._words["words"]) if self._words else (None, None)
-        row = await _SQL.walk.fetchrow(self._connection, first=first, words=words, **wanted)
+        row = await _SQL.walk.fetchrow(self.connection, first=first, words=words, **wanted)
         assert row is not None
         return row
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 import orjson
 from pydantic import AfterValidator, AliasChoices, Field, model_validator
@@ -29,6 +29,7 @@ from service.stock.item import Condition, ItemStatus
 
 MAX_ATTRIBUTES_BYTES = 8192
 MAX_ATTRIBUTES_DEPTH = 32
+_TOO_LARGE = f"may be at most {MAX_ATTRIBUTES_BYTES} bytes of JSON"
 
 Code = Annotated[Text, Field(min_length=1, max_length=100)]
 # A name that may be absent: "" stands for null, as forms send it.
@@ -42,28 +43,50 @@ ABSENT: Any = Field(default_factory=lambda: None)
 
 def _attributes(value: dict[str, Any]) -> dict[str, Any]:
     # No more values than there are bytes, which bounds how long it takes to look at each.
-    _check_attributes(value, "attributes", 1, iter(range(MAX_ATTRIBUTES_BYTES)))
+    _check_attributes(value, None, 1, iter(range(MAX_ATTRIBUTES_BYTES)))
     size = len(orjson.dumps(value))
     if size > MAX_ATTRIBUTES_BYTES:
         raise ValueError(f"may be at most {MAX_ATTRIBUTES_BYTES} bytes of JSON, and these are {size}")
     return value
 
 
-def _check_attributes(value: Any, at: str, depth: int, left: Iterator[int]) -> None:
+# Where a value is: in what, and at which key or index of that.
+_Within: TypeAlias = "tuple[_Within, str | int] | None"
+
+
+def _check_attributes(value: Any, within: _Within, depth: int, left: Iterator[int]) -> None:
     if next(left, None) is None:
-        raise ValueError(f"may be at most {MAX_ATTRIBUTES_BYTES} bytes of JSON")
+        raise ValueError(_TOO_LARGE)
     if isinstance(value, dict | list) and depth > MAX_ATTRIBUTES_DEPTH:
         raise ValueError(f"may be nested at most {MAX_ATTRIBUTES_DEPTH} deep")
     match value:
         case str():
-            canonical.check_text(value, at)
+            _check_text(value, "", within)
         case dict():
             for key, inner in value.items():
-                canonical.check_text(key, f"a key of {at}")
-                _check_attributes(inner, f"{at}.{key}", depth + 1, left)
+                if len(key) > MAX_ATTRIBUTES_BYTES:
+                    raise ValueError(_TOO_LARGE)
+                _check_text(key, "a key of ", within)
+                _check_attributes(inner, (within, key), depth + 1, left)
         case list():
             for number, inner in enumerate(value):
-                _check_attributes(inner, f"{at}[{number}]", depth + 1, left)
+                _check_attributes(inner, (within, number), depth + 1, left)
+
+
+def _check_text(text: str, what: str, within: _Within) -> None:
+    try:
+        canonical.check_text(text, "")
+    except canonical.NotReproducible as error:
+        # The place is spelled only now: to spell it for each of many values below a long key takes long.
+        raise ValueError(f"{what}{_spelled(within)}{error}") from None
+
+
+def _spelled(within: _Within) -> str:
+    steps: list[str] = []
+    while within is not None:
+        within, step = within
+        steps.append(f"[{step}]" if isinstance(step, int) else f".{step}")
+    return "attributes" + "".join(reversed(steps))
 
 
 def _with_words(search: str) -> str:

@@ -4,7 +4,7 @@ import asyncio
 from uuid import UUID
 
 from service.api.call import Principal
-from service.api.counts import Total, count
+from service.api.counts import Total, count, reached
 from service.api.paging import IdPage, Newest, NewestPage
 from service.api.slices import in_slices
 from service.inventory import rules
@@ -48,7 +48,7 @@ async def location_history(
         rows = await _ITEMS.list_moves.fetch(
             connection, id=item_id, foreman_id=foreman_id, skip=page.skip, limit=page.limit, **page.before
         )
-        seen = page.skip + len(rows)
+        seen = reached(page.skip, len(rows))
         total = await count(connection, _ITEMS.count_moves, seen=seen, id=item_id, foreman_id=foreman_id)
     return [move_from_row(row) for row in rows], [(row["at"], row["id"]) for row in rows], total
 
@@ -59,7 +59,7 @@ async def list_locations(pool: Pool, user: Principal, page: IdPage) -> tuple[lis
         rows = await _LOCATIONS.list_visible.fetch(
             connection, foreman_id=foreman_id, after=page.after, skip=page.skip, limit=page.limit
         )
-        seen = page.skip + len(rows)
+        seen = reached(page.skip, len(rows))
         total = await count(connection, _LOCATIONS.count_visible, seen=seen, foreman_id=foreman_id)
     return await in_slices(rows, location_from_row), total
 
@@ -77,7 +77,7 @@ async def get_location(pool: Pool, user: Principal, location_id: UUID) -> Locati
 async def list_categories(pool: Pool, page: IdPage) -> tuple[list[Category], Total]:
     async with pool.acquire() as connection:
         rows = await _CATEGORIES.list_all.fetch(connection, after=page.after, skip=page.skip, limit=page.limit)
-        total = await count(connection, _CATEGORIES.count_all, seen=page.skip + len(rows))
+        total = await count(connection, _CATEGORIES.count_all, seen=reached(page.skip, len(rows)))
     return [category_from_row(row) for row in rows], total
 
 

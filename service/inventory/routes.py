@@ -1,5 +1,6 @@
 """Items, locations and categories over HTTP."""
 
+from service.api.admission import part_of
 from service.api.call import ADMIN, Call, Csv, Nothing, Reply, tagged
 from service.api.paging import IdPage, NewestPage, cursor_page_headers
 from service.api.routes import Route, route
@@ -33,7 +34,7 @@ _WRITERS = (ADMIN,)
 
 
 async def list_items(call: Call[Nothing, ItemQuery]) -> Reply:
-    found, total = await lists.list_items(call.pool, call.user, call.query)
+    found, total = await lists.list_items(call.pool, lambda: part_of(call), call.user, call.query)
     keys = [lists.place_of(item, call.query.order) for item in found]
     return Reply(
         [item_view(item) for item in found], headers=cursor_page_headers(call.request, call.query, total, keys)

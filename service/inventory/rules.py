@@ -13,6 +13,8 @@ from service.platform.clock import iso
 from service.platform.errors import BadRequest, Conflict, FieldError, Forbidden, Unprocessable
 from service.stock.item import Item
 
+# How many levels the tree of categories may have. JSON of 127 levels cannot be written.
+MAX_DEPTH = 64
 FOREMAN = "foreman"
 # The minimum of an item for which none was said; one with a serial number is one unit, which may be out.
 USUAL_MINIMUM = 5
@@ -133,7 +135,9 @@ def category_view(category: Category) -> CategoryView:
 
 
 def category_tree(categories: Iterable[Category]) -> list[CategoryNode]:
-    """Those without a parent, each with all below it, in the order given."""
+    """Those without a parent, each with all below it, in the order given. Below MAX_DEPTH, which only rows from before that bound
+    reach, all that is below a category is in one list, and `parent_id` tells what is below what: a deeper tree cannot be written
+    as JSON."""
     nodes: dict[UUID, CategoryNode] = {one.id: {**category_view(one), "children": []} for one in categories}
     roots = []
     for node in nodes.values():
@@ -141,7 +145,23 @@ def category_tree(categories: Iterable[Category]) -> list[CategoryNode]:
             roots.append(node)
         else:
             nodes[UUID(node["parent_id"])]["children"].append(node)
+    level = roots
+    for _ in range(MAX_DEPTH - 1):
+        level = [child for node in level for child in node["children"]]
+    for node in level:
+        node["children"] = _taken_apart(node)
     return roots
+
+
+def _taken_apart(node: CategoryNode) -> list[CategoryNode]:
+    """All that is below a category, each without children, in the order of the tree."""
+    found: list[CategoryNode] = []
+    left = node["children"][::-1]
+    while left:
+        one = left.pop()
+        left += reversed(one["children"])
+        found.append({**one, "children": []})
+    return found
 
 
 def location_summary(item: Item, places: Sequence[Place]) -> LocationSummary:
@@ -185,10 +205,13 @@ def _as_stored(values: Mapping[str, Any]) -> dict[str, Any]:
     return stored
 
 
-def check_parent(category_id: UUID, line: Collection[UUID]) -> None:
-    """`line` is the new parent and its ancestors. Raises Unprocessable if the category is among them."""
+def check_parent(category_id: UUID, line: Collection[UUID], levels: int) -> None:
+    """`line` is the new parent and its ancestors; `levels` is how many the category and those below it have. Raises Unprocessable
+    if the category is among them, or would be too deep."""
     if category_id in line:
         raise Unprocessable.at("/parent_id", "a category cannot be below itself")
+    if len(line) + levels > MAX_DEPTH:
+        raise Unprocessable.at("/parent_id", f"categories may be nested at most {MAX_DEPTH} deep")
 
 
 def check_foremen(user_ids: Collection[UUID], roles: Mapping[UUID, str]) -> None:

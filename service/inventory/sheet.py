@@ -69,8 +69,9 @@ def written(rows: Sequence[Sequence[str]]) -> bytes:
     return out.getvalue().encode()
 
 
-def read(raw: bytes) -> Iterator[Line]:
-    """The lines below the first, which names the columns. Raises BadRequest where the file as such cannot be read."""
+def read(raw: bytes) -> Iterator[Line | None]:
+    """The lines below the first, which names the columns; None for a blank one, so that the caller
+    decides how many it looks at in one go. Raises BadRequest where the file as such cannot be read."""
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -95,6 +96,7 @@ def read(raw: bytes) -> Iterator[Line]:
         if cells is None:
             return
         if not cells:
+            yield None
             continue
         if len(cells) != len(columns):
             yield Line(source.first, {}, f"has {len(cells)} cells, and the first line names {len(columns)} columns")

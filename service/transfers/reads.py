@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from service.api.call import Principal
-from service.api.counts import Total, count
+from service.api.counts import Total, count, reached
 from service.platform.db import Pool
 from service.platform.errors import NotFound
 from service.platform.queries import load
@@ -28,7 +28,7 @@ async def list_transfers(pool: Pool, user: Principal, query: TransferQuery) -> t
         rows = await _SQL.list_visible.fetch(
             connection, after=query.after, skip=query.skip, limit=query.limit, **filters
         )
-        total = await count(connection, _SQL.count_visible, seen=query.skip + len(rows), **filters)
+        total = await count(connection, _SQL.count_visible, seen=reached(query.skip, len(rows)), **filters)
     return [transfer_from_row(row) for row in rows], total
 
 

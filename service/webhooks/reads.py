@@ -5,7 +5,7 @@ from uuid import UUID
 import asyncpg
 
 from service.api.call import Principal
-from service.api.counts import Total, count
+from service.api.counts import Total, count, reached
 from service.api.slices import in_slices
 from service.platform.db import Pool
 from service.platform.queries import load
@@ -33,7 +33,7 @@ async def list_webhooks(pool: Pool, user: Principal, query: ListQuery) -> tuple[
         counted = {row["webhook_id"]: row for row in await _SQL.statistics.fetch(connection, ids=ids)}
         lanes = {row["webhook_id"]: row for row in await _SQL.health.fetch(connection, ids=ids)}
         if page is not None:
-            seen = page.skip + len(rows)
+            seen = reached(page.skip, len(rows))
             total = await count(connection, _SQL.count_listed, seen=seen, owner_id=owner_id, active=active)
 
     def shown(row: asyncpg.Record) -> shapes.Summary:

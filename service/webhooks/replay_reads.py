@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from service.api.call import Principal
-from service.api.counts import MOST
+from service.api.counts import MOST, reached
 from service.api.counts import count as count_rows
 from service.api.paging import Newest, NewestPage
 from service.platform.db import Pool
@@ -26,7 +26,7 @@ async def list_jobs(pool: Pool, user: Principal, webhook_id: UUID, page: NewestP
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         own(await _WEBHOOKS.get.fetchrow(connection, id=webhook_id), user)
         rows = await _SQL.list.fetch(connection, webhook_id=webhook_id, skip=page.skip, limit=page.limit, **page.before)
-        total = await count_rows(connection, _SQL.count_jobs, seen=page.skip + len(rows), webhook_id=webhook_id)
+        total = await count_rows(connection, _SQL.count_jobs, seen=reached(page.skip, len(rows)), webhook_id=webhook_id)
     keys = [(row["created_at"], row["id"]) for row in rows]
     jobs: JobsReply = {
         "jobs": [shown(row) for row in rows],

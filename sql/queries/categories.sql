@@ -32,6 +32,15 @@ with recursive line (id) as (
 )
 select id from line;
 
+-- name: levels
+-- How many levels a category and those below it have, counted up to `most`.
+with recursive tree (id, level) as (
+  select :id::uuid, 1
+   union all
+  select c.id, tree.level + 1 from categories as c join tree on c.parent_id = tree.id where tree.level < :most::integer
+)
+select max(level) from tree;
+
 -- name: insert
 insert into categories (id, name, description, parent_id)
 values (:id, :name, :description, :parent_id)

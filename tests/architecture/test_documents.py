@@ -215,7 +215,7 @@ def test_a_file_is_documented_with_an_example() -> None:
         assert content["content"] == {"text/csv": {"schema": shape, "example": CSV[name]}}
         lines = list(sheet.read(CSV[name].encode()))
         assert lines
-        assert all(line.fault is None for line in lines)
+        assert all(line is not None and line.fault is None for line in lines)
 
 
 def test_each_answer_has_an_example_that_is_valid() -> None:

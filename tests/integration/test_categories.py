@@ -1,11 +1,15 @@
 """Categories over HTTP: a tree."""
 
 import asyncio
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import orjson
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 
+from service.inventory.rules import MAX_DEPTH
+from service.platform.settings import Settings
+from service.server.app import make_app
 from tests.integration.caller import Caller, Database, stored, take_events
 from tests.integration.conftest import Api, SignUp
 
@@ -102,6 +106,58 @@ async def test_an_unknown_parent_is_named(admin: Caller) -> None:
         await admin.put(f"/categories/{category['id']}", {"parent_id": str(uuid4())}),
     ):
         assert (answer.status, answer.pointers) == (400, ["/parent_id"])
+
+
+async def _line(connection: Database, count: int) -> list[UUID]:
+    """Categories of which each is below the one before."""
+    ids = [uuid4() for _ in range(count)]
+    await connection.executemany(
+        "insert into categories (id, name, parent_id) values ($1, $2, $3)",
+        [(id, f"c{number}", parent) for number, (id, parent) in enumerate(zip(ids, [None, *ids[:-1]], strict=True))],
+    )
+    return ids
+
+
+async def test_categories_nest_at_most_64_deep(admin: Caller, connection: Database) -> None:
+    ids = await _line(connection, MAX_DEPTH - 1)
+    pair = await admin.make("/categories", name="Upper")
+    await admin.make("/categories", name="Lower", parent_id=pair["id"])
+    lowest = await admin.make("/categories", name="Lowest", parent_id=str(ids[-1]))
+    await take_events(connection)
+    for answer in (
+        await admin.post("/categories", {"name": "Too low", "parent_id": lowest["id"]}),
+        # It would fit, but not what is below it.
+        await admin.put(f"/categories/{pair['id']}", {"parent_id": str(ids[-1])}),
+    ):
+        assert (answer.status, answer.pointers) == (422, ["/parent_id"])
+        assert "64 deep" in answer.body["detail"]
+    assert await take_events(connection) == []
+    assert await connection.fetchval("select count(*) from categories") == MAX_DEPTH + 2
+    assert (await admin.put(f"/categories/{pair['id']}", {"parent_id": str(ids[-2])})).status == 200
+    assert (await admin.put(f"/categories/{lowest['id']}", {"description": "as deep as before"})).status == 200
+
+
+async def test_a_tree_from_before_that_is_deeper_is_answered_flat_below(
+    admin: Caller, connection: Database, settings: Settings, database_url: str
+) -> None:
+    ids = await _line(connection, 300)
+    await connection.execute("insert into categories (name, parent_id) values ('beside', $1)", ids[-2])
+    node = make_app(settings.model_copy(update={"jossiedb_node_clients": True}), database_url)
+    async with TestClient(TestServer(node)) as client:
+        for who in (admin, Caller(client, admin.token)):
+            answer = await who.get("/categories/tree")
+            assert answer.status == 200
+            level, names = answer.body, []
+            while len(level) == 1:
+                names.append(level[0]["name"])
+                level = level[0]["children"]
+            assert names == [f"c{number}" for number in range(MAX_DEPTH)]
+            assert [node["name"] for node in level] == ["beside" if n == 299 else f"c{n}" for n in range(64, 300)] + [
+                "c299"
+            ]
+            assert all(node["children"] == [] for node in level)
+    # It can be mended from below.
+    assert (await admin.put(f"/categories/{ids[-3]}", {"parent_id": None})).status == 200
 
 
 async def test_a_category_that_is_used_stays(admin: Caller, connection: Database) -> None:

@@ -13,6 +13,7 @@ from uuid import uuid4
 import pytest
 
 from service.cli import psql
+from service.platform.errors import StartupError
 from service.platform.settings import Settings
 from tests.integration.caller import Database
 from tests.integration.command import BOSS, COMMAND, PASSWORD, ROOT, TIMEOUT, refusal, run, started
@@ -141,6 +142,44 @@ async def test_psql_does_not_show_the_password_among_its_arguments() -> None:
     argv, environment = psql.command("postgresql://ada:s%3Acret@localhost:1/db", "-c", "select 1")
     assert argv[1:] == ["-c", "select 1", "postgresql://ada@localhost:1/db"]
     assert environment["PGPASSWORD"] == "s:cret"
+
+
+@pytest.mark.parametrize(
+    ("url", "address", "password"),
+    [
+        (
+            "postgresql://localhost:1/db?user=ada&password=s%3Acret+x",
+            "postgresql://localhost:1/db?user=ada",
+            "s:cret+x",
+        ),
+        ("postgresql://ada@h/db?password=secret", "postgresql://ada@h/db", "secret"),
+        (
+            "postgresql://ada:old@h/db?password=a&sslmode=require&password=b",
+            "postgresql://ada@h/db?sslmode=require",
+            "b",
+        ),
+        ("postgresql:///db?host=/run&password=secret", "postgresql:///db?host=/run", "secret"),
+    ],
+)
+async def test_psql_does_not_show_a_password_of_the_query_either(url: str, address: str, password: str) -> None:
+    argv, environment = psql.command(url)
+    assert argv[1:] == [address]
+    assert environment["PGPASSWORD"] == password
+
+
+async def test_psql_is_not_run_with_the_password_of_a_key(
+    settings: Settings, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "postgresql://ada@localhost:1/db?sslkey=/key&sslpassword=secret"
+    with pytest.raises(StartupError) as refused:
+        psql.command(url)
+    assert "sslpassword" in str(refused.value)
+    assert "secret" not in str(refused.value)
+    monkeypatch.setenv("DATABASE_URL", f"{database_url}{'&' if '?' in database_url else '?'}sslpassword=secret")
+    for command in (["psql", "-c", "select 1"], ["audit", "undelivered"]):
+        said = await refusal(*command)
+        assert "psql would show sslpassword" in said
+        assert "secret" not in said
 
 
 async def test_the_audits_are_listed_with_what_they_tell(environment: None) -> None:

@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import asyncpg
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from service.api import admission
+from service.api import admission, counts
 from service.api.admission import ADMISSION, USER_READS, Admission, reads_at_once
 from service.api.call import POOL
+from service.inventory import lists
 from service.platform.errors import Unavailable
 from service.platform.settings import Settings
 from service.webhooks import stream
@@ -57,6 +60,12 @@ async def _until_held(held: Held, count: int) -> None:
     async with asyncio.timeout(PATIENCE):
         while await held() < count:
             await asyncio.sleep(0.01)
+
+
+def _app(caller: Caller) -> web.Application:
+    server = caller.api.server
+    assert isinstance(server, TestServer)
+    return server.app
 
 
 async def _end(*tasks: "asyncio.Task[Answer]") -> None:
@@ -159,9 +168,7 @@ async def test_the_stream_asks_for_admission_only_when_it_reads_from_far_back(
            select n, uuidv7(), n, 'item-created', '{}', now(), 'inventory', '{}', '{}', 0 from generate_series(1, 10) as n"""
     )
     await connection.execute("update log_head set position = 10")
-    server = owner.api.server
-    assert isinstance(server, TestServer)
-    app = server.app
+    app = _app(owner)
     monkeypatch.setattr(admission, "WAIT_SECONDS", 0.01)
     async with asyncio.timeout(PATIENCE):
         async with (
@@ -174,6 +181,107 @@ async def test_the_stream_asks_for_admission_only_when_it_reads_from_far_back(
         far = await owner.get(f"/webhooks/{webhook_id}/stream", after="earliest")
     assert (refused.status, near.status, waited.status) == (429, 200, 200)
     assert len(far.body["events"]) == 10
+
+
+async def test_a_list_of_items_asks_for_admission_only_where_all_that_match_are_put_in_order(
+    admins: list[Caller], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = admins[0]
+    tools = (await reader.make("/categories", name="Tools"))["id"]
+    here = (await reader.make("/locations", name="Here"))["id"]
+    for name in ("other", "drill", "saw"):
+        fields = {} if name == "other" else {"category_id": tools, "location_id": here}
+        await reader.make("/items", name=name, **fields)
+    # The stretch of the index that is looked at first ends before the category's items begin.
+    monkeypatch.setattr(lists, "STRETCH", 1)
+    monkeypatch.setattr(admission, "WAIT_SECONDS", 0.01)
+    app = _app(reader)
+    asked = {"category_id": tools}, {"location_id": here, "sort": "-name"}
+    async with asyncio.timeout(PATIENCE):
+        async with (
+            app[ADMISSION].costly(app[POOL], reader.token.user_id),
+            app[ADMISSION].costly(app[POOL], reader.token.user_id),
+        ):
+            refused = [await reader.get("/items", **query) for query in asked]
+            both = await reader.get("/items", category_id=tools, location_id=here)
+            plain = await reader.get("/items")
+        # Admitted as a whole, a request does not wait for itself.
+        monkeypatch.setattr(admission, "USER_READS", 1)
+        answers = [await admins[1].get("/items", **query, status="available") for query in asked]
+        answers += [await admins[1].get("/items", **query) for query in asked]
+    assert [answer.status for answer in refused] == [429, 429]
+    assert both.status == 429
+    assert (plain.status, len(plain.body)) == (200, 3)
+    assert [[item["name"] for item in answer.body] for answer in answers] == [["drill", "saw"], ["saw", "drill"]] * 2
+
+
+async def test_imports_run_one_at_a_time_and_take_no_place_of_the_costly_reads(
+    admins: list[Caller], api: Api, sign_up: SignUp, patient: None, another_connection: Database, held: Held
+) -> None:
+    foreman = Caller(api, await sign_up("foreman"))
+    async with another_connection.transaction():
+        await another_connection.execute("lock table items in exclusive mode")
+        imports = [
+            asyncio.create_task(_import(admin, f"{number} of {admin.token.username}"))
+            for admin in admins
+            for number in range(2)
+        ]
+        await _until_held(held, 1)
+        async with asyncio.timeout(PATIENCE):
+            # A user who imports makes two other costly requests as well.
+            answers = await asyncio.gather(
+                foreman.get("/items"), *(admins[0].get("/items", search="pump") for _ in range(USER_READS))
+            )
+        assert [answer.status for answer in answers] == [200] * 3
+        assert await held() == 1
+    assert [(await one).status for one in imports] == [200] * len(imports)
+
+
+async def test_an_import_beside_another_is_told_when_to_come_again(
+    admins: list[Caller], patient: None, another_connection: Database, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with another_connection.transaction():
+        await another_connection.execute("lock table items in exclusive mode")
+        running = asyncio.create_task(_import(admins[0], "pump"))
+        await _until_held(held, 1)
+        monkeypatch.setattr(admission, "WAIT_SECONDS", 0.01)
+        refused = await _import(admins[1], "hose")
+        assert (refused.status, refused.headers["Retry-After"]) == (503, "10")
+        assert "another import" in refused.body["detail"]
+    assert (await running).status == 200
+    assert (await _import(admins[1], "hose")).status == 200
+
+
+async def _import(who: Caller, name: str) -> Answer:
+    return await who.sending(Content_Type="text/csv").ask("POST", "/items/import", f"name\n{name}\n".encode())
+
+
+async def test_an_export_that_is_under_way_waits_for_its_place_longer_than_one_that_begins(
+    admins: list[Caller], connection: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await connection.execute("insert into items (name) select 'x' from generate_series(1, 5)")
+    monkeypatch.setattr(lists, "STRETCH", 2)
+    monkeypatch.setattr(counts, "MOST", 1)
+    monkeypatch.setattr(admission, "WAIT_SECONDS", 0.01)
+    app, user_id, others = _app(admins[0]), admins[0].token.user_id, []
+    by_ids = lists.by_ids
+
+    async def other(taken: asyncio.Event) -> None:
+        async with app[ADMISSION].costly(app[POOL], user_id), app[ADMISSION].costly(app[POOL], user_id):
+            taken.set()
+            await asyncio.sleep(0.3)
+
+    async def by_ids_with_others(*arguments: Any) -> Any:
+        taken = asyncio.Event()
+        others.append(asyncio.create_task(other(taken)))
+        await taken.wait()
+        return await by_ids(*arguments)
+
+    monkeypatch.setattr(lists, "by_ids", by_ids_with_others)
+    exported = await admins[0].get("/items/export")
+    await asyncio.gather(*others)
+    assert len(others) == 3
+    assert exported.body.count("\r\n") == 6
 
 
 async def test_health_is_answered_while_every_connection_of_the_pool_is_taken(

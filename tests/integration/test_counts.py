@@ -39,6 +39,30 @@ async def test_a_total_is_exact_up_to_ten_thousand(count: int, admin: Caller, co
 
 
 @pytest.mark.usefixtures("up_to_ten")
+@pytest.mark.parametrize("path", ["/items", "/items?sort=name", "/locations", "/categories", "/users", "/audit"])
+async def test_a_page_beyond_the_last_row_adds_nothing_to_the_total(
+    path: str, admin: Caller, connection: Database
+) -> None:
+    await _items(connection, 12)
+    for table in ("locations", "categories"):
+        await connection.execute(f"insert into {table} (name) select n::text from generate_series(1, 12) as n")
+    await connection.execute(
+        "insert into audit (action, entity, entity_id) select 'x', 'y', uuidv7() from generate_series(1, 12)"
+    )
+    await connection.execute(
+        "insert into users (username, email, full_name, role, password_hash)"
+        " select 'user' || n, n || '@example.org', 'x', 'worker', '!' from generate_series(1, 12) as n"
+    )
+    for skip in ("20", "2000000000"):
+        answer = await admin.get(f"{path}{'&' if '?' in path else '?'}skip={skip}")
+        assert (answer.status, answer.body) == (200, [])
+        assert (answer.headers["X-Total-Count"], answer.headers["X-Total-Count-Is-Minimum"]) == ("10", "true")
+        assert 'rel="next"' not in answer.headers["Link"]
+    last = await admin.get(f"{path}{'&' if '?' in path else '?'}skip=11&limit=1")
+    assert last.headers["X-Total-Count"] == "12"
+
+
+@pytest.mark.usefixtures("up_to_ten")
 async def test_pages_beyond_the_count_follow_one_another_to_the_last_row(admin: Caller, connection: Database) -> None:
     await _items(connection, 25)
     seen, skip = [], 0

@@ -1,5 +1,9 @@
 """Pages by cursor, which hold still while rows come and go."""
 
+import base64
+from uuid import UUID
+
+import orjson
 import pytest
 
 from service.api.paging import IdPage, NewestPage, PositionPage, SortedPage
@@ -24,6 +28,11 @@ def _next(answer: Answer) -> str | None:
         if relation == 'rel="next"':
             return target.strip("<>").removeprefix("/api/v1")
     return None
+
+
+def _made_up(raw: bytes) -> str:
+    """A cursor that a client has put together."""
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 @pytest.mark.parametrize("path", [entry.path for entry in ROUTES if issubclass(entry.query, CURSOR_PAGES)])
@@ -89,6 +98,55 @@ async def test_a_cursor_that_was_not_given_out_is_refused(admin: Caller, path: s
         assert answer.status == 400, cursor
     assert (await admin.get(path, cursor="x")).pointers == ["?cursor"]
     assert (await admin.get(path, cursor="", skip="1")).status == 400
+
+
+@pytest.mark.parametrize(
+    ("sort", "key"),
+    [
+        ("quantity", 2**31),
+        ("quantity", -(2**63)),
+        ("quantity", 2**64 - 1),
+        ("quantity", True),
+        ("name", "a\x00"),
+        ("sku", "\x00"),
+        ("purchase_date", "infinity"),
+        ("created_at", "0001-01-01T00:00:00+23:00"),
+    ],
+)
+async def test_a_place_that_no_row_can_have_is_refused(admin: Caller, sort: str, key: object) -> None:
+    for order in (sort, f"-{sort}"):
+        answer = await admin.get(
+            "/items", sort=order, cursor=_made_up(b"s" + orjson.dumps([order, key, UUID(int=1).hex]))
+        )
+        assert (answer.status, answer.pointers) == (400, ["?cursor"])
+
+
+@pytest.mark.parametrize(
+    ("sort", "key"),
+    [
+        ("quantity", 2**31 - 1),
+        ("name", "\U0001f600"),
+        ("purchase_date", "0001-01-01"),
+        ("purchase_date", "9999-12-31"),
+        ("created_at", "0001-01-01T00:00:00+00:00"),
+        ("created_at", "9999-12-31T23:59:59.999999+00:00"),
+    ],
+)
+async def test_a_place_at_the_end_of_what_rows_may_have_is_taken(admin: Caller, sort: str, key: object) -> None:
+    for order in (sort, f"-{sort}"):
+        cursor = _made_up(b"s" + orjson.dumps([order, key, UUID(int=1).hex]))
+        assert (await admin.get("/items", sort=order, cursor=cursor)).status == 200
+
+
+async def test_a_position_or_a_time_that_the_database_cannot_hold_is_refused(admin: Caller) -> None:
+    webhook = (await admin.make("/webhooks", url="https://example.org/hook", events=["item-created"]))["webhook"]
+    events = f"/webhooks/{webhook['id']}/events"
+    for number in (2**63, 2**64 - 1):
+        assert (await admin.get(events, cursor=_made_up(b"p" + number.to_bytes(8, "big") + bytes(16)))).status == 400
+    assert (await admin.get(events, cursor=_made_up(b"p" + (2**63 - 1).to_bytes(8, "big") + bytes(16)))).status == 200
+    for number in (-(2**63), 2**63 - 1):
+        cursor = _made_up(b"n" + number.to_bytes(8, "big", signed=True) + bytes(16))
+        assert (await admin.get("/audit", cursor=cursor)).status == 400
 
 
 async def test_a_webhooks_events_page_by_position(admin: Caller, connection: Database) -> None:

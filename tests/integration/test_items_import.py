@@ -6,6 +6,7 @@ import io
 from typing import Any
 
 import aiohttp
+import orjson
 import pytest
 
 from service.api import counts
@@ -49,6 +50,36 @@ async def test_lines_become_items_with_the_events_of_each(admin: Caller, connect
         ('say "x"\nand more', "B", 0),
     ]
     assert [type for type, _ in await take_events(connection)] == ["item-created", "low-stock-alert"] * 2
+
+
+@pytest.mark.parametrize("query", [{}, {"dry_run": "true"}])
+async def test_an_answer_does_not_grow_with_what_is_wrong(admin: Caller, query: dict[str, str]) -> None:
+    attributes = '"{""' + "k" * 8000 + '"":""\\u0000""}"'
+    answer = await send(admin, "name,attributes\n" + f"x,{attributes}\n" * 50, **query)
+    assert (answer.status, answer.body["bad_lines"]) == (200 if query else 400, 50)
+    assert len(answer.body["problems"]) == 20
+    assert {len(problem["detail"]) for problem in answer.body["problems"]} == {500}
+    assert len(orjson.dumps(answer.body)) < 15_000
+
+
+async def test_blank_lines_are_skipped_and_bounded_as_others_are(admin: Caller, connection: Database) -> None:
+    bearable = await send(admin, b"name\n" + b"\n" * (MAX_LINES - 1) + b"Pump\n\n")
+    assert (bearable.status, bearable.body["lines"]) == (200, 1)
+    too_many = await send(admin, b"name\nHose\n" + b"\n" * (MAX_BYTES - 10))
+    assert (too_many.status, too_many.body["detail"]) == (413, f"the file has more than {MAX_LINES} blank lines")
+    assert await names(connection) == ["Pump"]
+
+
+async def test_an_empty_location_name_empties_the_location(admin: Caller) -> None:
+    item = await admin.make("/items", name="Pump", location_name="Hall")
+    for header, cells, expected in (
+        ("id,location_id,location_name", f"{item['location_id']},", item["location_id"]),
+        ("id,location_name", "", None),
+        ("id,location_id,location_name", ",Hall", item["location_id"]),
+        ("id,location_id,location_name", ",", None),
+    ):
+        assert (await send(admin, f"{header}\n{item['id']},{cells}\n")).status == 200
+        assert (await admin.get(f"/items/{item['id']}")).body["location_id"] == expected, (header, cells)
 
 
 async def test_a_line_with_an_id_changes_the_item_and_an_empty_cell_empties_what_may_be_empty(admin: Caller) -> None:

@@ -48,6 +48,25 @@ async def test_the_summary_says_where_there_is_the_same_sku(
     assert (await admin.get("/items/nowhere/location-summary")).status == 404
 
 
+@pytest.mark.parametrize("empty", ["", None])
+async def test_an_empty_location_name_takes_an_item_from_its_place(admin: Caller, empty: str | None) -> None:
+    depot = await admin.make("/locations", name="Depot")
+    item = await admin.make("/items", name="Pump", location_id=depot["id"])
+    path = f"/items/{item['id']}"
+    # The id counts where both are given.
+    both = await admin.put(path, {"location_id": depot["id"], "location_name": empty})
+    assert (both.status, both.body["location_id"]) == (200, depot["id"])
+    assert (await admin.put(path, {"name": "Pump 2"})).body["location_id"] == depot["id"]
+    emptied = await admin.put(path, {"location_name": empty})
+    assert (emptied.status, emptied.body["location_id"]) == (200, None)
+    assert (await admin.make("/items", name="Hose", location_name=empty))["location_id"] is None
+    made = await admin.make("/items", name="Hose", location_name=empty, location_id=depot["id"])
+    assert made["location_id"] == depot["id"]
+    operation = {"op": "update", "id": made["id"], "item": {"location_name": empty}}
+    assert (await admin.post("/items/bulk", {"operations": [operation]})).status == 200
+    assert (await admin.get(f"/items/{made['id']}")).body["location_id"] is None
+
+
 async def test_without_a_sku_the_same_name_is_the_same(api: Api, admin: Caller, sign_up: SignUp) -> None:
     depot = await admin.make("/locations", name="Depot")
     one = await admin.make("/items", name="Rope", quantity=2, location_id=depot["id"])

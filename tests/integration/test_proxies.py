@@ -6,13 +6,15 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from service.api.call import SETTINGS
+from service.api.call import SETTINGS, Call, Nothing, Principal, Reply
 from service.api.client import client_middleware
+from service.api.routes import MAX_BODY_BYTES, add_routes, route
 from service.auth.passwords import Passwords
 from service.auth.throttle import MAX_LOGIN_FAILURES
 from service.platform.settings import Settings, load_settings
-from service.server.app import make_app
-from tests.integration.conftest import Api, Outbox
+from service.server.app import make_app, request_id_middleware
+from tests.integration.caller import Caller
+from tests.integration.conftest import Api, Outbox, SignUp
 from tests.relays import Connection
 
 CLIENT = "192.0.2.44"
@@ -60,6 +62,43 @@ async def test_event_session_and_audit_name_the_client(
     assert (event_type, data["ipAddress"]) == ("user-login", CLIENT)
     assert await connection.fetchval("select ip_address from sessions") == CLIENT
     assert await connection.fetchval("select ip_address from audit") == CLIENT
+
+
+@pytest.mark.parametrize(
+    ("path", "media_type", "body"),
+    [
+        ("/items", "application/json", b'{"name": "x"}'),
+        ("/items/bulk", "application/json", b'{"operations": [{"op": "create", "item": {"name": "x"}}]}'),
+        ("/items/import", "text/csv", b"name\nx\n"),
+    ],
+)
+async def test_a_request_whose_body_may_be_larger_names_the_client_too(
+    path: str, media_type: str, body: bytes, proxied: Api, sign_up: SignUp, connection: Connection
+) -> None:
+    admin = Caller(proxied, await sign_up("admin")).sending(X_Forwarded_For=CLIENT, Content_Type=media_type)
+    answer = await admin.ask("POST", path, body)
+    assert answer.status in {200, 201}, answer.body
+    assert [row[0] for row in await connection.fetch("select ip_address from audit")] == [CLIENT]
+
+
+async def test_a_route_with_a_larger_body_knows_the_scheme_and_host_of_the_client(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOSSIEDB_TRUSTED_PROXIES", "127.0.0.1")
+
+    async def show(call: Call[Nothing, Nothing]) -> Reply:
+        request = call.request
+        return Reply([request.scheme, request.host, request.remote, call.origin.ip_address])
+
+    async def nobody(_: web.Request) -> Principal:
+        raise AssertionError("the route is public")
+
+    app = web.Application(middlewares=[request_id_middleware, client_middleware])
+    app[SETTINGS] = load_settings()
+    add_routes(app, [route("POST", "/show", show, "Show", public=True, max_body=2 * MAX_BODY_BYTES)], nobody)
+    headers = {"X-Forwarded-For": CLIENT, "X-Forwarded-Proto": "https", "X-Forwarded-Host": "shop.example.org"}
+    async with TestClient(TestServer(app)) as client, client.post("/api/v1/show", headers=headers) as response:
+        assert await response.json() == ["https", "shop.example.org", CLIENT, CLIENT]
 
 
 async def test_headers_count_for_nothing_while_no_proxy_is_trusted(api: Api, anna: str, outbox: Outbox) -> None:

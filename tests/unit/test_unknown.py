@@ -2,12 +2,14 @@
 
 from typing import Annotated, Any, get_args
 
+import orjson
 import pytest
 from multidict import MultiDict
 from pydantic import AliasChoices, BaseModel
 
 from service.api.call import Csv, Nothing
 from service.api.fields import Body
+from service.api.problems import shown
 from service.api.unknown import (
     MAX_NAME_CHARS,
     MAX_NAMES,
@@ -114,9 +116,13 @@ def test_where_no_parameter_is_near_all_are_named() -> None:
 
 def test_many_unknown_parameters_make_a_small_answer() -> None:
     problem = refusal_of_parameters([f"{number}" * 1000 for number in range(1000)], ItemQuery)
-    assert len(problem.errors) == 20
-    assert sum(len(error.pointer) + len(error.detail) for error in problem.errors) < 10_000
     assert "(and 999 more)" in problem.detail
+    body = shown(problem)
+    errors = body["errors"]
+    assert isinstance(errors, list)
+    assert (len(errors), body["moreErrors"]) == (20, 980)
+    assert sum(len(error["pointer"]) + len(error["detail"]) for error in errors) < 10_000
+    assert len(orjson.dumps(body)) < 15_000
 
 
 def test_the_header_is_bounded_and_holds_only_what_a_header_may() -> None:

@@ -29,6 +29,10 @@ async def create(pool: Pool, origin: Origin, values: Mapping[str, Any]) -> Categ
             [row] = await _SQL.insert.fetch(change.connection, id=new_id(), **values)
         except _REFUSED_BY_DATABASE as error:
             raise _refusal(error, values["name"], values["parent_id"]) from None
+        if values["parent_id"] is not None:
+            # After the insert, which a change of parents waits for: none can make the line longer unseen.
+            line = await _SQL.with_ancestors.fetch(change.connection, id=values["parent_id"])
+            rules.check_parent(row["id"], {one["id"] for one in line}, levels=1)
         created = category_from_row(row)
         change.emit(CategoryCreated(categoryId=created.id, name=created.name, parent_id=created.parent_id))
         change.audit(ENTITY, created.id, None, category_view(created))
@@ -44,7 +48,8 @@ async def edit(pool: Pool, origin: Origin, category_id: UUID, values: Mapping[st
             return before
         if after.parent_id is not None and after.parent_id != before.parent_id:
             line = await _SQL.with_ancestors.fetch(change.connection, id=after.parent_id)
-            rules.check_parent(category_id, {row["id"] for row in line})
+            levels = await _SQL.levels.fetchval(change.connection, id=category_id, most=rules.MAX_DEPTH)
+            rules.check_parent(category_id, {row["id"] for row in line}, levels)
         try:
             [row] = await _SQL.update.fetch(
                 change.connection,

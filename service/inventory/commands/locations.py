@@ -32,11 +32,14 @@ async def create(pool: Pool, origin: Origin, values: Mapping[str, Any]) -> Locat
 
 async def placed(change: Mutation, values: Mapping[str, Any]) -> dict[str, Any]:
     """An item's fields with `location_id` in the place of `location_name`. A location that has no such name is made, in the same
-    mutation. Raises Unprocessable where both are given and differ."""
+    mutation; an empty name is no location. Raises Unprocessable where both are given and differ."""
     fields = dict(values)
-    name: str | None = fields.pop("location_name", None)
-    if name is None:
+    if "location_name" not in fields:
         return fields
+    name: str | None = fields.pop("location_name")
+    if name is None:
+        # Beside an empty name the id counts, as a form sends both.
+        return {"location_id": None, **fields}
     location_id = await _SQL.find.fetchval(change.connection, name=name)
     if (given := fields.get("location_id")) is not None and given != location_id:
         raise Unprocessable.at("/location_name", f"{name} is not the name of the location that location_id names")
