@@ -115,7 +115,7 @@ async def test_what_becomes_of_events_is_the_same(
         await connection.execute("insert into lane_wakes values ($1)", webhooks[0])
     seen = []
     for few in WAYS:
-        monkeypatch.setattr("relay.fanout.FEW_EVENTS", few)
+        monkeypatch.setattr("relay.lead.fanout.FEW_EVENTS", few)
         transaction = connection.transaction()
         await transaction.start()
         if few:

@@ -271,7 +271,7 @@ async def test_the_newer_of_two_backends_is_listened_on_whatever_their_start_tim
     connection: Connection, queues: Queues
 ) -> None:
     relay_id = await register(connection)
-    presence, lead = load("presence"), load("lead")
+    presence, lead = load("presence"), load("listen")
     now = await connection.fetchval("select now()")
     await lead.listens.execute(queues, id=relay_id, pid=1, start=now, number=1)
     # Its clock was set back before the next one began.
