@@ -112,7 +112,7 @@ async def create_database(server_url: str, template: str) -> str:
     name = f"test_{uuid.uuid4().hex}"
     admin = await asyncpg.connect(server_url)
     try:
-        await admin.execute(f"create database {name} template {template}")
+        await admin.execute(f"create database {name} template {template} strategy file_copy")
     finally:
         await admin.close()
     return with_database(server_url, name)
