@@ -52,7 +52,7 @@ async def test_no_statement_of_a_page_reads_a_table_from_the_beginning_for_a_few
     fetch = Statement.fetch
 
     async def explained(statement: Statement, executor: Any, **values: Any) -> Any:
-        if statement.name.startswith("item_lists."):
+        if statement.name.startswith("lists."):
             sql = f"explain (analyze, buffers, format json) {statement.sql}"
             text = await executor.fetchval(sql, *statement.arguments(values))
             plans.append((statement.name, json.loads(text)[0]["Plan"]))
