@@ -8,8 +8,8 @@ from relay.rules.agenda import Agenda
 
 
 class Board:
-    """Whoever learns something writes it here, which sets the event of the part that acts on it.
-    Nothing here waits or does I/O.
+    """Whoever learns something writes it here. That sets the asyncio.Event of the part that acts on
+    it. Nothing here waits or does I/O.
 
     A reader clears its event before it looks, never after: what is written during the look is seen
     by the next one.
@@ -45,7 +45,7 @@ class Board:
             self.claiming.set()
 
     def found_due(self, webhook_ids: Iterable[UUID]) -> None:
-        """A look at the database, and no hint, found something due in these lanes."""
+        """A query, not a hint, found something due in these lanes."""
         self.agenda.add_timed(webhook_ids)
         self.claiming.set()
 
@@ -99,8 +99,8 @@ class Board:
             self.peers.set()
 
     def sweep_everywhere(self) -> None:
-        """This relay and all others sweep: leases became void, or deliveries due, in lanes that
-        nobody knows."""
+        """All relays sweep, this one too: in lanes that are not known, leases have become void or
+        deliveries have become due."""
         self.sweep()
         self.sweep_peers()
 
@@ -110,7 +110,8 @@ class Board:
         self.peers.set()
 
     def take_hints(self) -> list[UUID] | None:
-        """The lanes to tell the other relays of, since this was asked last; None: all."""
+        """Takes the lanes that were hinted since the last call, of which the other relays are to be
+        told. None: every lane."""
         hints, self._hints = self._hints, {}
         everything, self._hint_all = self._hint_all, False
         return None if everything else list(hints)

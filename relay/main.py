@@ -31,9 +31,9 @@ from service.platform.settings import Settings
 
 _log = get_logger(__name__)
 
-# So many more objects than before, and the youngest are searched for garbage in cycles. A delivery
-# makes a dozen that live until it is recorded, and none in a cycle: with Python's own 700 a tenth
-# of a relay's time went into looking at them.
+# Python searches its youngest objects for cycles each time their number has grown by this many. Its
+# default, 700, cost a tenth of a relay's time: each delivery makes a dozen objects, which live until
+# it is recorded and never form a cycle.
 COLLECT_EVERY = 20_000
 # What recording and leaving may take beyond the grace period.
 SPARE_SECONDS = 5.0
@@ -65,7 +65,7 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
         gc.freeze()
         gc.set_threshold(COLLECT_EVERY)
         _log.info("relay started", relay_id=str(identity.relay_id))
-        # None of them ends by itself.
+        # None of them ends by itself: a part that fails is started again (relay/service.py).
         await asyncio.wait([service.task for service in started])
     finally:
         try:

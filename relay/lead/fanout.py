@@ -52,15 +52,15 @@ class FanOut:
         self,
         offer: Callable[[], Offer] = lambda: NOTHING,
         *,
-        asleep: bool = False,
-        sleepy: bool = False,
+        release_first: bool = False,
+        sleep_if_idle: bool = False,
         patience_ms: int = 0,
     ) -> Batch:
         """Fan out the oldest rows. A row that cannot be fanned out is set aside with its reason, and stops nothing.
 
-        `offer` is asked for slots, which the statement then leases to. `asleep`: the doorbell's lock is held; release it first.
-        `sleepy`: take it again if nothing is left. `patience_ms`: if few events are expected, wait at most this long for writers in
-        flight.
+        `offer` is asked for slots, which the statement then leases to. `release_first`: the doorbell's
+        lock is held; release it before looking. `sleep_if_idle`: take it again if nothing is left.
+        `patience_ms`: if few events are expected, wait at most this long for writers in flight.
         """
         aside = await self._route()
         offered = offer()
@@ -70,10 +70,16 @@ class FanOut:
         suspect: int | None = None
         while True:
             try:
-                batch = await self._oldest(self._limit, offered, asleep=asleep, sleepy=sleepy, patience_ms=patience_ms)
+                batch = await self._oldest(
+                    self._limit,
+                    offered,
+                    release_first=release_first,
+                    sleep_if_idle=sleep_if_idle,
+                    patience_ms=patience_ms,
+                )
             except _ROW_ERRORS as error:
                 # A statement that was undone may have released the doorbell's lock and taken it again: locks are not undone.
-                asleep, patience_ms = asleep or sleepy, 0
+                release_first, patience_ms = release_first or sleep_if_idle, 0
                 if lacks_partition(error) or isinstance(error, asyncpg.NotNullViolationError):
                     # There is no partition, or no head of the log.
                     raise
@@ -97,7 +103,7 @@ class FanOut:
             if self._stuck and not batch.events:
                 aside += await self._route()
                 # Somebody may have taken away what was stuck meanwhile, and then it has fallen asleep.
-                asleep = batch.state == "asleep"
+                release_first = batch.state == "asleep"
                 continue
             return replace(batch, taken=batch.taken + aside)
 
@@ -123,11 +129,17 @@ class FanOut:
         """Whether there is anything to look at."""
         return bool(await _SQL.anything.fetchval(self.connection))
 
-    async def _oldest(self, limit: int, offer: Offer, *, asleep: bool, sleepy: bool, patience_ms: int) -> Batch:
+    async def _oldest(
+        self, limit: int, offer: Offer, *, release_first: bool, sleep_if_idle: bool, patience_ms: int
+    ) -> Batch:
         try:
-            done, asked = await self._statement(limit, offer, asleep=asleep, sleepy=sleepy, patience_ms=patience_ms)
+            done, asked = await self._statement(
+                limit, offer, release_first=release_first, sleep_if_idle=sleep_if_idle, patience_ms=patience_ms
+            )
         except CONTENDED:
-            done, asked = await self._statement(limit, offer, asleep=asleep or sleepy, sleepy=sleepy, patience_ms=0)
+            done, asked = await self._statement(
+                limit, offer, release_first=release_first or sleep_if_idle, sleep_if_idle=sleep_if_idle, patience_ms=0
+            )
         else:
             if patience_ms:
                 self.waited = (done["claimed_at"] - done["event_at"]).total_seconds()
@@ -139,7 +151,7 @@ class FanOut:
         return batch
 
     async def _statement(
-        self, limit: int, offer: Offer, *, asleep: bool, sleepy: bool, patience_ms: int
+        self, limit: int, offer: Offer, *, release_first: bool, sleep_if_idle: bool, patience_ms: int
     ) -> tuple[asyncpg.Record, float]:
         """The database's answer, and when it was asked, in monotonic seconds."""
         asked = time.monotonic()
@@ -148,8 +160,8 @@ class FanOut:
             batch=limit,
             few=FEW_EVENTS,
             patience_ms=patience_ms,
-            release_first=asleep,
-            sleep_if_idle=sleepy,
+            release_first=release_first,
+            sleep_if_idle=sleep_if_idle,
             class_id=LOCK_CLASS,
             object_id=LOCK_DOORBELL,
             relay_id=offer.relay_id,

@@ -77,7 +77,9 @@ class Look:
                 pause = doorbell.BUSY_SECONDS[min(refused, len(doorbell.BUSY_SECONDS) - 1)]
                 await wait(listening.woken, pause)
                 refused += 1
-            state = await self._look(listening, fanout, asleep=state in {"asleep", "unknown"}, patience_ms=patience_ms)
+            state = await self._look(
+                listening, fanout, release_first=state in {"asleep", "unknown"}, patience_ms=patience_ms
+            )
             if patience_ms:
                 patient = fanout.waited is not None and fanout.waited < patience_ms / 1000
 
@@ -101,19 +103,19 @@ class Look:
                     await doorbell.probe(listening.connection)
         return False
 
-    async def _look(self, listening: Listening, fanout: FanOut, *, asleep: bool, patience_ms: int) -> AfterLook:
+    async def _look(self, listening: Listening, fanout: FanOut, *, release_first: bool, patience_ms: int) -> AfterLook:
         """Fan out what is there, and what comes meanwhile if it is much; then fall asleep, if that
         was all."""
         while True:
             # Before the look, never after.
             listening.woken.clear()
-            batch = await self._fan_out(listening, fanout, asleep=asleep, patience_ms=patience_ms)
+            batch = await self._fan_out(listening, fanout, release_first=release_first, patience_ms=patience_ms)
             if batch is None:
                 return "unknown"
             patience_ms = 0
             self._outage.over("fan-out")
             self._outage.over("listen")
-            asleep = batch.state == "asleep"
+            release_first = batch.state == "asleep"
             with self._pool.asking(listening.connection):
                 await self._offers.take(listening.connection, batch.leases, batch.versions, batch.moment)
             if batch.lanes:
@@ -129,13 +131,17 @@ class Look:
             if not batch.full or listening.lost.is_set():
                 return batch.state
 
-    async def _fan_out(self, listening: Listening, fanout: FanOut, *, asleep: bool, patience_ms: int) -> Batch | None:
+    async def _fan_out(
+        self, listening: Listening, fanout: FanOut, *, release_first: bool, patience_ms: int
+    ) -> Batch | None:
         """One batch. None if the server refused it, because its disk is full, say, and the
         connection is as it was."""
         began = time.monotonic()
         try:
             with self._pool.asking(listening.connection):
-                batch = await fanout.batch(self._offers.offer, asleep=asleep, sleepy=True, patience_ms=patience_ms)
+                batch = await fanout.batch(
+                    self._offers.offer, release_first=release_first, sleep_if_idle=True, patience_ms=patience_ms
+                )
         except asyncpg.PostgresError as error:
             self._offers.unconfirmed()
             if listening.lost.is_set() or not isinstance(error, (*AWAY, *CONTENDED)):

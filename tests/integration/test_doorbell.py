@@ -22,15 +22,15 @@ create trigger refuse before insert on events for each row execute function refu
 SPOIL = "alter table events add check (type <> 'item-created')"
 
 
-async def look(leader: Database, *, asleep: bool = False) -> tuple[int, LeaderState]:
+async def look(leader: Database, *, release_first: bool = False) -> tuple[int, LeaderState]:
     """How many events it moves, and where it leaves the leader."""
-    batch = await FanOut(leader).batch(asleep=asleep, sleepy=True)
+    batch = await FanOut(leader).batch(release_first=release_first, sleep_if_idle=True)
     return batch.events, batch.state
 
 
 async def wake(leader: Database) -> int:
     """How many events the first look after a sleep moves; the leader stays awake."""
-    return (await FanOut(leader).batch(asleep=True)).events
+    return (await FanOut(leader).batch(release_first=True)).events
 
 
 async def test_the_leader_sleeps_only_when_there_is_nothing_and_nobody_is_writing(
@@ -92,30 +92,30 @@ async def test_more_than_a_batch_keeps_the_leader_awake(connection: Database, an
         await write_event(connection, routed=True)
     fanout = FanOut(connection)
     fanout._limit = 2
-    batch = await fanout.batch(sleepy=True)
+    batch = await fanout.batch(sleep_if_idle=True)
     assert (batch.events, batch.full, batch.state) == (2, True, "work")
     assert await another_connection.fetchval(RING)
-    batch = await fanout.batch(sleepy=True)
+    batch = await fanout.batch(sleep_if_idle=True)
     assert (batch.events, batch.full, batch.state) == (1, False, "asleep")
 
 
-@pytest.mark.parametrize("sleepy", [True, False])
+@pytest.mark.parametrize("sleep_if_idle", [True, False])
 @pytest.mark.parametrize("routed", [True, False])
 @pytest.mark.parametrize("spoilt", [True, False])
 async def test_the_lock_is_held_once_whatever_is_found(
-    connection: Database, another_connection: Database, *, routed: bool, spoilt: bool, sleepy: bool
+    connection: Database, another_connection: Database, *, routed: bool, spoilt: bool, sleep_if_idle: bool
 ) -> None:
     leader, writer = connection, another_connection
     assert await look(leader) == (0, "asleep")
     await write_event(writer, routed=routed)
     if spoilt:
         await writer.execute(SPOIL)
-    batch = await FanOut(leader).batch(asleep=True, sleepy=sleepy)
+    batch = await FanOut(leader).batch(release_first=True, sleep_if_idle=sleep_if_idle)
     assert batch.taken == 1
     assert batch.events == (0 if spoilt else 1)
-    assert batch.state == ("asleep" if sleepy else "work")
-    assert await writer.fetchval(RING) == (not sleepy)
-    assert await look(leader, asleep=sleepy) == (0, "asleep")
+    assert batch.state == ("asleep" if sleep_if_idle else "work")
+    assert await writer.fetchval(RING) == (not sleep_if_idle)
+    assert await look(leader, release_first=sleep_if_idle) == (0, "asleep")
     assert not await writer.fetchval(RING)
     assert await wake(leader) == 0
     assert await writer.fetchval(RING)
@@ -129,9 +129,9 @@ async def test_a_look_that_is_refused_leaves_the_lock_to_the_next(
     await writer.execute(REFUSE)
     for _ in range(2):
         with pytest.raises(asyncpg.DiskFullError):
-            await look(leader, asleep=True)
+            await look(leader, release_first=True)
     await writer.execute("drop function refuse cascade")
-    assert await look(leader, asleep=True) == (1, "asleep")
+    assert await look(leader, release_first=True) == (1, "asleep")
     assert not await writer.fetchval(RING)
     assert await wake(leader) == 0
     assert await writer.fetchval(RING)
@@ -146,13 +146,13 @@ async def test_the_lock_is_held_once_where_psql_takes_away_what_was_stuck(
     fanout = FanOut(leader)
     async with psql.transaction():
         await psql.execute("select from log_head for update")
-        looking = asyncio.create_task(fanout.batch(sleepy=True))
+        looking = asyncio.create_task(fanout.batch(sleep_if_idle=True))
         await somebody_waits()
         await psql.execute("delete from outbox where audience is null")
     batch = await looking
     # It has seen the row that was stuck, and falls asleep as that is gone.
     assert (batch.events, batch.full, batch.state) == (1, True, "asleep")
-    batch = await fanout.batch(asleep=True, sleepy=True)
+    batch = await fanout.batch(release_first=True, sleep_if_idle=True)
     assert (batch.events, batch.state) == (0, "asleep")
     assert await wake(leader) == 0
     assert await psql.fetchval(RING)

@@ -44,13 +44,13 @@ fanout.FanOut._oldest = look_at_once
 
 async def look(leader: Database, patience_ms: int = 0) -> tuple[int, LeaderState]:
     """How many events it moves, and where it leaves the leader."""
-    batch = await FanOut(leader).batch(sleepy=True, patience_ms=patience_ms)
+    batch = await FanOut(leader).batch(sleep_if_idle=True, patience_ms=patience_ms)
     return batch.events, batch.state
 
 
 async def wake(leader: Database) -> int:
     """How many events the first look after a sleep moves; the leader stays awake."""
-    return (await FanOut(leader).batch(asleep=True)).events
+    return (await FanOut(leader).batch(release_first=True)).events
 
 
 @pytest.mark.parametrize("ends", ["commit", "rollback"])
