@@ -95,7 +95,7 @@ async def test_a_receiver_that_says_that_it_is_gone_and_takes_what_is_under_way(
             await trial.db.execute(
                 "update webhooks set active = true, disabled_at = null, disabled_reason = null where id = $1", webhook
             )
-            await trial.db.execute(load("webhooks").reset_lane.sql, webhook)
+            await trial.db.execute(load("webhooks").reset_health.sql, webhook)
         await trial.db.execute("delete from deliveries where webhook_id = $1", webhook)
         # Those that were started are at it still.
         assert [relay.exit_code for relay in trial.relays.started] == [None, None]
