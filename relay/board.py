@@ -8,8 +8,8 @@ from relay.rules.agenda import Agenda
 
 
 class Board:
-    """Whoever learns something writes it here. That sets the asyncio.Event of the part that acts on
-    it. Nothing here waits or does I/O.
+    """A part writes here what it has learnt. That sets the asyncio.Event of the part that acts on it.
+    Nothing here waits or does I/O.
 
     A reader clears its event before it looks, never after: what is written during the look is seen
     by the next one.

@@ -73,9 +73,9 @@ class Claimer:
             self._flights.start(lease, claimed.targets.get(lease.webhook_id), claimed.moment, reserve=reserve)
 
     async def _time(self, webhook_ids: Sequence[UUID], asked_at: float) -> None:
-        """Find out when these lanes have something due again. Whoever set the timer knew one time
-        only, or the server's clock was another one then. What has become due since the claim is not
-        to be missed."""
+        """Find out when these lanes have something due again. A timer knows one time only, and the
+        server's clock may have changed since it was set. Deliveries that have become due since the
+        claim must not be missed."""
         ago = time.monotonic() - asked_at
         for row in await _SQL.soonest.fetch(self._pool, webhook_ids=webhook_ids, ago=ago, now=None):
             if row["due_in"] > 0:

@@ -1,4 +1,4 @@
-"""Election: whoever holds the lock F on its LISTEN connection leads."""
+"""Election: the relay that holds the lock F on its LISTEN connection is the leader."""
 
 import asyncio
 

@@ -56,8 +56,8 @@ class Agenda:
         return self._push(webhook_id, when)
 
     def look_at(self, webhook_id: UUID, when: float) -> bool:
-        """Look there again then. Only the soonest such time is kept: whoever looks says when to
-        look next. True if that is sooner than anything else."""
+        """Look at this lane again at that time. Only the soonest such time is kept, because each look
+        says when to look next. True if the time is sooner than all others."""
         if when >= self._soonest.get(webhook_id, float("inf")):
             return False
         self._soonest[webhook_id] = when

@@ -121,8 +121,8 @@ class Tester:
             await self._recorder.observe(webhook_id, Observation(0, success=True, probe=True))
 
     async def _post(self, target: Target, sent: Envelope) -> Exchange:
-        """Counted at its origin like a delivery. Whoever asked is told at once that there is no
-        room, rather than kept waiting."""
+        """Counted at its origin like a delivery. If the origin has no room, the test fails at
+        once instead of waiting."""
         origin, owner = target.place.origin, target.place.there
         full = origin.main_free <= 0
         if full and not origin.admits(owner, quick=target.place.taken_for_quick):

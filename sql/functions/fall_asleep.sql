@@ -1,7 +1,7 @@
 -- The leader's last look before it sleeps, in one call: takes the doorbell's lock, looks, and keeps
 -- the lock only if there is nothing to do. 'work': there is something to look at. 'busy': there is
--- not, but writers are in flight. 'asleep': neither; the lock is held, and whoever writes from now
--- on rings.
+-- not, but writers are in flight. 'asleep': neither; the lock is held, and writers ring from now
+-- on.
 -- Trap: it must be volatile, so that the look has a snapshot of its own, taken after the lock was
 -- granted.
 create or replace function public.fall_asleep(class_id integer, object_id integer) returns text
