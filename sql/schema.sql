@@ -9,12 +9,13 @@ CREATE FUNCTION public.uuidv7() RETURNS uuid
     LANGUAGE sql PARALLEL SAFE
     AS $$
   select encode(
-    set_bit(set_bit(
-      overlay(uuid_send(gen_random_uuid())
-              placing substring(int8send(floor(extract(epoch from clock_timestamp()) * 1000)::bigint) from 3)
-              from 1 for 6),
-      52, 1), 53, 1),
+    overlay(uuid_send(gen_random_uuid())
+            -- 48 bits of milliseconds, the version, and 12 bits for the part of a millisecond.
+            placing int8send((us / 1000) << 16 | x'7000'::bigint | (us % 1000) * 4096 / 1000)
+            from 1 for 8),
     'hex')::uuid
+    from floor(extract(epoch from clock_timestamp()) * 1000000) as at(time),
+         cast(time as bigint) as us
 $$;
 
 CREATE EXTENSION IF NOT EXISTS pg_trgm WITH SCHEMA public;

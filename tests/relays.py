@@ -22,6 +22,7 @@ from service.delivery.subject import columns, subject_of
 from service.platform.ids import new_id
 from service.platform.queries import load
 from service.platform.settings import Settings
+from tests.server import THIS_DATABASE
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 PATIENCE = 60.0
@@ -126,7 +127,7 @@ class Relays:
     async def _led(self) -> bool:
         found: bool = await self.connection.fetchval(
             "select exists (select from pg_locks where locktype = 'advisory' and classid = $1 and objid = $2 and granted"
-            " and database = (select oid from pg_database where datname = current_database()))",
+            f" and {THIS_DATABASE})",
             LOCK_CLASS,
             LOCK_LEADER,
         )

@@ -16,6 +16,9 @@ from service.platform.migrate import migrate
 RUN_DIR = "JOSSIEDB_TEST_RUN_DIR"
 PG_BIN = "JOSSIEDB_TEST_PG_BIN"
 TEMPLATE = "jossiedb_template"
+WAITING = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+# For a WHERE of pg_locks, which lists those of all databases of the server. A lock on a transaction belongs to no database.
+THIS_DATABASE = "database = (select oid from pg_database where datname = current_database())"
 _MEMORY = Path("/dev/shm")
 ROOM_GIB = "JOSSIEDB_TEST_ROOM_GIB"
 _GIB = 1024**3

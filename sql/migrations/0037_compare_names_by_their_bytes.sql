@@ -7,10 +7,10 @@ do $$
 declare
   same text;
 begin
-  select string_agg(username, ', ' order by id) into same
+  select string_agg(username, ', ' order by username collate "C") into same
     from users group by lower(username collate "C") having count(*) > 1 limit 1;
   if same is null then
-    select string_agg(email, ', ' order by id) into same
+    select string_agg(email, ', ' order by email collate "C") into same
       from users group by lower(email collate "C") having count(*) > 1 limit 1;
   end if;
   if same is not null then

@@ -19,6 +19,7 @@ from service.platform.settings import Settings
 from service.server.app import make_app
 from tests.integration.senders import Sending, register
 from tests.relays import Connection
+from tests.server import WAITING
 
 Api = TestClient[web.Request, web.Application]
 # Events whose data does not say where they happen.
@@ -155,10 +156,9 @@ def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 @pytest.fixture
 def somebody_waits(connection: "asyncpg.Connection[asyncpg.Record]") -> SomebodyWaits:
     """`await somebody_waits()` returns when another connection waits for a lock, one that `connection` holds, say."""
-    waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
 
     async def somebody_waits() -> None:
-        while not await connection.fetchval(waiting):
+        while not await connection.fetchval(WAITING):
             # Within a transaction the view stays as it was when first read.
             await connection.execute("select pg_stat_clear_snapshot()")
             await asyncio.sleep(0.01)

@@ -282,7 +282,10 @@ async def test_a_server_that_is_told_to_stop_answers_who_waits_for_events(
 
         waiting = asyncio.create_task(wait())
         # Only who waits has the log's head asked for.
-        asked = "select exists (select from pg_stat_activity where query like 'select position from log_head%')"
+        asked = (
+            "select exists (select from pg_stat_activity"
+            " where datname = current_database() and query like 'select position from log_head%')"
+        )
         while not await connection.fetchval(asked):
             await asyncio.sleep(0.01)
         assert await server.end() == 0

@@ -109,12 +109,12 @@ async def test_users_that_are_one_only_now_are_named_and_nothing_is_changed(
             name,
         )
     with pytest.raises(
-        StartupError, match=r"migration 0037_.* the same but for upper and lower case: (iris, IRIS|IRIS, iris); rename"
+        StartupError, match=r"migration 0037_.* the same but for upper and lower case: IRIS, iris; rename"
     ):
         await migrate.migrate(turkish)
     assert await turkish.fetchval("select max(version) from schema_migrations") == 36
     await turkish.execute("update users set username = 'iris2' where username = 'IRIS'")
-    with pytest.raises(StartupError, match=r"upper and lower case: iris@example\.org, IRIS@example\.org"):
+    with pytest.raises(StartupError, match=r"upper and lower case: IRIS@example\.org, iris@example\.org"):
         await migrate.migrate(turkish)
     await turkish.execute("update users set email = 'iris2@example.org' where username = 'iris2'")
     assert next(migration.version for migration in (await migrate.migrate(turkish)).migrations) == 37

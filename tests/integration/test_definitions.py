@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import uuid
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
@@ -133,3 +134,12 @@ async def test_a_text_that_the_server_refuses_is_named_and_leaves_no_trace(
     with pytest.raises(StartupError, match=r"function step could not be applied.*cannot change return type"):
         await migrate.migrate(connection)
     assert await connection.fetchval("select step(1)") == 2
+
+
+async def test_ids_that_the_database_makes_sort_by_when_they_were_made(connection: Database) -> None:
+    """PostgreSQL 18 has a function of this name; this is the one for 15 to 17."""
+    made = [await connection.fetchval("select public.uuidv7()") for _ in range(100)]
+    assert made == sorted(made)
+    for each in made:
+        assert (each.version, each.variant) == (7, uuid.RFC_4122)
+        assert await connection.fetchval("select abs(extract(epoch from now() - uuid_time($1))) < 60", each)

@@ -8,6 +8,7 @@ from service.platform.db import Pool
 from service.platform.queries import load
 from tests.integration.conftest import SomebodyWaits
 from tests.relays import Connection, write_event
+from tests.server import WAITING
 
 _SQL = load("fanout")
 
@@ -36,7 +37,7 @@ async def test_two_leaders_that_route_the_same_rows_wait_for_each_other_in_the_o
             asyncio.create_task(route(another_connection, backwards=False)),
             asyncio.create_task(route(third, backwards=True)),
         ]
-        while await connection.fetchval("select count(*) from pg_locks where not granted") < 2:
+        while await connection.fetchval(WAITING) < 2:
             await connection.execute("select pg_stat_clear_snapshot()")
             await asyncio.sleep(0.01)
     await asyncio.gather(*leaders)

@@ -11,6 +11,7 @@ from service.platform.ids import new_id
 from service.platform.settings import Settings
 from tests.integration.breakers import answering, lane, notices, open_breaker
 from tests.relays import Arrival, Connection, Receiver, Relays, add_user, add_webhook, until, write_event
+from tests.server import WAITING
 
 SOON = {"WEBHOOK_BREAKER_DELAY": "300"}
 NEVER = {"WEBHOOK_BREAKER_DELAY": "3600000"}
@@ -229,7 +230,7 @@ async def test_gone_and_a_success_in_one_batch_disable_the_webhook_and_no_relay(
         return web.Response(status=statuses[len(receiver.arrivals) - 1])
 
     async def waits() -> bool:
-        return bool(await connection.fetchval("select exists (select from pg_locks where not granted)"))
+        return bool(await connection.fetchval(WAITING))
 
     receiver.answer = in_turn
     blocker = await asyncpg.connect(database_url)

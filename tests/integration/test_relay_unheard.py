@@ -25,9 +25,9 @@ from tests.integration.cutting_proxy import cutting_proxy
 from tests.integration.parts import leading
 from tests.integration.senders import Sending, register
 from tests.relays import Arrival, Connection, Receiver, Relays, add_webhook, until, write_event
+from tests.server import WAITING
 
 NEVER = {"RELAY_POLL_INTERVAL": "86400000"}
-WAITING = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
 # What a relay that is gone has recorded: a retry of each event in the log, so many seconds apart.
 RETRIES = """
     insert into deliveries (webhook_id, position, event_id, event_type, event_at, attempts, next_attempt_at)

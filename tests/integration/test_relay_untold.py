@@ -26,6 +26,7 @@ from tests.integration.breakers import lane, notices
 from tests.integration.parts import housekeeping, leading, present
 from tests.integration.senders import Sending, register
 from tests.relays import Arrival, Connection, Receiver, Relays, add_user, add_webhook, until, write_event
+from tests.server import THIS_DATABASE
 
 OPEN = "update receiver_health set failures = 10, failing_since = now(), failed_events = '{1,2,3}', opened_at = now(), probe_at = now()"
 
@@ -281,7 +282,7 @@ async def test_which_backend_a_relay_listens_on_is_known_before_it_leads(
     await relays.start(1)
     holder = (
         "select pid from pg_locks where locktype = 'advisory' and classid = 1246712659 and objid = 1 and granted"
-        " and database = (select oid from pg_database where datname = current_database())"
+        f" and {THIS_DATABASE}"
     )
     for _ in range(3):
         before = await connection.fetchval(holder)

@@ -15,6 +15,7 @@ from service.platform.settings import Settings
 from tests.integration.parts import housekeeping
 from tests.integration.relay_log import RelayLog
 from tests.relays import Connection, Webhook, add_webhook
+from tests.server import THIS_DATABASE
 
 _PARTITIONS = load("partitions")
 _RETENTION = load("retention")
@@ -165,8 +166,7 @@ async def test_nobody_waits_for_a_drop_that_waits(
         while refused < 3:
             await log.succeeded(webhook.id)
             waits = await connection.fetchval(
-                "select count(*) from pg_locks where not granted and mode = 'AccessExclusiveLock'"
-                " and database = (select oid from pg_database where datname = current_database())"
+                f"select count(*) from pg_locks where not granted and mode = 'AccessExclusiveLock' and {THIS_DATABASE}"
             )
             refused += waits
         assert not dropping.done()
@@ -183,7 +183,7 @@ async def test_a_drop_holds_its_lock_for_one_partition_only(connection: Connecti
         await _PARTITIONS.drop_partition.fetchval(dropper, ttl_seconds=int(TTL.total_seconds()), now=NOON)
         locked = await connection.fetch(
             "select relation::regclass::text as name from pg_locks join pg_class as c on c.oid = relation"
-            " where mode = 'AccessExclusiveLock' and granted and c.relkind in ('r', 'p')"
+            f" where mode = 'AccessExclusiveLock' and granted and c.relkind in ('r', 'p') and {THIS_DATABASE}"
         )
     names = {row["name"] for row in locked}
     assert "events" not in names

@@ -30,7 +30,8 @@ async def test_whatever_a_terminated_backend_raises_is_taken_for_the_server_bein
         before = len(raised)
         while len(raised) == before:
             await connection.execute(
-                "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'to be ended'"
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where datname = current_database() and application_name = 'to be ended'"
             )
     done.set()
     await asyncio.gather(*asking)

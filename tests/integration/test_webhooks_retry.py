@@ -13,7 +13,7 @@ from service.platform.ids import new_id
 from service.platform.settings import Settings
 from service.server.app import make_app
 from tests.integration.caller import Caller, Database
-from tests.integration.conftest import Api, SignUp
+from tests.integration.conftest import Api, SignUp, SomebodyWaits
 from tests.integration.relay_log import RelayLog
 from tests.integration.webhooks import events_of, make_webhook, retry, stats_of
 
@@ -223,15 +223,14 @@ async def test_of_retries_at_the_same_time_one_is_taken(
 
 
 async def test_a_retry_that_meets_another_half_way_is_refused(
-    owner: Caller, webhook_id: str, log: RelayLog, connection: Database
+    owner: Caller, webhook_id: str, log: RelayLog, connection: Database, somebody_waits: SomebodyWaits
 ) -> None:
     event = await log.failed(webhook_id)
     async with connection.transaction():
         await connection.execute("update attempts set retried_at = now()")
         waiting = asyncio.create_task(retry(owner, webhook_id, event))
         async with asyncio.timeout(30):
-            while not await connection.fetchval("select exists (select from pg_locks where not granted)"):
-                await asyncio.sleep(0.01)
+            await somebody_waits()
     assert (await waiting).status == 409
 
 

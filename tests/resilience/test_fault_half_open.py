@@ -13,6 +13,7 @@ from tests.resilience.conftest import HowOften, StartTrial
 from tests.resilience.swallowing_proxy import SwallowingProxy
 from tests.resilience.throwaway import Throwaway
 from tests.resilience.trial import PATIENCE, Trial
+from tests.server import THIS_DATABASE
 
 # One that only gave up when the time of its statements is up would take a minute to come back.
 SLOW_RETURN = 30.0
@@ -141,7 +142,7 @@ async def test_a_fault_in_the_midst_of_a_transaction_does_not_keep_its_locks(thr
 
                 async def free() -> bool:
                     held = await other.fetchval(
-                        "select exists (select from pg_locks where mode = 'AccessExclusiveLock')"
+                        f"select exists (select from pg_locks where mode = 'AccessExclusiveLock' and {THIS_DATABASE})"
                     )
                     return not held
 

@@ -115,7 +115,8 @@ async def test_a_server_without_a_free_connection(start_own_trial: StartTrial, t
         async with _all_connections(throwaway.url):
             # Whoever loses its connection does not get another.
             await trial.db.execute(
-                "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'jossiedb relay%'"
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where datname = current_database() and application_name like 'jossiedb relay%'"
             )
             await all_said(trial, AWAY, 1)
         await trial.recovers()
