@@ -163,7 +163,7 @@ async def introduce(connection: QueueConnection) -> None:
 
 
 async def open_queues(url: str, epoch: Epoch | None = None) -> Queues:
-    """`epoch` is asked about each new connection. Raises StartupError."""
+    """`epoch` is asked about each new connection. Raises what asyncpg raises."""
     pool = await open_pool(
         url,
         application_name="jossiedb relay",

@@ -129,12 +129,11 @@ async def open_pool(
     make: Callable[..., Pool] = asyncpg.create_pool,
     **options: Any,
 ) -> Pool:
-    """A pool of at most `size` connections. Raises StartupError.
+    """A pool of at most `size` connections. Raises what asyncpg raises: `connect`, which every process
+    calls before, gives the clear errors.
 
     `settings`: of each session, besides ours. `on_ended` is called when a connection has ended, whoever ended it; `on_new` with
     each new one, before it is used. `make` takes create_pool's place, and `options` are more of its arguments, or of connect's."""
-    # A first plain connection gives the clear errors; the pool's own are less so.
-    await (await connect(url, application_name=application_name, settings=settings)).close()
 
     async def begin(*_: Any, **given: Any) -> Session:
         connecting = {name: given[name] for name in given.keys() - {"loop", "connection_class", "record_class"}}
