@@ -1,4 +1,5 @@
-"""Items as a CSV file, which is sent while it is read: no connection is held between two of its pieces."""
+"""The export of items as a CSV file. It is sent while the items are read. No connection is held
+between two pieces."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -12,7 +13,7 @@ from service.inventory.models import ItemFilters
 from service.platform.db import Pool
 from service.stock.item import Item, item_view
 
-# Items of which a piece is made.
+# How many items a piece of the file has.
 PIECE = 500
 
 
