@@ -30,8 +30,8 @@ Check = Callable[[Checkout], None]
 
 
 async def check_out(pool: Pool, origin: Origin, user: Principal, values: Mapping[str, Any]) -> Checkout:
-    """`values` are all the fields of a request. An admin's checkout is active at once. Any other
-    waits for authorisation."""
+    """Creates a checkout. `values` are all the fields of a request. An admin's checkout is active
+    at once. Any other waits for authorisation."""
     checkout_id, status = new_id(), rules.first_status(user.role)
     holder = values["user_id"] or user.user_id
     rules.check_may_hand_out(user.role, user.user_id, holder)
@@ -143,8 +143,7 @@ async def _lock(change: Mutation, checkout_id: UUID, check: Check) -> tuple[Item
 async def _lock_for_return(
     change: Mutation, checkout_id: UUID, check: Check, location_id: UUID | None
 ) -> tuple[Item, Item | None, Checkout]:
-    """The same, and the item at `location_id` that units of the item belong into, if there is
-    one."""
+    """The same, and the item at `location_id` that the units join, if there is one."""
     # The check also comes before the locks: if the checkout has ended, its item may be deleted.
     seen = await _get(change, checkout_id)
     check(seen)

@@ -28,8 +28,8 @@ async def _pieces(call: Call[Nothing, ItemFilters]) -> AsyncIterator[bytes]:
 
     head = sheet.written([sheet.COLUMNS])
     async for ids in lists.stretches(admitted, call.user, call.query):
-        for begun in range(0, len(ids), PIECE):
-            yield head + await _piece(call, ids[begun : begun + PIECE])
+        for start in range(0, len(ids), PIECE):
+            yield head + await _piece(call, ids[start : start + PIECE])
             head = b""
     yield head
 

@@ -55,7 +55,8 @@ class CategoryNode(CategoryView):
 
 
 class Place(TypedDict):
-    """How many units a location has. `location_id` is null for units that are at no location."""
+    """How many units of an item are at a location. `location_id` is null for those at no
+    location."""
 
     location_id: str | None
     location_name: str | None

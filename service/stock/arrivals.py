@@ -20,7 +20,7 @@ _OUT_OF_USE = frozenset({"retired", "lost"})
 
 
 async def lock(change: Mutation, item_id: UUID, location_id: UUID) -> tuple[Item, Item | None]:
-    """Locks the item and, if there is one, the item at the location that its units belong into.
+    """Locks the item and, if there is one, the item that its units join at the location.
     Raises NotFound, and Conflict if other mutations changed these items while this one waited for
     the locks."""
     await _SQL.lock_place.execute(change.connection, location_id=location_id)

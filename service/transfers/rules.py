@@ -196,7 +196,7 @@ def step(transfer: Transfer, status: str, **details: Any) -> Transfer:
 
 def depart(transfer: Transfer, item: Item, there: Item | None) -> Item:
     """The item after its units have left in a completed transfer. `there` is the item at the
-    destination that the units belong into. Raises Conflict.
+    destination that the units would join. Raises Conflict.
 
     A serial number names one unit. So an item that has one moves to the destination itself."""
     if item.location_id != transfer.from_location_id:

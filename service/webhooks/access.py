@@ -1,4 +1,4 @@
-"""The check that a user may manage a webhook."""
+"""The check that a user may manage a webhook, and the headers of a webhook."""
 
 import asyncpg
 

@@ -125,8 +125,8 @@ class CreateWebhook(_Given):
 
 class UpdateWebhook(_Given):
     """Any subset of the fields. `filters`, `headers` and `rateLimit` replace the old value as a
-    whole. null removes it, and also a `description` or an `ordering`. Fields of a `retryPolicy` may
-    be left out. A `secret` must be the present one."""
+    whole, and null removes it. null also removes a `description` or an `ordering`. In a
+    `retryPolicy`, fields may be left out. A `secret` must be the present one."""
 
     pending: Literal["discard"] | None = OMITTED
     secret: Annotated[Text, Field(max_length=rules.MAX_SECRET_CHARS)] | None = OMITTED

@@ -17,7 +17,7 @@ _SQL = load("webhooks")
 async def retry(
     pool: Pool, user: Principal, origin: Origin, webhook_id: UUID, event_id: UUID, ttl_seconds: int
 ) -> Retried:
-    """Puts a delivery that has ended back into the queue. Its attempts are counted anew. If the
+    """Puts a delivery that has ended back into the queue. Its retries are counted anew. If the
     breaker is open, the delivery is sent as its probe. Raises NotFound, Forbidden, Conflict."""
     async with mutation(pool, origin, "retry") as change:
         webhook = own(await _SQL.lock.fetchrow(change.connection, id=webhook_id), user)

@@ -95,13 +95,13 @@ def _of_queue(webhook: Mapping[str, Any], facts: Mapping[str, Any]) -> Reason:
         return Reason("parked", "log", "it waits, as the webhook's owner is suspended", due_at, attempts)
     if facts["waits"]:
         return _of_order(facts)
-    if (held := _held(facts)) is not None:
-        return held
+    if (obstacle := _obstacle(facts)) is not None:
+        return obstacle
     when = "is due now" if facts["due"] else f"is due at {iso(due_at)}"
     return Reason("pending", "log", f"attempt {attempts + 1} {when}", due_at, attempts)
 
 
-def _held(facts: Mapping[str, Any]) -> Reason | None:
+def _obstacle(facts: Mapping[str, Any]) -> Reason | None:
     """The reason why a delivery that has its turn is not sent: the breaker, a pause or the rate
     limit.
 

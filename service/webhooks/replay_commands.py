@@ -9,7 +9,7 @@ from service.platform.db import Pool
 from service.platform.errors import Conflict
 from service.platform.queries import load
 from service.webhooks.access import ENTITY, own
-from service.webhooks.replays import Job, ReplayBody, check_active, found, measure, shown
+from service.webhooks.replays import Job, ReplayBody, check_active, existing_job, job_view, measure
 
 _SQL = load("replay")
 _WEBHOOKS = load("webhooks")
@@ -37,7 +37,7 @@ async def create(
         )
         assert row is not None
         await _WEBHOOKS.wake_lane.execute(change.connection, webhook_id=webhook_id)
-        job = shown(row)
+        job = job_view(row)
         change.audit(ENTITY, webhook_id, None, {"jobId": job["id"], **job["request"]})
     return job
 
@@ -51,9 +51,9 @@ async def cancel(pool: Pool, user: Principal, origin: Origin, webhook_id: UUID, 
         change.check_match_untagged()
         row = await _SQL.cancel.fetchrow(change.connection, id=job_id, webhook_id=webhook_id)
         if row is None:
-            job = found(await _SQL.get.fetchrow(change.connection, id=job_id, webhook_id=webhook_id))
+            job = existing_job(await _SQL.get.fetchrow(change.connection, id=job_id, webhook_id=webhook_id))
             if job["status"] != "cancelled":
                 raise Conflict(f"this replay has ended already: it is {job['status']}")
             return job
         change.audit(ENTITY, webhook_id, None, {"jobId": job_id})
-    return shown(row)
+    return job_view(row)

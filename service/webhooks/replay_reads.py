@@ -9,7 +9,7 @@ from service.api.paging import Newest, NewestPage
 from service.platform.db import Pool
 from service.platform.queries import load
 from service.webhooks.access import own
-from service.webhooks.replays import Counted, Job, JobsReply, ReplayBody, found, measure, shown
+from service.webhooks.replays import Counted, Job, JobsReply, ReplayBody, existing_job, job_view, measure
 
 _SQL = load("replay")
 _WEBHOOKS = load("webhooks")
@@ -31,7 +31,7 @@ async def list_jobs(pool: Pool, user: Principal, webhook_id: UUID, page: NewestP
         total = await count_rows(connection, _SQL.count_jobs, seen=reached(page.skip, len(rows)), webhook_id=webhook_id)
     keys = [(row["created_at"], row["id"]) for row in rows]
     jobs: JobsReply = {
-        "jobs": [shown(row) for row in rows],
+        "jobs": [job_view(row) for row in rows],
         "total": total.rows,
         "skip": page.skip,
         "limit": page.limit,
@@ -45,4 +45,4 @@ async def get(pool: Pool, user: Principal, webhook_id: UUID, job_id: UUID) -> Jo
     async with pool.acquire() as connection:
         own(await _WEBHOOKS.get.fetchrow(connection, id=webhook_id), user)
         row = await _SQL.get.fetchrow(connection, id=job_id, webhook_id=webhook_id)
-    return found(row)
+    return existing_job(row)

@@ -173,14 +173,14 @@ def check_active(webhook: asyncpg.Record) -> None:
         raise Conflict("this webhook is not active; make it active first")
 
 
-def found(row: asyncpg.Record | None) -> Job:
+def existing_job(row: asyncpg.Record | None) -> Job:
     """The job as the API shows it. Raises NotFound if `row` is None."""
     if row is None:
         raise NotFound("this webhook has no replay with this id, or it was forgotten after it had ended")
-    return shown(row)
+    return job_view(row)
 
 
-def shown(row: asyncpg.Record) -> Job:
+def job_view(row: asyncpg.Record) -> Job:
     return {
         "id": str(row["id"]),
         "status": row["state"],
