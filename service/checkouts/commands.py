@@ -1,6 +1,7 @@
-"""Taking units of an item out and bringing them back. Each function is one transaction.
+"""Checking units of an item out and in. Each function is one transaction.
 
-Locks are taken in this order: the location at which units arrive, the items in the order of their ids, the checkout.
+Locks are taken in this order: first the location at which units arrive, then the items in the order
+of their ids, then the checkout.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,7 +30,8 @@ Check = Callable[[Checkout], None]
 
 
 async def check_out(pool: Pool, origin: Origin, user: Principal, values: Mapping[str, Any]) -> Checkout:
-    """`values` are all the fields of a request. An admin's is active at once; any other waits for authorisation."""
+    """Creates a checkout. `values` are all the fields of a request. An admin's checkout is active
+    at once. Any other waits for authorisation."""
     checkout_id, status = new_id(), rules.first_status(user.role)
     holder = values["user_id"] or user.user_id
     rules.check_may_hand_out(user.role, user.user_id, holder)
@@ -58,7 +60,7 @@ async def check_out(pool: Pool, origin: Origin, user: Principal, values: Mapping
             raise _refusal(error, user.user_id, holder, values["destination_location_id"]) from None
         created = await _get(change, checkout_id)
         change.audit(ENTITY, checkout_id, None, checkout_view(created))
-        _tell(change, ItemCheckout, item, created)
+        _emit(change, ItemCheckout, item, created)
         if created.status == ACTIVE:
             await _lend(change, item, created)
     return created
@@ -69,7 +71,7 @@ async def authorize(pool: Pool, origin: Origin, user: Principal, checkout_id: UU
         item, before = await _lock(change, checkout_id, rules.check_waits)
         await _SQL.authorize.execute(change.connection, id=checkout_id, by=user.user_id)
         after = await _changed(change, before)
-        _tell(change, ItemCheckout, item, after)
+        _emit(change, ItemCheckout, item, after)
         await _lend(change, item, after)
     return after
 
@@ -79,7 +81,7 @@ async def reject(pool: Pool, origin: Origin, user: Principal, checkout_id: UUID)
         item, before = await _lock(change, checkout_id, rules.check_waits)
         await _SQL.reject.execute(change.connection, id=checkout_id, by=user.user_id)
         after = await _changed(change, before)
-        _tell(change, CheckoutRejected, item, after)
+        _emit(change, CheckoutRejected, item, after)
     return after
 
 
@@ -92,7 +94,7 @@ async def cancel(pool: Pool, origin: Origin, user: Principal, checkout_id: UUID)
         item, before = await _lock(change, checkout_id, check)
         await _SQL.cancel.execute(change.connection, id=checkout_id, by=user.user_id)
         after = await _changed(change, before)
-        _tell(change, CheckoutCancelled, item, after)
+        _emit(change, CheckoutCancelled, item, after)
     return after
 
 
@@ -132,7 +134,8 @@ async def check_in(pool: Pool, origin: Origin, user: Principal, checkout_id: UUI
 
 
 async def _lock(change: Mutation, checkout_id: UUID, check: Check) -> tuple[Item, Checkout]:
-    """The item and the checkout, which nobody else can change before this mutation ends. Raises what `check` raises."""
+    """The item and the checkout. No other mutation can change them until this one ends. Raises what
+    `check` raises."""
     item, _, checkout = await _lock_for_return(change, checkout_id, check, None)
     return item, checkout
 
@@ -140,8 +143,8 @@ async def _lock(change: Mutation, checkout_id: UUID, check: Check) -> tuple[Item
 async def _lock_for_return(
     change: Mutation, checkout_id: UUID, check: Check, location_id: UUID | None
 ) -> tuple[Item, Item | None, Checkout]:
-    """Also the item at the location that units of the item belong into, if there is one."""
-    # Checked before, too: the item of one that has ended may be gone.
+    """The same, and the item at `location_id` that the units join, if there is one."""
+    # The check also comes before the locks: if the checkout has ended, its item may be deleted.
     seen = await _get(change, checkout_id)
     check(seen)
     if location_id is None:
@@ -158,7 +161,7 @@ async def _lock_for_return(
 async def _take_back(
     change: Mutation, item: Item, there: Item | None, units: int, location_id: UUID | None, checkout_id: UUID
 ) -> Item:
-    """The item that the units are in now."""
+    """Puts the units back, and returns the item that they are in now."""
     if rules.comes_back_itself(item, location_id):
         after = rules.given_back(item, units, location_id)
         return await ledger.save(change, item, after, reason="checkin", reference_id=checkout_id)
@@ -168,7 +171,8 @@ async def _take_back(
 
 
 async def _settle(change: Mutation, item: Item, checkout_id: UUID) -> None:
-    """Its last units came back to another place: nothing of it is out any more, so it does not say so."""
+    """Makes the item available if no checkout of it is active. Its last units came back to another
+    location, so they did not join the item itself."""
     if not await _SQL.any_out.fetchval(change.connection, item_id=item.id):
         await ledger.save(change, item, rules.no_longer_out(item), reason="checkin", reference_id=checkout_id)
 
@@ -181,7 +185,7 @@ async def _get(change: Mutation, checkout_id: UUID) -> Checkout:
 
 
 async def _changed(change: Mutation, before: Checkout) -> Checkout:
-    """The checkout as it is now; what became of it is recorded."""
+    """The checkout as it is now. Writes the change from `before` to the audit trail."""
     after = await _get(change, before.id)
     change.audit(ENTITY, after.id, checkout_view(before), checkout_view(after))
     return after
@@ -192,7 +196,8 @@ async def _lend(change: Mutation, item: Item, checkout: Checkout) -> None:
 
 
 def _refusal(error: asyncpg.PostgresError, by: UUID, holder: UUID, place: UUID | None) -> Problem:
-    """What a foreign key says of a request. The item is locked, so it is there."""
+    """The problem for a foreign key that a request violates. It is not that of the item, which is
+    locked and so exists."""
     if error.constraint_name == "checkouts_open_destination_id_fkey":
         return BadRequest.at("/destination_location_id", f"no location has the id {place}")
     if error.constraint_name == "checkouts_open_user_id_fkey" and holder != by:
@@ -200,7 +205,7 @@ def _refusal(error: asyncpg.PostgresError, by: UUID, holder: UUID, place: UUID |
     return Unauthorized("the user was removed meanwhile")
 
 
-def _tell(change: Mutation, event: type[ItemCheckout], item: Item, checkout: Checkout) -> None:
+def _emit(change: Mutation, event: type[ItemCheckout], item: Item, checkout: Checkout) -> None:
     change.emit(
         event(
             checkoutId=checkout.id,
@@ -217,5 +222,6 @@ def _tell(change: Mutation, event: type[ItemCheckout], item: Item, checkout: Che
 
 
 def _places(*location_ids: UUID | None) -> list[UUID]:
-    """What a checkout's event concerns: its data does not say where the item is."""
+    """The locations that an event of a checkout concerns. Its data does not name the item's
+    location."""
     return [location_id for location_id in location_ids if location_id is not None]

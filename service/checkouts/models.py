@@ -1,4 +1,4 @@
-"""What the routes of checkouts take."""
+"""The bodies and queries that the routes of checkouts take."""
 
 from typing import Annotated, Literal
 
@@ -11,7 +11,7 @@ Project = Annotated[Text, Field(min_length=1, max_length=255)]
 
 
 class CheckoutRequest(Body):
-    """`user_id`: who gets the units, if it is not the one who asks."""
+    """`user_id` is the user who gets the units. Without it, the caller gets them."""
 
     item_id: Id
     quantity: Units
@@ -23,7 +23,8 @@ class CheckoutRequest(Body):
 
 
 class Checkin(Body):
-    """Without a quantity, all that is still out comes back; without a location, to where the item is."""
+    """Without a quantity, all units that are still out come back. Without a location, they come
+    back to the location of their item."""
 
     quantity: Units | None = None
     location_id: MaybeId = None
@@ -31,7 +32,8 @@ class Checkin(Body):
 
 
 class CheckoutQuery(IdPage):
-    """A status of overdue is another name for `overdue=true`: an overdue checkout's status is active."""
+    """`status=overdue` means the same as `overdue=true`. The status of an overdue checkout is
+    active."""
 
     item_id: Id | None = None
     user_id: Id | None = None

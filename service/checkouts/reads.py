@@ -1,4 +1,4 @@
-"""What a user may see of checkouts. No read holds a transaction."""
+"""Reading the checkouts that a user may see. No read holds a transaction."""
 
 from uuid import UUID
 
@@ -17,7 +17,7 @@ _SQL = load("checkouts")
 
 
 async def list_checkouts(pool: Pool, user: Principal, query: CheckoutQuery) -> tuple[list[Checkout], Total]:
-    """A page, and how many there are in all."""
+    """A page of the checkouts that `query` matches, and how many match."""
     by_status = query.status == "overdue"
     overdue = True if by_status else None if query.overdue is None else query.overdue == "true"
     filters = {

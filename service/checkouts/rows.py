@@ -1,4 +1,4 @@
-"""Rows of the database as what the rules work on."""
+"""Makes the objects of the rules from rows of the database."""
 
 from dataclasses import fields
 

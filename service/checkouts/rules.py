@@ -1,4 +1,8 @@
-"""What a checkout may become, for whom, and what it does to its item: state and command in, new state or a refusal out."""
+"""The rules of checkouts: who may do what to a checkout, and what that does to its item.
+
+The functions are pure. They take the present state and a request, and return the new state or raise
+a problem.
+"""
 
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -17,7 +21,7 @@ _NOT_LENT = frozenset({"maintenance", "retired", "lost"})
 
 
 class ReturnView(TypedDict):
-    """A part that came back; `item_id` is the item that the units went into."""
+    """Units that came back together. `item_id` is the item that they joined."""
 
     quantity: int
     returned_by: str
@@ -28,8 +32,9 @@ class ReturnView(TypedDict):
 
 
 class CheckoutView(TypedDict):
-    """A checkout as the API shows it. `user_id` holds the units, `requested_by` asked for them.
-    `overdue`: it is active, and the day on which it should be back (in UTC) is over."""
+    """A checkout as the API shows it. The user `user_id` holds the units, and the user
+    `requested_by` asked for them. A checkout is `overdue` if it is active and the day on which it
+    should be back is over in UTC."""
 
     id: str
     item_id: str
@@ -58,7 +63,8 @@ class CheckoutView(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Checkout:
-    """`foremen` are those of the location where its item is, and of its destination."""
+    """A checkout as its row holds it. `foremen` are the foremen of its item's location and of its
+    destination."""
 
     id: UUID
     item_id: UUID
@@ -87,7 +93,7 @@ class Checkout:
 
     @property
     def out(self) -> int:
-        """How many units are still out, of an active one."""
+        """How many units of an active checkout are still out."""
         return self.quantity - self.returned_quantity
 
 
@@ -120,7 +126,7 @@ def checkout_view(checkout: Checkout) -> CheckoutView:
 
 
 def first_status(role: str) -> str:
-    """An admin authorises with the request itself; everybody else waits for one."""
+    """A request of an admin authorises the checkout. All others wait for an admin."""
     return ACTIVE if role == ADMIN else PENDING
 
 
@@ -131,19 +137,19 @@ def check_waits(checkout: Checkout) -> None:
 
 
 def check_active(checkout: Checkout) -> None:
-    """Raises Conflict unless units can come back."""
+    """Raises Conflict unless units of the checkout are out."""
     if checkout.status != ACTIVE:
         raise Conflict(f"nothing of the checkout is out: it is {checkout.status}")
 
 
 def check_may_hand_out(role: str, by: UUID, holder: UUID) -> None:
-    """Raises Forbidden unless this user may have the units booked on the holder."""
+    """Raises Forbidden unless the user `by` may check units out for the user `holder`."""
     if holder != by and role not in (ADMIN, SUPERVISOR):
         raise Forbidden("only an admin or a supervisor hands out to somebody else")
 
 
 def check_return_date(expected: date | None, today: date) -> None:
-    """Raises Unprocessable for a day that is over everywhere; `today` is the day in UTC."""
+    """Raises Unprocessable for a day that is over in all time zones. `today` is the day in UTC."""
     if expected is not None and expected < today - timedelta(days=1):
         raise Unprocessable.at("/expected_return_date", f"the day is over: today is {today.isoformat()} (UTC)")
 
@@ -154,7 +160,7 @@ def check_item_readable(*, readable: bool) -> None:
 
 
 def check_lendable(item: Item, quantity: int) -> None:
-    """Raises Unprocessable unless so many units of the item can be taken out now."""
+    """Raises Unprocessable unless `quantity` units of the item can be checked out now."""
     if item.status in _NOT_LENT:
         raise Unprocessable.at("/item_id", f"{item.name} is {item.status}, so it cannot be checked out")
     free = item.quantity - item.reserved_quantity
@@ -164,7 +170,7 @@ def check_lendable(item: Item, quantity: int) -> None:
 
 
 def lent(item: Item, quantity: int) -> Item:
-    """The item without the units that are taken out. Raises Unprocessable."""
+    """The item after `quantity` units were checked out. Raises Unprocessable."""
     check_lendable(item, quantity)
     left = item.quantity - quantity
     status = "checked_out" if left == 0 and item.status == "available" else item.status
@@ -172,21 +178,23 @@ def lent(item: Item, quantity: int) -> Item:
 
 
 def units_back(checkout: Checkout, asked: int | None) -> int:
-    """How many of an active checkout come back: all that are still out, unless fewer are named. Raises Unprocessable."""
+    """How many units of an active checkout come back: `asked`, or all that are still out if it is
+    None. Raises Unprocessable if `asked` is more than that."""
     if asked is not None and asked > checkout.out:
         raise Unprocessable.at("/quantity", f"{checkout.out} units are still out, which is fewer than {asked}")
     return checkout.out if asked is None else asked
 
 
 def comes_back_itself(item: Item, location_id: UUID | None) -> bool:
-    """Whether units that come back to this location go into the item itself, and not into another one there.
+    """Whether units that come back to this location join their item, and not another item there.
 
-    A serial number names one unit, so an item that has one is wherever its unit is."""
+    A serial number names one unit. So an item that has one is always where its unit is."""
     return location_id is None or location_id == item.location_id or item.serial_number is not None
 
 
 def given_back(item: Item, quantity: int, location_id: UUID | None) -> Item:
-    """The item with units that came back. Raises Unprocessable for more than an item can have."""
+    """The item after `quantity` units came back to it. Raises Unprocessable if it would have more
+    units than an item can have."""
     if item.quantity + quantity > MAX_QUANTITY:
         raise Unprocessable.at("/quantity", f"{item.name} has {item.quantity}, and can have {MAX_QUANTITY} at most")
     status = "available" if item.status == "checked_out" else item.status

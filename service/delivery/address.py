@@ -1,18 +1,18 @@
-"""Which addresses a webhook may lead to."""
+"""The rule that keeps webhooks away from addresses inside private networks."""
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 Address = IPv4Address | IPv6Address
 
-# NAT64 and 6to4 carry an IPv4 address inside an IPv6 one; so do mapped addresses.
+# Addresses of NAT64 and 6to4, and mapped ones, are IPv6 addresses that hold an IPv4 address.
 _NAT64 = IPv6Network("64:ff9b::/96")
-# Not covered by is_global in every supported version of Python.
+# Networks that is_global takes for public in some version of Python that we support.
 _ALSO_PRIVATE = (
     IPv4Network("192.0.0.0/24"),
     IPv4Network("192.88.99.0/24"),
     IPv4Network("100.64.0.0/10"),
-    # IPv4 addresses in IPv6 ones, in two forms that nothing public has any more.
+    # Two forms of an IPv4 address inside an IPv6 one. No public host uses them any more.
     IPv6Network("::/96"),
     IPv6Network("::ffff:0:0:0/96"),
     IPv6Network("3fff::/20"),
@@ -23,11 +23,13 @@ _ALSO_PRIVATE = (
 
 
 class AddressRefused(OSError):
-    """A webhook's host is, or leads to, an address inside our own networks."""
+    """A webhook's host is an address that is neither public nor allowed, or resolves to one."""
 
 
 def check_address(host: str, allowed: Sequence[IPv4Network | IPv6Network]) -> None:
-    """Raises AddressRefused unless `host`, an IP address, is public or inside one of the allowed networks."""
+    """Raises AddressRefused unless `host` is public or in one of the networks in `allowed`. `host`
+    is an IP address. If an IPv6 address is not allowed and holds an IPv4 address, the IPv4 address
+    decides."""
     address = ip_address(host.partition("%")[0])
     if any(address.version == network.version and address in network for network in allowed):
         return

@@ -11,8 +11,9 @@ from service.platform.clock import iso
 def envelope_body(
     *, event_id: UUID, event_type: str, data: bytes, occurred_at: datetime, attempt: int, sequence: int | None = None
 ) -> bytes:
-    """The bytes that are sent, and that can be made again from the log. `data` goes in as it is: it is what
-    X-Webhook-Signature signs. `sequence` is there only where the webhook asks for order."""
+    """The bytes of the envelope. The log has all that is needed to make them again. `data` is
+    inserted unchanged, because X-Webhook-Signature signs exactly these bytes. `sequence` is None
+    for a webhook that does not ask for order, and the envelope then lacks it."""
     return b'{"id":"%s","eventType":%s,"data":%s,"timestamp":"%s","attempt":%d%s}' % (
         str(event_id).encode(),
         orjson.dumps(event_type),

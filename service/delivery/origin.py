@@ -1,13 +1,14 @@
-"""What others than its owner are told of a webhook's URL."""
+"""The part of a webhook's URL that other users than its owner may see."""
 
 from urllib.parse import urlsplit
 
-# Of a URL that cannot be read: a row may have been written by psql.
+# Shown instead of a URL that cannot be parsed. Such a URL comes from psql.
 UNREADABLE = "(not a URL)"
 
 
 def origin_of(url: str) -> str:
-    """Scheme, host and port. Path, query and login are left out: for chat services they are the secret."""
+    """Scheme, host and port, or UNREADABLE. Path, query and login are left out, because the URLs of
+    chat services have their secret there."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port

@@ -1,4 +1,4 @@
-"""What an event concerns, read from its data: what webhooks are matched by."""
+"""The subject of an event, derived from its data. Fan-out matches webhooks by it."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -38,13 +38,16 @@ _AUDIENCES_BY_PREFIX = {
 
 
 class Unroutable(ValueError):
-    """An outbox row cannot be fanned out; says why."""
+    """An outbox row cannot be fanned out. The message says why."""
 
 
 class Subject(NamedTuple):
-    """`data` is what will be signed and sent; the rest is what filters and readers are held against. Ids stay the texts that they
-    are, in lower case: they go to the database as they came. Beside the places that the event
-    concerns, `location_ids` has the departure of the place that an item was moved from."""
+    """The canonical `data` of an event, which is signed and sent, and the event's subject. Filters
+    and the rights of readers are checked against the subject.
+
+    `location_ids` are the locations that the event concerns. If an item was moved, the departure
+    from its previous location is one of them. Ids remain text, in lower case, because statements
+    take them as text."""
 
     data: str
     audience: str
@@ -56,10 +59,12 @@ class Subject(NamedTuple):
 
 
 def subject_of(event_type: str, text: str, location_ids: Iterable[UUID] | None) -> Subject:
-    """The subject of an outbox row. Raises Unroutable.
+    """The subject of an outbox row, whose data is `text`. `location_ids` are its locations, or None
+    if they are in the data. Raises Unroutable.
 
-    A row may come from psql, so its data need not be as JavaScript would write it: white space and escapes are mended here; what
-    a receiver could not verify (a float, a key that JavaScript moves) is refused.
+    A row may come from psql, so its data need not be canonical. This function mends white space and
+    escapes. It refuses data that a receiver could not verify: a float, or a key that JavaScript
+    would move.
     """
     try:
         data, value = canonical.recanonicalise(text)
@@ -71,12 +76,14 @@ def subject_of(event_type: str, text: str, location_ids: Iterable[UUID] | None) 
 def subject_of_value(
     event_type: str, data: str, value: dict[str, Json], location_ids: Iterable[UUID] | None
 ) -> Subject:
-    """The same of data that was written here: `data` is the text of `value`. Raises Unroutable."""
+    """The same, for data that is canonical already. `data` is the text of `value`. Raises
+    Unroutable."""
     places = _ids(value, _LOCATION_KEYS) if location_ids is None else [str(location_id) for location_id in location_ids]
     categories = _ids(value, _CATEGORY_KEYS)
     return Subject(
         data,
         audience_of(event_type),
+        # An event without a location passes each filter on locations, so it needs no departure.
         _each_once([*places, *_departures(value)] if places else places),
         categories[0] if categories else None,
         _each_once(_ids(value, _USER_KEYS)),
@@ -86,8 +93,9 @@ def subject_of_value(
 
 
 def departure(location_id: str) -> str:
-    """The id that stands for leaving a location, among the places that an event concerns. The
-    database's function of this name makes the same. No location has an id of its version."""
+    """The id that stands for the departure from a location, in `Subject.location_ids`. The
+    database's function `departure` makes the same id. It is a UUID of version 8, and no location
+    has an id of that version."""
     digest = hashlib.sha256(f"leaves {location_id}".encode()).hexdigest()
     return str(UUID(f"{digest[:12]}8{digest[13:16]}8{digest[17:32]}"))
 
@@ -97,7 +105,7 @@ def is_departure(place: UUID) -> bool:
 
 
 def _departures(value: dict[str, Json]) -> list[str]:
-    """Of the place that an item was moved from. Nobody need be told that it left for no place: an item without one concerns all."""
+    """The departure from the location that an item was moved from, if it was moved."""
     match value:
         case {"changes": {"location_id": {"from": str() as before}}} if is_id(before):
             return [departure(before.lower())]
@@ -105,7 +113,7 @@ def _departures(value: dict[str, Json]) -> list[str]:
 
 
 def columns(subjects: Sequence[Subject]) -> dict[str, list[Any]]:
-    """As statements take them, each column an array."""
+    """The subjects as parameters of a statement: for each column, an array of its values."""
     return {
         "audiences": [subject.audience for subject in subjects],
         "locations": [_literal(subject.location_ids) for subject in subjects],
@@ -137,12 +145,13 @@ def _ids(value: dict[str, Json], keys: tuple[str, ...]) -> list[str]:
 
 
 def _each_once(ids: list[str]) -> tuple[str, ...]:
-    # Most have none or one.
+    # Most lists have no id or one.
     return tuple(ids) if len(ids) < 2 else tuple(dict.fromkeys(ids))
 
 
 def _item(value: dict[str, Json]) -> str | None:
-    """Orders, and neither filters nor decides who may read: an item under another kind of name stands in no order."""
+    """The id of the item in whose order the event is. No filter and no right to read depends on it.
+    So an `itemId` that is not an id is no error, and the event is in no order."""
     name = value.get(_ITEM_KEY)
     return name.lower() if isinstance(name, str) and is_id(name) else None
 
@@ -157,5 +166,6 @@ def _stock(value: dict[str, Json]) -> int | None:
 
 
 def _literal(ids: Sequence[str]) -> str:
-    """A PostgreSQL array: unnest cannot take arrays of different lengths as an array of arrays."""
+    """A PostgreSQL array as text. A parameter cannot be an array of arrays that differ in
+    length."""
     return "{" + ",".join(ids) + "}"

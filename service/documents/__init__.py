@@ -1,1 +1,1 @@
-"""The documents of the API and the events: made from routes and catalogue, with an example of everything."""
+"""The documents of the API and the events, made from routes and catalogue, with examples."""

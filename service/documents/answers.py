@@ -1,4 +1,5 @@
-"""An example of each answer, put together from its schema and the values of its fields, its types and its route."""
+"""The examples of answers, made from a schema and the example values of its fields, its types and
+its route."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,14 +12,14 @@ Values = Mapping[str, Any]
 
 
 def answer_example(schema: Schema, components: Mapping[str, Schema], where: str) -> Any:
-    """What an answer of this schema may be; `where` is its route. Raises LookupError for a field without a value, and for a
-    value without a field."""
+    """An example of an answer with this schema. `where` is its route, such as `GET /items`. Raises
+    LookupError for a field without a value, and for a value without a field."""
     return _example(schema, components, BY_ROUTE.get(where, {}), where)
 
 
 def _example(schema: Schema, components: Mapping[str, Schema], own: Values, where: str) -> Any:
     if schema.get("type") == "array":
-        # One of them shows what they are.
+        # One element is enough for an example.
         return [_example(schema["items"], components, own, where)]
     if (name := _named(schema)) is None:
         return _whole(own, where)
@@ -26,7 +27,8 @@ def _example(schema: Schema, components: Mapping[str, Schema], own: Values, wher
 
 
 def _object(name: str, components: Mapping[str, Schema], own: Values, where: str) -> dict[str, Any]:
-    """Of the schema `name`. `own`: what the route has otherwise than others that answer with it."""
+    """An example of the schema `name`. `own` has the values by which this route differs from others
+    that answer with it."""
     properties: Mapping[str, Schema] = components[name]["properties"]
     values = {**BY_TYPE.get(name, {}), **own}
     if odd := values.keys() - properties.keys():
@@ -36,12 +38,12 @@ def _object(name: str, components: Mapping[str, Schema], own: Values, where: str
         inner = _inner(schema)
         value = values.get(field)
         if field not in values and field not in components[name].get("required", ()):
-            # Some have it and others have not; those who have it say so.
+            # The field is optional, and neither this type nor this route has an example of it.
             continue
         if inner is not None and (field not in values or isinstance(value, Mapping)):
-            one_of_them = schema.get("type") == "array"
+            in_list = schema.get("type") == "array"
             found = _object(inner, components, value or {}, where)
-            made[field] = [found] if one_of_them else found
+            made[field] = [found] if in_list else found
         elif field in values:
             made[field] = value
         elif field in FIELDS:
@@ -54,7 +56,8 @@ def _object(name: str, components: Mapping[str, Schema], own: Values, where: str
 
 
 def _inner(schema: Schema) -> str | None:
-    """The name of the schema that a field holds, or a list of it, if it holds one."""
+    """The name of the schema of the objects in a field: of the one object, or of those in a list.
+    None if it holds no object."""
     choices = [schema, schema.get("items", {}), *schema.get("anyOf", ())]
     return next((name for choice in choices if (name := _named(choice)) is not None), None)
 

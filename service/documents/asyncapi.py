@@ -26,7 +26,7 @@ def document() -> dict[str, Any]:
             "webhook": {
                 "address": None,
                 "title": "The URL of a webhook",
-                "description": "Whoever subscribes gives it, with `POST /api/v1/webhooks`.",
+                "description": "The owner of a webhook gives it, with `POST /api/v1/webhooks`.",
                 "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in names.values()},
             }
         },

@@ -1,4 +1,4 @@
-"""Every event's payload in docs/EVENTS.md."""
+"""The page docs/EVENTS.md, which shows the payload of every event type."""
 
 import json
 

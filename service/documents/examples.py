@@ -1,4 +1,4 @@
-"""An example of each event, for the documents: what a receiver gets, with signatures that hold."""
+"""An example of a delivery for each event type, with valid signatures, for the documents."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,11 +12,12 @@ from service.events.data import EventData
 from service.platform import canonical
 from service.platform.canonical import Json
 
-# Published in the Standard Webhooks specification, so nobody's: with it a receiver can check its own verification.
+# The Standard Webhooks specification publishes this secret, so nobody uses it. With it, a receiver
+# can test its own verification.
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105
 EVENT_ID = "0198c0de-7a11-7c3e-9f00-5b7d3c2a1e10"
 WEBHOOK_ID = "0198c0c0-55ee-7b2c-8d4e-6f5a4b3c2d1e"
-# The same moment twice: when it happened, and the first attempt.
+# When the event happened, and when the first attempt was made: the same moment in two formats.
 OCCURRED_AT = "2026-02-18T09:30:00.123Z"
 SENT_AT = 1771407000
 
@@ -78,7 +79,8 @@ class Example:
 
 
 def data(event: type[EventData]) -> dict[str, Json]:
-    """What an event of this type may carry. Raises LookupError where fields and examples do not match."""
+    """Example data of an event of this type. Raises LookupError if a field has no example, or an
+    example no field."""
     if odd := event.example.keys() - event.model_fields.keys():
         raise LookupError(f"the example of {event.type} has {', '.join(sorted(odd))}, which it has not")
     values = {**FIELDS, **event.example}

@@ -27,11 +27,12 @@ _ABOUT_ITSELF = frozenset({"health", "openapi.json", "asyncapi.json"})
 _PARAMETER = re.compile(r"\{(\w+)\}")
 _ABOUT = (
     "An inventory whose events are delivered by webhooks. Ids are UUIDs, times ISO 8601 in UTC with milliseconds. Every error is "
-    "an RFC 9457 problem. Lists come in pages by `skip` and `limit`; `X-Total-Count` and `Link` tell of the others."
+    "an RFC 9457 problem. Lists come in pages by `skip` and `limit`. `X-Total-Count` says how many rows there are, and `Link` "
+    "leads to the other pages."
 )
 _PROBLEM: Schema = {
     "type": "object",
-    "description": "An error, as RFC 9457 has it; `error` repeats `detail` for older clients.",
+    "description": "An error in the format of RFC 9457. `error` repeats `detail` for older clients.",
     "properties": {
         "type": {"type": "string", "format": "uri-reference"},
         "title": {"type": "string"},
@@ -40,7 +41,7 @@ _PROBLEM: Schema = {
         "error": {"type": "string"},
         "errors": {
             "type": "array",
-            "description": "One entry a bad field, for the first of them.",
+            "description": "The first bad fields, with one entry for each.",
             "items": {
                 "type": "object",
                 "properties": {
@@ -71,11 +72,13 @@ _OWN_HEADERS = {
 
 
 class Undocumented(Exception):
-    """A route lacks what the document says of every route. Names the route and what it lacks."""
+    """A route lacks something that the document has of every route. The message names the route and
+    what it lacks."""
 
 
 def check(routes: Iterable[Route]) -> None:
-    """Raises Undocumented, naming every route that lacks its summary, its answer or an example of its body."""
+    """Raises Undocumented, which names every route that lacks its summary, its answer or an example
+    of its body."""
     wanting = []
     for route in routes:
         where = _where(route)
@@ -143,13 +146,15 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
 
 
 def tag(route: Route) -> str:
-    """The group that a route is shown in: the first part of its path, or `service` for what is about the API itself."""
+    """The group in which the document shows a route: the first part of its path, or `service` for
+    routes about the API itself."""
     first = route.path.split("/")[1]
     return "service" if first in _ABOUT_ITSELF else first
 
 
 def who(route: Route) -> str:
-    """Who may call a route, as far as the table knows; the objects in question may narrow it."""
+    """The roles that may call a route, by the table of routes. A route may also refuse a call
+    because of the object that it concerns."""
     if route.public:
         return "anybody"
     return ", ".join(sorted(route.roles)) or "any user"
@@ -172,13 +177,14 @@ def _operation(route: Route, schemas: Schemas, problems: dict[int, type[Problem]
     if parameters:
         operation["parameters"] = parameters
     if route.body is Csv:
-        # A file: generators of clients that know no CSV send its bytes.
+        # Generators of clients do not know CSV. As a binary file, its bytes are sent unchanged.
         csv = {"schema": {"type": "string", "format": "binary"}, "example": CSV[_where(route)]}
         operation["requestBody"] = {"required": True, "content": {"text/csv": csv}}
     elif route.body is not Nothing:
         schema = schemas.body(route.body)
         operation["requestBody"] = {
-            # A POST of nothing is an empty object, which is enough for a body whose fields are all optional.
+            # A POST without a body counts as an empty object, which is enough if all fields are
+            # optional.
             "required": _demands_something(schema, schemas),
             "content": {"application/json": {"schema": schema, "example": REQUESTS[_where(route)]}},
         }
@@ -222,7 +228,8 @@ def _answer(route: Route, status: int, returns: Any, schemas: Schemas) -> Schema
         answer["content"] = {route.streams: {"schema": {"type": "string"}, "example": CSV[_where(route)]}}
     elif returns is not None:
         schema = schemas.answer(returns)
-        # What is answered besides is of a type of its own: nothing in it is the route's alone.
+        # The values of the route belong to its usual answer. Its other answers have types of their
+        # own.
         where = _where(route) if status == route.status else ""
         answer["content"] = {
             "application/json": {"schema": schema, "example": answer_example(schema, schemas.components, where)}
@@ -232,12 +239,12 @@ def _answer(route: Route, status: int, returns: Any, schemas: Schemas) -> Schema
 
 def _refusals(route: Route) -> set[int]:
     """The statuses of the problems that a route of this shape may answer with."""
-    # 400: no route takes a query parameter that it does not know.
+    # 400: every route refuses a query parameter that it does not know.
     found = {400, 503, *route.refuses}
     changes = route.method != "GET"
     own = bool(_PARAMETER.search(route.path))
     if changes:
-        # Also of a body that has no effect.
+        # A body that is too large is refused even if it has no effect.
         found |= {413}
     if route.body is not Nothing:
         found |= {415}
@@ -257,7 +264,8 @@ def _refusals(route: Route) -> set[int]:
 
 
 def _is_conditional(route: Route) -> bool:
-    """Whether a route changes one resource, so that it may be told which state of it is meant."""
+    """Whether a route changes one resource, so that a client may name the state that it means with
+    If-Match."""
     steps = route.method == "POST" and route.path.startswith(
         ("/transfers/{id}/", "/checkouts/{id}/", "/locations/{id}/", "/webhooks/{id}/secret/")
     )

@@ -1,4 +1,4 @@
-"""The headers that the OpenAPI document describes once, for all routes that take or give them."""
+"""The headers that the OpenAPI document describes once, for all routes that take or send them."""
 
 from service.api.unknown import HEADER as IGNORED
 from service.documents.schemas import Schema
@@ -9,11 +9,11 @@ HEADERS: dict[str, Schema] = {
         "schema": {"type": "string"},
     },
     "X-Total-Count": {
-        "description": "How many there are in all; where X-Total-Count-Is-Minimum is there, at least.",
+        "description": "How many rows the list has in all, or at least if `X-Total-Count-Is-Minimum` is there.",
         "schema": {"type": "integer", "minimum": 0},
     },
     "X-Total-Count-Is-Minimum": {
-        "description": "`true`, and only there, where more rows are there than are counted.",
+        "description": "`true` if the list has more rows than are counted. Otherwise the header is left out.",
         "schema": {"type": "string", "enum": ["true"]},
     },
     "Link": {
@@ -30,8 +30,9 @@ HEADERS: dict[str, Schema] = {
     },
     IGNORED: {
         "description": (
-            "The fields of the body that had no effect, as `filters.color`; `*` for a body that is no JSON object where none is "
-            "taken. At most 20 are named, and then how many more there are. The header is left out if there are none."
+            "The fields of the body that had no effect, such as `filters.color`. `*` stands for a body that is no JSON object, for "
+            "a route that takes no body. At most 20 are named, and then how many more there are. The header is left out if there "
+            "are none."
         ),
         "schema": {"type": "string"},
     },
@@ -39,11 +40,11 @@ HEADERS: dict[str, Schema] = {
     "WWW-Authenticate": {"description": "How to sign in.", "schema": {"type": "string"}},
 }
 
-# What any route of a shape takes: named here once, referred to by each.
+# The headers that requests may have. Each route that takes one refers to it.
 IDEMPOTENCY_KEY: Schema = {
     "name": "Idempotency-Key",
     "in": "header",
-    "description": "A name for this request: sent again with the same body, it gets the same answer and nothing happens twice.",
+    "description": "A name for this request. Sent again with the same body, it gets the same answer and has no further effect.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
 }
 IF_MATCH: Schema = {

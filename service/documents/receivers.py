@@ -1,4 +1,4 @@
-"""What both documents say of a delivery: its headers, its body and what to answer."""
+"""The description of a delivery in both documents: its headers, its body and the answers to it."""
 
 from typing import Any
 
@@ -24,8 +24,8 @@ _HEADERS: dict[str, tuple[dict[str, Any], str]] = {
     "webhook-signature": (
         {"type": "string"},
         (
-            "`v1,` and the base64 of an HMAC-SHA256, as Standard Webhooks has it; more than one, separated by spaces, while a "
-            "secret is being exchanged."
+            "`v1,` and the base64 of an HMAC-SHA256, by Standard Webhooks. During the overlap after a rotation of the secret there "
+            "are two, separated by a space."
         ),
     ),
 }
@@ -75,6 +75,6 @@ def envelope(event: type[EventData]) -> dict[str, Any]:
     properties["sequence"] = {
         "type": "integer",
         "minimum": 1,
-        "description": "Only where the webhook asks for order: the number among the events of this item that it gets.",
+        "description": "The number of the event in the order of its item. Left out unless the webhook asks for order.",
     }
     return {"type": "object", "description": event.summary, "properties": properties, "required": required}

@@ -83,7 +83,7 @@ REQUESTS: Mapping[str, dict[str, Any]] = {
     "POST /webhooks/{id}/replay": {"since": "2026-02-18T09:30:00Z", "status": "missing", "dryRun": True},
 }
 
-# Of the routes that take or give text/csv.
+# The files of the routes that take or send text/csv.
 CSV: Mapping[str, str] = {
     "POST /items/import": "name,sku,quantity,min_quantity\r\nHydraulic pump,HP-100,12,10\r\nHydraulic hose,HH-20,30,5\r\n",
     "GET /items/export": "id,name,sku,serial_number,description,quantity,reserved_quantity,min_quantity,condition,status,"

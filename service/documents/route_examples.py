@@ -1,4 +1,4 @@
-"""What the example of one route's answer has otherwise than its type's."""
+"""The values by which the example of one route's answer differs from the example of its type."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""The documents over HTTP, and the page that shows them."""
+"""The routes of the documents, and the page that shows them."""
 
 import asyncio
 import hashlib
@@ -15,8 +15,8 @@ from service.api.routes import Route, route
 from service.documents import asyncapi, openapi
 
 DOCUMENTED: web.AppKey[tuple[Route, ...]] = web.AppKey("documented", tuple)
-# All from here. React sets styles by the CSS object model, which the policy leaves alone; the viewer's icons are data: images in
-# its style sheet.
+# The page loads everything from this server. React sets styles by the CSS object model, which the
+# policy does not restrict. The icons of the viewer are data: images in its style sheet.
 _POLICY = "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 _PAGE_HEADERS = {
     "Content-Security-Policy": _POLICY,
@@ -50,7 +50,7 @@ def _asyncapi() -> Document:
 
 
 async def get_openapi(call: Call[Nothing, Nothing]) -> Reply:
-    # Made once in a process, which takes a while.
+    # Making the document takes a while, so a thread does it. A process makes it once.
     return _reply(call, await asyncio.to_thread(_openapi, call.request.app[DOCUMENTED]))
 
 
@@ -72,12 +72,12 @@ async def docs(_: web.Request) -> web.Response:
 
 
 async def root(_: web.Request) -> web.Response:
-    """There is nothing at the root but the way to the API's pages."""
+    """Leads from the root to the page of the documents."""
     raise web.HTTPFound("/docs")
 
 
 def add_docs(app: web.Application, routes: tuple[Route, ...]) -> None:
-    """Show `routes` at /docs, where / leads as well. The files that the page needs are below /static."""
+    """Shows `routes` at /docs, to which / leads, too. The files of the page are below /static."""
     app[DOCUMENTED] = routes
     app.router.add_get("/", root)
     app.router.add_get("/docs", docs)

@@ -1,4 +1,5 @@
-"""JSON Schemas of what the routes take and give and of what events carry, by way of pydantic."""
+"""JSON Schemas of the bodies, queries and answers of routes and of the data of events, made by
+pydantic."""
 
 import json
 from collections.abc import Iterable
@@ -23,7 +24,8 @@ class _Generator(GenerateJsonSchema):
 
 
 class Schemas:
-    """The schemas of `routes` and of all events. `components` has those with a name, which the others refer to."""
+    """The schemas of `routes` and of all events. `components` has the schemas with a name, to which
+    the others refer."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
         inputs: list[tuple[Any, Mode, TypeAdapter[Any]]] = []
@@ -46,7 +48,7 @@ class Schemas:
             schema_generator=_Generator,
         )
         self.components: dict[str, Schema] = dict(sorted(definitions.get("$defs", {}).items()))
-        # What a query takes is written out, parameter by parameter.
+        # A query becomes a list of parameters in the document, so its schema is no component.
         self._queries = {
             query: self.components.pop(self._found[query, "validation"]["$ref"].removeprefix(PREFIX))
             for query in {route.query for route in routes} - {Nothing}
@@ -62,7 +64,8 @@ class Schemas:
         return self._found[_key(returns), "serialization"]
 
     def parameters(self, model: type[BaseModel]) -> list[Schema]:
-        """The query parameters of a model. A query has no null: what may be null may be left out."""
+        """The query parameters of a model. A query has no null, so a parameter that may be null may
+        be left out instead."""
         if model is Nothing:
             return []
         schema = self._queries[model]
@@ -79,16 +82,18 @@ class Schemas:
 
 
 def _describe_default(field: Schema) -> None:
-    """Say in words what a field is if it is left out. Generators take a field with a default for one that is always there."""
+    """Moves the default of a field into its description. Generators of clients take a field with a
+    default for one that is always there."""
     default = field.pop("default", None)
     if default is not None:
-        said = field.get("description")
+        described = field.get("description")
         without = f"`{json.dumps(default)}` if it is left out."
-        field["description"] = f"{said} {without}" if said else without
+        field["description"] = f"{described} {without}" if described else without
 
 
 def _key(returns: Any) -> Any:
-    # `list[X]` is made anew wherever it is written, and equal.
+    # A `list[X]` is another object wherever it is written. Such objects are equal, so they have one
+    # key.
     return ("answer", returns)
 
 

@@ -1,4 +1,4 @@
-"""What the examples of answers are made of: values by the name of a field, and by that of the type that has it."""
+"""The values in the examples of answers, by the name of a field and by the name of a type."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,10 +16,11 @@ _EARLIER, LATER = "2026-02-01T08:00:00.000Z", "2026-02-18T11:45:10.042Z"
 _ATTEMPTED_AT, _ENDED_AT = "2026-02-18T09:30:00.141Z", "2026-02-18T09:30:00.187Z"
 _DELIVERY = EXAMPLES["low-stock-alert"]
 _BROWSER = "Mozilla/5.0"
-# No token: its signature is left out.
+# This is no valid token, because it lacks a signature.
 _TOKEN = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9…"  # noqa: S105
 
-# Of whatever has no other; what may be null and is in none of the three is null.
+# The value of each field for which neither its type nor its route has one. Without a value in any
+# of the three, a field that may be null is null.
 FIELDS: Mapping[str, Any] = {
     **examples.FIELDS,
     "created_at": OCCURRED_AT,

@@ -1,6 +1,8 @@
-"""The catalogue of events: each type and the data it carries, keys in the order in which they are sent.
+"""The catalogue of events: each type, with the model of its data. Fields have the order in which
+they are sent.
 
-A receiver verifies the bytes of `data`, so a field is never renamed, moved or given a float. Field names are the wire's.
+A receiver verifies the bytes of `data`. So no field is ever renamed, moved or made a float. The
+names of the fields are the keys of the JSON.
 """
 
 from collections.abc import Mapping
@@ -92,7 +94,7 @@ class TransferApproved(_Transfer):
 
 class TransferRejected(_Transfer):
     type: ClassVar[str] = "transfer-rejected"
-    summary: ClassVar[str] = "A transfer was rejected; `reason` is why."
+    summary: ClassVar[str] = "A transfer was rejected. `reason` says why."
     example: ClassVar[Mapping[str, Json]] = {"status": "rejected", "reason": "The other site needs them more"}
 
     rejectedBy: UUID
@@ -122,7 +124,7 @@ class TransferCancelled(_Transfer):
 class ItemCheckout(EventData):
     type: ClassVar[str] = "item-checkout"
     summary: ClassVar[str] = (
-        "A checkout was requested, or became active; `status` says which. `userId` holds the units."
+        "A checkout was requested, or became active. `status` says which. The user `userId` gets the units."
     )
     example: ClassVar[Mapping[str, Json]] = {"status": "pending_authorization"}
 
@@ -275,14 +277,14 @@ class SessionRefreshed(UserRegistered):
     sessionId: UUID
 
 
-# Webhooks: what a relay tells of them is in service/events/operations.py.
+# Webhooks. The notices, which a relay writes, are in service/events/operations.py.
 
 
 class SecretRotated(EventData):
     type: ClassVar[str] = "secret-rotated"
     summary: ClassVar[str] = (
-        "A webhook got another secret. The secret before it signs, too, until `overlapUntil`, or no longer if that is null. `url` "
-        "is without its path and query."
+        "The secret of a webhook was rotated. The previous secret signs, too, until `overlapUntil`. If that is null, it no longer "
+        "signs. `url` lacks the path and query."
     )
 
     webhookId: UUID

@@ -1,4 +1,4 @@
-"""What a mutation changed, as `changes` in an event shows it."""
+"""The changes of an object, in the form of `changes` in an event."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,17 +7,19 @@ import orjson
 
 from service.events.data import Changes
 
-_UNTOLD = frozenset({"created_at", "updated_at"})
+_LEFT_OUT = frozenset({"created_at", "updated_at"})
 
 
 def diff(before: Mapping[str, Any], after: Mapping[str, Any]) -> Changes:
-    """`{field: {from, to}}` for each field that differs, in the order of `after`; empty if none does.
+    """`{field: {from, to}}` for each field that differs, in the order of `after`. Empty if none
+    does. `created_at` and `updated_at` are left out.
 
-    Takes objects as the API shows them. Objects and lists travel as one JSON string: free-form data may hold what
-    JavaScript would not write back byte for byte. The times that every change moves are left out."""
+    `before` and `after` are an object as the API shows it. A value that is itself an object or a
+    list becomes one JSON string, because free-form data may hold values that JavaScript would not
+    write back byte for byte."""
     changes: Changes = {}
     for name, value in after.items():
-        if name in _UNTOLD:
+        if name in _LEFT_OUT:
             continue
         old, new = _flat(before[name]), _flat(value)
         if old != new:
@@ -26,5 +28,5 @@ def diff(before: Mapping[str, Any], after: Mapping[str, Any]) -> Changes:
 
 
 def _flat(value: Any) -> "str | int | bool | None":
-    # Compared as text, because Python holds 1, 1.0 and True inside them for equal.
+    # As text, because inside an object or a list Python takes 1, 1.0 and True for equal.
     return orjson.dumps(value).decode() if isinstance(value, dict | list) else value

@@ -1,4 +1,4 @@
-"""What all types of events have in common. Field names are the wire's."""
+"""The base class of the data of all event types. The names of fields are the keys of the JSON."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -16,8 +16,10 @@ Changes = dict[str, dict[str, "str | int | bool | None"]]
 
 
 class EventData(BaseModel):
-    """What an event carries. `type` is its name on the wire. `example` has the values of fields in the documents; a field that is
-    not in it has the value that service/documents/examples.py gives to all fields of that name."""
+    """The data of an event. `type` is the name of the event type, as receivers get it.
+
+    `example` has values of fields for the documents. A field that is not in it has the value that
+    service/documents/examples.py gives to all fields of its name."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -26,8 +28,9 @@ class EventData(BaseModel):
     example: ClassVar[Mapping[str, Json]] = {}
 
     def subject(self, location_ids: list[UUID] | None = None) -> Subject:
-        """The text that is stored, signed and sent, and what it is about. `location_ids`: the places that it concerns, where the
-        text does not say so. Raises canonical.NotReproducible."""
+        """The canonical text of the data, which is stored, signed and sent, with the event's
+        subject. `location_ids` are the locations that the event concerns, if its data does not name
+        them. Raises canonical.NotReproducible."""
         value = {name: _wire(getattr(self, name)) for name in type(self).model_fields}
         return subject_of_value(self.type, canonical.dumps(value), value, location_ids)
 

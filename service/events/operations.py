@@ -1,6 +1,8 @@
-"""Operational events: what a relay tells of a webhook, to whoever subscribes to it. They concern the webhook's owner, `userId`.
+"""Notices: the events that a relay writes about webhooks. They concern the webhook's owner,
+`userId`.
 
-A relay writes them and may not import these models: relay/record/notices.py builds what they describe, and a test compares the two.
+A relay may not import these models. So relay/record/notices.py builds the same data, and a test
+compares the two.
 """
 
 from collections.abc import Mapping
@@ -13,8 +15,8 @@ from service.platform.canonical import Json
 
 
 class _Operational(EventData):
-    """`url` has scheme, host and port only. Admins are told of the webhooks of others, and for chat services the path is the
-    secret."""
+    """`url` has scheme, host and port only. Admins get these events about the webhooks of other
+    users, too, and the URLs of chat services have their secret in the path."""
 
     webhookId: UUID
     userId: UUID
@@ -24,7 +26,7 @@ class _Operational(EventData):
 class WebhookDisabled(_Operational):
     type: ClassVar[str] = "webhook-disabled"
     summary: ClassVar[str] = (
-        "A webhook was made inactive: its receiver answered 410 (`gone`), or every attempt failed for too long (`failing`)."
+        "A relay made a webhook inactive: its receiver answered 410 (`gone`), or every attempt failed for too long (`failing`)."
     )
     example: ClassVar[Mapping[str, Json]] = {
         "reason": "failing",
@@ -39,7 +41,7 @@ class WebhookDisabled(_Operational):
 
 class WebhookRecovered(_Operational):
     type: ClassVar[str] = "webhook-recovered"
-    summary: ClassVar[str] = "A webhook's receiver took a delivery again, after its breaker had opened."
+    summary: ClassVar[str] = "A webhook's receiver accepted a delivery again, after its breaker had opened."
 
     failures: int
     failingSince: datetime
@@ -50,8 +52,8 @@ class WebhookRecovered(_Operational):
 class DeliveryFailed(_Operational):
     type: ClassVar[str] = "delivery-failed"
     summary: ClassVar[str] = (
-        "Deliveries to a webhook failed for good: `count` since the last event of this type, of which a webhook has at most one a "
-        "minute. `skipped` of them were stepped over for the next event of their item."
+        "Deliveries to a webhook failed for good: `count` of them since the previous event of this type. A webhook causes at most "
+        "one such event a minute. `skipped` of the deliveries were skipped, so that the later events of their items follow."
     )
 
     count: int

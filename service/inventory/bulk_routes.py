@@ -1,4 +1,4 @@
-"""Many items in one request: what it takes and what it answers."""
+"""The route that changes many items in one request: its body and its answer."""
 
 import time
 from asyncio import sleep
@@ -24,9 +24,9 @@ from service.platform.errors import BadRequest, FieldError, Problem
 
 MAX_OPERATIONS = 500
 MAX_BYTES = 2 * 1024 * 1024
-# An item with the longest texts has not nearly as many.
+# An operation with the longest texts that an item may have is far smaller.
 MAX_OPERATION_BYTES = 64 * 1024
-# Of an answer that says why nothing was done.
+# How many errors and how many failed operations an answer names, if nothing was done.
 MAX_NAMED = 20
 
 
@@ -36,7 +36,7 @@ class CreateOperation(Body):
 
 
 class UpdateOperation(Body):
-    """`item` has the fields to be changed."""
+    """`item` has the fields to change."""
 
     op: Literal["update"]
     id: Id
@@ -44,7 +44,7 @@ class UpdateOperation(Body):
 
 
 class CountOperation(Body):
-    """`quantity` units were counted."""
+    """Sets the item's quantity to the number of units that were counted."""
 
     op: Literal["count"]
     id: Id
@@ -60,7 +60,8 @@ _MODELS: dict[str, type[CreateOperation | UpdateOperation | CountOperation]] = {
 
 
 class _Documented:
-    """Shown as operations in the document and not looked at with the body: one that is wrong need not be the others' fault."""
+    """Shows the operations in the OpenAPI document. The body is parsed without checking them. Each
+    operation is checked by itself afterwards, so that a wrong one need not fail the others."""
 
     @staticmethod
     def __get_pydantic_json_schema__(_: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
@@ -68,14 +69,15 @@ class _Documented:
 
 
 class Bulk(Body):
-    """`mode` "all": all of them or none; "each": each by itself. In either case they are one transaction."""
+    """In `mode` "all", all operations are done, or none. In `mode` "each", each succeeds or fails
+    by itself. Both modes use one transaction."""
 
     mode: Literal["all", "each"] = "all"
     operations: Annotated[list[Annotated[Any, _Documented]], Field(min_length=1, max_length=MAX_OPERATIONS)]
 
 
 class ProblemView(TypedDict):
-    """A problem of RFC 9457. The pointers of its errors are into the body of the request."""
+    """A problem of RFC 9457. The pointers of its errors lead into the body of the request."""
 
     type: str
     title: str
@@ -85,8 +87,8 @@ class ProblemView(TypedDict):
 
 
 class Result(TypedDict):
-    """Of the operation at `index`. `status` is what the request for it alone would be answered with; `id` is null where there is no
-    item."""
+    """The result of the operation at `index`. `status` is the status with which a request for this
+    operation alone would be answered. `id` is null if there is no item."""
 
     index: int
     status: int
@@ -115,7 +117,8 @@ async def change_items(call: Call[Bulk, Nothing]) -> Reply:
 
 
 async def _parsed(operations: Sequence[Any]) -> tuple[list[Change | Problem], list[str]]:
-    """Each operation, or what is wrong with it, and the names of what has no effect in them."""
+    """The change or the problem of each operation, and the names of the fields that have no
+    effect."""
     changes: list[Change | Problem] = []
     ignored: dict[str, None] = {}
     end = time.perf_counter() + SLICE_SECONDS
@@ -157,7 +160,8 @@ def _change(operation: Any) -> tuple[Change, list[str]]:
 
 
 def _within(problem: Problem, pointer: str) -> Problem:
-    """The same problem, told of the object at `pointer` in the body."""
+    """The same problem, with pointers into the body. `pointer` leads to the object that its own
+    pointers begin at."""
     errors = [FieldError(pointer + error.pointer, error.detail) for error in problem.errors]
     return type(problem)(problem.detail, errors=errors or [FieldError(pointer, problem.detail)])
 
@@ -172,14 +176,15 @@ def _result(index: int, change: Change | Problem, outcome: UUID | Problem) -> Re
 
 
 def _in_item(index: int, change: Change | Problem, problem: Problem) -> Problem:
-    """A command's pointers are into the item."""
+    """The problem of a command, with pointers into the body. Its own pointers begin at the item."""
     inner = "/item" if isinstance(change, Change) and change.op != "count" else ""
     pointer = f"/operations/{index}"
     return _within(problem, pointer + inner if problem.errors else pointer)
 
 
 def _refusal(outcomes: Sequence[UUID | Problem], failed: Sequence[Result]) -> Problem:
-    """Of the kind of the first that failed, with the errors of the first few."""
+    """A problem of the same type as that of the first failure, with the first errors of all
+    failures."""
     kind = next(type(outcome) for outcome in outcomes if isinstance(outcome, Problem))
     errors = [
         FieldError(error["pointer"], error["detail"])

@@ -1,4 +1,5 @@
-"""Items as a CSV file, which is sent while it is read: no connection is held between two of its pieces."""
+"""The export of items as a CSV file. It is sent while the items are read. No connection is held
+between two pieces."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -12,7 +13,7 @@ from service.inventory.models import ItemFilters
 from service.platform.db import Pool
 from service.stock.item import Item, item_view
 
-# Items of which a piece is made.
+# How many items a piece of the file has.
 PIECE = 500
 
 
@@ -27,8 +28,8 @@ async def _pieces(call: Call[Nothing, ItemFilters]) -> AsyncIterator[bytes]:
 
     head = sheet.written([sheet.COLUMNS])
     async for ids in lists.stretches(admitted, call.user, call.query):
-        for begun in range(0, len(ids), PIECE):
-            yield head + await _piece(call, ids[begun : begun + PIECE])
+        for start in range(0, len(ids), PIECE):
+            yield head + await _piece(call, ids[start : start + PIECE])
             head = b""
     yield head
 

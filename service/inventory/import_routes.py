@@ -1,4 +1,5 @@
-"""Items from a CSV file: all of its lines or none, in one transaction, each as a request for it alone would be done."""
+"""The import of items from a CSV file. All lines are imported in one transaction, or none. Each
+line has the effect that a request for it alone would have."""
 
 import time
 from asyncio import sleep
@@ -26,18 +27,20 @@ MAX_BYTES = 10 * 1024 * 1024
 MAX_LINES = 10_000
 # How many bad lines an answer names.
 MAX_NAMED = 20
-# Of a line: the item's id, what is wrong with it, or the change that was not begun or was taken back.
+# The outcome of a line: the item's id, the problem of the line, or its change if that was not begun
+# or was undone.
 Outcome = UUID | Problem | Change
 
 
 class ImportQuery(Query):
-    """`dry_run`: everything is tried and nothing kept."""
+    """With `dry_run`, everything is tried and nothing is kept."""
 
     dry_run: bool = False
 
 
 class LineProblem(TypedDict):
-    """`line` is counted from 1, with the line of the columns; `column` is null where the line as such is wrong."""
+    """`line` is counted from 1, which is the line that names the columns. `column` is null if the
+    problem concerns the whole line."""
 
     line: int
     column: str | None
@@ -45,7 +48,8 @@ class LineProblem(TypedDict):
 
 
 class ImportReport(TypedDict):
-    """`created` and `updated`: how many lines were done, or could be. `problems` names the first bad lines."""
+    """`created` and `updated` say how many lines were done, or could be done in a dry run.
+    `problems` names the first bad lines."""
 
     dry_run: bool
     lines: int
@@ -62,7 +66,7 @@ async def import_items(call: Call[Csv, ImportQuery]) -> Reply:
         return Reply(_report(lines, changes, outcomes, dry_run=True))
     good = [change for change in changes if isinstance(change, Change)]
     if len(good) < len(changes):
-        # Told before anything is locked.
+        # Refuse the file before anything is locked.
         raise _refusal(_report(lines, changes, changes, dry_run=False), changes)
     try:
         done = await bulk.run_all(call.pool, call.origin, good)
@@ -73,7 +77,7 @@ async def import_items(call: Call[Csv, ImportQuery]) -> Reply:
 
 
 async def _parsed(lines: Iterable[Line | None]) -> tuple[list[Line], list[Change | Problem]]:
-    """The lines that are not blank, and each as a change or what is wrong with it. Raises BadRequest,
+    """The lines that are not blank, and the change or the problem of each. Raises BadRequest,
     PayloadTooLarge."""
     found: list[Line] = []
     changes: list[Change | Problem] = []
@@ -88,7 +92,7 @@ async def _parsed(lines: Iterable[Line | None]) -> tuple[list[Line], list[Change
             raise PayloadTooLarge(f"the file has more than {MAX_LINES} lines of items")
         else:
             changes.append(_change_or_problem(line))
-            # What it says is in the change; its number is all that is needed of it.
+            # The change holds the cells. After that, only the number of the line is needed.
             found.append(Line(line.number, {}))
         if time.perf_counter() > end:
             await sleep(0)
@@ -137,11 +141,11 @@ def _report(
         "created": created,
         "updated": len(done) - created,
         "bad_lines": len(bad),
-        "problems": [told for line, problem in bad[:MAX_NAMED] for told in _told(line, problem)],
+        "problems": [entry for line, problem in bad[:MAX_NAMED] for entry in _line_problems(line, problem)],
     }
 
 
-def _told(line: Line, problem: Problem) -> list[LineProblem]:
+def _line_problems(line: Line, problem: Problem) -> list[LineProblem]:
     errors = problem.errors or (FieldError("", problem.detail),)
     return [
         {
@@ -154,7 +158,8 @@ def _told(line: Line, problem: Problem) -> list[LineProblem]:
 
 
 def _refusal(report: ImportReport, outcomes: Sequence[Outcome]) -> Problem:
-    """Of the kind of the first bad line."""
+    """A problem of the same type as that of the first bad line. It has the figures of the
+    report."""
     kind = next(type(outcome) for outcome in outcomes if isinstance(outcome, Problem))
     first = report["problems"][0]
     where = f"line {first['line']}" + (f", {first['column']}" if first["column"] else "")

@@ -1,8 +1,10 @@
-"""Lists of items: counted up to a bound, filtered, searched, and in the order asked for.
+"""Lists of items: filtered, searched, ordered, and counted up to a bound.
 
-A page is looked for in two ways. First a stretch of the order's index is walked through: that finds a page wherever many items
-pass the filters, however many there are. If it is not full by then, few pass, or they stand together elsewhere: all of them are
-found by the filters' own indexes, and put in order.
+There are two ways to find a page. A walk reads one stretch of the index that has the order of the
+list. It fills the page if many items there pass the filters, and it costs the same for any number
+of items. If the page is not full after the walk, then few items pass, or they all stand elsewhere
+in the order. A sort then finds all matching items by the indexes of the filters, and puts them in
+order.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -25,12 +27,13 @@ from service.platform.queries import Connection, load
 from service.stock.item import Item, item_from_row
 
 _SQL = load("lists")
-# What stands in for the pool in one costly read, once that is admitted.
+# Waits until a costly read is admitted, and gives the pool that this read uses.
 Admitted = Callable[[], AbstractAsyncContextManager[Pool]]
 _CATEGORIES = load("categories")
-# How many items of an order are walked through besides those that are skipped.
+# How many items a stretch of an order has.
 STRETCH = 5000
-# Each kind of key where the order is by another, as sort_listed has them.
+# The value of each kind of key in an order that goes by another kind. The statements sort_listed
+# and sort_found have the same values.
 _NO_KEYS: Mapping[str, Any] = {
     "after_text": "",
     "after_number": 0,
@@ -59,9 +62,8 @@ _FILTERS = (
 
 
 async def list_items(pool: Pool, admitted: Admitted, user: Principal, query: ItemQuery) -> tuple[list[Item], Total]:
-    """A page, and how many there are in all. The first look at the index is bounded and cheap. If the
-    page needs every matching item put in order, that part waits for admission, and holds no
-    connection meanwhile."""
+    """A page of the items, and how many match in all. The walk is bounded and cheap, so it needs no
+    admission. A sort waits for admission, and holds no connection while it waits."""
     async with planned(pool) as connection:
         listing = await Listing.of(connection, user, query)
         ids = await listing.walk(query.order, query.after, query.skip, query.limit)
@@ -79,8 +81,9 @@ async def _shown(listing: "Listing", ids: Sequence[UUID], query: ItemQuery) -> t
 
 
 async def stretches(admitted: Admitted, user: Principal, wanted: ItemFilters) -> AsyncIterator[list[UUID]]:
-    """The ids of all items that are wanted, in their order, a stretch at a time. Each is admitted and read by itself: an item that
-    is created meanwhile may be among them, and one that is deleted may be missing."""
+    """Yields the ids of all matching items in the order of their ids, one stretch at a time. Each
+    stretch is admitted and read by itself. So an item that is created meanwhile may be among them,
+    and an item that is deleted meanwhile may be missing."""
     few: list[UUID] | None = None
     async with admitted() as pool, planned(pool) as connection:
         listing = await Listing.of(connection, user, wanted)
@@ -104,14 +107,15 @@ async def stretches(admitted: Admitted, user: Principal, wanted: ItemFilters) ->
 
 @asynccontextmanager
 async def planned(pool: Pool) -> AsyncIterator[Connection]:
-    """A connection whose statements are planned for their values."""
+    """A connection in a read-only transaction. PostgreSQL plans each of its statements for the
+    values of the parameters."""
     async with pool.acquire() as connection, connection.transaction(readonly=True):
         await _SQL.plan_for_values.execute(connection)
         yield connection
 
 
 def place_of(item: Item, order: Order) -> Place:
-    """Where a page after this item goes on."""
+    """The place after which the next page begins, if this item is the last of its page."""
     key: Any = getattr(item, order.by)
     if key is None:
         key = date.min if order.by == "purchase_date" else ""
@@ -119,19 +123,19 @@ def place_of(item: Item, order: Order) -> Place:
 
 
 async def by_ids(connection: Connection, ids: Sequence[UUID]) -> list[Item]:
-    """The items, in the order of their ids as given; without those that are gone."""
+    """The items with these ids, in the same order, without those that were deleted meanwhile."""
     found = {row["id"]: item_from_row(row) for row in await _SQL.by_ids.fetch(connection, ids=list(ids))}
     return [found[id] for id in ids if id in found]
 
 
 async def read(pool: Pool, ids: Sequence[UUID]) -> list[Item]:
-    """As `by_ids`, on a connection of its own."""
+    """The same as `by_ids`, on a connection of its own."""
     async with pool.acquire() as connection:
         return await by_ids(connection, ids)
 
 
 class Listing:
-    """What a user asks for of the items that they may see."""
+    """The items that match a query and that its user may see."""
 
     def __init__(self, connection: Connection, filters: Mapping[str, Any], words: Sequence[str]) -> None:
         self.connection = connection
@@ -142,7 +146,7 @@ class Listing:
 
     @classmethod
     async def of(cls, connection: Connection, user: Principal, wanted: ItemFilters) -> "Listing":
-        """In a transaction that plans for values."""
+        """`connection` is one that `planned` gave."""
         category_ids = None if wanted.category_id is None else [wanted.category_id]
         if category_ids and wanted.subcategories:
             rows = await _CATEGORIES.with_descendants.fetch(connection, id=wanted.category_id)
@@ -155,30 +159,32 @@ class Listing:
         return cls(connection, filters, search_words(wanted.search) if wanted.search else ())
 
     async def count(self, *, seen: int = 0) -> Total:
-        """How many there are. `seen`: how far a page reaches, which is the least that there are where counting takes too long."""
+        """How many items match. `seen` is how far a page reaches. If the count takes too long,
+        `seen` is the least number that the answer names."""
         statement = _SQL.count_listed if self._words is None else _SQL.count_found
         return await counts.count(self.connection, statement, seen=seen, **(self._words or {}), **self._filters)
 
     async def walk(self, order: Order, after: Place | None, skip: int, limit: int) -> list[UUID] | None:
-        """The ids of a page that one stretch of the order's index fills, or the last page. None: the
-        stretch was too short, so that only `sort` can tell."""
+        """The ids of a page, if one stretch of the order's index fills it or reaches the end of the
+        list. Otherwise None, and only `sort` can find the page."""
         wanted = {"limit": limit, **order_values(order, after), **self._filters}
-        # Without filters every item is on a page: those to be skipped are not even looked at.
+        # Without filters every item matches, so the items to be skipped need not be examined.
         passed, skip, stretch = (0, skip, STRETCH) if self._is_filtered else (skip, 0, limit)
         walked = await self._walk(passed=passed, most=stretch, skip=skip, **wanted)
         ids: list[UUID] = walked["ids"]
         return None if len(ids) < limit and walked["examined"] == stretch else ids
 
     async def sort(self, order: Order, after: Place | None, skip: int, limit: int) -> list[UUID]:
-        """The ids of a page, out of all matching items, which are read and put in order: costly, as
-        there is no bound on how many match."""
+        """The ids of a page. All matching items are read and put in order. That is costly, because
+        any number of items may match."""
         wanted = {"limit": limit, **order_values(order, after), **self._filters}
         sort = _SQL.sort_listed if self._words is None else _SQL.sort_found
         ids: list[UUID] = await sort.fetchval(self.connection, skip=skip, **wanted, **(self._words or {}))
         return ids
 
     async def stretch(self, after: Place | None) -> tuple[list[UUID], UUID | None]:
-        """The ids in the next stretch of all items, and where the one after it begins; None: nowhere."""
+        """The ids of the matching items in the stretch that begins after `after`, and the last id
+        of that stretch. The last id is None if no stretch follows."""
         wanted = {**order_values(BY_ID, after), **self._filters}
         walked = await self._walk(passed=0, most=STRETCH, skip=0, limit=STRETCH, **wanted)
         return walked["ids"], walked["last"] if walked["examined"] == STRETCH else None
@@ -195,7 +201,7 @@ class Listing:
 
 
 def order_values(order: Order, after: Place | None) -> dict[str, Any]:
-    """The parameters of a page in this order."""
+    """The parameters of a statement for a page that begins after `after` in this order."""
     keys = dict(_NO_KEYS)
     if after is not None and order.by in _KEYS:
         keys[_KEYS[order.by]] = after.key

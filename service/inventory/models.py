@@ -1,4 +1,4 @@
-"""What the routes of items, locations and categories take."""
+"""The bodies and queries that the routes of items, locations and categories take."""
 
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime
@@ -32,17 +32,19 @@ MAX_ATTRIBUTES_DEPTH = 32
 _TOO_LARGE = f"may be at most {MAX_ATTRIBUTES_BYTES} bytes of JSON"
 
 Code = Annotated[Text, Field(min_length=1, max_length=100)]
-# A name that may be absent: "" stands for null, as forms send it.
+# These may be absent. "" stands for null, because forms send it.
 MaybeCode = Annotated[Code | None, EMPTY_IS_NULL]
 MaybeName = Annotated[Name | None, EMPTY_IS_NULL]
 Address = Annotated[Text, Field(max_length=1000)]
 
-# The default of a field that a PUT may leave out. It is never looked at: model_fields_set tells which fields were sent.
+# The default of a field that a PUT may leave out. Nothing reads it, because model_fields_set has
+# the fields that were sent.
 ABSENT: Any = Field(default_factory=lambda: None)
 
 
 def _attributes(value: dict[str, Any]) -> dict[str, Any]:
-    # No more values than there are bytes, which bounds how long it takes to look at each.
+    # Each value takes at least one byte of JSON. So there are too many bytes when this range ends,
+    # and the check does not go on for longer.
     _check_attributes(value, None, 1, iter(range(MAX_ATTRIBUTES_BYTES)))
     size = len(orjson.dumps(value))
     if size > MAX_ATTRIBUTES_BYTES:
@@ -50,7 +52,7 @@ def _attributes(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-# Where a value is: in what, and at which key or index of that.
+# The place of a value: the place of the object or list that holds it, and its key or index there.
 _Within: TypeAlias = "tuple[_Within, str | int] | None"
 
 
@@ -77,7 +79,8 @@ def _check_text(text: str, what: str, within: _Within) -> None:
     try:
         canonical.check_text(text, "")
     except canonical.NotReproducible as error:
-        # The place is spelled only now: to spell it for each of many values below a long key takes long.
+        # The place is made into text only now. Doing so for each of many values below a long key
+        # would take long.
         raise ValueError(f"{what}{_spelled(within)}{error}") from None
 
 
@@ -98,14 +101,15 @@ Attributes = Annotated[dict[str, Any], Field(max_length=MAX_ATTRIBUTES_BYTES // 
 
 
 class ItemCreate(Body):
-    """`location_name` stands for the location of that name, which is made where there is none."""
+    """`location_name` means the location of that name. If there is none, it is created."""
 
     name: Name
     sku: MaybeCode = None
     serial_number: MaybeCode = None
     description: Description | None = None
     quantity: Count = 0
-    # A factory, so that no client takes the number for a default of all items.
+    # A factory keeps the number out of the OpenAPI document, where a client would take it for the
+    # default of all items.
     min_quantity: Count = Field(
         default_factory=lambda: USUAL_MINIMUM,
         description=f"{USUAL_MINIMUM}, or 0 for an item with a serial number, if it is left out.",
@@ -126,7 +130,7 @@ class ItemCreate(Body):
 
 
 class ItemUpdate(Body):
-    """Any subset; null empties what may be empty."""
+    """Any subset of the fields. null empties a field that may be empty."""
 
     name: Name = ABSENT
     sku: MaybeCode = ABSENT
@@ -144,13 +148,14 @@ class ItemUpdate(Body):
 
 
 class ItemMove(Body):
-    """Null: to no location. Older clients say locationId."""
+    """With null, the item is at no location afterwards. Older clients send `locationId`."""
 
     location_id: MaybeId = Field(validation_alias=AliasChoices("location_id", "locationId"))
 
 
 class ItemFilters(Query):
-    """Which items. `subcategories`: those of the categories below category_id, too. `since` and `until` are included."""
+    """Filters for items. With `subcategories`, the items of all categories below `category_id`
+    pass, too. The moment or day that a field names with `since` or `until` is included."""
 
     search: Annotated[Text, Field(max_length=255), AfterValidator(_with_words)] | None = None
     category_id: Id | None = None

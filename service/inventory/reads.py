@@ -1,4 +1,4 @@
-"""What a user may see of items, locations and categories. No read holds a transaction."""
+"""Reading the items, locations and categories that a user may see. No read holds a transaction."""
 
 import asyncio
 from uuid import UUID
@@ -84,7 +84,7 @@ async def list_categories(pool: Pool, page: IdPage) -> tuple[list[Category], Tot
 async def category_tree(pool: Pool) -> list[CategoryNode]:
     async with pool.acquire() as connection:
         rows = await _CATEGORIES.tree.fetch(connection)
-    # Of any number of categories: a thread leaves the event loop to others.
+    # There may be any number of categories. A thread keeps the event loop free for other requests.
     return await asyncio.to_thread(lambda: rules.category_tree(category_from_row(row) for row in rows))
 
 

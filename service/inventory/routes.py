@@ -154,7 +154,7 @@ ROUTES: tuple[Route, ...] = (
         body=bulk_routes.Bulk,
         returns=bulk_routes.BulkReply,
         roles=_WRITERS,
-        # Of an operation's item.
+        # For an item that an operation names.
         refuses=(404,),
         max_body=bulk_routes.MAX_BYTES,
     ),

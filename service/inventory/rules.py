@@ -1,4 +1,8 @@
-"""What items, locations and categories may become: state and command in, new state or a refusal out."""
+"""The rules of items, locations and categories.
+
+The functions are pure. They take the present state and a request, and return the new state or raise
+a problem.
+"""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,10 +17,11 @@ from service.platform.clock import iso
 from service.platform.errors import BadRequest, Conflict, FieldError, Forbidden, Unprocessable
 from service.stock.item import Item
 
-# How many levels the tree of categories may have. JSON of 127 levels cannot be written.
+# How many levels the tree of categories may have. A tree of 127 levels cannot be written as JSON.
 MAX_DEPTH = 64
 FOREMAN = "foreman"
-# The minimum of an item for which none was said; one with a serial number is one unit, which may be out.
+# The min_quantity of a new item, unless the client sends one. It is 0 for an item with a serial
+# number, which is one unit and may be checked out.
 USUAL_MINIMUM = 5
 
 
@@ -44,13 +49,14 @@ class CategoryView(TypedDict):
 
 
 class CategoryNode(CategoryView):
-    """A category with those below it, by name."""
+    """A category with its children, ordered by name."""
 
     children: "list[CategoryNode]"
 
 
 class Place(TypedDict):
-    """What a location has of an item. Null: what is at no location."""
+    """How many units of an item are at a location. `location_id` is null for those at no
+    location."""
 
     location_id: str | None
     location_name: str | None
@@ -66,7 +72,8 @@ class Quantities(TypedDict):
 
 
 class LocationSummary(TypedDict):
-    """Where the items of the same sku are, or of the same name where there is no sku; as far as the reader may see them."""
+    """Where the items with the sku of this item are. For an item without a sku, these are the items
+    without a sku that have its name. Only the items that the reader may see count."""
 
     item_id: str
     name: str
@@ -81,7 +88,8 @@ class Mover(TypedDict):
 
 
 class Move(TypedDict):
-    """The item went from one location to another; null: none. `reason` is why, or the action that did it."""
+    """A move of an item from one location to another, where null is no location. `reason` is the
+    action that moved it."""
 
     from_location_id: str | None
     to_location_id: str | None
@@ -135,10 +143,14 @@ def category_view(category: Category) -> CategoryView:
 
 
 def category_tree(categories: Iterable[Category]) -> list[CategoryNode]:
-    """Those without a parent, each with all below it, in the order given. Below MAX_DEPTH, which only rows from before that bound
-    reach, all that is below a category is in one list, and `parent_id` tells what is below what: a deeper tree cannot be written
-    as JSON."""
-    nodes: dict[UUID, CategoryNode] = {one.id: {**category_view(one), "children": []} for one in categories}
+    """The categories without a parent, each with all categories below it, in the given order.
+
+    Rows that are older than the bound MAX_DEPTH may be nested deeper. A node at that depth has all
+    categories below it in one list of children, because a much deeper tree cannot be written as
+    JSON. Their `parent_id` shows which of them is below which."""
+    nodes: dict[UUID, CategoryNode] = {
+        category.id: {**category_view(category), "children": []} for category in categories
+    }
     roots = []
     for node in nodes.values():
         if node["parent_id"] is None:
@@ -149,18 +161,18 @@ def category_tree(categories: Iterable[Category]) -> list[CategoryNode]:
     for _ in range(MAX_DEPTH - 1):
         level = [child for node in level for child in node["children"]]
     for node in level:
-        node["children"] = _taken_apart(node)
+        node["children"] = _flattened(node)
     return roots
 
 
-def _taken_apart(node: CategoryNode) -> list[CategoryNode]:
-    """All that is below a category, each without children, in the order of the tree."""
+def _flattened(node: CategoryNode) -> list[CategoryNode]:
+    """All categories below `node`, each without children, in the order of the tree."""
     found: list[CategoryNode] = []
     left = node["children"][::-1]
     while left:
-        one = left.pop()
-        left += reversed(one["children"])
-        found.append({**one, "children": []})
+        below = left.pop()
+        left += reversed(below["children"])
+        found.append({**below, "children": []})
     return found
 
 
@@ -179,7 +191,8 @@ def location_summary(item: Item, places: Sequence[Place]) -> LocationSummary:
 
 
 def usual_minimum(serial_number: str | None) -> int:
-    """The minimum of an item for which none is said."""
+    """The min_quantity of an item with this serial number or without one, unless a client sets
+    it."""
     return USUAL_MINIMUM if serial_number is None else 0
 
 
@@ -189,8 +202,8 @@ def new_item(item_id: UUID, values: Mapping[str, Any], now: datetime) -> Item:
 
 
 def edited_item(item: Item, values: Mapping[str, Any]) -> Item:
-    """`values` are the fields that the client sent. An item that gets its serial number and had the
-    usual minimum has the usual one of such an item then."""
+    """`values` are the fields that the client sent. If an item with the usual minimum gets a serial
+    number, it gets the usual minimum of items with a serial number, unless the client sent one."""
     edited = replace(item, **_as_stored(values))
     gets_number = item.serial_number is None and edited.serial_number is not None
     if gets_number and "min_quantity" not in values and item.min_quantity == usual_minimum(None):
@@ -206,8 +219,9 @@ def _as_stored(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_parent(category_id: UUID, line: Collection[UUID], levels: int) -> None:
-    """`line` is the new parent and its ancestors; `levels` is how many the category and those below it have. Raises Unprocessable
-    if the category is among them, or would be too deep."""
+    """`line` is the new parent and its ancestors. `levels` is how many levels the category and the
+    categories below it have. Raises Unprocessable if the category is in `line`, or if the tree
+    would be too deep."""
     if category_id in line:
         raise Unprocessable.at("/parent_id", "a category cannot be below itself")
     if len(line) + levels > MAX_DEPTH:
@@ -215,7 +229,8 @@ def check_parent(category_id: UUID, line: Collection[UUID], levels: int) -> None
 
 
 def check_foremen(user_ids: Collection[UUID], roles: Mapping[UUID, str]) -> None:
-    """Raises BadRequest for ids that name nobody, Unprocessable for users who are no foremen; names each."""
+    """Raises BadRequest if no user has one of the ids, and Unprocessable if one of the users is no
+    foreman. The problem names all of these users."""
     unknown = [user_id for user_id in user_ids if user_id not in roles]
     if unknown:
         raise BadRequest(

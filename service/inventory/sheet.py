@@ -1,4 +1,5 @@
-"""Items as CSV (RFC 4180): the columns, what a file says, and cells that a spreadsheet does not take for formulas."""
+"""Items as CSV (RFC 4180): reading and writing files, with cells that no spreadsheet takes for
+formulas."""
 
 import csv
 import difflib
@@ -29,13 +30,15 @@ COLUMNS = (
     "created_at",
     "updated_at",
 )
-# What only the server sets: taken without effect, so that an export can be imported.
+# Columns that only the server sets. An import may have them, without effect, so that an export can
+# be imported.
 SERVER_SET = frozenset({"reserved_quantity", "created_at", "updated_at"})
-# An item with the longest texts has not nearly as many.
+# A line with the longest texts that an item may have is far shorter.
 MAX_LINE_CHARS = 64 * 1024
-# A formula, to a spreadsheet; behind any number of apostrophes, so that one can be told to be ours.
+# A formula to a spreadsheet, or such a formula behind apostrophes. Each gets one more apostrophe,
+# so the first apostrophe is always ours.
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
-# What an import may have: the columns of an export, and the name of a location for its id.
+# The columns that an import may have. The name of a location may stand for its id.
 TAKEN = (*COLUMNS, "location_name")
 _NULLABLE = frozenset(
     {"sku", "serial_number", "description", "purchase_date", "category_id", "location_id", "location_name"}
@@ -45,7 +48,8 @@ assert set(ItemUpdate.model_fields) | SERVER_SET | {"id"} == set(TAKEN), "a fiel
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """`number` is that of its first line in the file, from 1. `cells` has what each column says; `fault` is set where the line
+    """A row of the table, which may span several lines of the file. `number` is the number of the
+    first of them, counted from 1. `cells` has the text of each column. `fault` says why the line
     cannot be read."""
 
     number: int
@@ -54,7 +58,8 @@ class Line:
 
 
 def guarded(cell: str) -> str:
-    """The cell as a text to a spreadsheet, too: behind an apostrophe, if it looks like a formula. `unguarded` takes it off."""
+    """The cell, behind an apostrophe if it looks like a formula, so that a spreadsheet takes it for
+    text. `unguarded` removes the apostrophe."""
     return f"'{cell}" if _FORMULA.match(cell) else cell
 
 
@@ -63,15 +68,16 @@ def unguarded(cell: str) -> str:
 
 
 def written(rows: Sequence[Sequence[str]]) -> bytes:
-    """The lines, each ended by CR and LF."""
+    """The rows as CSV in UTF-8. Each line ends with CR and LF."""
     out = io.StringIO()
     csv.writer(out, lineterminator="\r\n").writerows([guarded(cell) for cell in row] for row in rows)
     return out.getvalue().encode()
 
 
 def read(raw: bytes) -> Iterator[Line | None]:
-    """The lines below the first, which names the columns; None for a blank one, so that the caller
-    decides how many it looks at in one go. Raises BadRequest where the file as such cannot be read."""
+    """Yields the lines below the first, which names the columns. For a blank line it yields None,
+    so that the caller can count and pause between blank lines, too. Raises BadRequest if the file
+    is not UTF-8 or its first line cannot be read."""
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -90,7 +96,7 @@ def read(raw: bytes) -> Iterator[Line | None]:
         try:
             cells = next(rows, None)
         except csv.Error as error:
-            # Where the next line begins is not known after that.
+            # After this error, nothing shows where the next row begins.
             yield Line(source.first, {}, f"is not CSV: {error}")
             return
         if cells is None:
@@ -105,7 +111,8 @@ def read(raw: bytes) -> Iterator[Line | None]:
 
 
 class _Source:
-    """The lines of a text, for csv.reader: which of them a row began with, and not more of them for a row than it may have."""
+    """The lines of a text, for csv.reader. `first` is the number of the line where the present row
+    began. Raises csv.Error if a row has more than MAX_LINE_CHARS characters."""
 
     def __init__(self, text: str) -> None:
         self._lines = io.StringIO(text, newline="")
@@ -148,8 +155,8 @@ def _columns(head: Sequence[str]) -> list[str]:
 
 
 def fields_of(line: Line) -> dict[str, Any]:
-    """What a line says of an item's fields, as a JSON body would. An empty cell empties what may be empty of an item that is
-    changed, and is as none otherwise."""
+    """The fields of an item in this line, as a JSON body would have them. If the line changes an
+    item, an empty cell makes a field null that may be null. Any other empty cell is left out."""
     changes = bool(line.cells.get("id"))
     fields: dict[str, Any] = {}
     for name, cell in line.cells.items():

@@ -1,12 +1,13 @@
-"""What is searched for, in words. The function search_pattern of the database says where a word is found."""
+"""The words of a search. The database's function search_pattern decides where a word is found."""
 
 MAX_WORDS = 10
 
 
 def search_words(search: str) -> list[str]:
-    """The words, the longest first. Raises ValueError where there is none, or there are more than MAX_WORDS.
+    """The words of `search`, the longest first. Raises ValueError if there is none, or if there are
+    more than MAX_WORDS.
 
-    What has neither letter nor digit is left out: punctuation counts as a space."""
+    Punctuation counts as a space. So a word without a letter or a digit is left out."""
     words = dict.fromkeys(word for word in search.split() if any(_counts(character) for character in word))
     if not words:
         raise ValueError("must have a letter or a digit")

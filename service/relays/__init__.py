@@ -1,1 +1,1 @@
-"""The relays, as the API knows them: by the rows that they write."""
+"""The relays as the API shows them, by the rows that they write."""

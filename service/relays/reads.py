@@ -1,4 +1,4 @@
-"""Which relays there are, and what each says of itself."""
+"""Reading the relays, from the rows that they write about themselves."""
 
 import asyncpg
 from typing_extensions import TypedDict
@@ -8,21 +8,22 @@ from service.platform.db import Pool
 from service.platform.queries import load
 
 _SQL = load("relays")
-# A relay says each second that it is there; after so long its peers take it for dead.
+# A relay writes its row each second. Its peers take it for dead if the row does not change for this
+# long.
 STALE_SECONDS = 5.0
 _DECIMALS = 2
 
 
 class Rates(TypedDict):
-    """A second, averaged over about the last ten."""
+    """Deliveries and attempts a second, on average over about the last ten seconds."""
 
     delivered: float
     attempted: float
 
 
 class RelayView(TypedDict):
-    """`delivered` and `attempted` count since it started. Not `alive`: it has not been seen for some seconds, and what it says is
-    from then."""
+    """`delivered` and `attempted` count since the relay started. If `alive` is false, the relay has
+    not written its row since `seenAt`, and the figures are from then."""
 
     id: str
     version: str
@@ -38,7 +39,7 @@ class RelayView(TypedDict):
 
 
 async def list_relays(pool: Pool) -> list[RelayView]:
-    """All: they are a handful."""
+    """All relays. There are only a handful."""
     return [_view(row) for row in await _SQL.list.fetch(pool, stale_seconds=STALE_SECONDS)]
 
 

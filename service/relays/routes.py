@@ -9,7 +9,7 @@ from service.relays.reads import RelayView
 
 
 async def list_relays(call: Call[Nothing, Page]) -> Reply:
-    """Pages are there as clients know them of every list."""
+    """A page of the relays. They are few, but clients expect pages of every list."""
     query = call.query
     relays = await reads.list_relays(call.pool)
     page = relays[query.skip : query.skip + query.limit]

@@ -1,6 +1,7 @@
-"""Units that come to another location than their item's: the item that they go into there.
+"""Units that arrive at another location than their item's, and the item that they join there.
 
-Locks are taken in this order: the location at which units arrive, then the items in the order of their ids.
+Locks are taken in this order: the location at which the units arrive, then the items in the order
+of their ids.
 """
 
 from dataclasses import replace
@@ -19,22 +20,27 @@ _OUT_OF_USE = frozenset({"retired", "lost"})
 
 
 async def lock(change: Mutation, item_id: UUID, location_id: UUID) -> tuple[Item, Item | None]:
-    """The item, and the one at the location that its units belong into, if there is one. Raises NotFound, Conflict."""
+    """Locks the item and, if there is one, the item that its units join at the location.
+    Raises NotFound, and Conflict if other mutations changed these items while this one waited for
+    the locks."""
     await _SQL.lock_place.execute(change.connection, location_id=location_id)
     there_id = await _match(change, item_id, location_id)
     items = await ledger.lock_several(change, [item_id, *([there_id] if there_id else [])])
     if item_id not in items:
         raise NotFound("no item has this id")
-    # Locking may have had to wait, and both items may have been edited meanwhile. What is locked now stays as it is.
+    # Both items may have been edited while this mutation waited for the locks. From now on they
+    # stay as they are.
     if there_id != await _match(change, item_id, location_id):
         raise _overtaken()
     return items[item_id], items[there_id] if there_id else None
 
 
 def joined(item: Item, there: Item | None, location_id: UUID, quantity: int) -> Item:
-    """The item at the location with the units in it: `there` if there is one of their kind, else a new one like `item`.
+    """The item at the location after `quantity` units of `item` have joined it. This is `there` or,
+    if that is None, a new item like `item`. Raises Conflict if the units cannot join `there`.
 
-    Raises Conflict where they cannot go into it. Not for an item with a serial number: it is one unit, and moves itself."""
+    Do not call it for an item with a serial number. Such an item is one unit, so the item itself
+    moves."""
     if there is None:
         return replace(
             item,
@@ -55,13 +61,14 @@ def joined(item: Item, there: Item | None, location_id: UUID, quantity: int) -> 
 
 
 async def store(change: Mutation, there: Item | None, arrived: Item, *, reason: Reason, reference_id: UUID) -> Item:
-    """What `joined` made of `there`. Raises as `ledger.save` does."""
+    """Stores `arrived`, which `joined` made of `there`. Raises as `ledger.save` does, and Conflict
+    if another mutation has created such an item meanwhile."""
     if there is not None:
         return await ledger.save(change, there, arrived, reason=reason, reference_id=reference_id)
     try:
         return await ledger.create(change, arrived, reason=reason, reference_id=reference_id)
     except Conflict:
-        # Somebody has created an item of this sku there since it was looked for.
+        # Another mutation has created an item of this sku there since `lock` looked for one.
         raise _overtaken() from None
 
 

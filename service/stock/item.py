@@ -1,6 +1,6 @@
-"""What an item is, how the API shows it, and which events tell of its changes.
+"""An item, its form in the API, and the events that a change of it causes.
 
-The events are derived here, so that a count, a transfer and a checkout cause the same ones.
+The events are derived here, so that a count, a transfer and a checkout cause the same events.
 """
 
 from dataclasses import dataclass, fields
@@ -95,7 +95,8 @@ def item_view(item: Item) -> ItemView:
 
 
 def check_quantities(item: Item) -> None:
-    """Raises Unprocessable where the item's quantities, or its serial number, cannot stand together."""
+    """Raises Unprocessable if more units are reserved than there are, or if an item with a serial
+    number has more than one unit."""
     if item.quantity < item.reserved_quantity:
         raise Unprocessable.at(
             "/quantity",
@@ -106,7 +107,8 @@ def check_quantities(item: Item) -> None:
 
 
 def low_stock(before: Item | None, after: Item) -> LowStockAlert | None:
-    """The alert for a change of the stock or its minimum that left too little. `before` is None for a creation."""
+    """The alert if this change of the quantity or of its minimum left the quantity below the
+    minimum. `before` is None if the item is new."""
     concerned = before is None or (before.quantity, before.min_quantity) != (after.quantity, after.min_quantity)
     if not concerned or after.quantity >= after.min_quantity:
         return None
@@ -137,7 +139,8 @@ def created_events(item: Item) -> list[EventData]:
 
 
 def updated_events(before: Item, after: Item) -> list[EventData]:
-    """Empty if nothing changed but how many units are reserved: of that, the transfer or checkout tells."""
+    """The events of a change. There are none if only `reserved_quantity` changed, because the
+    events of the transfer show that."""
     changes = diff(item_view(before), item_view(after))
     if changes.keys() <= {"reserved_quantity"}:
         return []

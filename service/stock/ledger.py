@@ -1,7 +1,7 @@
-"""The one way to change an item, whichever feature does it.
+"""The one way to change an item. All features use it.
 
-A command locks the item, decides, and saves. Every change of a quantity goes into the ledger, stock_moves, with its
-reason: an item's quantity is the sum of its entries there.
+A command locks the item, decides, and saves. Every change of a quantity is a movement in the
+ledger, the table stock_moves, with its reason. An item's quantity is the sum of its movements.
 """
 
 from collections.abc import Collection
@@ -29,15 +29,16 @@ from service.stock.item import (
 _SQL = load("stock")
 ENTITY = "item"
 _REFUSED_BY_DATABASE = (asyncpg.UniqueViolationError, asyncpg.ForeignKeyViolationError)
-# Why a quantity changed, as the ledger has it; with all but a creation and a count goes the id of the transfer or checkout.
+# The reason of a movement. The last three go with the id of a transfer or checkout.
 Reason = Literal["created", "counted", "transfer", "checkout", "checkin"]
 
 
 async def create(change: Mutation, item: Item, *, reason: Reason = "created", reference_id: UUID | None = None) -> Item:
-    """Store a new item and emit what follows. Returns it with the database's times.
+    """Stores a new item and emits its events. Returns the item with the database's times.
+    `reference_id` is the transfer or checkout that made the item.
 
-    Raises Unprocessable, Conflict for a sku or serial number that is taken, BadRequest for a category or location that
-    does not exist."""
+    Raises Unprocessable as `check_quantities` does, Conflict if the sku or serial number is taken,
+    and BadRequest if the category or location does not exist."""
     check_quantities(item)
     try:
         [row] = await _SQL.insert.fetch(
@@ -56,7 +57,7 @@ async def create(change: Mutation, item: Item, *, reason: Reason = "created", re
 
 
 async def lock(change: Mutation, item_id: UUID) -> Item:
-    """The item, which nobody else can change before this mutation ends. Raises NotFound."""
+    """The item. No other mutation can change it until this one ends. Raises NotFound."""
     row = await _SQL.lock.fetchrow(change.connection, id=item_id)
     if row is None:
         raise NotFound("no item has this id")
@@ -64,7 +65,9 @@ async def lock(change: Mutation, item_id: UUID) -> Item:
 
 
 async def lock_several(change: Mutation, item_ids: Collection[UUID]) -> dict[UUID, Item]:
-    """Those of the items that exist, locked in the order of their ids. Whoever needs more than one locks them by this alone."""
+    """Locks the items in the order of their ids, and returns those that exist. A mutation that
+    needs several items must lock them by one call of this function. Otherwise two mutations may
+    wait for each other."""
     rows = await _SQL.lock_several.fetch(change.connection, ids=list(item_ids))
     return {row["id"]: item_from_row(row) for row in rows}
 
@@ -72,10 +75,11 @@ async def lock_several(change: Mutation, item_ids: Collection[UUID]) -> dict[UUI
 async def save(
     change: Mutation, before: Item, after: Item, *, reason: Reason = "counted", reference_id: UUID | None = None
 ) -> Item:
-    """Store an item that this mutation has locked and changed, and emit what follows.
+    """Stores an item that this mutation has locked and changed, and emits its events. If nothing
+    changed, it does nothing and returns `before`. Raises as `create` does.
 
-    `reason` is why the quantity changed, if it did, and `reference_id` the transfer or checkout that it changed for. If
-    nothing changed, does nothing and returns `before` itself. Raises as `create` does."""
+    `reason` and `reference_id` belong to the movement. There is one if the quantity changed.
+    `reference_id` is the transfer or checkout that changed it."""
     check_quantities(after)
     if not diff(item_view(before), item_view(after)):
         return before
@@ -97,7 +101,8 @@ async def save(
 
 
 async def remove(change: Mutation, item: Item) -> None:
-    """Remove an item that this mutation has locked. Raises Conflict while units of it are reserved, or a checkout of it is open."""
+    """Removes an item that this mutation has locked. Raises Conflict while units of it are reserved
+    or a checkout of it is open."""
     if item.reserved_quantity > 0:
         raise Conflict(f"{item.reserved_quantity} units of {item.name} are reserved, so it cannot be deleted")
     try:
@@ -109,12 +114,13 @@ async def remove(change: Mutation, item: Item) -> None:
 
 
 def _values(item: Item, *, without: AbstractSet[str] = frozenset()) -> dict[str, Any]:
-    """The columns that are ours to write."""
+    """The columns that this service writes. The database writes the times."""
     return {name: getattr(item, name) for name in COLUMNS if name not in {"created_at", "updated_at"} | without}
 
 
 def _refusal(error: asyncpg.PostgresError, item: Item) -> Problem | asyncpg.PostgresError:
-    """What the constraints say about an item. They are what decides: a look beforehand could be overtaken."""
+    """The problem for a constraint that an item violates. The constraints decide, because another
+    mutation could overtake a check before the write."""
     match error.constraint_name:
         case "items_sku_key":
             place = "at this location" if item.location_id else "among the items without a location"

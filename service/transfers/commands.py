@@ -1,6 +1,8 @@
-"""Requesting transfers and leading them to their end. Each function is one transaction and returns the transfer as it is after it.
+"""The commands of transfers, from the request to the end. Each function is one transaction and
+returns the transfer as it is afterwards.
 
-Locks are taken in this order: the transfer, the location at which units arrive, the items in the order of their ids.
+Locks are taken in this order: first the transfer, then the location at which units arrive, then the
+items in the order of their ids.
 """
 
 from dataclasses import asdict, replace
@@ -87,7 +89,8 @@ async def cancel(pool: Pool, origin: Origin, user: Principal, transfer_id: UUID)
 
 
 async def complete(pool: Pool, origin: Origin, user: Principal, transfer_id: UUID) -> Transfer:
-    """Moves the units. First comes transfer-completed, then what follows at the item they left, then at the one they joined."""
+    """Moves the units. The order of the events is transfer-completed, those of the item that the
+    units left, those of the item that they joined."""
     async with mutation(pool, origin, "complete") as change:
         before = await _lock(change, transfer_id)
         rules.check_mover(user.role, user.user_id, before)

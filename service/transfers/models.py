@@ -1,4 +1,7 @@
-"""What the routes of transfers take. Older clients say itemId, fromLocation and toLocation."""
+"""The bodies and queries that the routes of transfers take.
+
+Older clients use other names for some fields: itemId, fromLocation, toLocation.
+"""
 
 from typing import Literal
 
@@ -25,7 +28,7 @@ class TransferRejection(Body):
 
 
 class TransferQuery(IdPage):
-    """`location_id`: from there or to there."""
+    """`location_id` finds the transfers from this location and those to it."""
 
     status: Status | None = None
     item_id: Id | None = None

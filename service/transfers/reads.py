@@ -1,4 +1,4 @@
-"""What a user may see of transfers. No read holds a transaction."""
+"""Reading the transfers that a user may see. No read holds a transaction."""
 
 from uuid import UUID
 
@@ -16,7 +16,7 @@ _SQL = load("transfers")
 
 
 async def list_transfers(pool: Pool, user: Principal, query: TransferQuery) -> tuple[list[Transfer], Total]:
-    """A page, and how many there are in all."""
+    """A page of the transfers that `query` matches, and how many match."""
     filters = {
         "status": query.status,
         "item_id": query.item_id,

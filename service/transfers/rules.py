@@ -1,4 +1,8 @@
-"""What a transfer may become, who may make it so, and where its units go: state and command in, new state or a refusal out."""
+"""The rules of transfers: who may do what to a transfer, and where its units go.
+
+The functions are pure. They take the present state and a request, and return the new state or raise
+a problem.
+"""
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -38,7 +42,7 @@ FOREMAN = "foreman"
 
 
 class TransferView(TypedDict):
-    """A transfer as the API shows it. `to_item_id` is the item that the units went into."""
+    """A transfer as the API shows it. `to_item_id` is the item that the units joined."""
 
     id: str
     item_id: str
@@ -121,33 +125,36 @@ def _id(value: UUID | None) -> str | None:
     return None if value is None else str(value)
 
 
-# Who
+# Rights
 
 
 def check_requester(role: str, *, assigned: bool) -> None:
-    """`assigned`: whether the location that the units leave is one of the user's."""
+    """`assigned` says whether the location that the units leave is assigned to the user. Raises
+    Forbidden."""
     if role == FOREMAN and not assigned:
         raise Forbidden("a foreman requests transfers only from the locations assigned to them")
 
 
 def check_reader(role: str, user_id: UUID, transfer: Transfer, *, assigned: bool) -> None:
-    """`assigned`: whether either location is one of the user's."""
+    """`assigned` says whether one of the two locations is assigned to the user. Raises
+    Forbidden."""
     own = transfer.requested_by == user_id
     if role not in DECIDERS and not own and not (role == FOREMAN and assigned):
         raise Forbidden("this transfer is somebody else's")
 
 
 def check_mover(role: str, user_id: UUID, transfer: Transfer) -> None:
-    """Who may dispatch, complete or cancel it."""
+    """Raises Forbidden unless the user may dispatch, complete or cancel the transfer."""
     if role not in DECIDERS and transfer.requested_by != user_id:
         raise Forbidden("this transfer is somebody else's")
 
 
-# What
+# Units
 
 
 def check_known(item: Item | None, item_id: UUID, places: dict[str, UUID], known: Collection[UUID]) -> Item:
-    """`places` are the locations by the field that names them, `known` those that exist. Raises BadRequest for all that do not."""
+    """The item. `places` are the locations by the name of their field, and `known` are those that
+    exist. Raises BadRequest, which names all that do not exist."""
     errors = [] if item else [FieldError("/item_id", f"no item has the id {item_id}")]
     errors += [
         FieldError(f"/{name}", f"no location has the id {place}")
@@ -180,16 +187,18 @@ def release(item: Item, transfer: Transfer) -> Item:
 
 
 def step(transfer: Transfer, status: str, **details: Any) -> Transfer:
-    """The transfer in its next state; `details` are the fields that say who, when and why. Raises Conflict where no edge leads."""
+    """The transfer in its next state. `details` are the fields that say who did the step, when and
+    why. Raises Conflict if EDGES do not allow the step."""
     if status not in EDGES[transfer.status]:
         raise Conflict(f"the transfer is {transfer.status}, and from there it cannot become {status}")
     return replace(transfer, status=status, **details)
 
 
 def depart(transfer: Transfer, item: Item, there: Item | None) -> Item:
-    """What a completed transfer leaves of its item; `there` is the item of its kind at the destination. Raises Conflict.
+    """The item after its units have left in a completed transfer. `there` is the item at the
+    destination that the units would join. Raises Conflict.
 
-    A serial number names one unit, so an item that has one takes it along and stays the item that it is."""
+    A serial number names one unit. So an item that has one moves to the destination itself."""
     if item.location_id != transfer.from_location_id:
         raise Conflict(f"{item.name} is no longer at the location that the transfer leaves from; cancel the transfer")
     released = release(item, transfer)
@@ -203,7 +212,7 @@ def depart(transfer: Transfer, item: Item, there: Item | None) -> Item:
     return replace(released, location_id=transfer.to_location_id)
 
 
-# What is told
+# Events
 
 
 def event(transfer: Transfer) -> EventData:

@@ -1,4 +1,4 @@
-"""A webhook's row, for who may manage this webhook."""
+"""The check that a user may manage a webhook, and the headers of a webhook."""
 
 import asyncpg
 
@@ -21,7 +21,7 @@ def own(row: asyncpg.Record | None, user: Principal) -> asyncpg.Record:
 
 
 def open_headers(vault: Vault, row: asyncpg.Record) -> dict[str, str]:
-    """Custom headers with their values."""
+    """The custom headers of a webhook with their values. Raises SealBroken."""
     if row["headers_sealed"] is None:
         return {}
     return vault.open_headers(row["headers_sealed"], row["id"].bytes)

@@ -1,4 +1,4 @@
-"""One delivery with each of its attempts, as they are shown."""
+"""A delivery with its attempts, as the API shows them."""
 
 from collections.abc import Sequence
 from typing import Literal, NotRequired
@@ -30,7 +30,8 @@ class AttemptResponse(TypedDict):
 
 
 class Timings(TypedDict):
-    """Milliseconds; null for a phase that was not reached, or not needed on a connection that was kept alive."""
+    """In milliseconds. A phase is null if it was not reached, or if a kept connection did not need
+    it."""
 
     dns: float | None
     connect: float | None
@@ -40,8 +41,8 @@ class Timings(TypedDict):
 
 
 class AttemptView(TypedDict):
-    """`request` is null for an end without one: cancelled, expired, skipped, or given up before
-    anything was sent."""
+    """`request` is null for an end without a request: the delivery was cancelled, expired, skipped,
+    or given up before anything was sent."""
 
     attempt: int
     outcome: str
@@ -55,7 +56,8 @@ class AttemptView(TypedDict):
 
 
 class DeliveryDetail(DeliveryView):
-    """`earlierAttempts` is true, and there, where there are more than the latest 100, as after many manual retries."""
+    """`attempts` are the latest 100. If there are more, as after many manual retries,
+    `earlierAttempts` is true. Otherwise it is left out."""
 
     attempts: list[AttemptView]
     earlierAttempts: NotRequired[Literal[True]]
@@ -66,7 +68,8 @@ class DeliveryReply(TypedDict):
 
 
 async def delivery_detail(row: asyncpg.Record, attempts: Sequence[asyncpg.Record]) -> DeliveryDetail:
-    """`attempts`: the latest first, one more than MOST_ATTEMPTS if there are more. Each may hold 64 KiB that were sent."""
+    """`attempts` are the latest attempts, newest first. There is one more than MOST_ATTEMPTS if
+    there are older ones. Each may hold 64 KiB that were sent, so they are made in slices."""
     latest = attempts[:MOST_ATTEMPTS][::-1]
     detail: DeliveryDetail = {
         **delivery(row),  # type: ignore[typeddict-item]  # the key that is not required is set below
@@ -116,7 +119,8 @@ def _response(row: asyncpg.Record) -> AttemptResponse:
 
 
 def _headers(raw: bytes) -> list[tuple[str, str]]:
-    """Name and value in the order in which they came, a name as often as it came. What was kept may break off in a line."""
+    """Name and value of each header in the order of the answer. A name may occur several times. The
+    kept part of the answer may break off within a header."""
     lines = raw.decode("latin-1").split("\r\n") if raw else []
     return [(name, value) for name, _, value in (line.partition(": ") for line in lines)]
 

@@ -1,4 +1,4 @@
-"""What the webhook routes take."""
+"""The bodies and queries that the webhook routes take."""
 
 from typing import Annotated, Any, Literal
 
@@ -11,7 +11,7 @@ from service.events.catalogue import CATALOGUE
 from service.webhooks import rules
 from service.webhooks.shapes import EventType
 
-# Of each filter: matching looks through them for each event.
+# The most ids in one filter. Matching compares them with each event.
 MAX_FILTER_IDS = 1000
 
 
@@ -37,7 +37,8 @@ Timeout = Annotated[int, Field(strict=True, ge=5000, le=60_000), DECIMAL]
 MaxRetries = Annotated[int, Field(strict=True, ge=0, le=rules.MAX_RETRIES), DECIMAL]
 RetryDelay = Annotated[int, Field(strict=True, ge=rules.MIN_DELAY_MS, le=60_000), DECIMAL]
 Delay = Annotated[int, Field(strict=True, ge=rules.MIN_DELAY_MS, le=MAX_DELAY_MS), DECIMAL]
-# Told apart beforehand, so that a bad delay is one error and not one of each form. Marks in brackets stay out of JSON pointers.
+# The discriminator chooses the form first. So a bad delay is one error, and not one for each form.
+# Tags in brackets are left out of JSON pointers.
 Schedule = Annotated[
     Annotated[Literal["standard"], Tag("[name]")]
     | Annotated[list[Delay], Field(min_length=1, max_length=rules.MAX_RETRIES), Tag("[delays]")],
@@ -56,14 +57,16 @@ Description = Annotated[Text, Field(max_length=rules.MAX_DESCRIPTION_CHARS)]
 
 
 def _refuse_null(value: Any) -> Any:
-    # None in these models is a field that was left out; validators do not run on that.
+    # In these models None is the default, which means that the field was left out. Validators do
+    # not run on a default.
     if value is None:
         raise ValueError("must not be null; leave it out")
     return value
 
 
 class Filters(Body):
-    """Null or an empty list: no such filter. `leaving`: also what leaves these locations for another one."""
+    """null or an empty list means that there is no such filter. With `leaving`, events of items
+    that leave `locations` for another location pass, too."""
 
     locations: Places | None = None
     categories: Places | None = None
@@ -72,7 +75,8 @@ class Filters(Body):
 
 
 class RetryPolicy(Body):
-    """`retryDelay` and the delays of a schedule in ms. A schedule of null is none; with one, `maxRetries` is its length."""
+    """`retryDelay` and the delays of a schedule are in ms. null removes the schedule. With a
+    schedule, `maxRetries` is its length."""
 
     maxRetries: MaxRetries | None = OMITTED
     retryDelay: RetryDelay | None = OMITTED
@@ -82,7 +86,8 @@ class RetryPolicy(Body):
 
 
 class RateLimit(Body):
-    """Requests a second, and how many may go at once after a lull; as many as a second if it is left out."""
+    """`perSecond` is the most requests a second. `burst` is how many may go at once after a lull.
+    Without it, it is `perSecond`."""
 
     perSecond: Rate
     burst: Rate | None = OMITTED
@@ -91,7 +96,7 @@ class RateLimit(Body):
 
 
 class _Given(Body):
-    """What the owner of a webhook gives, now or later."""
+    """The fields that the owner of a webhook may give when it is created and when it is changed."""
 
     url: Url | None = OMITTED
     events: EventTypes | None = OMITTED
@@ -109,7 +114,7 @@ class _Given(Body):
 
 
 class CreateWebhook(_Given):
-    """Without a secret, one is made."""
+    """Without `secret`, the service makes one."""
 
     url: Url
     events: EventTypes
@@ -119,8 +124,9 @@ class CreateWebhook(_Given):
 
 
 class UpdateWebhook(_Given):
-    """Any subset. Filters, headers and a rate limit replace those before as a whole, and null is none, as for a description and
-    an order; a retry policy's own fields may be left out. A secret must be the present one."""
+    """Any subset of the fields. `filters`, `headers` and `rateLimit` replace the old value as a
+    whole, and null removes it. null also removes a `description` or an `ordering`. In a
+    `retryPolicy`, fields may be left out. A `secret` must be the present one."""
 
     pending: Literal["discard"] | None = OMITTED
     secret: Annotated[Text, Field(max_length=rules.MAX_SECRET_CHARS)] | None = OMITTED
@@ -135,7 +141,7 @@ class UpdateWebhook(_Given):
 
 
 class RotateSecret(Body):
-    """For so many seconds deliveries are signed with both secrets."""
+    """For `overlapSeconds`, both secrets sign."""
 
     overlapSeconds: OverlapSeconds = rules.OVERLAP_SECONDS
 

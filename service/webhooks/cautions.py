@@ -1,4 +1,5 @@
-"""What the owner of a webhook is warned about when it is saved. Pure: nothing is resolved and nothing is connected to."""
+"""The warnings that an owner gets when a webhook is saved. The functions are pure. They resolve no
+name and open no connection."""
 
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address
@@ -8,16 +9,17 @@ from service.delivery.address import AddressRefused, check_address
 
 Networks = Sequence[IPv4Network | IPv6Network]
 
-# RFC 6761: these lead to the machine itself.
+# By RFC 6761 this name and all names below it lead to the machine itself.
 _LOOPBACK = "localhost"
 _LOOPBACK_ADDRESSES = ("127.0.0.1", "::1")
-# Domains that no public name server answers for, by RFC 6762 and its appendix G, RFC 8375 and ICANN's reservation of .internal.
+# Domains that no public name server answers for, by RFC 6762 and its appendix G, RFC 8375 and
+# ICANN's reservation of .internal.
 _PRIVATE = ("local", "internal", "intranet", "private", "corp", "home", "lan", "home.arpa", "localdomain")
 
 
 def private_receiver(url: str, allowed: Networks) -> str | None:
-    """Why a relay will refuse to send to this URL, as far as its host alone says; None if it says nothing. `allowed`:
-    WEBHOOK_ALLOWED_NETWORKS."""
+    """Why a relay will refuse to send to this URL, or None if the host in it is no reason.
+    `allowed` is WEBHOOK_ALLOWED_NETWORKS."""
     host = urlsplit(url).hostname or ""
     try:
         ip_address(host)
@@ -36,7 +38,7 @@ def _private_name(name: str, allowed: Networks) -> str | None:
             return None
         leads = "leads to the machine that sends"
     elif allowed:
-        # It may lead into a network that is listed.
+        # The name may resolve to an address in one of these networks.
         return None
     elif any(_within(name, domain) for domain in _PRIVATE):
         leads = "is a name for private networks"

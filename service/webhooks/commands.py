@@ -1,4 +1,4 @@
-"""What changes webhooks; each command is one transaction."""
+"""The commands that create, change and delete webhooks. Each is one transaction."""
 
 import hmac
 from collections.abc import Iterable, Mapping, Sequence, Set
@@ -34,14 +34,15 @@ from service.webhooks.rules import (
 from service.webhooks.shapes import Created, Detail, audited, configuration, created, detail, statistics
 
 _SQL = load("webhooks")
-# A webhook's row, or what stands for the row of a new one.
+# A webhook's row or, for a new webhook, the default values of its columns.
 Row: TypeAlias = "asyncpg.Record | Mapping[str, Any]"
 
 
 async def create(
     pool: Pool, vault: Vault, settings: Settings, owner: Principal, origin: Origin, wanted: CreateWebhook
 ) -> tuple[Created, dict[str, object]]:
-    """A new webhook with its secret, which nothing shows again, and what its ETag stands for."""
+    """Creates a webhook. Returns it with its secret, which is never shown again, and the
+    configuration of which its ETag is made. Raises BadRequest."""
     _check_scheme(settings, wanted.url)
     webhook_id = new_id()
     secret = wanted.secret or sign.new_secret()
@@ -70,8 +71,12 @@ async def update(
     webhook_id: UUID,
     wanted: UpdateWebhook,
 ) -> tuple[Detail, dict[str, object]]:
-    """The webhook with what was given changed, and what its ETag stands for. Where nothing differs, it keeps its time and its ETag.
-    Made active, even if it is, it begins anew: what was known of its receiver is forgotten, and a relay looks at it at once."""
+    """Changes what was given. Returns the webhook, and the configuration of which its ETag is made.
+    If nothing differs, the webhook keeps its `updatedAt` and its ETag.
+
+    If the body makes the webhook active, its receiver's health is reset, and its lane is woken.
+    This also applies to a webhook that is active already. Raises NotFound, Forbidden,
+    PreconditionFailed, BadRequest."""
     if wanted.url is not None:
         _check_scheme(settings, wanted.url)
     async with mutation(pool, origin, "update") as change:
@@ -84,13 +89,13 @@ async def update(
         try:
             kept = open_headers(vault, before)
         except SealBroken:
-            # Headers that are all given anew need none of the old ones.
+            # If all headers are given anew, none of the old ones is needed.
             if "headers" not in wanted.model_fields_set or MASK in new_headers.values():
                 raise
         headers = _resolve_headers(new_headers, kept or {}) if "headers" in wanted.model_fields_set else kept or {}
         discard = wanted.pending == "discard"
         values = await _columns(change.connection, settings, before, wanted)
-        # Sealed anew they would differ.
+        # Unchanged headers keep their sealed text. Sealed again, they would count as a change.
         values["headers_sealed"] = (
             before["headers_sealed"] if headers == kept else _seal_headers(vault, webhook_id, headers)
         )
@@ -99,7 +104,8 @@ async def update(
             await _SQL.update.execute(change.connection, id=webhook_id, discard=discard, **values)
             row = await _SQL.get.fetchrow(change.connection, id=webhook_id)
         assert row is not None
-        # A policy that waits no longer lets go of what waits, and what is dropped waits for nothing.
+        # If the webhook no longer blocks items, or discards its pending deliveries, its blocked
+        # items are released.
         freed = (row["on_failure"] != "block" or discard) and await order.skip_all(
             change.connection, webhook_id, "skipped: its webhook was changed and does not wait for it"
         )
@@ -115,18 +121,19 @@ async def update(
 
 
 async def delete(pool: Pool, user: Principal, origin: Origin, webhook_id: UUID) -> None:
-    """Gone at once. What was pending is ended by a relay, in batches."""
+    """Deletes the webhook at once. A relay ends its pending deliveries in batches. Raises NotFound,
+    Forbidden, PreconditionFailed."""
     async with mutation(pool, origin, "delete") as change:
         row = own(await _SQL.lock.fetchrow(change.connection, id=webhook_id), user)
         change.check_match(configuration(row))
         await _SQL.delete.execute(change.connection, id=webhook_id)
         await _SQL.wake_lane.execute(change.connection, webhook_id=webhook_id)
-        # The headers stay sealed: a webhook whose key was lost can still be removed.
+        # The headers stay sealed, so a webhook can be deleted even if its key was lost.
         change.audit(ENTITY, webhook_id, audited(row, None), None)
 
 
 def _defaults(settings: Settings) -> dict[str, object]:
-    """What a new webhook's columns hold, as far as nothing is given."""
+    """The columns of a new webhook for which its owner gives nothing."""
     return {
         "active": True,
         "description": None,
@@ -149,7 +156,8 @@ def _defaults(settings: Settings) -> dict[str, object]:
 async def _columns(
     connection: Connection, settings: Settings, before: Row, wanted: CreateWebhook | UpdateWebhook
 ) -> dict[str, object]:
-    """The columns that a webhook's owner gives, but for what is sealed: as they are wanted, else as they were before."""
+    """The columns that a webhook's owner sets, except the sealed ones. Each has the wanted value,
+    or the value of `before` if none was given. Raises BadRequest."""
     given = wanted.model_fields_set
     return {
         "url": wanted.url or before["url"],
@@ -165,7 +173,7 @@ async def _columns(
 
 
 async def _check_secret(connection: Connection, vault: Vault, webhook_id: UUID, given: str) -> None:
-    """Raises BadRequest unless the webhook signs with this secret now."""
+    """Raises BadRequest unless the webhook signs with the secret `given` now."""
     row = await _SQL.secrets.fetchrow(connection, id=webhook_id)
     assert row is not None, "its row is locked"
     sealed = [row[name] for name in ("secret_sealed", "previous_secret_sealed") if row[name] is not None]
@@ -195,7 +203,7 @@ def _check_scheme(settings: Settings, url: str) -> None:
 
 
 def _retry_policy(settings: Settings, before: Row, wanted: WantedPolicy | None) -> dict[str, object]:
-    """The columns of the retry policy with what is wanted of it changed. Raises BadRequest."""
+    """The columns of the retry policy after the wanted changes. Raises BadRequest."""
     after = RetryPolicy(
         before["max_retries"], before["retry_delay_ms"], before["retry_ladder"], before["retry_delays_ms"]
     )
@@ -224,7 +232,7 @@ def _retry_policy(settings: Settings, before: Row, wanted: WantedPolicy | None) 
 
 
 def _rate_limit(before: Row, wanted: RateLimit | None, *, with_limit: bool) -> dict[str, object]:
-    """The columns of the rate limit, which is wanted as a whole where `with_limit`."""
+    """The columns of the rate limit. If `with_limit` is true, `wanted` replaces it as a whole."""
     if not with_limit:
         return {name: before[name] for name in ("rate_per_second", "rate_burst")}
     if wanted is None:
@@ -235,9 +243,10 @@ def _rate_limit(before: Row, wanted: RateLimit | None, *, with_limit: bool) -> d
 async def _filters(
     connection: Connection, before: Row, wanted: Filters | None, *, with_filters: bool
 ) -> dict[str, object]:
-    """The columns of the filters, which are wanted as a whole where `with_filters`. Raises BadRequest for each id that does not
-    exist; one that the webhook had before may have been deleted since, and a client that sends back what it read has not asked for
-    it anew."""
+    """The columns of the filters. If `with_filters` is true, `wanted` replaces them as a whole.
+
+    Raises BadRequest, which names each id that does not exist. An id that the webhook had before is
+    accepted even if it was deleted since, because a client may send back what it read."""
     if not with_filters:
         columns = ("filter_locations", "filter_categories", "min_stock_threshold", "filter_leaving")
         return {name: before[name] for name in columns}

@@ -1,4 +1,4 @@
-"""A manual retry of a delivery, and the skip of one that its item waits for; each is one transaction."""
+"""The commands that retry a delivery, and that skip a failed one. Each is one transaction."""
 
 from uuid import UUID
 
@@ -17,8 +17,8 @@ _SQL = load("webhooks")
 async def retry(
     pool: Pool, user: Principal, origin: Origin, webhook_id: UUID, event_id: UUID, ttl_seconds: int
 ) -> Retried:
-    """Puts a delivery that ended back into the queue, with a fresh retry policy; past an open breaker, as its probe. Raises
-    NotFound, Conflict."""
+    """Puts a delivery that has ended back into the queue. Its retries are counted anew. If the
+    breaker is open, the delivery is sent as its probe. Raises NotFound, Forbidden, Conflict."""
     async with mutation(pool, origin, "retry") as change:
         webhook = own(await _SQL.lock.fetchrow(change.connection, id=webhook_id), user)
         found = await _SQL.find_delivery.fetchrow(
@@ -39,7 +39,7 @@ async def retry(
             change.connection, webhook_id=webhook_id, position=found["position"], event_at=found["event_at"]
         )
         if attempts is None:
-            # A relay ended it, or took it up, since it was looked at.
+            # A relay has ended the delivery, or taken it up, since find_delivery read it.
             raise Conflict("this event's delivery is changing; look at it again")
         if item is not None:
             await order.put_back(change.connection, webhook_id, found["position"], item)
@@ -60,7 +60,8 @@ async def retry(
 async def skip(
     pool: Pool, user: Principal, origin: Origin, webhook_id: UUID, event_id: UUID, ttl_seconds: int
 ) -> Retried:
-    """Lets the later events of an item follow, which wait for this one that failed. Raises NotFound, Conflict."""
+    """Skips a failed delivery that blocks its item, so that the later events of the item follow.
+    Raises NotFound, Forbidden, Conflict."""
     async with mutation(pool, origin, "skip") as change:
         own(await _SQL.lock.fetchrow(change.connection, id=webhook_id), user)
         found = await _SQL.find_delivery.fetchrow(

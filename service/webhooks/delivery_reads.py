@@ -1,4 +1,4 @@
-"""What became of a webhook's events."""
+"""Reading the deliveries of a webhook, and their counts."""
 
 from typing import Literal
 from uuid import UUID
@@ -30,8 +30,11 @@ async def list_deliveries(
     skip: int,
     limit: int,
 ) -> tuple[EventsReply, list[tuple[int, UUID]]]:
-    """A page, newest event first, of those before a position, at which this event is to stand; and their positions with their ids.
-    The total is that of the same moment. Raises Gone."""
+    """A page of deliveries, newest event first, and the position and event id of each. The page
+    begins before the position `before`. The total is read in the same snapshot.
+
+    `event_id` is the event that the client saw at `before`. Raises Gone if the log has another one
+    there, or none, and NotFound, Forbidden."""
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         own(await _SQL.get.fetchrow(connection, id=webhook_id), user)
         if event_id is not None and await _SQL.is_another.fetchval(connection, position=before, event_id=event_id):
@@ -56,7 +59,8 @@ async def list_deliveries(
 
 
 async def get_delivery(pool: Pool, user: Principal, webhook_id: UUID, event_id: UUID) -> DeliveryDetail:
-    """One event's delivery with its latest attempts, in their order. Raises NotFound."""
+    """The delivery of one event with its latest attempts, oldest first. Raises NotFound,
+    Forbidden."""
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         own(await _SQL.get.fetchrow(connection, id=webhook_id), user)
         row = await _SQL.get_delivery.fetchrow(
@@ -96,7 +100,8 @@ async def stats(pool: Pool, user: Principal, webhook_id: UUID, ttl_seconds: int)
 
 
 async def _current(connection: Connection, webhook_id: UUID, ttl_seconds: int) -> tuple[dict[str, int], Total]:
-    """How many there are of each status, and once more those that wait: all that is counted row by row."""
+    """How many deliveries have each status, and the number of pending ones once more as a Total.
+    Only the pending ones are counted row by row, so only their number may be a minimum."""
     row = await _SQL.current.fetchrow(connection, webhook_id=webhook_id, ttl_seconds=ttl_seconds, most=MOST + 1)
     assert row is not None
     pending = Total.counted(row["pending"])

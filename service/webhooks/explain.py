@@ -1,4 +1,4 @@
-"""Why an event was or was not delivered to a webhook."""
+"""Reading why an event was or was not delivered to a webhook."""
 
 from typing import Any, Literal
 from uuid import UUID
@@ -19,7 +19,8 @@ _WEBHOOKS = load("webhooks")
 
 
 class ExplainedEvent(TypedDict):
-    """`eventType` and the times are null where the owner may not read the event, or nobody can tell yet."""
+    """`eventType` and the times are null if the owner may not read the event, or if the event is
+    not in the log."""
 
     id: str
     eventType: str | None
@@ -41,7 +42,7 @@ class FilteredView(TypedDict):
 
 
 class Explanation(TypedDict):
-    """`delivered`: an attempt has succeeded, whatever came after it."""
+    """`delivered` is true if an attempt has succeeded. A later retry does not change that."""
 
     event: ExplainedEvent
     webhook: ExplainedWebhook
@@ -55,7 +56,7 @@ class Explanation(TypedDict):
 
 
 async def explain(pool: Pool, user: Principal, webhook_id: UUID, event_id: UUID) -> Explanation:
-    """Raises NotFound for an event that never was or has been dropped, and as `own` does."""
+    """Raises NotFound if the event does not exist or has been dropped, and raises as `own` does."""
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         webhook = own(await _WEBHOOKS.get.fetchrow(connection, id=webhook_id), user)
         facts = await _SQL.facts.fetchrow(connection, event_id=event_id, webhook_id=webhook_id)
@@ -70,7 +71,8 @@ async def explain(pool: Pool, user: Principal, webhook_id: UUID, event_id: UUID)
 def _before_the_log(row: asyncpg.Record, user: Principal) -> Reason:
     if row["set_aside_at"] is None:
         return Reason("not_fanned_out_yet", "log", "the event is committed and waits for a relay to route it")
-    # Who may read it was never found out, and the reason may quote it.
+    # Nobody can say who may read an event that was not fanned out, and the reason may quote its
+    # data.
     why = row["reason"] if user.is_admin else "an admin can see why"
     return Reason("set_aside", "log", f"the event could not be routed: {why}", row["set_aside_at"])
 

@@ -1,4 +1,4 @@
-"""A test of a webhook: one attempt that a relay makes and this process waits for."""
+"""The test of a webhook. A relay sends one request, and this process waits for the result."""
 
 import asyncio
 from http import HTTPStatus
@@ -14,21 +14,22 @@ from service.webhooks.access import ENTITY, own
 from service.webhooks.shapes import TestResult
 
 _SQL = load("webhooks")
-# What a relay may need on top of the webhook's own timeout to take the test up and to report.
+# How long a relay may need, besides the webhook's own timeout, to take up the test and to report.
 GRACE_MS = 5000
 _FIRST_LOOK_SECONDS = 0.01
 _SLOWEST_LOOK_SECONDS = 0.2
 
 
 async def test(pool: Pool, user: Principal, origin: Origin, webhook_id: UUID) -> TestResult:
-    """What the receiver answered, or why there is no answer."""
+    """Tests the webhook. Returns what the receiver answered, or why there is no answer. Raises
+    NotFound, Forbidden."""
     async with mutation(pool, origin, "test") as change:
         webhook = own(await _SQL.lock.fetchrow(change.connection, id=webhook_id), user)
         wait_ms = webhook["timeout_ms"] + GRACE_MS
         test_id = await _SQL.insert_test.fetchval(change.connection, webhook_id=webhook_id, wait_ms=wait_ms)
         await _SQL.wake_lane.execute(change.connection, webhook_id=webhook_id)
         change.audit(ENTITY, webhook_id, None, None)
-    # No connection is held between two looks: many may wait.
+    # Many requests may wait here, so none holds a connection between two reads.
     pause = _FIRST_LOOK_SECONDS
     while True:
         row = await _SQL.read_test.fetchrow(pool, id=test_id)

@@ -1,4 +1,4 @@
-"""What a user may see of webhooks. No read holds a transaction."""
+"""Reading the webhooks that a user manages. No read holds a transaction."""
 
 from uuid import UUID
 
@@ -18,7 +18,8 @@ _SQL = load("webhooks")
 
 
 async def list_webhooks(pool: Pool, user: Principal, query: ListQuery) -> tuple[list[shapes.Summary], Total | None]:
-    """All that the user manages, or a page of them and how many there are in all."""
+    """All webhooks that the user manages. If `query` asks for a page, that page of them, and how
+    many there are in all."""
     active = None if query.active is None else query.active == "true"
     page = query.page
     wanted = {"active": active, "skip": page.skip if page else 0, "limit": page.limit if page else None}
@@ -45,7 +46,7 @@ async def list_webhooks(pool: Pool, user: Principal, query: ListQuery) -> tuple[
 async def get_webhook(
     pool: Pool, vault: Vault, user: Principal, webhook_id: UUID
 ) -> tuple[shapes.Detail, dict[str, object]]:
-    """The webhook, and what its ETag stands for. Raises NotFound, Forbidden."""
+    """The webhook, and the configuration of which its ETag is made. Raises NotFound, Forbidden."""
     async with pool.acquire() as connection:
         row = own(await _SQL.get.fetchrow(connection, id=webhook_id), user)
         counted = shapes.statistics(await _SQL.statistics.fetchrow(connection, ids=[webhook_id]))

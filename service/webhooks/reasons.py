@@ -1,4 +1,5 @@
-"""Why an event was or was not delivered to a webhook. Pure: facts in, a reason out."""
+"""The reason why an event was or was not delivered to a webhook. The functions are pure. They take
+facts and return a reason."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,7 +40,8 @@ LOW_STOCK = "low-stock-alert"
 
 @dataclass(frozen=True, slots=True)
 class Filtered:
-    """A filter that held an event back: what it wants, and what the event has."""
+    """A filter that held an event back, with the values that it wants and those that the event
+    has."""
 
     name: FilterName
     wanted: Any
@@ -48,8 +50,9 @@ class Filtered:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """`basis` says where it comes from: the log and the queue, which are facts, or the configuration as it is now, which may
-    have been another when the event was routed. `at`: the moment that the reason speaks of."""
+    """A reason with the `basis` "log" is a fact, from the log or the queue. One with the `basis`
+    "configuration" follows from the present configuration, which may have been different when the
+    event was fanned out. `at` is the time that the reason is about."""
 
     name: ReasonName
     basis: Basis
@@ -60,12 +63,13 @@ class Reason:
 
 
 def reason_of(webhook: Mapping[str, Any], facts: Mapping[str, Any]) -> Reason:
-    """`webhook`: its row. `facts`: a row of explain.facts."""
+    """`webhook` is its row. `facts` is a row of the statement explain.facts."""
     if facts["queued"]:
         return _of_queue(webhook, facts)
     if facts["outcome"] is not None:
         return _of_end(facts)
-    # Before anything that speaks of the event: an owner who may not read it learns nothing of it.
+    # This comes before all reasons that show something of the event. An owner who may not read an
+    # event must learn nothing about it.
     if not facts["readable"]:
         return Reason(
             "not_readable_by_owner", "configuration", "the webhook's owner may not read what this event is about"
@@ -91,15 +95,19 @@ def _of_queue(webhook: Mapping[str, Any], facts: Mapping[str, Any]) -> Reason:
         return Reason("parked", "log", "it waits, as the webhook's owner is suspended", due_at, attempts)
     if facts["waits"]:
         return _of_order(facts)
-    if (held := _held(facts)) is not None:
-        return held
+    if (obstacle := _obstacle(facts)) is not None:
+        return obstacle
     when = "is due now" if facts["due"] else f"is due at {iso(due_at)}"
     return Reason("pending", "log", f"attempt {attempts + 1} {when}", due_at, attempts)
 
 
-def _held(facts: Mapping[str, Any]) -> Reason | None:
-    """What holds a delivery back that could go by itself: the receiver's state, and the webhook's rate. A manual retry goes past
-    the breaker, not past a pause; what is due only after the pause is not held by it, and so with a token of the rate."""
+def _obstacle(facts: Mapping[str, Any]) -> Reason | None:
+    """The reason why a delivery that has its turn is not sent: the breaker, a pause or the rate
+    limit.
+
+    A manual retry passes an open breaker, but not a pause. A pause does not hold a delivery back
+    that is due only after it. Nor does a rate limit whose next token comes before the delivery is
+    due."""
     attempts, due_at = facts["attempts"], facts["next_attempt_at"]
     if facts["opened_at"] is not None:
         if facts["goes_as_probe"]:
@@ -129,7 +137,7 @@ def _disabled(webhook: Mapping[str, Any]) -> str:
 
 
 def _of_order(facts: Mapping[str, Any]) -> Reason:
-    """Of one that waits for its turn in its item's order."""
+    """The reason of a delivery that waits for its turn in the order of its item."""
     attempts, blocked_by = facts["attempts"], facts["blocked_by"]
     if blocked_by is not None:
         why = f"its item is blocked by the failed event {blocked_by}, until that is retried with success or skipped"
@@ -188,8 +196,8 @@ def _of_configuration(webhook: Mapping[str, Any], facts: Mapping[str, Any]) -> R
 
 
 def _filter(webhook: Mapping[str, Any], facts: Mapping[str, Any]) -> Filtered | None:
-    """The first filter that holds the event back, by the rules of fan-out: a filter speaks only of events that carry what it
-    filters on."""
+    """The first filter that holds the event back, by the rules of fan-out. An event that lacks the
+    property in question passes a filter."""
     wanted, found = webhook["filter_locations"], facts["location_ids"]
     leaving = {UUID(departure(str(place))) for place in wanted} if webhook.get("filter_leaving") else set()
     if wanted and found and not (set(wanted) | leaving) & set(found):
@@ -199,7 +207,8 @@ def _filter(webhook: Mapping[str, Any], facts: Mapping[str, Any]) -> Filtered | 
     if kinds and kind is not None and kind not in kinds:
         return Filtered("categories", [str(category) for category in kinds], str(kind))
     threshold, stock = webhook["min_stock_threshold"], facts["stock"]
-    # Fan-out compares with null, too: an alert without its stock passes no threshold.
+    # As in fan-out, an alert without its stock passes no threshold: a comparison with null is not
+    # true.
     if threshold is not None and facts["event_type"] == LOW_STOCK and (stock is None or stock >= threshold):
         return Filtered("minStockThreshold", threshold, stock)
     return None

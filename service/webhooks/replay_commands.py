@@ -1,4 +1,4 @@
-"""Beginning and cancelling a replay; each is one transaction."""
+"""The commands that create and cancel a replay. Each is one transaction."""
 
 from uuid import UUID
 
@@ -9,7 +9,7 @@ from service.platform.db import Pool
 from service.platform.errors import Conflict
 from service.platform.queries import load
 from service.webhooks.access import ENTITY, own
-from service.webhooks.replays import Job, ReplayBody, check_active, found, measure, shown
+from service.webhooks.replays import Job, ReplayBody, check_active, existing_job, job_view, measure
 
 _SQL = load("replay")
 _WEBHOOKS = load("webhooks")
@@ -18,8 +18,9 @@ _WEBHOOKS = load("webhooks")
 async def create(
     pool: Pool, user: Principal, origin: Origin, webhook_id: UUID, wanted: ReplayBody, ttl_seconds: int
 ) -> Job:
-    """A job, which a relay works through. Raises NotFound, Forbidden, BadRequest, and Conflict while the webhook is inactive."""
-    # It will look at all of them anyway; only time bounds the count.
+    """Creates a job, which the leader works through. Raises NotFound, Forbidden, BadRequest, and
+    Conflict while the webhook is inactive."""
+    # The job examines all of these events anyway, so only the time bounds the count.
     bounds, counted = await measure(pool, user, webhook_id, wanted, ttl_seconds, most=MAX_POSITION)
     async with mutation(pool, origin, "replay") as change:
         check_active(own(await _WEBHOOKS.lock.fetchrow(change.connection, id=webhook_id), user))
@@ -36,21 +37,23 @@ async def create(
         )
         assert row is not None
         await _WEBHOOKS.wake_lane.execute(change.connection, webhook_id=webhook_id)
-        job = shown(row)
+        job = job_view(row)
         change.audit(ENTITY, webhook_id, None, {"jobId": job["id"], **job["request"]})
     return job
 
 
 async def cancel(pool: Pool, user: Principal, origin: Origin, webhook_id: UUID, job_id: UUID) -> Job:
-    """Nothing more is queued; what has been is sent. A job that was cancelled before stays so; Conflict if it ended otherwise."""
+    """Cancels a job. It queues nothing more, but the deliveries that it has queued are sent. A job
+    that is cancelled already stays cancelled. Raises NotFound, Forbidden, and Conflict if the job
+    has ended otherwise."""
     async with mutation(pool, origin, "cancel-replay") as change:
         own(await _WEBHOOKS.get.fetchrow(change.connection, id=webhook_id), user)
         change.check_match_untagged()
         row = await _SQL.cancel.fetchrow(change.connection, id=job_id, webhook_id=webhook_id)
         if row is None:
-            job = found(await _SQL.get.fetchrow(change.connection, id=job_id, webhook_id=webhook_id))
+            job = existing_job(await _SQL.get.fetchrow(change.connection, id=job_id, webhook_id=webhook_id))
             if job["status"] != "cancelled":
                 raise Conflict(f"this replay has ended already: it is {job['status']}")
             return job
         change.audit(ENTITY, webhook_id, None, {"jobId": job_id})
-    return shown(row)
+    return job_view(row)

@@ -1,4 +1,4 @@
-"""What a replay would send, and how far replays have come."""
+"""Reading replays: what one would send, and the jobs of a webhook."""
 
 from uuid import UUID
 
@@ -9,27 +9,29 @@ from service.api.paging import Newest, NewestPage
 from service.platform.db import Pool
 from service.platform.queries import load
 from service.webhooks.access import own
-from service.webhooks.replays import Counted, Job, JobsReply, ReplayBody, found, measure, shown
+from service.webhooks.replays import Counted, Job, JobsReply, ReplayBody, existing_job, job_view, measure
 
 _SQL = load("replay")
 _WEBHOOKS = load("webhooks")
 
 
 async def count(pool: Pool, user: Principal, webhook_id: UUID, wanted: ReplayBody, ttl_seconds: int) -> Counted:
-    """What a replay would send, from the same rows; counted no further than MOST rows or COUNT_SECONDS."""
+    """The count of the events that a replay would send. It stops when it has more than MOST events,
+    or after COUNT_SECONDS."""
     _, counted = await measure(pool, user, webhook_id, wanted, ttl_seconds, most=MOST)
     return counted
 
 
 async def list_jobs(pool: Pool, user: Principal, webhook_id: UUID, page: NewestPage) -> tuple[JobsReply, list[Newest]]:
-    """Newest first, and the keys of what is listed. Those that ended are forgotten after JOSSIEDB_JOB_TTL."""
+    """A page of the jobs, newest first, and the key of each for a cursor. Jobs that have ended are
+    removed after JOSSIEDB_JOB_TTL."""
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         own(await _WEBHOOKS.get.fetchrow(connection, id=webhook_id), user)
         rows = await _SQL.list.fetch(connection, webhook_id=webhook_id, skip=page.skip, limit=page.limit, **page.before)
         total = await count_rows(connection, _SQL.count_jobs, seen=reached(page.skip, len(rows)), webhook_id=webhook_id)
     keys = [(row["created_at"], row["id"]) for row in rows]
     jobs: JobsReply = {
-        "jobs": [shown(row) for row in rows],
+        "jobs": [job_view(row) for row in rows],
         "total": total.rows,
         "skip": page.skip,
         "limit": page.limit,
@@ -43,4 +45,4 @@ async def get(pool: Pool, user: Principal, webhook_id: UUID, job_id: UUID) -> Jo
     async with pool.acquire() as connection:
         own(await _WEBHOOKS.get.fetchrow(connection, id=webhook_id), user)
         row = await _SQL.get.fetchrow(connection, id=job_id, webhook_id=webhook_id)
-    return found(row)
+    return existing_job(row)

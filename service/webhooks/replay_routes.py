@@ -1,4 +1,4 @@
-"""The routes that go over the log: replays, and the pull cursor."""
+"""The routes that read the log: replays and the stream."""
 
 from contextlib import AbstractAsyncContextManager
 

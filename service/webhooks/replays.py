@@ -1,6 +1,7 @@
-"""Replays: stretches of the log that a webhook is sent again, or gets for the first time.
+"""Replays: the request for one, its job as the API shows it, and the count of the events that
+match.
 
-What a replay takes, how a job is shown, and what is there to send.
+A replay sends events of the log to a webhook again, or for the first time.
 """
 
 import time
@@ -24,8 +25,9 @@ from service.webhooks.shapes import EventType
 
 _SQL = load("replay")
 _WEBHOOKS = load("webhooks")
-# How long counting may take in all, and how many positions of the log one statement looks at: few at first, so that there is a
-# count even where the server is slow, and each time twice as many, up to the second number.
+# How long a count may take in all, and how many positions of the log one of its statements
+# examines. The first statement examines few, so that there is a count even if the server is slow.
+# Each later one examines twice as many as the one before, up to the second number.
 COUNT_SECONDS = 2.0
 STRETCHES = (1000, 20_000)
 
@@ -42,7 +44,8 @@ Moment = Annotated[datetime, BeforeValidator(_text_only)]
 
 
 class ReplayBody(Body):
-    """Events that happened from `since` on and before `until` (now, if left out)."""
+    """Asks for the events that happened from `since` on and before `until`. Without `until`, this
+    is the present time."""
 
     since: Moment
     until: Moment | None = None
@@ -52,7 +55,9 @@ class ReplayBody(Body):
 
 
 class Counted(TypedDict):
-    """Where `countIsMinimum` is there, it is true: there are more, and all of this is of the oldest, which were counted."""
+    """The events that match. If not all of them were counted, `countIsMinimum` is true, and the
+    other fields describe the oldest events, which were counted. Otherwise `countIsMinimum` is left
+    out."""
 
     count: int
     countIsMinimum: NotRequired[Literal[True]]
@@ -69,7 +74,8 @@ class Request(TypedDict):
 
 
 class Job(TypedDict):
-    """`total` is what matched when the job was made, null if that took too long to count; `done` is what was queued."""
+    """`total` is how many events matched when the job was created. It is null if counting took too
+    long. `done` is how many events have been queued."""
 
     id: str
     status: str
@@ -87,7 +93,8 @@ class JobReply(TypedDict):
 
 
 class JobsReply(TypedDict):
-    """`totalIsMinimum` is true, and there, where there are more than are counted."""
+    """If there are more jobs than are counted, `totalIsMinimum` is true. Otherwise it is left
+    out."""
 
     jobs: list[Job]
     total: int
@@ -99,7 +106,9 @@ class JobsReply(TypedDict):
 async def measure(
     pool: Pool, user: Principal, webhook_id: UUID, wanted: ReplayBody, ttl_seconds: int, *, most: int
 ) -> tuple[asyncpg.Record, Counted]:
-    """Where in the log to look, and what is there: of the first `most` rows, and of what was counted in COUNT_SECONDS."""
+    """The bounds of the replay in the log, and the count of the events that match. The count stops
+    when it has more than `most` events, or after COUNT_SECONDS. Raises NotFound, Forbidden,
+    BadRequest, and Conflict if the webhook is not active."""
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         check_active(own(await _WEBHOOKS.get.fetchrow(connection, id=webhook_id), user))
         bounds = await _SQL.bounds.fetchrow(connection, since=wanted.since, ttl_seconds=ttl_seconds)
@@ -114,7 +123,8 @@ async def measure(
 async def _count(
     connection: Connection, webhook_id: UUID, wanted: ReplayBody, bounds: asyncpg.Record, until: datetime, most: int
 ) -> Counted:
-    """From one stretch of the log to the next, so that what was counted when the time is over is the oldest."""
+    """Counts one stretch of the log after the other. So if the time is over before the end, the
+    oldest events have been counted."""
     end = time.monotonic() + COUNT_SECONDS
     after: int = bounds["after"]
     stretch, longest = STRETCHES
@@ -122,7 +132,8 @@ async def _count(
     rows: list[asyncpg.Record] = []
     complete = True
     while complete and after < bounds["through"]:
-        # A new epoch leaves a gap, which is stepped over.
+        # If a stretch would end in the gap that a new epoch leaves, it extends to the end of the
+        # gap.
         through = await _SQL.window_end.fetchval(connection, after=after, scan=stretch, through=bounds["through"])
         stretch = min(2 * stretch, longest)
         try:
@@ -162,14 +173,14 @@ def check_active(webhook: asyncpg.Record) -> None:
         raise Conflict("this webhook is not active; make it active first")
 
 
-def found(row: asyncpg.Record | None) -> Job:
-    """The job as it is shown. Raises NotFound."""
+def existing_job(row: asyncpg.Record | None) -> Job:
+    """The job as the API shows it. Raises NotFound if `row` is None."""
     if row is None:
         raise NotFound("this webhook has no replay with this id, or it was forgotten after it had ended")
-    return shown(row)
+    return job_view(row)
 
 
-def shown(row: asyncpg.Record) -> Job:
+def job_view(row: asyncpg.Record) -> Job:
     return {
         "id": str(row["id"]),
         "status": row["state"],

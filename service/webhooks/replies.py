@@ -1,4 +1,5 @@
-"""What the routes of webhooks answer: each an object with what it shows under a name of its own."""
+"""The answers of the webhook routes. Each is an object with its content under a name, such as
+`webhook`."""
 
 from typing import Literal, NotRequired
 
@@ -8,14 +9,14 @@ from service.webhooks.shapes import Created, DeliveryView, Detail, Retried, Stat
 
 
 class Caution(TypedDict):
-    """What will not work as it is. `pointer` names the field, as in errors."""
+    """A value that will not work as it is. `pointer` names the field, as in errors."""
 
     pointer: str
     detail: str
 
 
 class CreatedReply(TypedDict):
-    """`warnings` is left out where there is none."""
+    """`warnings` is left out if there is none."""
 
     webhook: Created
     message: str
@@ -31,7 +32,7 @@ class GetReply(TypedDict):
 
 
 class UpdateReply(TypedDict):
-    """`warnings` are about the fields that were given, and left out where there is none."""
+    """`warnings` concern the fields that were given. The key is left out if there is none."""
 
     webhook: Detail
     message: str
@@ -39,7 +40,8 @@ class UpdateReply(TypedDict):
 
 
 class EventsReply(TypedDict):
-    """`totalIsMinimum` is true, and there, where more wait than are counted."""
+    """If more deliveries are pending than are counted, `totalIsMinimum` is true. Otherwise it is
+    left out."""
 
     events: list[DeliveryView]
     total: int

@@ -1,4 +1,4 @@
-"""Another secret for a webhook, in one transaction."""
+"""The rotation of a webhook's secret, in one transaction."""
 
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from service.platform.queries import load
 from service.platform.vault import Vault
 from service.webhooks import order
 from service.webhooks.access import ENTITY, open_headers, own
-from service.webhooks.rules import origin_of
+from service.webhooks.rules import without_path
 from service.webhooks.shapes import Created, audited, configuration, created, detail, statistics
 
 _SQL = load("webhooks")
@@ -22,9 +22,11 @@ _SQL = load("webhooks")
 async def rotate(
     pool: Pool, vault: Vault, user: Principal, origin: Origin, webhook_id: UUID, overlap_seconds: int
 ) -> tuple[Created, dict[str, object]]:
-    """The webhook with a new secret, and what its ETag stands for. The secret before signs, too, for so long.
+    """Gives the webhook a new secret. Returns the webhook with this secret, and the configuration
+    of which its ETag is made. The previous secret signs, too, for `overlap_seconds`.
 
-    Raises Conflict where two sign already and would go on to: the older of them has no place left."""
+    Raises NotFound, Forbidden, PreconditionFailed. Raises Conflict if two secrets sign already and
+    an overlap is asked for, because the row has room for only one previous secret."""
     async with mutation(pool, origin, "rotate-secret") as change:
         before = own(await _SQL.lock.fetchrow(change.connection, id=webhook_id), user)
         change.check_match(configuration(before))
@@ -48,7 +50,7 @@ async def rotate(
             SecretRotated(
                 webhookId=webhook_id,
                 userId=row["owner_id"],
-                url=origin_of(row["url"]),
+                url=without_path(row["url"]),
                 rotatedBy=user.user_id,
                 overlapUntil=row["overlap_until"],
                 timestamp=change.now,

@@ -42,7 +42,7 @@ async def create(call: Call[CreateWebhook, Nothing]) -> Reply:
 
 
 async def list_webhooks(call: Call[Nothing, ListQuery]) -> Reply:
-    """All that the user manages; a page of them where `skip` or `limit` is given."""
+    """All webhooks that the user manages, or a page of them if `skip` or `limit` is given."""
     webhooks, total = await reads.list_webhooks(call.pool, call.user, call.query)
     page = call.query.page
     if page is None or total is None:
@@ -67,7 +67,7 @@ async def update(call: Call[UpdateWebhook, Nothing]) -> Reply:
 
 
 def _warnings(settings: Settings, url: str | None) -> list[replies.Caution]:
-    """`url` is None where it was not given."""
+    """`url` is None if it was not given."""
     why = None if url is None else private_receiver(url, settings.webhook_allowed_networks)
     return [] if why is None else [{"pointer": "/url", "detail": why}]
 
@@ -153,7 +153,7 @@ ROUTES: tuple[Route, ...] = (
         "POST",
         "/webhooks/{id}/secret/rotate",
         rotate_secret,
-        "Make a webhook another secret",
+        "Rotate a webhook's secret",
         body=RotateSecret,
         returns=replies.CreatedReply,
     ),
@@ -188,7 +188,7 @@ ROUTES: tuple[Route, ...] = (
         "POST",
         "/webhooks/{id}/events/{eventId}/skip",
         skip_event,
-        "Let an item's later events follow one that failed and blocks them",
+        "Skip a failed event that blocks the later events of its item",
         returns=replies.RetryReply,
     ),
     route("GET", "/webhooks/{id}/stats", stats, "Show a webhook's statistics", returns=replies.StatsReply),

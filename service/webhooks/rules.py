@@ -1,4 +1,5 @@
-"""What a webhook may be: pure checks of what its owner gives, each raising ValueError with a sentence for them."""
+"""Pure checks of the values that the owner of a webhook gives. Each raises ValueError with a
+message for the owner."""
 
 import binascii
 import re
@@ -22,22 +23,24 @@ MAX_HEADERS_CHARS = 8192
 MAX_DESCRIPTION_CHARS = 500
 MAX_RETRIES = 20
 MIN_DELAY_MS = 100
-# Requests a second, and at once.
+# The most requests a second, and the largest burst.
 MAX_RATE = 10_000
 # Bytes of a key that is given as base64, and characters of a secret that is its own key.
 MIN_KEY_BYTES, MAX_KEY_BYTES = 24, 64
 MIN_SECRET_CHARS, MAX_SECRET_CHARS = 16, 128
 # How long both secrets sign after a rotation.
 OVERLAP_SECONDS, MAX_OVERLAP_SECONDS = 86_400, 604_800
-# What stands for a header's value wherever a webhook is shown.
+# Shown instead of the value of a header.
 MASK = "[set]"
 
-# Characters of RFC 3986. A URL of only these is kept as it was given; others are encoded as a browser would.
+# The characters of RFC 3986. A URL of only these is kept as it was given. Any other is encoded as a
+# browser would do it.
 _PLAIN_URL = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+")
 _UNSAFE = re.compile(r"[\x00-\x20\x7f-\xa0\\]|\s")
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOST = re.compile(rf"(?=.{{1,254}}\Z){_LABEL}(?:\.{_LABEL})*\.?")
-# urlsplit reads a host out of brackets whatever follows them, and one of a future form of address as a name.
+# urlsplit takes a host out of brackets whatever follows them. It takes an address of a future form
+# (IPvFuture in RFC 3986) for a name.
 _BRACKETED = re.compile(r"\[[^\[\]]*:[^\[\]]*\](?::[0-9]*)?")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _PRINTABLE = re.compile(r"[\x20-\x7e\xa1-\xff]*")
@@ -56,7 +59,8 @@ _SET_BY_THE_RELAY = frozenset(
         "x-webhook-signature",
     }
 )
-# They frame the message or concern one connection; another value than the transport's would break the exchange.
+# These headers frame the message or concern one connection. Any other value than the transport's
+# would break the exchange.
 _OF_THE_CONNECTION = frozenset(
     {"connection", "content-length", "expect", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
 )
@@ -64,7 +68,7 @@ _OF_THE_CONNECTION = frozenset(
 
 def check_event_type(name: str) -> str:
     if name not in CATALOGUE:
-        # Not which there are: a list of wrong ones would be answered with as many catalogues.
+        # The message does not list all types: a list of wrong names would get such a list for each.
         raise ValueError("is not an event type; GET /api/v1/asyncapi.json has them all")
     return name
 
@@ -101,8 +105,8 @@ def check_url(text: str) -> str:
     return url
 
 
-def origin_of(url: str) -> str:
-    """Scheme, host and port: what may be told of a URL whose path or query may hold a token."""
+def without_path(url: str) -> str:
+    """The URL up to its path. Path and query may hold a token, so they are not shown to others."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
 
@@ -129,7 +133,7 @@ def _check_host(host: str) -> None:
 
 
 def check_secret(secret: str) -> str:
-    """Never shows the secret."""
+    """The secret itself. No message shows it."""
     if secret.startswith(PREFIX):
         text = secret.removeprefix(PREFIX).encode("ascii", "replace")
         try:
@@ -160,7 +164,7 @@ def check_header_name(name: str) -> str:
 
 
 def check_header_value(value: str) -> str:
-    """Never shows the value: it may be a password."""
+    """The value itself. No message shows it, because it may be a password."""
     if len(value) > MAX_HEADER_VALUE_CHARS:
         raise ValueError(f"may have at most {MAX_HEADER_VALUE_CHARS} characters")
     if not _PRINTABLE.fullmatch(value):
@@ -182,7 +186,7 @@ def check_headers(headers: dict[str, str]) -> dict[str, str]:
 
 
 class UnknownMasked(ValueError):
-    """A value is the mask, and there is no value that it could stand for. `name` is the header's."""
+    """The value of the header `name` is the mask, but no value is kept for this header."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"has the value {MASK}, which stands for one that is kept, and none is")
@@ -190,8 +194,9 @@ class UnknownMasked(ValueError):
 
 
 def unmask(given: Mapping[str, str], kept: Mapping[str, str]) -> dict[str, str]:
-    """`given`, with each masked value replaced by the kept one of the same name, in any case. Raises UnknownMasked, and
-    ValueError where the whole is too much."""
+    """The headers `given`, with each mask replaced by the kept value of the same name. Upper and
+    lower case are the same in names. Raises UnknownMasked, and ValueError as `check_headers`
+    does."""
     values = {name.lower(): value for name, value in kept.items()}
     headers = {}
     for name, value in given.items():
@@ -206,8 +211,9 @@ def unmask(given: Mapping[str, str], kept: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often and when a delivery is tried again. `ladder` is a schedule's name, `delays_ms` one that was given as a list;
-    with either, `max_retries` is its length and `retry_delay_ms` waits until there is none."""
+    """How often and when a delivery is retried. The schedule is `ladder`, which is its name, or
+    `delays_ms`, which is a list of its own. With a schedule, `max_retries` is its length, and
+    `retry_delay_ms` is kept for the time when there is none."""
 
     max_retries: int
     retry_delay_ms: int
@@ -227,8 +233,9 @@ def merge_retry_policy(
     schedule: str | Sequence[int] | None,
     with_schedule: bool,
 ) -> RetryPolicy:
-    """The policy with what was given changed; None was left out. `schedule` counts where `with_schedule`, and is none then if
-    it is None. Raises ValueError where `max_retries` is not the length of the schedule."""
+    """The policy after the given changes. `max_retries` and `retry_delay_ms` are None if they were
+    left out. `schedule` counts only if `with_schedule` is true, and None then removes the schedule.
+    Raises ValueError if `max_retries` is not the length of the schedule."""
     merged = replace(
         before,
         max_retries=before.max_retries if max_retries is None else max_retries,
@@ -246,15 +253,16 @@ def merge_retry_policy(
 
 
 def check_schedule(schedule: Sequence[int], ttl_seconds: int) -> None:
-    """Raises ValueError where the last retry would come when the event has left the history."""
+    """Raises ValueError if the event would leave the history before its last retry."""
     if sum(schedule) > ttl_seconds * 1000:
         raise ValueError(f"lasts longer than an event is kept, which is {ttl_seconds} s")
 
 
 @dataclass(frozen=True, slots=True)
 class OrderPolicy:
-    """Whether a webhook gets an item's events one after the other, and what one that failed for good does to the later ones:
-    `block` or `skip`; both None where it asks for no order."""
+    """Whether a webhook gets the events of an item one after the other, and what it wants when one
+    of them has failed for good: `block` the later ones, or `skip` the failed one. Both fields are
+    None if the webhook asks for no order."""
 
     ordering: str | None = None
     on_failure: str | None = None
@@ -263,7 +271,9 @@ class OrderPolicy:
 def merge_order(
     before: OrderPolicy, *, ordering: str | None, with_ordering: bool, on_failure: str | None, with_on_failure: bool
 ) -> OrderPolicy:
-    """The order with what was given changed. Raises ValueError where a failure is to do something to an order that is none."""
+    """The order after the given changes. `ordering` counts only if `with_ordering` is true, and
+    `on_failure` only if `with_on_failure` is. Raises ValueError if `on_failure` is given without an
+    order."""
     merged = ordering if with_ordering else before.ordering
     if merged is None:
         if on_failure is not None:
@@ -278,6 +288,7 @@ def mask(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def success_rate(succeeded: int, failed: int) -> str:
-    """Per cent of the deliveries that ended, with two decimals; `0.00` where none has."""
+    """The percentage of ended deliveries that succeeded, with two decimals. `0.00` if none has
+    ended."""
     ended = succeeded + failed
     return f"{100 * succeeded / ended:.2f}" if ended else "0.00"

@@ -1,4 +1,4 @@
-"""How webhooks and their deliveries are shown. Keys are the wire's."""
+"""Webhooks and their deliveries as the API shows them. The keys are those of the JSON."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal, NotRequired, cast
@@ -14,12 +14,12 @@ from service.events.catalogue import CATALOGUE
 from service.platform.clock import iso, iso_or_none
 from service.webhooks.rules import mask, success_rate
 
-# The one type of `events`, in what is taken and in what is shown.
+# The type of the entries of `events`, in requests and in answers.
 EventType = TypeAliasType("EventType", Annotated[Text, WithJsonSchema({"type": "string", "enum": [*CATALOGUE]})])
 
 
 class FiltersView(TypedDict):
-    """`leaving` is there only where it is asked for."""
+    """`leaving` is left out unless it is true."""
 
     locations: list[str]
     categories: list[str]
@@ -43,7 +43,7 @@ class BreakerSummary(TypedDict):
 
 
 class Breaker(BreakerSummary):
-    """`nextProbe` may be past: the probe goes when there is something to send."""
+    """`nextProbe` may be in the past. The probe is sent once there is something to send."""
 
     consecutiveFailures: int
     openedAt: str | None
@@ -51,14 +51,15 @@ class Breaker(BreakerSummary):
 
 
 class Disabled(TypedDict):
-    """A relay made the webhook inactive."""
+    """When and why a relay made the webhook inactive."""
 
     at: str
     reason: str
 
 
 class Statistics(TypedDict):
-    """Of all deliveries that ever ended."""
+    """Counts of all deliveries that ever succeeded, failed or expired. Expired ones count as
+    failed."""
 
     totalEvents: int
     successfulDeliveries: int
@@ -94,8 +95,9 @@ class _Overlap(TypedDict, total=False):
 
 
 class Detail(_Webhook, _Overlap):
-    """`blockedItems`: how many items have events that wait for one that failed; at most 10,000 are counted. `overlapUntil`: until
-    then the secret before the present one signs, too; only where one does."""
+    """`blockedItems` is how many items are blocked by a failed event. At most 10,000 are counted.
+    During the overlap after a rotation, `overlapUntil` says until when the previous secret signs,
+    too. Otherwise it is left out."""
 
     description: str | None
     headers: dict[str, str]
@@ -121,8 +123,9 @@ class HttpResponse(TypedDict):
 
 
 class DeliveryView(TypedDict):
-    """`sequence`: its number among its item's, where the webhook asked for order when it was queued. One of those that waits for
-    its turn is pending and has no `nextRetry`."""
+    """`sequence` is the number in the order of the item. It is left out unless the webhook asked
+    for order when the delivery was queued. A delivery that waits for its turn is pending and has no
+    `nextRetry`."""
 
     id: str
     eventType: str
@@ -138,7 +141,8 @@ class DeliveryView(TypedDict):
 
 
 class Stats(TypedDict):
-    """`pendingCountIsMinimum` is true, and there, where more wait than are counted."""
+    """If more deliveries are pending than are counted, `pendingCountIsMinimum` is true. Otherwise
+    it is left out."""
 
     totalEvents: int
     successfulDeliveries: int
@@ -168,7 +172,7 @@ class Retried(TypedDict):
 
 
 def statistics(row: asyncpg.Record | None) -> Statistics:
-    """None: nothing has ended yet."""
+    """`row` is None if no delivery has ended yet."""
     succeeded, failed = (row["succeeded"], row["failed"]) if row else (0, 0)
     return {
         "totalEvents": succeeded + failed,
@@ -219,7 +223,8 @@ def detail(
     health: asyncpg.Record | None,
     blocked_items: int = 0,
 ) -> Detail:
-    """`health`: a row of webhooks.health. None: nothing is known of its receiver."""
+    """`health` is a row of the statement webhooks.health, or None if nothing is known of the
+    receiver."""
     return {
         **_webhook(row, counted),
         "description": row["description"],
@@ -247,7 +252,7 @@ def _overlap(row: asyncpg.Record) -> _Overlap:
 
 
 def created(shown: Detail, secret: str) -> Created:
-    """With the secret, which nothing else shows."""
+    """The webhook with its secret. No other answer shows a secret."""
     return cast(Created, dict(shown) | {"secret": secret})
 
 
@@ -263,20 +268,22 @@ def _breaker(health: asyncpg.Record | None) -> Breaker:
 
 
 def _retry_policy(row: asyncpg.Record) -> RetryPolicyView:
-    """Without a schedule it has the two keys that clients of the Node system know."""
+    """Without a schedule, the policy has only the two keys that clients of the Node system know."""
     policy: RetryPolicyView = {"maxRetries": row["max_retries"], "retryDelay": row["retry_delay_ms"]}
     if schedule := row["retry_ladder"] or row["retry_delays_ms"]:
         policy["schedule"] = schedule
     return policy
 
 
-# What changes with the deliveries, or with time, and not by what its owner gives.
+# Keys whose values change with the deliveries or with time, and not when the owner changes the
+# webhook.
 _VOLATILE = frozenset({"statistics", "blockedItems", "breaker", "failingSince", "pausedUntil", "overlapUntil"})
 
 
 def audited(row: asyncpg.Record, headers: Mapping[str, str] | None) -> dict[str, object]:
-    """What the audit trail keeps: all but the secret, the URL behind its host, the headers' values, what is counted, and what is
-    known of the receiver. `headers` is None where nobody looked at them."""
+    """The webhook as the audit trail keeps it. Left out are the secret, the path and query of the
+    URL, the values of the headers, all counts, and the health of the receiver. `headers` is None if
+    they were not unsealed."""
     shown = detail(row, headers or {}, statistics(None), None)
     left_out = _VOLATILE | {"updatedAt"} | ({"headers"} if headers is None else set())
     kept = {name: value for name, value in shown.items() if name not in left_out}
@@ -284,8 +291,9 @@ def audited(row: asyncpg.Record, headers: Mapping[str, str] | None) -> dict[str,
 
 
 def configuration(row: asyncpg.Record) -> dict[str, object]:
-    """What a webhook's ETag stands for: what its owner gave, and not what is counted, which changes with each delivery. The
-    headers stay sealed; the exact time of the last change tells of them, too."""
+    """The configuration of which a webhook's ETag is made. It has what the owner gave, and no
+    counts, which change with each delivery. The headers need not be unsealed, because a change of
+    them also changes `updatedAt`."""
     return {**audited(row, None), "url": row["url"], "updatedAt": row["updated_at"].isoformat()}
 
 
@@ -294,7 +302,7 @@ def delivery(row: asyncpg.Record) -> DeliveryView:
     view: DeliveryView = {
         "id": str(row["event_id"]),
         "eventType": row["event_type"],
-        # The text that was signed goes out as it is.
+        # The text that was signed is shown unchanged.
         "data": None if row["data"] is None else orjson.Fragment(row["data"]),
         "deliveryStatus": row["status"],
         "deliveryAttempts": row["attempt"],

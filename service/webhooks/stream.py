@@ -1,4 +1,5 @@
-"""The pull cursor: a webhook's events read from the log in order, by a receiver that nobody can connect to."""
+"""The stream: a webhook's events, which a receiver reads from the log in order. A receiver that no
+relay can connect to gets its events this way."""
 
 import asyncio
 import time
@@ -30,13 +31,15 @@ _log = get_logger(__name__)
 _SQL = load("stream")
 
 MAX_PAGE_BYTES = 4 * 1024 * 1024
-# Positions that one statement looks at, and how long a page may be looked for in a log of which the webhook wants little.
+# How many positions of the log one statement examines.
 SCAN = 10_000
 # A page that begins further back from the end of the log than this is a costly read.
 NEAR = 1_000
+# How long a page may be searched for, if the webhook wants few of the events in the log.
 LOOK_SECONDS = 2.0
 MAX_WAIT_SECONDS = 60
-# How often the head of the log is asked for, by one task for all who wait, and only while somebody does.
+# How often one task reads the end of the log for all requests that wait. It runs only while one
+# waits.
 WATCH_SECONDS = 0.25
 
 
@@ -47,7 +50,8 @@ class StreamQuery(Query):
 
 
 class StreamEvent(TypedDict):
-    """`signature` is that of `data`, as in X-Webhook-Signature; `position` a number as text."""
+    """`signature` is the signature of `data`, as in X-Webhook-Signature. `position` is a number as
+    text."""
 
     id: str
     eventType: str
@@ -58,7 +62,8 @@ class StreamEvent(TypedDict):
 
 
 class StreamReply(TypedDict):
-    """`next` is what to give as `after`, as it is: everything up to it has been looked at."""
+    """Give `next` unchanged as `after` to get the events that follow. All events of the log up to
+    it have been examined."""
 
     events: list[StreamEvent]
     next: str
@@ -67,15 +72,16 @@ class StreamReply(TypedDict):
 @dataclass(frozen=True, slots=True)
 class _Page:
     rows: list[asyncpg.Record]
-    # How far was looked, and the last event up to there.
+    # The last position that was examined, and the cursor of the last event up to there.
     reached: int
     next: Cursor
-    # More of what the log has may be wanted.
+    # Whether later events of the log may match, too.
     more: bool
 
 
 class LogWatch:
-    """Tells those who wait that the log has grown. None of them holds a connection meanwhile."""
+    """Notifies waiting requests that the log has grown. None of them holds a connection while it
+    waits."""
 
     def __init__(self) -> None:
         self._waiting: dict[asyncio.Future[bool], tuple[int, Callable[[], bool]]] = {}
@@ -87,8 +93,9 @@ class LogWatch:
         return len(self._waiting)
 
     async def grown(self, pool: Pool, position: int, seconds: float, gone: Callable[[], bool]) -> bool:
-        """True once the log reaches past `position`; False after so long, when `gone` says that nobody waits for the answer
-        any more, or when the server stops."""
+        """Waits until the log reaches beyond `position`, and returns True. Returns False after
+        `seconds`, when `gone` says that the client has left, or when the server stops. Raises the
+        error if the end of the log cannot be read."""
         if self._closed or seconds <= 0:
             return False
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -104,7 +111,7 @@ class LogWatch:
             del self._waiting[future]
 
     async def close(self, _: web.Application) -> None:
-        """The server stops: whoever waits is answered at once."""
+        """Ends all waits at once, because the server stops."""
         self._closed = True
         for future in self._waiting:
             _answer(future, False)
@@ -133,7 +140,7 @@ WATCH = web.AppKey("log_watch", LogWatch)
 
 
 def set_up(app: web.Application) -> None:
-    """What waiting needs of the application."""
+    """Adds the LogWatch to the application, and stops it with the server."""
     app[WATCH] = LogWatch()
     app.on_shutdown.append(app[WATCH].close)
 
@@ -148,8 +155,11 @@ async def read(
     gone: Callable[[], bool],
     costly: Callable[[], AbstractAsyncContextManager[Pool]],
 ) -> StreamReply:
-    """The next events after a position; waits for some if there are none. `costly` is entered to read from far back, and never
-    while it waits. Raises NotFound, Forbidden, BadRequest, Gone, and what `costly` does."""
+    """The next events after a position. If there are none, it waits for some, for at most
+    `query.wait` seconds.
+
+    It enters `costly` to read from far back, and never while it waits. Raises NotFound, Forbidden,
+    Unauthorized, BadRequest, Gone, and what `costly` raises."""
     end = time.monotonic() + query.wait
     webhook = await _reader(pool, user, webhook_id)
     after = await _start(pool, webhook, query.after)
@@ -169,7 +179,7 @@ async def read(
 
 
 async def _reader(pool: Pool, user: Principal, webhook_id: UUID) -> asyncpg.Record:
-    """The webhook, if this user may read it now."""
+    """The webhook, if this user may read it now. Raises NotFound, Forbidden, Unauthorized."""
     row = await _SQL.reader.fetchrow(pool, webhook_id=webhook_id, session_id=user.session_id)
     if row is None:
         return own(None, user)
@@ -179,7 +189,7 @@ async def _reader(pool: Pool, user: Principal, webhook_id: UUID) -> asyncpg.Reco
 
 
 async def _start(pool: Pool, webhook: asyncpg.Record, given: str | None) -> Cursor:
-    """Where to read on."""
+    """The cursor after which to read."""
     if given is not None and given != EARLIEST and (cursor := Cursor.parse(given)).position > 0:
         return cursor
     start: int = await (
@@ -191,8 +201,11 @@ async def _start(pool: Pool, webhook: asyncpg.Record, given: str | None) -> Curs
 
 
 async def _page(pool: Pool, webhook_id: UUID, cursor: Cursor, limit: int) -> _Page:
-    """Looks through the log from one stretch to the next until the page is full or nothing is left. Each stretch may be seen in a
-    newer snapshot than the one before: positions are only ever added at the end."""
+    """Reads one stretch of the log after the other, until the page is full, the log ends, or
+    LOOK_SECONDS are over. Raises BadRequest, Gone.
+
+    Each stretch may be read in a newer snapshot than the one before. That is safe, because
+    positions are only added at the end."""
     end = time.monotonic() + LOOK_SECONDS
     found: list[asyncpg.Record] = []
     size = 0
@@ -226,7 +239,7 @@ def _shown(vault: Vault, webhook: asyncpg.Record, rows: list[asyncpg.Record]) ->
         {
             "id": str(row["id"]),
             "eventType": row["type"],
-            # The text that is signed goes out as it is.
+            # The text that is signed is sent unchanged.
             "data": orjson.Fragment(row["data"]),
             "timestamp": iso(row["occurred_at"]),
             "position": str(row["position"]),

@@ -1,4 +1,5 @@
-"""Where a reader of the stream stands: a position of the log, and the id of the event there, by which it is known again."""
+"""The cursor of a reader of the stream: a position of the log, and the id of the event there. The
+id shows whether the log still has the same event there."""
 
 import re
 from dataclasses import dataclass
@@ -7,7 +8,8 @@ from uuid import UUID
 from service.platform.errors import Gone
 
 EARLIEST = "earliest"
-# A number alone is taken, too: the position of an event, say. What the stream gives has the id.
+# A number alone is accepted, too, such as the position of an event. A cursor from the stream has
+# the id.
 PATTERN = r"^(?:earliest|[0-9]{1,18}(?:-[0-9a-f]{32})?)$"
 _GIVEN = re.compile(r"([0-9]{1,18})(?:-([0-9a-f]{32}))?")
 LOST = (
@@ -18,7 +20,7 @@ LOST = (
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """After this position; `event_id` where it is known."""
+    """The reader has all events up to `position`. `event_id` is the event there, if it is known."""
 
     position: int
     event_id: UUID | None = None
@@ -34,8 +36,12 @@ class Cursor:
         return str(self.position) if self.event_id is None else f"{self.position}-{self.event_id.hex}"
 
     def check(self, here: UUID | None, *, earliest: int, head: int, begins: bool) -> None:
-        """`here`: the event at its position in the log, which reaches from `earliest` to `head`; `begins`: an epoch begins after
-        it. Raises Gone."""
+        """Raises Gone if events after this cursor have been dropped, or if the log has another
+        event at its position, or none.
+
+        `here` is the event at this position, if there is one. The log reaches from `earliest` to
+        `head`. `begins` says whether an epoch begins after this position: then there need not be an
+        event."""
         if self.position < earliest - 1:
             raise Gone(
                 f"the log begins at position {earliest}; what came after {self.position} has been dropped in part. "

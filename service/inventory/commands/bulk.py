@@ -1,4 +1,5 @@
-"""Many changes of items in one transaction, each by the command that a single request would use."""
+"""Many changes of items in one transaction. Each is done by the command that a request for it alone
+would use."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -18,7 +19,8 @@ from service.stock.item import Item
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """`id` is None for a creation. `values` are what the command takes: all fields of a new item, those to change of another."""
+    """One change of an item. `id` is None if the item is new. `values` are all fields of a new
+    item, or the fields to change."""
 
     op: Literal["create", "update", "count"]
     id: UUID | None
@@ -26,7 +28,7 @@ class Change:
 
 
 class Refused(Exception):
-    """The change at `index` cannot be done, so none was."""
+    """The change at `index` cannot be done, so none was done."""
 
     def __init__(self, index: int, problem: Problem) -> None:
         super().__init__(problem.detail)
@@ -35,19 +37,23 @@ class Refused(Exception):
 
 
 class _Undone(Exception):
-    """Takes the transaction back."""
+    """Rolls the transaction back."""
 
 
 class _NoSavepoints(OneConnection):
-    """For commands of which none may fail without the others: what they would take back, the whole transaction does."""
+    """A connection for commands of which all succeed or none. A command needs no savepoint there,
+    because its failure rolls the whole transaction back."""
 
     def transaction(self, **_: object) -> Any:
         return nullcontext()
 
 
 async def run_all(pool: Pool, origin: Origin, changes: Sequence[Change]) -> list[UUID]:
-    """Does all changes in their order, and so are their events, and returns the items' ids. Raises Refused for the first that
-    cannot be done. A savepoint for each of thousands would cost as much again, and slow down other readers of these tables."""
+    """Does all changes and returns the items' ids. The events have the order of the changes. Raises
+    Refused for the first change that cannot be done.
+
+    There are no savepoints. One for each of thousands of changes would double the cost, and slow
+    down other readers of these tables."""
     origin = replace(origin, if_match=None)
     ids: list[UUID] = []
     async with pool.acquire() as connection, connection.transaction():
@@ -64,14 +70,16 @@ async def run_all(pool: Pool, origin: Origin, changes: Sequence[Change]) -> list
 async def run(
     pool: Pool, origin: Origin, changes: Sequence[Change | Problem], *, all_or_none: bool, dry_run: bool = False
 ) -> list[UUID | Problem]:
-    """The same, and goes on after a refusal, which leaves nothing of its change behind. Returns for each the item's id, or why it
-    was not done; a change that is a problem from the beginning stays one. With `all_or_none` a refusal takes the others back,
-    too, and `dry_run` takes them back in any case."""
-    # The condition of a request is about one object.
+    """The same, but goes on after a change that cannot be done. Nothing of such a change remains.
+
+    Returns for each change the item's id, or the problem why it was not done. For a problem among
+    `changes`, it returns this problem. With `all_or_none`, a single problem undoes all changes.
+    With `dry_run`, all are undone in any case."""
+    # If-Match concerns one object, and this request changes several.
     origin = replace(origin, if_match=None)
     outcomes: list[UUID | Problem] = []
     async with pool.acquire() as connection:
-        # The cast: commands use nothing of a pool that OneConnection has not.
+        # The cast is right, because commands use nothing of a pool that OneConnection lacks.
         unit = cast(Pool, OneConnection(connection))
         try:
             async with connection.transaction():
@@ -87,7 +95,8 @@ async def run(
 
 
 async def _lock(connection: Connection, origin: Origin, changes: Iterable[Change]) -> None:
-    """All items at once in the order of their ids: two requests with the same items do not wait for each other."""
+    """Locks all items at once, in the order of their ids. So two requests with the same items
+    cannot end in a deadlock."""
     named = [change.id for change in changes if change.id is not None]
     await ledger.lock_several(Mutation(connection, origin, "bulk"), named)
 
@@ -96,7 +105,7 @@ async def _tried(unit: Pool, origin: Origin, change: Change) -> UUID | Problem:
     try:
         return (await _done(unit, origin, change)).id
     except Problem as problem:
-        # Its command's transaction, a savepoint here, has been taken back.
+        # The transaction of the command is a savepoint here, and has been rolled back.
         return problem
 
 

@@ -1,4 +1,4 @@
-"""Changing categories. Each function is one transaction."""
+"""The commands of categories. Each is one transaction."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -30,9 +30,10 @@ async def create(pool: Pool, origin: Origin, values: Mapping[str, Any]) -> Categ
         except _REFUSED_BY_DATABASE as error:
             raise _refusal(error, values["name"], values["parent_id"]) from None
         if values["parent_id"] is not None:
-            # After the insert, which a change of parents waits for: none can make the line longer unseen.
+            # A mutation that changes parents locks the tree, and that lock waits for this insert.
+            # So after the insert no other mutation can make the line longer.
             line = await _SQL.with_ancestors.fetch(change.connection, id=values["parent_id"])
-            rules.check_parent(row["id"], {one["id"] for one in line}, levels=1)
+            rules.check_parent(row["id"], {ancestor["id"] for ancestor in line}, levels=1)
         created = category_from_row(row)
         change.emit(CategoryCreated(categoryId=created.id, name=created.name, parent_id=created.parent_id))
         change.audit(ENTITY, created.id, None, category_view(created))
@@ -40,7 +41,7 @@ async def create(pool: Pool, origin: Origin, values: Mapping[str, Any]) -> Categ
 
 
 async def edit(pool: Pool, origin: Origin, category_id: UUID, values: Mapping[str, Any]) -> Category:
-    """`values` are the fields that the client sent. Where they change nothing, nothing is written."""
+    """`values` are the fields that the client sent. If they change nothing, nothing is written."""
     async with mutation(pool, origin, "update") as change:
         before = await _lock(change, category_id)
         after = replace(before, **values)
@@ -72,7 +73,8 @@ async def edit(pool: Pool, origin: Origin, category_id: UUID, values: Mapping[st
 async def delete(pool: Pool, origin: Origin, category_id: UUID) -> None:
     async with mutation(pool, origin, "delete") as change:
         category = await _lock(change, category_id)
-        # No item and no category can come in meanwhile: its foreign key needs the row that is locked here.
+        # No item and no category can be put into this one meanwhile. Their foreign keys need its
+        # row, which is locked here.
         [used] = await _SQL.is_used.fetch(change.connection, id=category_id)
         rules.check_category_unused(by_items=used["by_items"], by_categories=used["by_categories"])
         await _SQL.delete.execute(change.connection, id=category_id)
@@ -81,7 +83,8 @@ async def delete(pool: Pool, origin: Origin, category_id: UUID) -> None:
 
 
 async def _lock(change: Mutation, category_id: UUID) -> Category:
-    # The tree before the row, always: the other way round two changes could wait for each other.
+    # Every change locks the tree first and then the row. Changes with different orders could end in
+    # a deadlock.
     await _SQL.lock_tree.execute(change.connection)
     row = await _SQL.lock.fetchrow(change.connection, id=category_id)
     if row is None:

@@ -1,4 +1,5 @@
-"""Changing items. Each function is one transaction and returns the item as it is after it."""
+"""The commands of items. Each is one transaction. `create` and `edit` return the item as it is
+afterwards."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,7 +22,7 @@ async def create(pool: Pool, origin: Origin, values: Mapping[str, Any]) -> Item:
 
 
 async def edit(pool: Pool, origin: Origin, item_id: UUID, values: Mapping[str, Any], *, action: str) -> Item:
-    """`values` are the fields that the client sent. Where they change nothing, nothing is written."""
+    """`values` are the fields that the client sent. If they change nothing, nothing is written."""
     async with mutation(pool, origin, action) as change:
         before = await ledger.lock(change, item_id)
         change.check_match(item_view(before))

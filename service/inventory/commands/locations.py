@@ -1,4 +1,4 @@
-"""Changing locations and who their foremen are. Each function is one transaction."""
+"""The commands of locations and their foremen. Each is one transaction."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -31,27 +31,30 @@ async def create(pool: Pool, origin: Origin, values: Mapping[str, Any]) -> Locat
 
 
 async def placed(change: Mutation, values: Mapping[str, Any]) -> dict[str, Any]:
-    """An item's fields with `location_id` in the place of `location_name`. A location that has no such name is made, in the same
-    mutation; an empty name is no location. Raises Unprocessable where both are given and differ."""
+    """The fields of an item, with `location_id` instead of `location_name`. If no location has the
+    name, this mutation creates one. A name of None means no location.
+
+    If both fields are given, they must mean the same location. Otherwise it raises Unprocessable.
+    Beside a name of None, `location_id` counts."""
     fields = dict(values)
     if "location_name" not in fields:
         return fields
     name: str | None = fields.pop("location_name")
     if name is None:
-        # Beside an empty name the id counts, as a form sends both.
+        # A form sends both fields, and leaves the name empty.
         return {"location_id": None, **fields}
     location_id = await _SQL.find.fetchval(change.connection, name=name)
     if (given := fields.get("location_id")) is not None and given != location_id:
         raise Unprocessable.at("/location_name", f"{name} is not the name of the location that location_id names")
     if location_id is None:
         made = await _made(change, {"name": name, "description": None, "address": None})
-        # Somebody else may have made it meanwhile.
+        # Another mutation may have created it meanwhile. Then the name is taken.
         location_id = made.id if made else await _SQL.find.fetchval(change.connection, name=name)
     return fields | {"location_id": location_id}
 
 
 async def _made(change: Mutation, values: Mapping[str, Any]) -> Location | None:
-    """A new location; None if its name is taken."""
+    """Creates a location. Returns None if its name is taken."""
     location_id = await _SQL.insert.fetchval(change.connection, id=new_id(), **values)
     if location_id is None:
         return None
@@ -62,7 +65,7 @@ async def _made(change: Mutation, values: Mapping[str, Any]) -> Location | None:
 
 
 async def edit(pool: Pool, origin: Origin, location_id: UUID, values: Mapping[str, Any]) -> Location:
-    """`values` are the fields that the client sent. Where they change nothing, nothing is written."""
+    """`values` are the fields that the client sent. If they change nothing, nothing is written."""
     async with mutation(pool, origin, "update") as change:
         before = await _lock(change, location_id)
         after = replace(before, **values)
@@ -84,7 +87,8 @@ async def edit(pool: Pool, origin: Origin, location_id: UUID, values: Mapping[st
 async def delete(pool: Pool, origin: Origin, location_id: UUID) -> None:
     async with mutation(pool, origin, "delete") as change:
         location = await _lock(change, location_id)
-        # Neither can an item come in meanwhile, nor a transfer or a checkout be requested: they need the row that is locked here.
+        # Meanwhile no item can be moved here, and no transfer or checkout with this location can be
+        # requested. All of them need its row, which is locked here.
         rules.check_location_unused(
             has_items=await _SQL.has_items.fetchval(change.connection, id=location_id),
             has_transfers=await _SQL.has_open_transfers.fetchval(change.connection, id=location_id),
@@ -96,7 +100,7 @@ async def delete(pool: Pool, origin: Origin, location_id: UUID) -> None:
 
 
 async def add_foremen(pool: Pool, origin: Origin, location_id: UUID, user_ids: Collection[UUID]) -> Location:
-    """Those who are assigned already stay so."""
+    """Assigns these users to the location. Its other foremen remain."""
     async with mutation(pool, origin, "add-foremen") as change:
         before = await _lock(change, location_id)
         rows = await _SQL.lock_roles.fetch(change.connection, ids=list(user_ids))
@@ -119,7 +123,8 @@ async def remove_foreman(pool: Pool, origin: Origin, location_id: UUID, user_id:
 
 
 async def _lock(change: Mutation, location_id: UUID) -> Location:
-    """Whoever changes the foremen of a location locks it first, too. Raises NotFound, PreconditionFailed."""
+    """Locks the location and returns it. A mutation that changes its foremen takes the same lock
+    first. Raises NotFound, PreconditionFailed."""
     await _SQL.lock.fetchrow(change.connection, id=location_id)
     location = await _get(change.connection, location_id)
     change.check_match(location_view(location))
