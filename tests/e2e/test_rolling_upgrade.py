@@ -24,7 +24,7 @@ from tests.e2e.conftest import ADMIN, PASSWORD, Api, serving
 from tests.relays import Connection, Receiver, Relays, Webhook, add_user, add_webhook, until, write_event
 from tests.support.releases import Tree, newer_version
 
-PAUSE_SECONDS = 0.04
+PAUSE_SECONDS = 0.08
 # Changes that docs/RECIPES.md allows, on tables that the release's processes use all the time.
 ALLOWED = """
 alter table public.deliveries add column colour text not null default 'blue';
@@ -59,7 +59,7 @@ class System:
             self.written.append(name)
             await asyncio.sleep(PAUSE_SECONDS)
 
-    async def works(self, writer: "asyncio.Task[None]", more: int = 12) -> None:
+    async def works(self, writer: "asyncio.Task[None]", more: int = 6) -> None:
         """Wait until `more` further items exist and their events have arrived.
 
         Fails as soon as the writer fails, a relay crashes, or a process logs an error.
