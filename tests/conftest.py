@@ -17,6 +17,7 @@ from tests.pgbouncer import PgBouncer
 from tests.relays import Receiver, Relays, receiving
 from tests.resilience.account import table
 from tests.server import RUN_DIR, TEMPLATE, SharedServer, scratch, with_database
+from tests.support.releases import Tree, extract, release_before
 
 JWT_SECRET = "a-fixed-secret-for-tests-of-enough-length"
 WEBHOOK_SECRET_KEYS = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
@@ -97,6 +98,12 @@ class SkipUnless:
         if path is None:
             pytest.skip(f"{program} is not installed")
         return path
+
+
+@pytest.fixture(scope="session")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Tree:
+    """The code of the release before this version. The test is skipped where the history is missing."""
+    return extract(release_before(), tmp_path_factory.mktemp("release"))
 
 
 @pytest.fixture(scope="session")

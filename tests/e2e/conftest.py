@@ -67,6 +67,25 @@ async def line_printer(
         await process.communicate()
 
 
+@asynccontextmanager
+async def serving(log: Path, *service: str) -> AsyncIterator[Api]:
+    """`serve` on a free port, by the service that this command runs, with the admin signed in. It ends with the context."""
+    with log.open("wb") as file:
+        process = await asyncio.create_subprocess_exec(*service, "serve", "--port", "0", stdout=file, stderr=file)
+    try:
+        address = await _address(log, process)
+        async with aiohttp.ClientSession() as http:
+            login = {"username": ADMIN, "password": PASSWORD}
+            async with http.post(f"{address}/api/v1/auth/login", json=login) as response:
+                assert response.status == 200, await response.text()
+                token = (await response.json())["token"]
+            yield Api(address, token, http, process)
+    finally:
+        if process.returncode is None:  # a test may have killed it
+            process.terminate()
+            assert await asyncio.wait_for(process.wait(), PATIENCE) == 0, log.read_text()
+
+
 @pytest.fixture
 async def api(settings: Settings, tmp_path: Path) -> AsyncIterator[Api]:
     """`jossiedb serve` on a free port, with an admin made by `jossiedb users create` who has signed in."""
@@ -90,23 +109,8 @@ async def api(settings: Settings, tmp_path: Path) -> AsyncIterator[Api]:
         check=True,
         capture_output=True,
     )
-    log = tmp_path / "api.log"
-    with log.open("wb") as file:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "service", "serve", "--port", "0", stdout=file, stderr=file
-        )
-    try:
-        address = await _address(log, process)
-        async with aiohttp.ClientSession() as http:
-            login = {"username": ADMIN, "password": PASSWORD}
-            async with http.post(f"{address}/api/v1/auth/login", json=login) as response:
-                assert response.status == 200, await response.text()
-                token = (await response.json())["token"]
-            yield Api(address, token, http, process)
-    finally:
-        if process.returncode is None:  # a test may have killed it
-            process.terminate()
-            assert await asyncio.wait_for(process.wait(), PATIENCE) == 0, log.read_text()
+    async with serving(tmp_path / "api.log", sys.executable, "-m", "service") as api:
+        yield api
 
 
 async def _address(log: Path, process: asyncio.subprocess.Process) -> str:
