@@ -1,9 +1,9 @@
 -- The webhooks that an event goes to, and which of their deliveries may be leased at once. So the
 -- rules of fan-out are here: which webhooks match, and which deliveries need no claim. A delivery
 -- is not leased here if its lane has a rate, a pause or an open breaker, asks for order, or is
--- crowded, or if its owner is parked or crowded. Trap: PostgreSQL inlines this function into the
--- statement that calls it. `offset 0` keeps the lookups in their order, and `select …` instead of
--- `exists` keeps it from reading all lanes.
+-- crowded, or if its owner is parked or crowded.
+-- Trap: PostgreSQL inlines this function into the statement that calls it. `offset 0` keeps the
+-- lookups in their order, and `select …` instead of `exists` keeps it from reading all lanes.
 create or replace function public.matching_webhooks(
   event_type text, audience text, location_ids uuid[], category_id uuid, user_ids uuid[], stock bigint,
   relay_id uuid, crowded uuid[]
