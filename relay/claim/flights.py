@@ -8,7 +8,7 @@ from relay.claim.slots import Slots
 from relay.record.record import Recorder
 from relay.record.result import Lease, Moment
 from relay.rules.shares import NOWHERE
-from relay.send.delivery import Delivery, LetGo, Outbound
+from relay.send.delivery import Delivery, Outbound, Release
 from relay.send.target import Target
 from relay.transport import Transport
 
@@ -39,7 +39,7 @@ class Flights:
         self._slots.hold(delivery, lease.webhook_id, lease.fence, target.place if target else NOWHERE, reserve=reserve)
         delivery.begin()
 
-    def let_go(self, delivery: Delivery, how: LetGo) -> None:
+    def release(self, delivery: Delivery, how: Release) -> None:
         self._slots.release(delivery)
         if how == "cut off":
             self._leases.cut_off(delivery.lease)

@@ -100,7 +100,7 @@ class Slots:
         return self.pool.main_free - self._claiming - self.promised
 
     def room(self, webhook_id: UUID) -> int:
-        """How many more requests may be sent for this webhook."""
+        """How many more requests may be sent for this webhook, besides those offered to fan-out."""
         kept = self._offer.per_webhook if webhook_id not in self._offer.crowded else 0
         return self._per_webhook - self._per_lane[webhook_id] - kept
 
@@ -161,7 +161,7 @@ class Slots:
         return self._offer
 
     def close(self) -> Offer:
-        """Slots that were offered and not filled are free again."""
+        """Ends the offer. Slots that were offered and not filled are free again."""
         offer, self._offer = self._offer, NOTHING
         self.promised = 0
         self._closed.set()

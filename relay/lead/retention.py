@@ -69,7 +69,8 @@ class Retention(Service):
     async def run(self) -> None:
         """Does a round every minute, and whenever the board asks for one. Each round makes
         partitions, ends discarded deliveries, releases items that are blocked for nothing, and
-        announces failures. The other steps run once an hour."""
+        announces failures. The other steps run once an hour. After a jump of the clock, times that
+        are wrong by it are corrected at once."""
         next_round = next_drop = 0.0
         jumps = self._board.jumps
         while True:
@@ -161,11 +162,11 @@ class Retention(Service):
         """Announces failures that were too soon after the last delivery-failed event of their
         webhook."""
 
-        async def tell(only: Only) -> None:
+        async def step(only: Only) -> None:
             async with self._pool.acquire() as connection, connection.transaction():
                 await announce(connection, only)
 
-        await self._for_each_webhook(tell)
+        await self._for_each_webhook(step)
 
     async def discard(self) -> None:
         """Ends discarded deliveries, in batches, so that no transaction is long."""

@@ -115,8 +115,8 @@ class Recorder(Service):
             self._flushed.set()
 
     def _may_gather(self) -> bool:
-        """Results do not wait for more if something waits for them: the timer of a retry, the next
-        delivery of an item, or a caller of `drained`."""
+        """Whether the results may wait for more. They may not if something waits for them: the
+        timer of a retry, the next delivery of an item, or a caller of `drained`."""
         return (
             not self._awaited
             and len(self._buffer) < FEW
@@ -124,7 +124,7 @@ class Recorder(Service):
         )
 
     async def observe(self, webhook_id: UUID, observation: Observation) -> None:
-        """Settles what a test of a webhook, which is no delivery, has shown about its receiver."""
+        """Settles what a test of a webhook has shown about its receiver. A test is no delivery."""
         async with self._pool.acquire() as connection, connection.transaction():
             looks = await self._settler.settle(
                 connection, {webhook_id: HealthReport([observation], silent=False)}, apart=True
@@ -150,8 +150,8 @@ class Recorder(Service):
         return len(batch)
 
     async def _write_apart(self, batch: Sequence[Result]) -> bool:
-        """True if the database had refused a receiver's health, and no result: now they are
-        recorded."""
+        """Records a batch with each receiver settled by itself. True if that succeeds: then the
+        database had refused a receiver's health, and none of the results."""
         try:
             await self._write(batch, apart=True)
         except Exception as error:

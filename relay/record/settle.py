@@ -96,7 +96,7 @@ class Settler:
         rows = await _SQL.lock.fetch(connection, webhook_ids=list(reports))
         changes: list[tuple[asyncpg.Record, HealthChange]] = []
         for row in rows:
-            observed = [one.of(row["version"]) for one in reports[row["webhook_id"]].observations]
+            observed = [observation.of(row["version"]) for observation in reports[row["webhook_id"]].observations]
             change = after(health_of(row).bounded(row["now"]), observed, row["now"], self._policy, self._rng)
             changes.append((row, change))
         if not changes:

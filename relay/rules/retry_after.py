@@ -24,8 +24,8 @@ def retry_after_ms(headers: bytes | None, now: datetime) -> int | None:
     moment = _date(asked)
     if moment is None:
         return None
-    said = _value(headers, b"date")
-    reference = (_date(said) if said else None) or now
+    sent_at = _value(headers, b"date")
+    reference = (_date(sent_at) if sent_at else None) or now
     return max(0, min(int((moment - reference).total_seconds() * 1000), MAX_DELAY_MS))
 
 

@@ -201,7 +201,7 @@ def level(slots: int, wants: Iterable[tuple[Party, int]]) -> list[tuple[Party, i
             heapq.heappop(heap)
             shares.append((order, party, most))
     shares += [(order, party, share) for _, order, share, _, party in heap if share]
-    return [(party, share) for _, party, share in sorted(shares, key=lambda each: each[0])]
+    return [(party, share) for _, party, share in sorted(shares, key=lambda share: share[0])]
 
 
 def _origin(url: str) -> Hashable:

@@ -26,13 +26,13 @@ SPARE_SECONDS = 10.0
 
 # How a delivery releases its lease. "recorded": its result is on its way to the database. "unused":
 # nothing was sent, because the lease was too old. "cut off": the request was given up.
-LetGo: TypeAlias = Literal["recorded", "unused", "cut off"]
+Release: TypeAlias = Literal["recorded", "unused", "cut off"]
 
 
 class Holder(Protocol):
     """The part that holds the slot and the lease of a delivery while it is under way."""
 
-    def let_go(self, delivery: "Delivery", how: LetGo) -> None:
+    def release(self, delivery: "Delivery", how: Release) -> None:
         """Called once for each delivery that was begun, maybe before `begin` returns."""
 
 
@@ -173,11 +173,11 @@ class Delivery:
         self._shared.recorder.add(Result(self.lease, Decision(outcome), why, on_failure=on_failure))
         self._end("recorded")
 
-    def _end(self, how: LetGo) -> None:
+    def _end(self, how: Release) -> None:
         self._request = None
         if not self._over:
             self._over = True
-            self._shared.holder.let_go(self, how)
+            self._shared.holder.release(self, how)
 
 
 def _end_without_request(lease: Lease, target: Target | None) -> tuple[Outcome, str] | None:

@@ -43,7 +43,7 @@ PLANNING = {
 }
 # A relay may be stopped or cut off within a transaction. These settings end that transaction soon,
 # so that its locks do not hold up the other relays.
-LETTING_GO = {
+LIVENESS = {
     "idle_in_transaction_session_timeout": "10s",
     "tcp_keepalives_idle": "5",
     "tcp_keepalives_interval": "2",
@@ -73,9 +73,9 @@ class Queues(_Pool):
     statement's timeout. It then closes all of its connections, because the cause usually affects
     them all. Callers that wait for an answer get an error and ask again on a new connection.
 
-    Two signs show a silent connection. The server does not acknowledge that a statement is
-    cancelled. Or the server says that a backend is idle whose answer a caller still waits for: the
-    answer was lost, or the question was."""
+    There are two signs of a silent connection. Either the server does not acknowledge that a
+    statement is cancelled. Or a caller waits for an answer, and the server says that the
+    connection's backend is idle: then the statement or its answer was lost."""
 
     def __init__(self, *, epoch: Epoch | None = None, **options: Any) -> None:
         self._open: WeakSet[QueueConnection] = WeakSet()
@@ -106,7 +106,7 @@ class Queues(_Pool):
             raise
 
     def adopt(self, connection: QueueConnection) -> None:
-        """Closes this connection, too, when all are closed. It is not the pool's own."""
+        """Adds a connection that is not the pool's own. It is closed when the pool's are."""
         self._open.add(connection)
 
     @contextmanager
@@ -119,7 +119,8 @@ class Queues(_Pool):
             self._lent.pop(connection, None)
 
     async def look_after(self) -> None:
-        """Call this about once a second, just after the server has answered."""
+        """Ends backends that the relay has left, and looks for silent connections. Call it about
+        once a second, just after the server has answered."""
         if left := list(self._left):
             # They may hold the locks of a transaction that was cut off.
             await _SQL.end_backends.execute(
@@ -129,7 +130,7 @@ class Queues(_Pool):
             del self._left[: len(left)]
         now = time.monotonic()
         waiting = [backend for since, backend in self._lent.values() if now - since > ANSWER_SECONDS]
-        if waiting and await _SQL.deaf.fetchval(
+        if waiting and await _SQL.any_silent.fetchval(
             self,
             pids=[backend.pid for backend in waiting],
             starts=[backend.start for backend in waiting],
@@ -174,7 +175,7 @@ async def open_queues(url: str, epoch: Epoch | None = None) -> Queues:
         url,
         application_name="jossiedb relay",
         size=POOL_SIZE,
-        settings=PLANNING | LETTING_GO,
+        settings=PLANNING | LIVENESS,
         connection_class=QueueConnection,
         make=partial(Queues, epoch=epoch),
         # Statements stay prepared as long as the connection lives.

@@ -3,7 +3,7 @@ select count(pg_terminate_backend(a.pid))
   from unnest(:pids::int[], :starts::timestamptz[]) as own (pid, start)
   join pg_stat_activity as a on a.pid = own.pid and a.backend_start = own.start;
 
--- name: deaf
+-- name: any_silent
 -- Whether one of these backends has long been idle, or has long waited for its client's next
 -- message: a statement is prepared before it is executed. The relay still waits for an answer from
 -- each of them. So that answer, or the message before it, is lost.

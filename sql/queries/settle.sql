@@ -56,7 +56,7 @@ with due as (
    order by webhook_id
      for no key update
 ),
-told as (
+announced as (
   update receiver_health as l
      set unannounced = 0, unannounced_skips = 0, announced_at = now()
     from due
