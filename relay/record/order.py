@@ -98,7 +98,7 @@ class Order:
         await _SQL.skip.execute(self._connection, webhook_ids=self.webhook_ids, item_ids=self.item_ids, why=why)
 
     async def promote(self) -> list[Due]:
-        """Makes the next delivery of each item due whose head has ended, unless the item is
+        """Makes the next delivery due for each of these items whose head has ended and that is not
         blocked."""
         if not self.item_ids:
             return []

@@ -174,7 +174,7 @@ class Places:
         self._there: WeakValueDictionary[tuple[UUID, Hashable], Party] = WeakValueDictionary()
 
     def of(self, owner_id: UUID, url: str) -> Place:
-        """A new place, for a webhook that was not sent to yet, or whose URL has changed."""
+        """A new place, for a webhook that has had no request yet, or whose URL has changed."""
         origin = _origin(url)
         if (owner := self._owners.get(owner_id)) is None:
             owner = self._owners[owner_id] = Party(owner_id)

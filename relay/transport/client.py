@@ -24,8 +24,8 @@ SERVER_ERROR = 500
 
 
 class HttpTransport(Transport):
-    """Create it inside a running loop. `tls` says whom to trust; by default, whom the system
-    trusts."""
+    """Create it inside a running loop. `tls` has the trusted authorities; by default, the
+    system's."""
 
     def __init__(
         self,
