@@ -23,7 +23,7 @@ def main() -> int:
 
 
 def _allow_many_connections() -> None:
-    """Commonly 1,024 open files are what a process gets, and far more what it may ask for."""
+    """Raises the soft limit of open files. It is commonly 1,024, far below the hard limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:

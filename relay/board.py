@@ -1,4 +1,5 @@
-"""The board: what the parts of one relay tell each other, without calling each other."""
+"""The board: the place where the parts of one relay leave messages instead of calling each
+other."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -8,28 +9,28 @@ from relay.rules.agenda import Agenda
 
 
 class Board:
-    """A part writes here what it has learnt. That sets the asyncio.Event of the part that acts on it.
-    Nothing here waits or does I/O.
+    """A part writes here what it has learnt. That sets the asyncio.Event of the part that acts on
+    it. Nothing here waits or does I/O.
 
-    A reader clears its event before it looks, never after: what is written during the look is seen
-    by the next one.
+    A reader clears its event before it looks, never after. So if something is written during the
+    look, the event is set again, and the reader's next look finds it.
     """
 
     def __init__(self) -> None:
-        # One event a reader: the dispatcher, the messages to peers, housekeeping, replays.
+        # One event for each reader: the dispatcher, the messages to peers, housekeeping, replays.
         self.claiming = asyncio.Event()
         self.peers = asyncio.Event()
         self.housekeeping = asyncio.Event()
         self.replays = asyncio.Event()
         self.agenda = Agenda()
-        # How many sweeps were asked for. A sweep that sees another number than at its beginning
-        # begins again.
+        # How many sweeps were asked for. If this number changes during a sweep, that sweep begins
+        # again.
         self.sweeps = 1
         # Whether tests of webhooks may be waiting.
         self.tests = True
         # How often the server's clock has jumped.
         self.jumps = 0
-        # The relay ends: nothing more is claimed.
+        # Whether the relay is ending. Then it claims nothing more.
         self.stopping = False
         self._hints: dict[UUID, None] = {}
         self._hint_all = False
@@ -55,7 +56,7 @@ class Board:
             self.claiming.set()
 
     def room(self) -> None:
-        """A claim that had to wait may go on."""
+        """A claim that waited for room may go on."""
         self.claiming.set()
 
     def sweep(self) -> None:
@@ -74,7 +75,7 @@ class Board:
         self.housekeeping.set()
 
     def clock_jumped(self) -> None:
-        """The server's clock has jumped: what it scheduled before is to be checked."""
+        """The server's clock has jumped: check the times that were scheduled before."""
         self.jumps += 1
         self.housekeeping.set()
 
@@ -99,8 +100,8 @@ class Board:
             self.peers.set()
 
     def sweep_everywhere(self) -> None:
-        """All relays sweep, this one too: in lanes that are not known, leases have become void or
-        deliveries have become due."""
+        """All relays sweep, this one too. In lanes that nobody has named, leases have become void
+        or deliveries have become due."""
         self.sweep()
         self.sweep_peers()
 
@@ -110,8 +111,8 @@ class Board:
         self.peers.set()
 
     def take_hints(self) -> list[UUID] | None:
-        """Takes the lanes that were hinted since the last call, of which the other relays are to be
-        told. None: every lane."""
+        """Takes the lanes that were hinted since the last call, for the message to the other
+        relays. None stands for every lane."""
         hints, self._hints = self._hints, {}
         everything, self._hint_all = self._hint_all, False
         return None if everything else list(hints)

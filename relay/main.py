@@ -31,11 +31,11 @@ from service.platform.settings import Settings
 
 _log = get_logger(__name__)
 
-# Python searches its youngest objects for cycles each time their number has grown by this many. Its
-# default, 700, cost a tenth of a relay's time: each delivery makes a dozen objects, which live until
-# it is recorded and never form a cycle.
+# Python searches its youngest objects for cycles each time their number has grown by this many.
+# With its default of 700, the searches took a tenth of a relay's time. Each delivery makes a dozen
+# objects, which live until it is recorded and never form a cycle.
 COLLECT_EVERY = 20_000
-# What recording and leaving may take beyond the grace period.
+# Recording the last results and leaving may take this long after the grace period.
 SPARE_SECONDS = 5.0
 
 
@@ -48,8 +48,8 @@ async def relay(settings: Settings) -> None:
 
 
 async def run(settings: Settings, url: str, transport: Transport) -> None:
-    """Run a relay until cancelled, then end it in order: stop claiming, finish what is in flight,
-    record it, leave."""
+    """Run a relay until cancelled, then end it in order: stop claiming, finish the requests in
+    flight, record them, leave."""
     board, identity = Board(), Identity()
     marks = Marks(board, identity)
     epoch = Epoch(marks.mark, marks.forget)
@@ -65,7 +65,7 @@ async def run(settings: Settings, url: str, transport: Transport) -> None:
         gc.freeze()
         gc.set_threshold(COLLECT_EVERY)
         _log.info("relay started", relay_id=str(identity.relay_id))
-        # None of them ends by itself: a part that fails is started again (relay/service.py).
+        # No part ends by itself: a part that fails is started again (relay/service.py).
         await asyncio.wait([service.task for service in started])
     finally:
         try:
@@ -92,7 +92,7 @@ def _services(
     epoch: Epoch,
     pool: Queues,
 ) -> Sequence[Service]:
-    """In the order in which they start. They stop in the opposite order."""
+    """The parts in the order in which they start. They stop in the opposite order."""
     poll_seconds = settings.relay_poll_interval / 1000
     outage = Outage(board)
     policy = BreakerPolicy(settings.webhook_breaker_delay, settings.webhook_disable_after)

@@ -1,4 +1,4 @@
-"""A part of a relay: started once, stopped in order, begun again if it fails."""
+"""A part of a relay. It starts once, stops in order, and begins again if it fails."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -8,7 +8,7 @@ from service.platform.logs import get_logger
 
 _log = get_logger(__name__)
 
-# Between two starts of a part that fails.
+# The pause before a part that failed begins again.
 RESTART_SECONDS = 1.0
 
 
@@ -18,13 +18,14 @@ class Service(ABC):
 
     @abstractmethod
     async def run(self) -> None:
-        """Work until cancelled. What rows, receivers and the server do is caught inside."""
+        """Works until cancelled. It handles every error that rows, receivers or the server
+        cause."""
 
     async def start(self) -> None:
         self.task = asyncio.create_task(self._keep_going(), name=self.name)
 
     async def stop(self) -> None:
-        """End in order; the services that were started later have ended."""
+        """Ends in order. The services that started later have ended by then."""
         await self.cancel()
 
     async def cancel(self) -> None:
@@ -32,10 +33,10 @@ class Service(ABC):
         await asyncio.wait([self.task])
 
     async def _keep_going(self) -> None:
-        """The outermost boundary. What `run` lets through is a defect of ours; the part begins
-        again where its state is. If this happens again and again, the relay does less than its
-        share, and its peers do the rest: they remove a relay that cannot beat, and a relay that
-        cannot lead releases the leader's lock."""
+        """The outermost boundary. An exception that `run` lets through is a defect in our code. The
+        part then runs again, with its state as it is. If it fails again and again, the peers do
+        this relay's work: they remove a relay that cannot beat, and a relay that cannot lead
+        releases the leader's lock."""
         while True:
             try:
                 await self.run()

@@ -81,7 +81,7 @@ declare
   server  record;
   start   bigint;
 begin
-  -- A dump of the data alone that is older than this table leaves it empty.
+  -- If a dump of the data alone is older than this table, its restore leaves the table empty.
   insert into public.epoch (reason) values ('there was none') on conflict do nothing;
   select * into strict present from public.epoch for update;
   select * into server from public.server_identity();
@@ -581,13 +581,13 @@ begin
                         where part.parent = log.parent::regclass and part.begins <= day and part.ends >= day + interval '1 day')
   loop
     name := missing.parent || '_' || to_char(missing.day, 'YYYYMMDD');
-    -- Something else may have that name.
+    -- Another relation may have that name.
     while to_regclass(format('public.%I', name)) is not null loop
       name := name || '_';
     end loop;
     begin
-      -- Attached, not created in place: that takes a lock which reads and writes of the parent go
-      -- on under.
+      -- The table is attached, not created in place. Attaching takes a lock under which reads and
+      -- writes of the parent go on.
       execute format('create table public.%I (like public.%I including defaults including constraints)', name, missing.parent);
       execute format('alter table public.%I attach partition public.%I for values from (%L) to (%L)',
                      missing.parent, name, missing.day, missing.next_day);
@@ -658,7 +658,7 @@ CREATE FUNCTION public.narrow_on_unassignment() RETURNS trigger
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     AS $$
 begin
-  -- In the order of their ids, so that two of these never wait for each other.
+  -- Lock in the order of ids, so that two such statements never deadlock.
   perform from users where id in (select user_id from gone) order by id for no key update;
   update users set narrowed_at = now() where id in (select user_id from gone);
   return null;
@@ -692,9 +692,9 @@ begin
       from matched
   ),
   orders as (
-    -- The upsert sees the newest version of a row, not the snapshot's. So it decides rightly
-    -- whether the item has a head, even beside a relay that has just ended the head. The numbers of
-    -- an epoch begin above its base.
+    -- The upsert sees the newest version of a row, not the snapshot's. So it knows for certain
+    -- whether the item has a head, even if a relay has just ended the head. The numbers of an epoch
+    -- begin above its base.
     insert into public.item_orders as o (webhook_id, item_id, sequence, head)
     select webhook_id, item_id, base + count(*), base + 1
       from in_order
@@ -709,8 +709,8 @@ begin
     returning webhook_id, item_id, sequence, head, not_before
   ),
   placed as (
-    -- Brings each delivery to its item's row by sorting. The planner cannot know how many there
-    -- are, and a nested loop would take seconds.
+    -- Sorting brings each delivery to its item's row. The planner cannot know how many there are,
+    -- and a nested loop would take seconds.
     select webhook_id, item_id, position, id, type, from_newest + max(newest) over same as sequence, max(head) over same as head,
            max(not_before) over same as not_before
       from (select webhook_id, item_id, position, id, type, from_newest, null::bigint as newest, null::bigint as head,
@@ -798,15 +798,15 @@ begin
     return null;
   end if;
   begin
-    -- NOTIFY takes one more lock. Nobody else has the number of this one, so it needs as much room
-    -- in the table.
+    -- NOTIFY takes one more lock. So take and release one with a number that is only ours: it needs
+    -- as much room in the table of locks.
     perform pg_catalog.pg_advisory_lock(1246712659, - pg_catalog.pg_backend_pid());
     perform pg_catalog.pg_advisory_unlock(1246712659, - pg_catalog.pg_backend_pid());
   exception when others then
     return null;
   end;
   perform pg_catalog.pg_notify('jossiedb_wake', '');
-  -- Once a transaction is enough, however many rows it writes.
+  -- One ring is enough for a transaction, however many rows it writes.
   perform pg_catalog.set_config('jossiedb.rung', 'yes', true);
   return null;
 end
@@ -872,8 +872,8 @@ CREATE FUNCTION public.wait_for_writers(patience_ms integer, class_id integer, o
 begin
   perform pg_catalog.set_config('lock_timeout', patience_ms::text, true);
   begin
-    -- Trap: the lock may be granted just as the time runs out, and PostgreSQL raises the error all
-    -- the same. Undoing the block releases the lock in both cases.
+    -- Trap: the lock may be granted just as the time runs out, and PostgreSQL still raises the
+    -- error. Undoing the block releases the lock in both cases.
     perform pg_catalog.pg_advisory_xact_lock(class_id, object_id);
     raise exception 'granted' using errcode = 'JD001';
   exception when lock_not_available or sqlstate 'JD001' then

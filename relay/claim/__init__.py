@@ -1,1 +1,1 @@
-"""What is due, and whose it is: lanes, slots, claims and leases."""
+"""Taking due deliveries: lanes, slots, claims and leases."""

@@ -1,6 +1,6 @@
-"""Suspects: deliveries that may be what crashes relays. Each is sent while nothing else is in
-flight, so that a crash takes no other delivery along, and a delivery that was only taken along so
-far is delivered."""
+"""Suspects: deliveries that may be the ones that crash relays. Each is sent while nothing else is
+in flight. Then a crash loses no lease of another delivery, and a delivery that is not the cause is
+delivered."""
 
 import asyncio
 import time
@@ -18,8 +18,8 @@ _OFFER_SECONDS = 0.002
 
 
 class Alone:
-    """`sending`: a suspect is in flight, or waits for all others to end. Nothing else is leased
-    meanwhile."""
+    """`sending` is set while a suspect is in flight, or waits for all other requests to end.
+    Nothing else is leased meanwhile."""
 
     def __init__(self, pool: Pool, board: Board, recorder: Recorder, slots: Slots, claimer: Claimer) -> None:
         self._pool = pool
@@ -36,7 +36,7 @@ class Alone:
 
     @property
     def next_look(self) -> float | None:
-        """In monotonic seconds; None while there is nothing to look for."""
+        """When to look for suspects, in monotonic seconds. None if there are none to look for."""
         return self._not_before if self._wanted else None
 
     async def send(self) -> None:
@@ -52,8 +52,8 @@ class Alone:
             await self._nothing_in_flight()
             if self._board.stopping:
                 return
-            # If none can be claimed, another relay has it, or its webhook has no tokens: the next
-            # sweep looks again.
+            # If no suspect can be claimed, another relay has it, or its webhook has no tokens. The
+            # next sweep looks again.
             self._wanted = False
             if await self._claimer.claim([(lane, 1) for lane in lanes], 1, suspects=True):
                 self._wanted = True
@@ -68,8 +68,8 @@ class Alone:
             if self._slots.in_flight:
                 await self._slots.emptied(_STOP_SECONDS)
             else:
-                # A fan-out is under way, with slots that it was offered before.
+                # A fan-out is under way, with slots that were offered to it earlier.
                 await asyncio.sleep(_OFFER_SECONDS)
         if not self._board.stopping:
-            # What was delivered is recorded before a crash can lose it.
+            # Record what was delivered before a crash can lose it.
             await self._recorder.drained()

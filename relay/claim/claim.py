@@ -1,5 +1,5 @@
-"""Claiming: one statement for many lanes, and each lane by itself where a row in one of them makes
-the statement fail."""
+"""Claiming: one statement for many lanes. If a row in one of the lanes makes the statement fail,
+each lane is claimed by itself."""
 
 import time
 from collections.abc import Sequence
@@ -21,22 +21,25 @@ from service.platform.queries import Connection, load
 _log = get_logger(__name__)
 _SQL = load("claim")
 
-# The first columns of a claim's row are a lease's.
+# The first columns of a claimed row are the lease.
 _LEASE = len(Lease._fields)
-# A lane, and how many of its deliveries are asked for.
+# A lane, and how many of its deliveries to ask for.
 Share: TypeAlias = tuple[UUID, int]
 
 
 class Unclaimable(Exception):
-    """A claim failed by what is in one of its lanes. It may have leased all the same; the next
-    claim of these lanes is careful."""
+    """A row in one of the lanes made a claim fail. The claim may have leased deliveries all the
+    same. The next claim of these lanes is careful: it takes each lane by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """`leases` were granted at `moment`, which is None where there are none. `ends`: the last due
-    time that was claimed of each lane. `waits`: lanes of which nothing may be claimed for so many
-    seconds. Both times are monotonic."""
+    """The reply to a claim. All times but `ends` are monotonic.
+
+    - `leases` were granted at `moment`, which is None if there are none.
+    - `ends` has the last due time that was claimed of each lane.
+    - `waits` has the lanes of which nothing may be claimed yet, and for how many seconds.
+    """
 
     leases: list[Lease]
     moment: Moment | None
@@ -48,8 +51,8 @@ class Claimed:
 
 
 class Claims:
-    """The boundary around what a claim reads. A delivery that cannot be claimed ends as failed,
-    with its reason."""
+    """Handles bad rows among those that a claim reads. A delivery that cannot be claimed ends as
+    failed, with its reason."""
 
     def __init__(self, pool: Pool, identity: Identity, targets: Targets) -> None:
         self._pool = pool
@@ -60,8 +63,8 @@ class Claims:
     async def claim(
         self, lanes: Sequence[Share], floors: Sequence[datetime | None], *, most: int, suspects: bool
     ) -> Claimed:
-        """Lease at most so many of each lane, and `most` in all. Raises Unclaimable, and whatever
-        no row is to blame for."""
+        """Leases at most the given number of deliveries of each lane, and `most` in all. Raises
+        Unclaimable, and every error that is not the fault of a row."""
         asked_at = time.monotonic()
         async with self._pool.acquire() as connection:
             rows = await self._fetch(connection, self._identity.relay_id, lanes, floors, most=most, suspects=suspects)
@@ -110,8 +113,8 @@ class Claims:
     async def _one(
         self, connection: Connection, relay_id: UUID, lane: Share, most: int, *, suspects: bool
     ) -> list[asyncpg.Record]:
-        """In a transaction, so that a lease is undone whose row cannot be read; one row at a time,
-        once that has failed."""
+        """Claims of one lane, in a transaction: if a leased row cannot be read, its lease is
+        undone. After the first failure it takes one row at a time."""
         webhook_id, share = lane
         wanted = min(share, most)
         step = wanted
@@ -160,7 +163,8 @@ async def _claim(
 
 
 async def _give_up(connection: Connection, webhook_id: UUID, error: Exception, *, suspects: bool) -> bool:
-    """End the delivery of the lane that a claim would take first. False if there is none, or that is refused as well."""
+    """Ends the delivery of the lane that a claim would take first. False if there is none, or if
+    the database refuses that, too."""
     known = {"webhook_id": str(webhook_id)}
     try:
         reason = f"it cannot be claimed: {type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""Claims from the agenda: lease what is due, start to send it, and note what stays."""
+"""Claims from the agenda: leases due deliveries, starts to send them, and notes what stays."""
 
 import time
 from collections import Counter
@@ -31,12 +31,12 @@ class Claimer:
         self._floors = Floors()
 
     def forget_floors(self) -> None:
-        """What a sweep is for may stand before the floors."""
+        """A sweep looks for deliveries that may stand before the floors."""
         self._floors.clear()
 
     async def claim(self, lanes: Sequence[Share], free: int, *, reserve: bool = False, suspects: bool = False) -> bool:
-        """Claim at most so many of each lane, and `free` in all, and start to send them. `reserve`:
-        for slots of the reserve. True if anything was claimed."""
+        """Claims at most the given number of deliveries of each lane, and `free` in all, and starts
+        to send them. `reserve`: they get slots of the reserve. True if anything was claimed."""
         if suspects:
             # Suspects are older than the floor of their lane.
             self._floors.clear()
@@ -73,9 +73,9 @@ class Claimer:
             self._flights.start(lease, claimed.targets.get(lease.webhook_id), claimed.moment, reserve=reserve)
 
     async def _time(self, webhook_ids: Sequence[UUID], asked_at: float) -> None:
-        """Find out when these lanes have something due again. A timer knows one time only, and the
-        server's clock may have changed since it was set. Deliveries that have become due since the
-        claim must not be missed."""
+        """Finds out when these lanes have something due again. A timer knows one time only, and the
+        server's clock may have changed since the timer was set. Deliveries that have become due
+        since the claim must not be missed."""
         ago = time.monotonic() - asked_at
         for row in await _SQL.soonest.fetch(self._pool, webhook_ids=webhook_ids, ago=ago, now=None):
             if row["due_in"] > 0:

@@ -1,4 +1,4 @@
-"""The dispatcher: looks at what is due, and has it claimed and sent, in turns."""
+"""The dispatcher: takes the lanes in turns, and has their due deliveries claimed and sent."""
 
 import asyncio
 import time
@@ -26,7 +26,7 @@ from service.platform.db import CONTENDED, Pool, is_passing
 
 
 class Dispatcher(Service):
-    """One relay's sending side. `offers` is the leader's way into it."""
+    """The sending side of one relay. Through `offers`, the leader sends what its fan-out leased."""
 
     name = "dispatcher"
 
@@ -84,8 +84,8 @@ class Dispatcher(Service):
         return self._flights.attempted
 
     async def stop(self) -> None:
-        """Claim no more, finish what is in flight within the grace period, and give back the leases
-        of what was cut off then."""
+        """Claims no more, finishes the requests in flight within the grace period, and gives back
+        the leases of those that were cut off then."""
         self.stop_claiming()
         await asyncio.wait([self.task])
         await self.finish(self._grace)
@@ -96,23 +96,26 @@ class Dispatcher(Service):
         self._board.claiming.set()
 
     async def finish(self, grace_seconds: float) -> None:
-        """Wait for what is in flight, at most so long; then cut off what is not done."""
+        """Waits for the requests in flight, for at most `grace_seconds`. Then it cuts off the
+        rest."""
         await asyncio.gather(self._slots.finish(grace_seconds), self._tester.finish(grace_seconds))
 
     async def run(self) -> None:
-        """Claim and send until told to stop. While the database is away, wait."""
+        """Claims and sends until the board says that the relay stops. Waits while the database is
+        away."""
         while not self._board.stopping:
-            # Cleared before the look, never after: what comes during it is looked at next.
+            # Clear it before the look, never after, so that the next look finds what comes during
+            # this one.
             self._board.claiming.clear()
             if self._outage.unwritable:
-                # It was noticed while this slept.
+                # The database went away while the dispatcher slept.
                 await self._outage.until_writable(time.monotonic())
                 continue
             try:
                 busy = await self._step()
             except Unclaimable:
-                # What the failed claim may have leased is given back first, and then each lane is
-                # claimed from by itself.
+                # The next step gives back what the failed claim may have leased. After that, each
+                # lane is claimed by itself.
                 continue
             except Exception as error:
                 if not is_passing(error):
@@ -127,7 +130,7 @@ class Dispatcher(Service):
         failed_at = time.monotonic()
         await self._outage.wait(self.name, error)
         if not isinstance(error, CONTENDED):
-            # No claim is better than one more that is cut off, which leaves unconfirmed leases.
+            # Wait: another claim that is cut off would leave more unconfirmed leases.
             await self._outage.until_writable(failed_at)
         self._board.sweep()
 
@@ -185,13 +188,13 @@ class Dispatcher(Service):
             self._board.room()
         if not plan.lanes:
             slots.held_up |= slots.promised > 0
-        # After a claim of so many lanes, there may be others that nothing else would make this
-        # relay look at before the poll.
+        # If a claim took as many lanes as it may, there may be more lanes. Before the poll, nothing
+        # else would make this relay look at them.
         return found or len(plan.lanes) == MAX_LANES
 
     async def _place(self, webhook_ids: Sequence[UUID]) -> bool:
-        """Find out whose lanes these are, and where they lead. True if there are more to find out
-        about."""
+        """Finds out the owners and the origins of these lanes. True if there are more lanes to find
+        out about."""
         turns, targets = self._board.agenda.turns, self._targets
         if unknown := [(webhook_id, 1) for webhook_id in webhook_ids if targets.place(webhook_id) is None]:
             async with self._pool.acquire() as connection:

@@ -8,13 +8,13 @@ from relay.claim.slots import Slots
 from relay.record.record import Recorder
 from relay.record.result import Lease, Moment
 from relay.rules.shares import NOWHERE
-from relay.send.delivery import Delivery, LetGo, Outbound
+from relay.send.delivery import Delivery, Outbound, Release
 from relay.send.target import Target
 from relay.transport import Transport
 
 
 class Flights:
-    """Starts what was leased, by a claim or by fan-out."""
+    """Starts deliveries that a claim or a fan-out has leased."""
 
     def __init__(self, board: Board, slots: Slots, leases: Leases, recorder: Recorder, transport: Transport) -> None:
         self._board = board
@@ -31,7 +31,7 @@ class Flights:
         return self._outbound.attempted
 
     def start(self, lease: Lease, target: Target | None, moment: Moment, *, reserve: bool) -> None:
-        """`reserve`: in a slot of the reserve."""
+        """`reserve`: the delivery takes a slot of the reserve."""
         if target is not None and not self._slots.admits(target.place, reserve=reserve):
             self._unused(lease.webhook_id)
             return
@@ -39,7 +39,7 @@ class Flights:
         self._slots.hold(delivery, lease.webhook_id, lease.fence, target.place if target else NOWHERE, reserve=reserve)
         delivery.begin()
 
-    def let_go(self, delivery: Delivery, how: LetGo) -> None:
+    def release(self, delivery: Delivery, how: Release) -> None:
         self._slots.release(delivery)
         if how == "cut off":
             self._leases.cut_off(delivery.lease)
@@ -47,6 +47,6 @@ class Flights:
             self._unused(delivery.lease.webhook_id)
 
     def _unused(self, webhook_id: UUID) -> None:
-        """Given back like a lease that this relay was not told of: nothing was sent under it."""
+        """A lease under which nothing was sent. It is given back like an unconfirmed one."""
         self._leases.unconfirmed_in((webhook_id,))
         self._board.room()

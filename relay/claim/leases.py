@@ -1,5 +1,5 @@
-"""Leases that end without a result: given back, so that nobody waits until they run out, and not
-counted as lost."""
+"""Leases that end without a result. They are given back, so that nobody waits until they run out,
+and are not counted as lost."""
 
 from collections.abc import Iterable
 from uuid import UUID
@@ -16,15 +16,14 @@ from service.platform.queries import load
 _log = get_logger(__name__)
 _SQL = load("leases")
 
-# How many of a lane's deliveries are looked at for unconfirmed leases. They were the first that
-# were due.
+# In a lane, unconfirmed leases are looked for among so many deliveries, the first that are due.
 LOOK = 500
 
 
 class Leases:
-    """A statement that leases may commit although its reply is lost. Such leases are unconfirmed:
-    this relay holds them in the database, and neither sends the deliveries nor is about to record
-    them."""
+    """A statement that leases may commit although its reply is lost. Such leases are unconfirmed.
+    This relay holds them in the database, but it does not send their deliveries, and has no results
+    of them to record."""
 
     def __init__(self, pool: Pool, board: Board, identity: Identity, recorder: Recorder, slots: Slots) -> None:
         self._pool = pool
@@ -33,13 +32,13 @@ class Leases:
         self._recorder = recorder
         self._slots = slots
         self._unconfirmed: set[UUID] = set()
-        # Whether there may be unconfirmed leases in any lane: the next sweep that begins at the
-        # first lane finds them.
+        # Set if any lane may have unconfirmed leases. The next sweep that begins at the first lane
+        # finds them.
         self._unconfirmed_anywhere = False
         self._sweeping_all = False
         self._cut_off: list[Lease] = []
-        # While this looks, nothing may lease: what is leased meanwhile would be taken for
-        # unconfirmed.
+        # Set during the search for unconfirmed leases. Nothing may lease meanwhile: the search
+        # would take the new leases for unconfirmed ones.
         self.looking = False
 
     def unconfirmed_in(self, webhook_ids: Iterable[UUID]) -> None:
@@ -51,7 +50,7 @@ class Leases:
         self._unconfirmed_anywhere = True
 
     def swept(self, webhook_ids: Iterable[UUID], *, first: bool, last: bool) -> None:
-        """A sweep has come past these lanes, which have something due."""
+        """A sweep has passed these lanes, which have something due."""
         if first and self._unconfirmed_anywhere:
             self._unconfirmed_anywhere, self._sweeping_all = False, True
         if self._sweeping_all:
@@ -59,7 +58,7 @@ class Leases:
             self._sweeping_all = not last
 
     def cut_off(self, lease: Lease) -> None:
-        """Its delivery was being sent, and was not finished."""
+        """The delivery of this lease was being sent, and was not finished."""
         self._cut_off.append(lease)
 
     @property
@@ -67,7 +66,7 @@ class Leases:
         return bool(self._unconfirmed)
 
     async def give_back_unconfirmed(self) -> set[UUID]:
-        """The lanes that got something back."""
+        """Returns the lanes in which leases were given back."""
         lanes = list(self._unconfirmed)
         self.looking = True
         try:
@@ -84,7 +83,7 @@ class Leases:
         given_back = {row["webhook_id"] for row in rows}
         if rows:
             _log.info("gave back leases under which nothing was sent", leases=len(rows))
-            # Other relays may have room for what was given back.
+            # Other relays may have room for these deliveries.
             self._board.hint_peers(list(given_back))
         return given_back
 

@@ -1,4 +1,4 @@
-"""Slots that the leader offers to its own fan-out, so that what it queues need not be claimed."""
+"""Slots that the leader offers to its own fan-out. Deliveries that fan-out leases need no claim."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -16,12 +16,13 @@ from relay.send.target import Targets
 from relay.watch.outage import Outage
 from service.platform.queries import Executor
 
-# At most so many requests are written before the leader asks the database for anything more.
+# After a fan-out with at most so many leases, its requests are written before the leader asks the
+# database for more.
 FEW = 8
 
 
 class Offers:
-    """Between `offer` and `take`, or `unconfirmed`, the offered slots are kept free."""
+    """From `offer` until `take` or `unconfirmed`, the offered slots are kept free."""
 
     def __init__(
         self,
@@ -47,7 +48,7 @@ class Offers:
         self._flights = flights
 
     def offer(self) -> Offer:
-        """Slots for what fan-out is about to queue."""
+        """Slots for the deliveries that fan-out is about to queue."""
         if self._board.stopping or self._recorder.full or self._outage.unwritable:
             return NOTHING
         if self._alone.sending or self._leases.looking:
@@ -58,8 +59,8 @@ class Offers:
     async def take(
         self, connection: Executor, leases: Sequence[Lease], versions: Iterable[tuple[UUID, int]], moment: Moment
     ) -> None:
-        """Start to send what fan-out leased to this relay; on `connection` it asks where to.
-        `versions`: of the webhooks."""
+        """Starts to send what fan-out leased to this relay. Reads on `connection` where to send it.
+        `versions`: the webhooks' ids and versions."""
         try:
             targets = await self._targets.load(connection, versions)
         except BaseException:
@@ -71,24 +72,24 @@ class Offers:
         waiting = len(self._board.agenda.turns) > 0
         held_up = self._slots.held_up or (offer.most > 0 and not offer.reserve and waiting)
         if held_up:
-            # What was offered and not filled is free for the lanes that wait.
+            # Slots that were offered and not filled are free for the lanes that wait.
             self._slots.held_up = False
             self._board.room()
         if held_up or self._leases.has_unconfirmed or len(leases) <= FEW:
-            # The dispatcher has a turn, and a few requests are written, before slots are offered
-            # again. Otherwise a leader that looks without a pause would offer them at once, again
-            # and again.
+            # Here the dispatcher gets a turn, and a few requests are written, before slots are
+            # offered again. A leader that looks without a pause would otherwise offer them again at
+            # once, again and again.
             await asyncio.sleep(0)
 
     def unconfirmed(self) -> None:
-        """The reply to a fan-out was lost, or its leases cannot be used. It may have leased in any
-        lane."""
+        """The reply to a fan-out was lost, or its leases cannot be used. Any lane may have such
+        leases."""
         if self._slots.offered:
             self._slots.close()
             self._leases.unconfirmed_anywhere()
             self._board.sweep()
 
     def reconnected(self) -> None:
-        """A fan-out on the previous LISTEN connection may have committed after its leases were
-        looked for. It has ended now."""
+        """A fan-out on the previous LISTEN connection may have committed after the search for its
+        leases. It has ended by now."""
         self._leases.unconfirmed_anywhere()

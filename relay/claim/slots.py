@@ -1,5 +1,5 @@
-"""A relay's slots: how many requests it may have under way at once, in all, for one webhook, for
-one owner and to one origin."""
+"""A relay's slots: how many requests may be in flight at once, in all, for one webhook, for one
+owner and to one origin."""
 
 import asyncio
 import time
@@ -15,20 +15,20 @@ from relay.rules.agenda import NIL
 from relay.rules.shares import NOWHERE, SLOW_SECONDS, Part, Place, SlotPool
 from relay.rules.turns import MAX_LANES, Turns
 
-# Fan-out looks through what is crowded for each webhook that an event goes to.
+# Fan-out searches the list of crowded ids for each webhook that an event goes to.
 MAX_CROWDED = 1000
-# How much of what is free of the reserve is offered to fan-out at once: a third.
+# Fan-out is offered a third of the free reserve at once.
 OFFERED_PART = 3
-# While lanes wait, slots that become free are filled together, half of them at once or as many as
-# there are after so long: a claim costs the database about as much for one row as for twenty.
+# While lanes wait, one claim fills several free slots together: as soon as half of the main part is
+# free, or else after this time. A claim costs the database about as much for one row as for twenty.
 PACE_SECONDS = 0.003
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """Slots of the leader's for what fan-out queues: so many in all and for each webhook, but none
-    for webhooks that are `crowded`, nor for those of owners who are. `reserve`: they are of the
-    reserve, and others may have taken them by then."""
+    """Slots of the leader for what fan-out queues: `most` in all, and `per_webhook` for each
+    webhook. Webhooks that are `crowded` get none, and neither do webhooks of crowded owners.
+    `reserve`: the slots belong to the reserve, and other requests may take them in the meantime."""
 
     relay_id: UUID = NIL
     most: int = 0
@@ -41,43 +41,44 @@ NOTHING = Offer()
 
 
 class Held(Hashable, Protocol):
-    """What holds a slot. When it is cancelled it gives it back, at once or soon."""
+    """The holder of a slot. When it is cancelled, it gives the slot back, at once or soon."""
 
     def cancel(self) -> object: ...
 
 
-# A slot in use: the webhook, the lease's fence, the parts of the relay's pool and of the origin's
-# that it is of, and since when, in monotonic seconds. A tuple, as one is made for each delivery.
+# A slot in use: the webhook, the lease's fence, the place, the part of the relay's pool, the part
+# of the origin's pool, and since when, in monotonic seconds. It is a tuple because each delivery
+# makes one.
 _Flight: TypeAlias = tuple[UUID, int | None, Place, Part, Part, float]
 
 
 class Slots:
-    """When a slot becomes free, the lanes that wait for it are on the board."""
+    """The board lists the lanes that wait for a slot. It is notified when a slot becomes free."""
 
     def __init__(self, concurrency: int, per_webhook: int, board: Board) -> None:
         self._board = board
         self.pool = SlotPool.of_relay(concurrency)
         self._per_webhook = per_webhook
-        # What fan-out may take of a lane: the rest is for claims that run beside it.
+        # Fan-out may take so many slots of a lane. The rest is for claims that run beside it.
         self._share = max(1, per_webhook // 2)
-        # Those older than SLOW_SECONDS, as far as has been looked, and the others, the oldest
-        # first.
+        # Requests in flight, the oldest first: `_slow` has those that `age` found older than
+        # SLOW_SECONDS, `_young` the others.
         self._slow: dict[Held, _Flight] = {}
         self._young: dict[Held, _Flight] = {}
         self._empty = asyncio.Event()
         self._empty.set()
         self._per_lane: Counter[UUID] = Counter()
         self._offer = NOTHING
-        # How much of the main part is offered to fan-out.
+        # How many slots of the main part are offered to fan-out.
         self.promised = 0
         self._closed = asyncio.Event()
         self._closed.set()
-        # What a claim that is under way may fill of the main part, and of which lanes.
+        # How many slots of the main part the claim under way may fill, and its lanes.
         self._claiming = 0
         self._claimed: frozenset[UUID] = frozenset()
         self._pace: asyncio.TimerHandle | None = None
-        # Whether a claim, or what comes before one, had to wait while slots were offered to
-        # fan-out. It has the next turn.
+        # Set if a claim, or a step before one, had to wait while slots were offered to fan-out. It
+        # has the next turn.
         self.held_up = False
 
     @property
@@ -86,7 +87,7 @@ class Slots:
 
     @property
     def in_use(self) -> int:
-        """Those in flight, and those that fan-out may be filling right now."""
+        """The requests in flight, and the slots that fan-out may be filling right now."""
         return self.in_flight + self._offer.most
 
     @property
@@ -95,23 +96,23 @@ class Slots:
 
     @property
     def free(self) -> int:
-        """Of the main part, whoever asks."""
+        """The free slots of the main part, for any owner."""
         return self.pool.main_free - self._claiming - self.promised
 
     def room(self, webhook_id: UUID) -> int:
-        """How many more requests the webhook may be sent."""
+        """How many more requests may be sent for this webhook, besides those offered to fan-out."""
         kept = self._offer.per_webhook if webhook_id not in self._offer.crowded else 0
         return self._per_webhook - self._per_lane[webhook_id] - kept
 
     def roomy(self, webhook_id: UUID | None = None) -> bool:
-        """Whether half of the main part is free, so that what waits need not wait for more;
-        `webhook_id`: of this lane's, too."""
+        """Whether half of the main part is free, so that lanes need not wait for more slots. With
+        `webhook_id`, half of that lane's slots must be free, too."""
         if self.free < self.pool.main / 2:
             return False
         return webhook_id is None or self._per_lane[webhook_id] <= self._per_webhook / 2
 
     def age(self) -> None:
-        """Webhooks with a request that has become too old are not quick any more."""
+        """Marks webhooks with a request older than SLOW_SECONDS as no longer quick."""
         before = time.monotonic() - SLOW_SECONDS
         while self._young:
             holder, flight = next(iter(self._young.items()))
@@ -127,16 +128,17 @@ class Slots:
                 place.owner.quick = False
 
     def offer(self, relay_id: UUID, waiting: Turns) -> Offer:
-        """Slots of the main part are kept free until `close`. Lanes with a backlog get none, as new
-        events would overtake it; they are about to be claimed from, and what they have room for is
-        not offered."""
+        """Offers slots to fan-out. Those of the main part are kept free until `close`. Lanes with a
+        backlog get none, because new events would overtake it. They are about to be claimed from,
+        so the slots that they have room for are not offered."""
         waiting.unpark(self.free, self.pool, self.room)
         reserve = self.free <= 0
         if reserve:
             if self.pool.main_free > 0:
-                # What is merely promised may be free again at once.
+                # Slots that are only promised may be free again at once.
                 return NOTHING
-            # For owners who have nothing that waits. A claim knows better who else may have some.
+            # The reserve is for owners without waiting deliveries. A claim knows better
+            # which other owners may use it.
             free = -(-self.pool.reserve_free // OFFERED_PART)
             crowded = waiting.crowded()
             place = next((flight[2] for flight in (self._slow or self._young).values()), NOWHERE)
@@ -145,7 +147,7 @@ class Slots:
         else:
             if waiting.unparked > MAX_LANES:
                 return NOTHING
-            # What has more than it may, if anything ever has, makes no room for others.
+            # A lane above its limit, if there ever is one, must not add room for others.
             free = self.free - sum(max(0, self.room(webhook_id)) for webhook_id in waiting)
             crowded = waiting.crowded_at_origins().union(waiting)
         if free <= 0 or len(crowded) > MAX_CROWDED:
@@ -159,16 +161,16 @@ class Slots:
         return self._offer
 
     def close(self) -> Offer:
-        """What was offered and not filled is free again."""
+        """Ends the offer. Slots that were offered and not filled are free again."""
         offer, self._offer = self._offer, NOTHING
         self.promised = 0
         self._closed.set()
         return offer
 
     def admits(self, place: Place, *, reserve: bool) -> bool:
-        """Whether one more request may be sent of what was leased, for slots of the reserve or of
-        the main part: what was free then may not be any more, and fan-out knows neither origins nor
-        who is quick."""
+        """Whether one more request may be sent under a lease that was granted for a slot of the
+        main part or of the reserve. A slot that was free at the claim or the offer may be taken by
+        now. Besides, fan-out knows neither origins nor which webhooks are quick."""
         origin = place.origin
         if origin.main_free <= 0 and origin.room(place.there, quick=place.taken_for_quick) <= 0:
             return False
@@ -176,8 +178,8 @@ class Slots:
 
     @contextmanager
     def claiming(self, lanes: Sequence[tuple[UUID, int]], most: int, *, reserve: bool = False) -> Iterator[None]:
-        """What a claim may fill of these lanes, and in all, is not free meanwhile. One claim at a
-        time."""
+        """The slots that a claim may fill, of these lanes and in all, are not free during it. There
+        is one claim at a time."""
         self._claiming = 0 if reserve else min(most, sum(share for _, share in lanes))
         self._claimed = frozenset(webhook_id for webhook_id, _ in lanes)
         try:
@@ -188,8 +190,8 @@ class Slots:
     def hold(
         self, holder: Held, webhook_id: UUID, fence: int | None, place: Place = NOWHERE, *, reserve: bool = False
     ) -> None:
-        """A slot is in use until `release`. `fence`: of the lease that is sent under it; `reserve`:
-        it is of the reserve."""
+        """Takes a slot until `release`. `fence`: that of the lease under which the request is sent.
+        `reserve`: the slot belongs to the reserve."""
         origin = place.origin
         part = self.pool.hold(place.owner, reserve)
         part_there = origin.hold(place.there, origin.main_free <= 0)
@@ -199,7 +201,7 @@ class Slots:
             self._empty.clear()
 
     def release(self, holder: Held) -> bool:
-        """Whether its webhook has become known to be quick."""
+        """Returns whether its webhook has just become quick."""
         if (flight := self._young.pop(holder, None)) is not None:
             webhook_id, _, place, part, part_there, since = flight
             quick = time.monotonic() - since < SLOW_SECONDS
@@ -239,11 +241,11 @@ class Slots:
         self._board.room()
 
     def fences(self) -> list[int]:
-        """Of the leases that are being sent."""
+        """The fences of the leases that are being sent."""
         return [flight[1] for flight in (*self._slow.values(), *self._young.values()) if flight[1] is not None]
 
     async def emptied(self, seconds: float) -> None:
-        """Wait until nothing is in flight, at most so long."""
+        """Waits until nothing is in flight, for at most `seconds`."""
         try:
             async with asyncio.timeout(seconds):
                 await self._empty.wait()
@@ -251,8 +253,8 @@ class Slots:
             pass
 
     async def finish(self, grace_seconds: float) -> None:
-        """Wait for what is in flight, at most so long; what is not done then is cut off. Nothing is
-        offered any more; what was before may still come."""
+        """Waits for the requests in flight, for at most `grace_seconds`, then cuts off the rest.
+        Nothing is offered any more. Leases of an earlier offer may still come."""
         try:
             async with asyncio.timeout(grace_seconds):
                 await self._closed.wait()

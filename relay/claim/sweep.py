@@ -1,4 +1,4 @@
-"""The sweep: a look at every lane once in a while, for lanes that no hint has named."""
+"""The sweep: looks at every lane once in each poll interval, for lanes that no hint has named."""
 
 import time
 from uuid import UUID
@@ -11,7 +11,7 @@ from service.platform.queries import load
 
 _SQL = load("claim")
 
-# So many lanes are looked at in one step.
+# One step looks at so many lanes.
 LANES_A_STEP = 200
 
 
@@ -24,13 +24,13 @@ class Sweep:
         self._leases = leases
         self._poll = poll_seconds
         self._after: UUID | None = None
-        # The last of the board's sweeps that has begun.
+        # The number of the board's last sweep that has begun.
         self._begun = 0
         self.next = time.monotonic()
 
     @property
     def wanted(self) -> bool:
-        """Whether one was asked for that has not begun."""
+        """Whether a sweep was asked for that has not begun."""
         return self._begun != self._board.sweeps
 
     @property
@@ -38,12 +38,12 @@ class Sweep:
         return self._after is not None or self.wanted
 
     def begin(self) -> None:
-        """From the first lane on, whether or not one is under way."""
+        """Begins at the first lane, even if a sweep is under way."""
         self._after = NIL
         self._begun = self._board.sweeps
 
     async def step(self) -> None:
-        """Over the next lanes in id order."""
+        """Looks at the next lanes, in the order of their ids."""
         assert self._after is not None, "one is under way"
         first = self._after == NIL
         rows = await _SQL.sweep.fetch(self._pool, after=self._after, most=LANES_A_STEP, now=None)
@@ -54,8 +54,8 @@ class Sweep:
             elif row["due_in"] <= self._poll:
                 self._board.due_in(row["webhook_id"], row["due_in"])
         if self.wanted:
-            # Another was asked for meanwhile, because of something that this step may not have seen
-            # yet.
+            # Another sweep was asked for meanwhile. Its reason may be something that this step ran
+            # too early to see.
             return
         last = len(rows) < LANES_A_STEP
         self._leases.swept((row["webhook_id"] for row in rows), first=first, last=last)

@@ -1,1 +1,1 @@
-"""What only the leader does: listen for rings, look, fan out, replay and keep house."""
+"""The leader's work: listen for rings, look, fan out, replay and keep house."""

@@ -1,4 +1,4 @@
-"""What fan-out did, as the database tells it."""
+"""The result of one fan-out, read from the database's reply."""
 
 import time
 from dataclasses import dataclass
@@ -15,8 +15,13 @@ NEVER = Moment(datetime.fromtimestamp(0, UTC), 0.0, 0.0)
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one batch did. `taken` counts outbox rows that are gone, those set aside included; `lanes` have something due that
-    nobody was given; `leases` were given to who offered slots, at `moment`, for webhooks of these `versions`."""
+    """The result of one batch.
+
+    - `taken`: how many outbox rows are gone, with those that were set aside.
+    - `lanes`: lanes with something due that was leased to no relay.
+    - `leases`: granted at `moment` to the relay that offered slots, for webhooks of these
+      `versions`.
+    """
 
     taken: int = 0
     events: int = 0
@@ -25,10 +30,10 @@ class Batch:
     leases: tuple[Lease, ...] = ()
     versions: tuple[tuple[UUID, int], ...] = ()
     moment: Moment = NEVER
-    # Whether there may be more, and whether somebody else gave lanes something to do.
+    # `full`: there may be more in the outbox. `wakes`: `lane_wakes` has requests of the API.
     full: bool = False
     wakes: bool = False
-    # How it left a leader that asked to fall asleep if this was all.
+    # Whether the leader, if it asked to fall asleep, does.
     state: LeaderState = "work"
 
 
@@ -65,7 +70,7 @@ def _lease(
 
 
 def batch_of(done: asyncpg.Record, asked: float) -> Batch:
-    """From the row of `fan_out`, which was asked at this time, in monotonic seconds."""
+    """Reads the row of `fan_out`. `asked`: when the statement was sent, in monotonic seconds."""
     moment = Moment(done["claimed_at"], time.monotonic(), asked)
     leases: list[Lease] = []
     versions: tuple[tuple[UUID, int], ...] = ()

@@ -1,8 +1,10 @@
-"""The doorbell: how the leader sleeps without missing a wake, and without making every commit pay for a NOTIFY.
+"""The doorbell: how the leader sleeps without missing a commit, and without a NOTIFY in every
+commit.
 
-A writer's trigger tries lock D, shared, for its transaction. Refused means that the leader sleeps, and the writer notifies.
-Before it sleeps the leader takes D, exclusively. Granted means that every writer that was let off has ended; what they wrote is
-seen by one more look, and any later writer is refused. So no commit falls between the look and the sleep.
+A writer's trigger tries lock D, shared, for its transaction. If D is refused, the leader sleeps,
+and the writer sends NOTIFY. Before it sleeps, the leader takes D exclusively. If D is granted,
+every writer that did not ring has ended. The leader's next look sees what they wrote, and any later
+writer is refused D. So no commit falls between the look and the sleep.
 """
 
 from typing import Literal, TypeAlias
@@ -19,23 +21,25 @@ LOCK_DOORBELL = 2  # D
 
 WAKE_CHANNEL = "jossiedb_wake"
 WORK_CHANNEL = "jossiedb_work"
-# How long the leader waits for writers that are in flight, once. Who begins meanwhile rings, whose commits then take turns; and a
-# snapshot is held, which stops vacuum.
+# How long the leader waits, once, for writers in flight. Writers that begin meanwhile are refused
+# D, so they ring, and commits with a NOTIFY take turns. The wait also holds a snapshot, which stops
+# vacuum.
 PATIENCE_MS = 3
-# How long to leave those alone that take longer before trying D again: one that stays open must not keep the leader busy.
+# The pauses before the leader tries D again, if writers are still in flight. A transaction that
+# stays open must not keep the leader busy.
 BUSY_SECONDS = (0.001, 0.0015, 0.002, 0.003, 0.005)
 
 
-# What an attempt to fall asleep comes to, at the end of fan-out: there is something to do; there is not, but writers are in flight;
-# the leader sleeps.
+# The end of a fan-out that tried to fall asleep. "work": there is something to do. "busy": there is
+# nothing to do, but writers are in flight. "asleep": the leader holds D.
 LeaderState: TypeAlias = Literal["work", "busy", "asleep"]
 
 
 async def try_lock(connection: "asyncpg.Connection[asyncpg.Record]", object_id: int) -> bool:
-    """Take a session lock if it is free."""
+    """Takes a session lock if it is free. Returns whether it did."""
     return bool(await _SQL.try_lock.fetchval(connection, class_id=LOCK_CLASS, object_id=object_id))
 
 
 async def probe(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-    """Find out whether a connection that has nothing to say is still one."""
+    """Raises an error of asyncpg if the silent connection has been lost."""
     await _SQL.probe.fetchval(connection)

@@ -21,7 +21,8 @@ ELECTION_SECONDS = 1.0
 
 
 class Election(Service):
-    """Keeps a LISTEN connection, tries to lead on it, and leads for as long as it lasts."""
+    """Keeps a LISTEN connection, tries to become the leader on it, and leads as long as it
+    lasts."""
 
     name = "election"
 
@@ -36,7 +37,7 @@ class Election(Service):
         self._identity = identity
 
     async def run(self) -> None:
-        """Reconnect with back-off when the connection is lost. Messages may have been lost with
+        """Reconnects with backoff when the connection is lost. Messages may have been lost with
         it."""
         while True:
             again = self._identity.listen_pid is not None
@@ -66,11 +67,11 @@ class Election(Service):
     async def _lead(self, listening: Listening) -> None:
         self._identity.leads.set()
         _log.info("leading", relay_id=str(self._identity.relay_id))
-        # The last statement of the leader before it has ended; maybe nobody received its reply.
+        # The last statement of the previous leader has ended, but maybe nobody received its reply.
         self._board.missed()
         try:
             await self._look.lead(listening)
         finally:
-            # It is no longer this relay's to do.
+            # This relay no longer has this work, so its failure no longer counts.
             self._identity.leads.clear()
             self._outage.over("fan-out")

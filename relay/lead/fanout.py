@@ -1,4 +1,5 @@
-"""Fan-out: events leave the outbox for the log, and a delivery is queued for each webhook that matches."""
+"""Fan-out: moves events from the outbox to the log, and queues a delivery for each webhook that
+matches."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -19,17 +20,19 @@ _log = get_logger(__name__)
 _SQL = load("fanout")
 
 MAX_EVENTS = 500
-# A leader begins with so many and doubles them: it does not know yet how many webhooks an event is for, and a statement that takes
-# longer than its connection waits for would be begun anew for ever.
+# A leader begins with so many and doubles them: it does not know yet how many webhooks match. A
+# batch that takes longer than its connection waits would be tried again for ever.
 FIRST_EVENTS = 16
-# At most so many go one by one, if the outbox holds no more.
+# If the outbox holds no more than this, events are fanned out one by one.
 FEW_EVENTS = 3
-# A statement should stay short, so an event that matches thousands of webhooks makes the next batches smaller.
+# A statement should stay short, so an event that matches thousands of webhooks makes the next
+# batches smaller.
 TARGET_DELIVERIES = 5000
 
-# What a row's own content can cause in the statement. Anything else (no partition, disk full, a lock) is not the row's fault: it
-# is kept, and tried again.
+# The reason that the deliveries get that `end_ahead` ends.
 AHEAD = "it stood at a position, or in an order, that had not been given yet"
+# Errors that a row's own content can cause in the statement. Any other error (no partition, disk
+# full, a lock) is not the row's fault: the row stays, and the statement is tried again.
 _ROW_ERRORS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
 
 
@@ -37,15 +40,17 @@ class FanOut:
     """Used by the leader only, one batch at a time."""
 
     def __init__(self, connection: Executor, limit: int = MAX_EVENTS, most: int = MAX_EVENTS) -> None:
-        """`limit`: how many events the first batch may have; `most`: and any."""
+        """`limit`: the most events of the first batch. `most`: of any batch."""
         self.connection = connection
         self._limit = min(limit, most)
         self._most = most
-        # How many rows the last batch looked at, if some of them are stuck: they cannot be moved as they are.
+        # How many rows the last batch looked at, if some of them were stuck, which means that they
+        # cannot be moved as they are. 0 if none was.
         self._stuck = 0
-        # Whether the last batch looked at few.
+        # Whether the last batch looked at few rows.
         self._few = True
-        # How many seconds the last batch that was to wait for writers did; None if it did not.
+        # How many seconds the last batch with `patience_ms` waited for writers. None if it did not
+        # wait, or failed.
         self.waited: float | None = None
 
     async def batch(
@@ -56,11 +61,12 @@ class FanOut:
         sleep_if_idle: bool = False,
         patience_ms: int = 0,
     ) -> Batch:
-        """Fan out the oldest rows. A row that cannot be fanned out is set aside with its reason, and stops nothing.
+        """Fans out the oldest rows. A row that cannot be fanned out is set aside with its reason.
 
-        `offer` is asked for slots, which the statement then leases to. `release_first`: the doorbell's
-        lock is held; release it before looking. `sleep_if_idle`: take it again if nothing is left.
-        `patience_ms`: if few events are expected, wait at most this long for writers in flight.
+        `offer` returns slots, for which the statement then leases deliveries. `release_first`: the
+        doorbell's lock is held; release it before looking. `sleep_if_idle`: take it again if
+        nothing is left. `patience_ms`: if few events are expected, wait at most this long for
+        writers in flight.
         """
         aside = await self._route()
         offered = offer()
@@ -78,19 +84,20 @@ class FanOut:
                     patience_ms=patience_ms,
                 )
             except _ROW_ERRORS as error:
-                # A statement that was undone may have released the doorbell's lock and taken it again: locks are not undone.
+                # The statement may have taken the doorbell's lock. An error does not undo that.
                 release_first, patience_ms = release_first or sleep_if_idle, 0
                 if lacks_partition(error) or isinstance(error, asyncpg.NotNullViolationError):
-                    # There is no partition, or no head of the log.
+                    # There is no partition, or the log's head is missing.
                     raise
                 if isinstance(error, asyncpg.UniqueViolationError) and error.table_name == "deliveries":
-                    # No event is to blame for a delivery that stands where its own is to go. Where none does, it is the event.
+                    # Deliveries may stand where the log has not come to. If not, the event is bad.
                     ended = await _SQL.end_ahead.fetchval(self.connection, reason=AHEAD)
                     _log.error("deliveries stood where the log has not come to", ended=ended)
                     if ended:
                         continue
-                # One of them is refused. It is found by halving; those before it go first. An older one may have been committed
-                # since: the one it is was the oldest before the statement, and is it after it.
+                # One row is refused. Halving finds it, and the rows before it go first. An older
+                # row may have been committed meanwhile. So a row is blamed only if it was the
+                # oldest both before and after the statement that failed.
                 if self._limit == 1:
                     oldest = await _SQL.oldest.fetchval(self.connection)
                     if oldest is not None and oldest == suspect:
@@ -102,14 +109,14 @@ class FanOut:
             patience_ms = 0
             if self._stuck and not batch.events:
                 aside += await self._route()
-                # Somebody may have taken away what was stuck meanwhile, and then it has fallen asleep.
+                # Somebody may have removed the stuck rows meanwhile. Then the leader fell asleep.
                 release_first = batch.state == "asleep"
                 continue
             return replace(batch, taken=batch.taken + aside)
 
     @property
     def limit(self) -> int:
-        """How many events the next batch may have."""
+        """The most events of the next batch."""
         return self._limit
 
     @property
@@ -118,15 +125,16 @@ class FanOut:
         return self._few and not self._stuck
 
     def allow(self, most: int) -> None:
-        """How many any batch may have."""
+        """Sets the most events of any batch."""
         self._most = most
 
     async def lane_wakes(self) -> list[UUID]:
-        """Webhooks that somebody else gave something to do: a manual retry, a test, a resumed lane."""
+        """Takes the webhooks for which the API has asked something: a manual retry, a test, a
+        resumed lane."""
         return [row["webhook_id"] for row in await _SQL.take_lane_wakes.fetch(self.connection)]
 
     async def anything(self) -> bool:
-        """Whether there is anything to look at."""
+        """Whether the outbox or `lane_wakes` has rows."""
         return bool(await _SQL.anything.fetchval(self.connection))
 
     async def _oldest(
@@ -153,7 +161,7 @@ class FanOut:
     async def _statement(
         self, limit: int, offer: Offer, *, release_first: bool, sleep_if_idle: bool, patience_ms: int
     ) -> tuple[asyncpg.Record, float]:
-        """The database's answer, and when it was asked, in monotonic seconds."""
+        """The reply, and when the statement was sent, in monotonic seconds."""
         asked = time.monotonic()
         done = await _SQL.fan_out.fetchrow(
             self.connection,
@@ -173,7 +181,8 @@ class FanOut:
         return done, asked
 
     async def _route(self) -> int:
-        """Say of rows that are stuck what they are about, where who wrote them did not. How many had to be set aside."""
+        """Derives the subjects of stuck rows whose writers stored none. Returns how many rows had
+        to be set aside."""
         if not self._stuck:
             return 0
         aside = 0

@@ -1,4 +1,4 @@
-"""The LISTEN connection: messages of peers and the doorbell's ring arrive on it, and it holds the
+"""The LISTEN connection. It receives the messages of peers and the writers' rings, and holds the
 leader's locks."""
 
 import asyncio
@@ -18,7 +18,7 @@ _SQL = load("listen")
 
 SET_UP_TIMEOUT = 10.0
 COMMAND_TIMEOUT = 60.0
-# How long a backend may take to end.
+# How long the old backend may take to end.
 END_MS = 3000
 
 LISTENING = {
@@ -33,8 +33,8 @@ LISTENING = {
 
 
 class Listening:
-    """One such connection. `lost` is set when it has ended, `woken` then and when somebody has
-    rung."""
+    """One LISTEN connection. `lost` is set when it has ended. `woken` is set then, too, and when a
+    writer has rung."""
 
     def __init__(self, connection: QueueConnection) -> None:
         self.connection = connection
@@ -42,7 +42,7 @@ class Listening:
         self.woken = asyncio.Event()
 
     async def listen_for_rings(self) -> None:
-        """Only the leader looks at what is rung for."""
+        """For the leader. No other relay looks at the outbox."""
         await self.connection.add_listener(doorbell.WAKE_CHANNEL, self.ring)
 
     def ring(self, *_: Any) -> None:
@@ -54,7 +54,7 @@ class Listening:
 
 
 class Listen:
-    """Opens the connection, and makes sure that the one before it holds no locks any more."""
+    """Opens the connection, and ends the previous one's backend, so that it holds no locks."""
 
     def __init__(self, url: str, pool: Queues, identity: Identity, epoch: Epoch, peers: Peers) -> None:
         self._url = url
@@ -78,7 +78,8 @@ class Listen:
                 await self._set_up(listening)
             yield listening
         finally:
-            # The leader's locks go with it. Its end is not waited for: it may be half-open.
+            # The leader's locks end with the connection. Do not wait for its end: it may be
+            # half-open.
             connection.terminate()
 
     async def _set_up(self, listening: Listening) -> None:
@@ -86,15 +87,15 @@ class Listen:
         await self._epoch.greet(connection)
         connection.add_termination_listener(listening.end)
         await connection.add_listener(doorbell.WORK_CHANNEL, self._on_message)
-        # The connection before may have been cut off without the server's knowing: it would hold
-        # the leader's locks, and lease.
+        # The previous connection may have been cut off unnoticed by the server. Its backend would
+        # still hold the leader's locks, and its statement might lease.
         await self._end_last_backend(connection)
         await introduce(connection)
         self._pool.adopt(connection)
         identity.listen_pid, identity.listen_start = connection.backend
         identity.listen_number += 1
-        # Before it can hold the leader's locks: a peer that finds this relay silent must know which
-        # backend to end.
+        # Write this before the connection can hold the leader's locks. A peer that finds this relay
+        # silent must know which backend to end.
         await _SQL.listens.execute(
             connection,
             id=identity.relay_id,
@@ -104,8 +105,8 @@ class Listen:
         )
 
     async def leave(self) -> None:
-        """A fan-out that was cancelled and waits in the server would go on there, and keep the
-        leader's locks."""
+        """Ends the backend. Otherwise a fan-out that was cancelled here, and that waits in the
+        server, would go on there and keep the leader's locks."""
         await self._end_last_backend(self._pool)
 
     async def _end_last_backend(self, connection: Executor) -> None:

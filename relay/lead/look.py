@@ -1,4 +1,4 @@
-"""The leader's look: fan out what is there, then sleep until somebody rings. See
+"""The leader's look: fans out what is in the outbox, then sleeps until a writer rings. See
 relay/lead/doorbell.py."""
 
 import asyncio
@@ -22,21 +22,20 @@ from service.platform.logs import get_logger
 
 _log = get_logger(__name__)
 
-# How long a silent connection is trusted before it is asked whether it is still one, and how long
-# it has to answer.
+# After this long without traffic, the connection is probed. It has PROBE_TIMEOUT to answer.
 PROBE_SECONDS = 5.0
 PROBE_TIMEOUT = 5.0
-# A ring is on its way for so long. What the poll finds, and nobody rings for in that time, nobody
-# had rung for.
+# A ring may take so long to arrive. If the poll finds something and no ring comes within this time,
+# nobody had rung for it.
 RING_SECONDS = 0.5
 
-# Unknown: the look failed, and the doorbell's lock may be held.
+# "unknown": the look failed, so the leader may hold the doorbell's lock.
 AfterLook: TypeAlias = LeaderState | Literal["unknown"]
 
 
 class Look:
-    """Fan-out runs on the LISTEN connection itself, which holds the leader's locks: a leader that
-    has lost them cannot fan out."""
+    """Fan-out runs on the LISTEN connection itself, which holds the leader's locks. So a leader
+    that has lost them cannot fan out."""
 
     def __init__(
         self, pool: Queues, board: Board, outage: Outage, identity: Identity, offers: Offers, poll_seconds: float
@@ -47,12 +46,12 @@ class Look:
         self._identity = identity
         self._offers = offers
         self._poll = poll_seconds
-        # How many events a batch may have: half of what took too long, and twice what took little
-        # since.
+        # The most events of a batch. It is halved when a batch takes too long, and doubled again
+        # when a full one does not.
         self._most = MAX_EVENTS
 
     async def lead(self, listening: Listening) -> None:
-        """Until the connection is lost."""
+        """Leads until the connection is lost."""
         async with asyncio.timeout(PROBE_TIMEOUT):
             await listening.listen_for_rings()
         fanout = FanOut(listening.connection, FIRST_EVENTS, self._most)
@@ -70,7 +69,8 @@ class Look:
                     await self._check_poll(listening, fanout)
             if state != "busy":
                 refused = 0
-            # Writers are in flight, who do not ring, as the leader is awake. Most end at once.
+            # Writers are in flight. They do not ring, because the leader is awake. Most end at
+            # once.
             elif patient and fanout.few:
                 patience_ms = doorbell.PATIENCE_MS
             else:
@@ -84,7 +84,7 @@ class Look:
                 patient = fanout.waited is not None and fanout.waited < patience_ms / 1000
 
     async def _check_poll(self, listening: Listening, fanout: FanOut) -> None:
-        """Count a poll that found what nobody had rung for."""
+        """Counts a poll that found something that nobody had rung for."""
         async with asyncio.timeout(PROBE_TIMEOUT):
             found = await fanout.anything()
         if found and not await wait(listening.woken, RING_SECONDS):
@@ -92,7 +92,8 @@ class Look:
             _log.warning("the poll found what nobody had rung for")
 
     async def _sleep(self, listening: Listening) -> bool:
-        """Until somebody rings, the poll, or the connection is lost. True if it was the poll."""
+        """Sleeps until a writer rings, the poll is due, or the connection is lost. True if the poll
+        is due."""
         until = time.monotonic() + self._poll
         while not listening.woken.is_set() and not listening.lost.is_set():
             left = until - time.monotonic()
@@ -104,10 +105,10 @@ class Look:
         return False
 
     async def _look(self, listening: Listening, fanout: FanOut, *, release_first: bool, patience_ms: int) -> AfterLook:
-        """Fan out what is there, and what comes meanwhile if it is much; then fall asleep, if that
-        was all."""
+        """Fans out the outbox, and what comes meanwhile if a batch was full. The last batch falls
+        asleep if nothing is left."""
         while True:
-            # Before the look, never after.
+            # Clear it before the look, never after, so that no ring is lost.
             listening.woken.clear()
             batch = await self._fan_out(listening, fanout, release_first=release_first, patience_ms=patience_ms)
             if batch is None:
@@ -119,8 +120,8 @@ class Look:
             with self._pool.asking(listening.connection):
                 await self._offers.take(listening.connection, batch.leases, batch.versions, batch.moment)
             if batch.lanes:
-                # From the other end than its peers, who would ask for the same lanes at the same
-                # time.
+                # In the opposite order of its peers, so that they do not ask for the same lanes at
+                # the same time.
                 self._board.due(batch.lanes[::-1])
                 self._board.hint_peers(batch.lanes)
             if batch.wakes:
@@ -134,8 +135,8 @@ class Look:
     async def _fan_out(
         self, listening: Listening, fanout: FanOut, *, release_first: bool, patience_ms: int
     ) -> Batch | None:
-        """One batch. None if the server refused it, because its disk is full, say, and the
-        connection is as it was."""
+        """Fans out one batch. None if the server refused it, for example because its disk is full,
+        and the connection still works."""
         began = time.monotonic()
         try:
             with self._pool.asking(listening.connection):
@@ -150,7 +151,7 @@ class Look:
             return None
         except BaseException as error:
             if isinstance(error, TimeoutError):
-                # It would take as long again.
+                # A batch of the same size would take as long again.
                 self._most = max(1, fanout.limit // 2)
             self._offers.unconfirmed()
             raise
@@ -161,7 +162,7 @@ class Look:
 
 
 async def wait(event: asyncio.Event, seconds: float) -> bool:
-    """True if it was set within so long."""
+    """True if the event was set within so many seconds."""
     try:
         async with asyncio.timeout(seconds):
             await event.wait()

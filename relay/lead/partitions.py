@@ -1,4 +1,5 @@
-"""Partitions of the logs: made ahead, dropped when they are past. What is in the way of one is said once, and the rest goes on."""
+"""Partitions of the logs. They are made ahead and dropped when they are old. If one cannot be made
+or dropped, the reason is logged once, and the others go on."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,21 +19,22 @@ class Partitions:
     def __init__(self, pool: Pool, ttl_seconds: int) -> None:
         self._pool = pool
         self._ttl = ttl_seconds
-        # What the server has said of those that it could not make or drop.
+        # Reasons that were logged already.
         self._reported: set[str] = set()
 
     async def make(self) -> None:
-        """For the days ahead. Raises LockNotAvailableError, and then some may be missing."""
+        """Makes those of the days ahead. Raises LockNotAvailableError; then some may be missing."""
         async with self._pool.acquire() as connection:
             with self._listening(connection):
                 while made := await _SQL.make_partitions.fetchval(connection, days_ahead=DAYS_AHEAD):
                     _log.info("made partitions", made=made)
 
     async def drop(self) -> None:
-        """Those that are past. Raises LockNotAvailableError, and then some may be left."""
+        """Drops those that are too old. Raises LockNotAvailableError; then some may be left."""
         async with self._pool.acquire() as connection:
             with self._listening(connection):
-                # Each in a transaction of its own: its lock is held while it is dropped, and not while the next is looked for.
+                # Each is dropped in a transaction of its own, so that its lock is not held while
+                # the next one is searched for.
                 while dropped := await _SQL.drop_partition.fetchval(connection, ttl_seconds=self._ttl, now=None):
                     _log.info("dropped a partition", dropped=dropped)
 

@@ -1,4 +1,5 @@
-"""Replays, by the leader: stretches of the log that are queued again, a little at a time and only as fast as they are sent."""
+"""Replays, run by the leader. They queue stretches of the log again, a little at a time, and no
+faster than the deliveries are sent."""
 
 import asyncio
 import time
@@ -17,13 +18,14 @@ from service.platform.queries import Connection, load
 _log = get_logger(__name__)
 _SQL = load("replay")
 
-# So many rows may be due in a webhook's lane, from whatever source, before a replay waits for them: new events stand behind them.
+# A replay waits while so many rows are due in its webhook's lane, wherever they come from, because
+# new events stand behind them.
 MAX_DUE = 500
-# A batch is worth its transaction from so many rows on.
+# A replay also waits while there is room for fewer rows: a batch should be worth its transaction.
 LEAST_BATCH = 100
-# Positions that one transaction looks at, at most.
+# One transaction looks at no more positions than this.
 SCAN = 10_000
-# Pauses while all replays wait for their lanes.
+# The pauses while all replays wait for their lanes.
 FIRST_PAUSE = 0.05
 SLOWEST_PAUSE = 5.0
 
@@ -51,12 +53,12 @@ class Replay(Service):
         self._poll = poll_seconds
 
     async def run(self) -> None:
-        """Work on what is open while this relay leads. Where a replay stands is in the database, so another relay may go on
-        with it."""
+        """Works on the open jobs while this relay leads. A job's position is in the database, so
+        another relay may go on with it."""
         pause = FIRST_PAUSE
         while True:
             if not self._leads.is_set():
-                # It is no longer this relay's to do.
+                # This relay no longer has this work, so its failure no longer counts.
                 self._outage.over(self.name)
                 await self._leads.wait()
             self._board.replays.clear()
@@ -70,7 +72,7 @@ class Replay(Service):
                 continue
             self._outage.over(self.name)
             if "advanced" in steps:
-                # At most half of the time, so that fan-out and recording have the database to themselves for the other half.
+                # Work at most half of the time. The other half is for fan-out and recording.
                 pause = FIRST_PAUSE
                 await asyncio.sleep(time.monotonic() - began)
                 continue
@@ -82,15 +84,15 @@ class Replay(Service):
             pause = min(pause * 2, SLOWEST_PAUSE) if "waits" in steps else FIRST_PAUSE
 
     async def look(self) -> set[Step]:
-        """One batch of each open job, oldest first."""
+        """Queues one batch of each open job, oldest first."""
         steps: set[Step] = set()
         for row in await _SQL.open_jobs.fetch(self._pool):
             steps.add(await self._step(row["id"]))
         return steps
 
     async def _step(self, job_id: UUID) -> Step:
-        """The boundary around one job. Where trying again would change nothing it ends as failed, with its reason; the others go
-        on either way."""
+        """Handles the errors of one job. If another try would change nothing, the job ends as
+        failed, with its reason. The other jobs go on either way."""
         try:
             return await self._advance(job_id)
         except Exception as error:
@@ -117,7 +119,7 @@ class Replay(Service):
             if job is None:
                 return "ended"
             if job["position"] < 0 or job["through"] > job["head"]:
-                # It would look for what is not there, on and on.
+                # Such a job would search for ever, for positions that the log does not have.
                 raise ValueError("it begins before the log, or goes on after it")
             webhook = await _SQL.lock_webhook.fetchrow(connection, webhook_id=job["webhook_id"])
             if webhook is None or webhook["deleted"]:

@@ -1,4 +1,5 @@
-"""Housekeeping of queues and logs, by the leader: partitions made and dropped, deliveries that nobody wants any more ended."""
+"""Housekeeping of queues and logs, done by the leader: makes and drops partitions, ends deliveries
+that are no longer wanted, and removes old rows."""
 
 import asyncio
 import time
@@ -30,13 +31,14 @@ ANNOUNCE_SECONDS = 60.0
 BATCH = 1000
 LOCK_TRIES = 50
 _FOR_EVER = 10**9  # seconds
-# What locks the items of a batch, and what ends its deliveries and says how many.
+# `Locked` locks the items of a batch. `Ending` ends the batch's deliveries and says how many.
 Locked: TypeAlias = Callable[[Connection, int, Only], Awaitable[Order]]
 Ending: TypeAlias = Callable[[Connection, Order, Only], Awaitable[int]]
 
 
 class Retention(Service):
-    """Housekeeping, while this relay leads. What destroys by the time is done only while the server's `clock` is steady."""
+    """Housekeeping, while this relay leads. Rows are removed by their age only while the server's
+    `clock` is steady."""
 
     name = "housekeeping"
 
@@ -65,23 +67,27 @@ class Retention(Service):
         self._partitions = Partitions(pool, self._ttl)
 
     async def run(self) -> None:
-        """A round every minute, which announces failures, and whenever the board asks for one; everything else once an hour."""
+        """Does a round every minute, and whenever the board asks for one. Each round makes
+        partitions, ends discarded deliveries, releases items that are blocked for nothing, and
+        announces failures. The other steps run once an hour. After a jump of the clock, times that
+        are wrong by it are corrected at once."""
         next_round = next_drop = 0.0
         jumps = self._board.jumps
         while True:
             if not self._leads.is_set():
-                # It is no longer this relay's to do.
+                # This relay no longer has this work, so its failure no longer counts.
                 self._outage.over(self.name)
                 await self._leads.wait()
                 if self._clock.steady:
-                    # A jump of long ago was the leader's of that time.
+                    # An earlier leader has handled a jump of long ago.
                     jumps = self._board.jumps
             self._board.housekeeping.clear()
             now = time.monotonic()
             hourly, jumped, steady = now >= next_round, self._board.jumps, self._clock.steady
             drop = steady and now >= next_drop
             try:
-                # Where the clock has jumped, or no lock was to be had, all wait for a partition that is missing.
+                # Each round makes partitions. All parts wait for a partition that is missing
+                # because the clock has jumped or its lock was refused.
                 await _each(self._partitions.make, self.discard, partial(self._release_needless, steady), self.announce)
                 if hourly or jumped != jumps:
                     await _each(self._reschedule)
@@ -105,12 +111,12 @@ class Retention(Service):
                 pass
 
     async def once(self) -> None:
-        """All of it, whatever the clock has done."""
+        """Does all of it once, whatever the clock has done."""
         await _each(self._partitions.make, self.discard, self._reschedule, *self._by_time)
 
     @property
     def _by_time(self) -> tuple[Callable[[], Awaitable[None]], ...]:
-        """What destroys by the time that it is."""
+        """Steps that remove rows by their age."""
         return (
             self._expire_all,
             partial(self._release_needless, True),
@@ -125,7 +131,7 @@ class Retention(Service):
         )
 
     async def _reschedule(self) -> None:
-        """What was put off by a clock that was ahead."""
+        """Corrects times that a clock that was ahead has set too late."""
         rescheduled = 0
         while count := await _SQL.reschedule.fetchval(self._pool, batch=10 * BATCH):
             rescheduled += count
@@ -135,7 +141,7 @@ class Retention(Service):
             self._board.sweep_everywhere()
 
     async def _fail_from_now(self) -> None:
-        """Nobody knows for how long webhooks have failed."""
+        """Nobody knows for how long webhooks have failed, so that time begins now."""
         await _SQL.fail_from_now.execute(self._pool)
 
     async def _forget(self, statement: Statement, **known: object) -> None:
@@ -153,20 +159,22 @@ class Retention(Service):
         await self._for_each_webhook(partial(self._batches, partial(Order.needless, ttl_seconds=ttl), self._release))
 
     async def announce(self) -> None:
-        """Failures that came too soon after those that a delivery-failed event has told of."""
+        """Announces failures that were too soon after the last delivery-failed event of their
+        webhook."""
 
-        async def tell(only: Only) -> None:
+        async def step(only: Only) -> None:
             async with self._pool.acquire() as connection, connection.transaction():
                 await announce(connection, only)
 
-        await self._for_each_webhook(tell)
+        await self._for_each_webhook(step)
 
     async def discard(self) -> None:
-        """In batches, so that no transaction is long."""
+        """Ends discarded deliveries, in batches, so that no transaction is long."""
         await self._for_each_webhook(partial(self._batches, Order.discarded, self._cancel))
 
     async def _for_each_webhook(self, step: Callable[[Only], Awaitable[None]]) -> None:
-        """For all webhooks at once; where a row of one makes that fail, for each by itself."""
+        """Does a step for all webhooks at once. If a row of one makes that fail, it is done for
+        each webhook by itself."""
         try:
             await step(None)
         except Exception as error:
@@ -188,7 +196,8 @@ class Retention(Service):
             pass
 
     async def _in_order(self, locked: Locked, step: Ending, only: Only) -> int:
-        """One batch. What waits behind deliveries that end, or that blocked, is let go in the same transaction."""
+        """One batch. Deliveries that wait behind those that end, or behind one that blocks, become
+        due in the same transaction."""
         async with self._pool.acquire() as connection, connection.transaction():
             order = await locked(connection, BATCH, only)
             count = await step(connection, order, only)
@@ -221,15 +230,16 @@ class Retention(Service):
 
 
 async def _each(*steps: Callable[[], Awaitable[None]]) -> None:
-    """One after the other. A step that fails keeps none of the others from their work, and is tried again in the next round. Raises
-    what says that the server is away."""
+    """Runs the steps one after the other. A step that fails holds up no other, and is tried again
+    in the next round. Raises errors which show that the server is away."""
     for step in steps:
         try:
             await _patiently(step)
         except asyncpg.PostgresError as error:
             if is_away(error):
                 raise
-            # A statement took too long, or a relay that no longer leads and does not know it yet is at the same step.
+            # The statement took too long. Or a relay that does not know yet that it no longer leads
+            # is at the same step.
             _log.warning("a step of housekeeping waits for the next round", step=_named(step), error=str(error))
         except Exception as error:
             if is_away(error):
@@ -245,8 +255,8 @@ def _named(step: Callable[[], Awaitable[None]]) -> str:
 
 
 async def _patiently(step: Callable[[], Awaitable[None]]) -> None:
-    """Partitions are made and dropped with a lock that is given up after 100 ms, so that nobody queues behind; tried again until it
-    is had."""
+    """Making and dropping partitions gives up its lock after 100 ms, so that nobody queues behind
+    it. It is tried again until it gets the lock."""
     for _ in range(LOCK_TRIES):
         try:
             await step()

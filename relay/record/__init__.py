@@ -1,1 +1,1 @@
-"""What came of attempts: results, health of receivers, order, notices."""
+"""Recording what attempts led to: results, health of receivers, order, notices."""

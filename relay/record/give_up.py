@@ -1,4 +1,5 @@
-"""Ending a delivery that cannot be worked on, by nothing but its ids: whatever else is in its row may be what is wrong."""
+"""Ends a delivery that cannot be worked on. It uses only the delivery's ids, because anything else
+in the row may be the fault."""
 
 from uuid import UUID
 
@@ -15,9 +16,12 @@ _SQL = load("give_up")
 async def give_up(
     connection: Connection, webhook_id: UUID, reason: str, lease: Lease | None = None, *, suspects: bool = False
 ) -> UUID | None:
-    """End as failed the delivery of a lease, or the first of the lane that a claim would take (`suspects`: a claim of those).
-    Returns its event's id; None if there is none.
-    The next of its item, if it stands in an order, becomes due; where that is what fails, it does not."""
+    """Ends a delivery as failed: that of `lease`, or else the first of the lane that a claim would
+    take. `suspects`: that a claim of suspects would take.
+
+    If the delivery stands in an order, the next one of its item becomes due. If that makes the
+    transaction fail, it is left out. Returns the id of the delivery's event, or None if there is no
+    such delivery."""
     try:
         return await _give_up(connection, webhook_id, reason, lease, suspects, promote=True)
     except Exception as error:

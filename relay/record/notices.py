@@ -1,4 +1,5 @@
-"""Events about the owner's own webhooks: what the relay itself writes into the outbox. They beget no further ones."""
+"""Notices: events about the owner's own webhooks, which the relay itself writes into the outbox.
+The delivery of a notice causes no further notices."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +14,7 @@ DISABLED = "webhook-disabled"
 RECOVERED = "webhook-recovered"
 FAILED = "delivery-failed"
 OPERATIONAL = frozenset({DISABLED, RECOVERED, FAILED})
-# What the service writes about a webhook begets none either.
+# Events that the service writes about a webhook cause no notices either.
 ABOUT_WEBHOOKS = OPERATIONAL | {"secret-rotated"}
 _MAX_ERROR_CHARS = 500
 
@@ -27,7 +28,7 @@ class Notice:
 
 
 class Row(Protocol):
-    """A row of a statement, or what stands for one."""
+    """A row of a statement, or a stand-in for one."""
 
     def __getitem__(self, name: str, /) -> Any: ...
 
@@ -62,7 +63,7 @@ def recovered(row: Row) -> Notice:
 
 
 def delivery_failed(row: Row) -> Notice:
-    """`row`: one of settle.take_announcements."""
+    """`row`: one of those that `take_announcements` in settle.sql returns."""
     return _notice(
         FAILED,
         row,

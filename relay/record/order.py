@@ -1,4 +1,5 @@
-"""Order by item: of an item's deliveries to a webhook one is due at a time, and the next when it has ended."""
+"""Order by item: one delivery of an item to a webhook is due at a time. When it ends, the next one
+becomes due."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -14,9 +15,9 @@ _SQL = load("order")
 NO_LONGER_ASKED = "skipped: its webhook no longer asks for that"
 # A webhook and an item.
 Key: TypeAlias = tuple[UUID, UUID]
-# A lane that has been given something to send, and in how many seconds it is due.
+# A lane that has a new head, and in how many seconds that is due.
 Due: TypeAlias = tuple[UUID, float]
-# Of these webhooks only; None: of any.
+# Only these webhooks. None: all.
 Only: TypeAlias = Sequence[UUID] | None
 
 
@@ -34,8 +35,9 @@ class Failed(Protocol):
 
 
 class Order:
-    """Some items of some webhooks, locked for the rest of a transaction: nobody else queues or ends deliveries of theirs. What is
-    read of these must come in a later statement than the lock, as only that one's snapshot has what others left."""
+    """Some items of some webhooks, locked for the rest of a transaction. Meanwhile no other
+    transaction queues or ends their deliveries. Read those in a later statement than the lock: only
+    its snapshot contains what the previous holders of the lock committed."""
 
     def __init__(self, connection: Connection, keys: Sequence[Key]) -> None:
         self._connection = connection
@@ -47,7 +49,8 @@ class Order:
 
     @classmethod
     async def of(cls, connection: Connection, deliveries: Iterable[tuple[UUID, UUID | None]]) -> "Order":
-        """Of these webhooks and items; None is a delivery that stands in no order."""
+        """Locks these items of these webhooks. A delivery that stands in no order has the item
+        None."""
         order = cls(connection, list({(webhook, item) for webhook, item in deliveries if item is not None}))
         if order.item_ids:
             await _SQL.lock.execute(connection, webhook_ids=order.webhook_ids, item_ids=order.item_ids)
@@ -55,18 +58,19 @@ class Order:
 
     @classmethod
     async def discarded(cls, connection: Connection, batch: int, only: Only) -> "Order":
-        """Of deliveries that their webhook no longer wants."""
+        """Locks the items of deliveries that their webhooks have discarded."""
         return cls._locked(connection, await _SQL.lock_discarded.fetch(connection, batch=batch, only=only))
 
     @classmethod
     async def expired(cls, connection: Connection, batch: int, only: Only, ttl_seconds: int) -> "Order":
-        """Of deliveries that are older than the log keeps."""
+        """Locks the items of deliveries whose events are older than the log keeps."""
         rows = await _SQL.lock_expired.fetch(connection, batch=batch, only=only, ttl_seconds=ttl_seconds, now=None)
         return cls._locked(connection, rows)
 
     @classmethod
     async def needless(cls, connection: Connection, batch: int, only: Only, ttl_seconds: int) -> "Order":
-        """Blocked by what nobody can resolve any more, or need."""
+        """Locks items that are blocked by a delivery that nobody can resolve any more, or whose
+        webhook no longer asks to be blocked."""
         rows = await _SQL.lock_needless.fetch(connection, batch=batch, only=only, ttl_seconds=ttl_seconds, now=None)
         return cls._locked(connection, rows)
 
@@ -75,7 +79,8 @@ class Order:
         return cls(connection, [(row["webhook_id"], row["item_id"]) for row in rows])
 
     async def block(self, failed: Sequence[Failed]) -> None:
-        """By these, which have just been recorded as failed for good. One whose webhook has come to skip is skipped at once."""
+        """Blocks items by these deliveries, which have just been recorded as failed for good. If
+        the webhook asks to skip by now, the delivery is skipped at once."""
         if not failed:
             return
         rows = await _SQL.block.fetch(
@@ -89,11 +94,12 @@ class Order:
             await self._locked(self._connection, unwanted).skip(NO_LONGER_ASKED)
 
     async def skip(self, why: str) -> None:
-        """What blocks them."""
+        """Skips the deliveries that block these items."""
         await _SQL.skip.execute(self._connection, webhook_ids=self.webhook_ids, item_ids=self.item_ids, why=why)
 
     async def promote(self) -> list[Due]:
-        """Make the next of each due whose head has ended, unless the item is blocked."""
+        """Makes the next delivery due for each of these items whose head has ended and that is not
+        blocked."""
         if not self.item_ids:
             return []
         rows = await _SQL.promote.fetch(self._connection, webhook_ids=self.webhook_ids, item_ids=self.item_ids)

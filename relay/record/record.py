@@ -1,5 +1,5 @@
-"""Recording results, in batches: one flush in flight, and what gathers meanwhile is the next
-batch."""
+"""Recording results in batches. One flush is under way at a time, and the results that arrive
+meanwhile form the next batch."""
 
 import asyncio
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -26,11 +26,11 @@ _log = get_logger(__name__)
 _SQL = load("record")
 
 MAX_BATCH = 500
-# A few successes wait so long for more: a flush costs about as much for one as for twenty, and
-# nobody waits for them.
+# If there are fewer results than FEW and all are plain successes, they wait this long for more. A
+# flush costs about as much for one as for twenty, and nobody waits for successes.
 FEW = 50
 GATHER_SECONDS = 0.003
-# So many unrecorded results are kept while the database is away; more, and nothing further is
+# While the database is away, so many results are kept. At this number, no more deliveries are
 # claimed.
 MAX_BUFFER = 5000
 SKIPPED = "skipped: the later events of its item follow"
@@ -38,10 +38,10 @@ SKIPPED = "skipped: the later events of its item follow"
 
 class Recorder(Service):
     """Holds results until they are in the database. None is dropped while the process lives. If the
-    database refuses one, only what it came with (headers, body) is.
+    database refuses a result, only its attachments (headers, body) are dropped.
 
-    A retry goes to the board after it has been recorded: by then the time that the database wrote
-    has begun to run, so the delivery is due when as much time has passed here.
+    A retry goes to the board after it has been recorded. Its delay has begun when the database
+    wrote it. So when the same delay has passed here, the delivery is due.
     """
 
     name = RECORDER
@@ -79,12 +79,12 @@ class Recorder(Service):
         await self._flushed.wait()
 
     def fences(self) -> list[int]:
-        """Of the results that are not recorded yet."""
+        """The fences of the results that are not recorded yet."""
         return [result.lease.fence for result in self._buffer]
 
     async def run(self) -> None:
-        """Record what is added, for ever. While the database is away it waits, says so once, and
-        goes on."""
+        """Records results as they are added. While the database is away, waits, logs that once, and
+        then goes on."""
         while True:
             if not self._buffer:
                 await self._arrived.wait()
@@ -97,7 +97,8 @@ class Recorder(Service):
                     batch = batch[: await self._record(batch)]
                 except Exception as error:  # noqa: BLE001 - results are never dropped
                     if not is_passing(error):
-                        # A table is missing, say, or a type was made anew: on a new connection statements are prepared anew.
+                        # For example, a table is missing, or a type was created anew. New
+                        # connections prepare their statements anew.
                         _log.exception("results cannot be recorded")
                         await self._pool.expire_connections()
                     await self._outage.wait(RECORDER, error, results_kept=len(self._buffer))
@@ -114,8 +115,8 @@ class Recorder(Service):
             self._flushed.set()
 
     def _may_gather(self) -> bool:
-        """Not where others wait: for a retry's time to be known, for the end of what they stand
-        behind, or for the last result."""
+        """Whether the results may wait for more. They may not if something waits for them: the
+        timer of a retry, the next delivery of an item, or a caller of `drained`."""
         return (
             not self._awaited
             and len(self._buffer) < FEW
@@ -123,7 +124,7 @@ class Recorder(Service):
         )
 
     async def observe(self, webhook_id: UUID, observation: Observation) -> None:
-        """Something was learnt of a receiver outside the queue: by a test of its webhook."""
+        """Settles what a test of a webhook has shown about its receiver. A test is no delivery."""
         async with self._pool.acquire() as connection, connection.transaction():
             looks = await self._settler.settle(
                 connection, {webhook_id: HealthReport([observation], silent=False)}, apart=True
@@ -131,8 +132,8 @@ class Recorder(Service):
         self._look_again(looks)
 
     async def _record(self, batch: Sequence[Result]) -> int:
-        """How many of them, from the first on, have been recorded. Raises what no row is to blame
-        for."""
+        """Returns how many of the batch, from the first on, have been recorded. Raises errors that
+        are not the fault of a row."""
         try:
             try:
                 await self._write(batch)
@@ -142,14 +143,15 @@ class Recorder(Service):
             if not is_of_a_row(error):
                 raise
             if not await self._write_apart(batch):
-                # Something in one of them is refused. It is found by halving.
+                # One of the results is refused. Halving the batch finds it.
                 if len(batch) > 1:
                     return await self._record(batch[: len(batch) // 2])
                 await self._record_refused(batch[0], error)
         return len(batch)
 
     async def _write_apart(self, batch: Sequence[Result]) -> bool:
-        """Whether a receiver's health, and none of the results, was refused."""
+        """Records a batch with each receiver settled by itself. True if that succeeds: then the
+        database had refused a receiver's health, and none of the results."""
         try:
             await self._write(batch, apart=True)
         except Exception as error:
@@ -159,8 +161,8 @@ class Recorder(Service):
         return True
 
     async def _record_refused(self, result: Result, error: Exception) -> None:
-        """The boundary around one result: it is recorded as failed without what it came with, or
-        else by its ids alone. If that is refused as well its lease runs out."""
+        """Records a result that was refused as failed, without its attachments. If that is refused,
+        too, ends the delivery by its ids alone. If even that is refused, its lease runs out."""
         lease, why = result.lease, "the result could not be recorded"
         known = {"webhook_id": str(lease.webhook_id), "event_id": str(lease.event_id)}
         _log.error("a result could not be recorded", **known, exc_info=error)
@@ -176,12 +178,13 @@ class Recorder(Service):
             _log.exception("nor could it be ended", **known)
 
     async def _write(self, batch: Sequence[Result], *, apart: bool = False) -> None:
-        """Record a batch, and what follows from it.
+        """Records a batch, and its consequences.
 
-        If all succeeded, that is one statement. Then only receivers that were not well before are
-        looked at, afterwards: a crash in between leaves a count to the next success. Otherwise one
-        transaction also holds the receivers' health, and makes the next deliveries of items due.
-        `apart`: receivers are settled each by itself.
+        If the batch has no failure and no retry, and ends no delivery in an order, this is one
+        statement. The health of receivers that were not well is settled after it. If the relay
+        crashes in between, a count of failures stays until the next success. Otherwise one
+        transaction records the batch, settles the receivers' health, and makes the next deliveries
+        of items due. `apart`: each receiver is settled by itself.
         """
         looks: dict[UUID, float] = {}
         later: dict[UUID, HealthReport] = {}
@@ -210,8 +213,8 @@ class Recorder(Service):
         self._look_again(looks)
 
     async def _settle(self, reports: Mapping[UUID, HealthReport]) -> dict[UUID, float]:
-        """Of results that are recorded already: whatever happens, this is done once more, and not
-        the recording."""
+        """Settles the health for results that are recorded already. If it fails, only this is
+        repeated, and not the recording."""
         apart = False
         while True:
             try:
@@ -221,7 +224,7 @@ class Recorder(Service):
                 if not is_of_a_row(error):
                     await self._outage.wait(RECORDER, error, results_kept=len(self._buffer))
                 elif apart:
-                    # The results themselves are recorded, and must not be once more.
+                    # The results are recorded, and must not be recorded twice.
                     _log.exception("what results mean for their receivers could not be settled", receivers=len(reports))
                     return {}
                 apart = apart or is_of_a_row(error)
@@ -230,15 +233,15 @@ class Recorder(Service):
         for webhook_id, seconds in looks.items():
             if seconds > 0:
                 self._board.due_in(webhook_id, seconds)
-        # These may be sent to again, after a success or a probe. Other relays may have room for
-        # them.
+        # After a success or a probe, these receivers may get requests again. Other relays may have
+        # room for them.
         if freed := [webhook_id for webhook_id, seconds in looks.items() if seconds <= 0]:
             self._board.due(freed)
             self._board.hint_peers(freed)
 
     async def _statement(self, connection: Connection, batch: Sequence[Result]) -> tuple[set[int], list[UUID]]:
-        """The fences of results that came too late, and the lanes of the others that were not
-        well."""
+        """Returns the fences of results that were superseded, and the lanes of the others whose
+        receivers were not well."""
         row = await _SQL.record.fetchrow(
             connection, relay_id=self._identity.relay_id, results=[attempt_result(result) for result in batch]
         )
@@ -247,7 +250,7 @@ class Recorder(Service):
 
 
 def attempt_result(result: Result) -> tuple[Any, ...]:
-    """As the type `attempt_result` has it."""
+    """The result as a value of the SQL type `attempt_result`."""
     lease = result.lease
     exchange = result.exchange
     return (

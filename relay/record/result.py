@@ -1,4 +1,5 @@
-"""What is passed from a claim to a result: the lease of a delivery, when it was granted, and what came of it."""
+"""The path from a claim to a result: the lease of a delivery, the moment when it was granted, and
+the result."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +12,7 @@ from relay.transport import Exchange
 
 
 class Lease(NamedTuple):
-    """A delivery that this relay may send, until the lease runs out."""
+    """A delivery that this relay may send until the lease runs out."""
 
     webhook_id: UUID
     position: int
@@ -26,18 +27,19 @@ class Lease(NamedTuple):
     data: str | None
     occurred_at: datetime | None
     traceparent: str | None
-    # Where it stands in the order of its webhook and item, if the webhook asks for one.
+    # The delivery's place in the order of its webhook and item, if the webhook asks for order.
     item_id: UUID | None
     sequence: int | None
-    # Whether the webhook's owner may still read what the event is about.
+    # Whether the webhook's owner may still read the event's subject.
     readable: bool
-    # Whether it goes out to find out how the receiver is, as the breaker is open, or was paused.
+    # Whether the delivery is a probe, because the breaker is open or the receiver was paused.
     probe: bool
 
 
 class Moment(NamedTuple):
-    """When leases were granted: `now` by the database's clock. Its answer came at `clock` in monotonic seconds, a little later, so
-    that what is reckoned from there is never ahead of what the database writes itself; it was asked at `asked`."""
+    """When leases were granted: at `now` by the database's clock. The statement was sent at
+    `asked`, and its reply came at `clock`, both in monotonic seconds. `clock` is a little later
+    than `now`. So a time that is computed from these two is never ahead of the database's."""
 
     now: datetime
     clock: float
@@ -46,7 +48,8 @@ class Moment(NamedTuple):
 
 @dataclass(slots=True)
 class Result:
-    """What came of a lease. `exchange` is None if nothing was sent; `error` is why it failed, None for a success."""
+    """The result of a lease. `exchange` is None if nothing was sent. `error` says why it failed,
+    and is None for a success."""
 
     lease: Lease
     decision: Decision
@@ -55,34 +58,36 @@ class Result:
     url: str | None = None
     request_headers: str | None = None
     started_at: datetime | None = None
-    # What its webhook wants of an item's later events once one has failed for good.
+    # The webhook's wish for an item's later events after one has failed for good: skip or block.
     on_failure: str | None = None
-    # Of the webhook as the request was made.
+    # The webhook's version when the request was made.
     version: int | None = None
 
     @property
     def attempt(self) -> int:
-        """The number in the envelope; an end without a request keeps the count of those before it."""
+        """The number in the envelope. An end without a request keeps the number of the requests
+        before it."""
         return self.lease.attempts + (1 if self.exchange is not None else 0)
 
     @property
     def ends_in_order(self) -> bool:
-        """Others of its item may wait for its end."""
+        """Whether other deliveries of its item may wait for its end."""
         return self.lease.sequence is not None and self.decision.outcome != "retry"
 
     @property
     def blocks(self) -> bool:
-        """The item's later events wait until somebody retries or skips this one."""
+        """Whether the item's later events wait until a person retries or skips this one."""
         return self.ends_in_order and self.decision.outcome == "failed" and self.on_failure == "block"
 
     @property
     def skips(self) -> bool:
-        """The item's later events follow, though this one was not delivered."""
+        """Whether the item's later events follow although this one was not delivered."""
         return self.ends_in_order and self.decision.outcome == "failed" and self.on_failure == "skip"
 
     @property
     def observation(self) -> Observation | None:
-        """What it says of the receiver; None if nothing was sent, and nobody waits for the end of a probe."""
+        """The part of the result that concerns the receiver. None if nothing was sent and no probe
+        ends."""
         if self.exchange is None:
             return Observation(self.lease.position, success=False, probe=True, sent=False) if self.lease.probe else None
         return Observation(

@@ -1,5 +1,5 @@
-"""What results mean for the health of receivers: breakers, pauses, webhooks disabled, and the
-notices of it."""
+"""Settling: applies results to the health of receivers. It changes breakers and pauses, disables
+webhooks, and writes notices about it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -25,14 +25,14 @@ _STATE = tuple(entry.name for entry in fields(Health) if entry.name != "failed_e
 
 @dataclass(slots=True)
 class HealthReport:
-    """What results say about one receiver, in the order in which they came. `failed`: how many
-    failed for good, `skipped`: how many of those were stepped over for the next event of their
-    item."""
+    """The results for one receiver, in the order in which they came. `failed`: how many failed for
+    good. `skipped`: how many of those were skipped, so that the next event of their item
+    follows."""
 
     observations: list[Observation] = field(default_factory=list)
     failed: int = 0
     skipped: int = 0
-    # Only what came of an operational event: that one begets none.
+    # Whether all results are of events about webhooks. These cause no notices.
     silent: bool = True
 
 
@@ -43,7 +43,7 @@ class Clock(Protocol):
 
 
 class Settler:
-    """`clock`: only if it is steady can it be trusted to say that a webhook has failed for days."""
+    """`clock`: only while it is steady is a webhook disabled for having failed for days."""
 
     def __init__(self, policy: BreakerPolicy, clock: Clock = SERVER_CLOCK) -> None:
         self._policy = policy
@@ -53,25 +53,27 @@ class Settler:
     async def settle(
         self, connection: Connection, reports: Mapping[UUID, HealthReport], *, apart: bool = False
     ) -> dict[UUID, float]:
-        """Within the transaction that records the results. Returns which lanes to look at again,
-        and in how many seconds. At once: a success has ended a breaker or a pause, or what was sent
-        after a pause has failed without asking for another. Later: a probe has failed, or a pause
-        lasts.
+        """Call this in the transaction that records the results. Returns which lanes to look at
+        again, and in how many seconds.
 
-        `apart`: each receiver by itself, so that one whose health cannot be settled costs the
-        others nothing; for when they could not be settled together.
+        - At once: a success has closed a breaker or ended a pause, or a probe after a pause has
+          failed and its answer asked for no other pause.
+        - Later: a probe has failed, or a pause lasts.
+
+        `apart`: each receiver by itself, so that one whose health cannot be settled does not harm
+        the others. It is meant for reports that could not be settled together.
         """
         if not apart:
             return await self._settle(connection, reports)
         looks: dict[UUID, float] = {}
-        # In the order in which they are locked everywhere.
+        # The order in which all transactions lock these rows.
         for webhook_id in sorted(reports):
             looks |= await self._settle_one(connection, webhook_id, reports[webhook_id])
         return looks
 
     async def _settle_one(self, connection: Connection, webhook_id: UUID, report: HealthReport) -> dict[UUID, float]:
-        """The boundary around one receiver. Health that cannot be worked with begins anew: whether
-        results are recorded must not depend on it."""
+        """Handles the errors of one receiver. Health that cannot be settled begins anew, because
+        recording the results must not depend on it."""
         try:
             async with connection.transaction():
                 return await self._settle(connection, {webhook_id: report})
@@ -94,7 +96,7 @@ class Settler:
         rows = await _SQL.lock.fetch(connection, webhook_ids=list(reports))
         changes: list[tuple[asyncpg.Record, HealthChange]] = []
         for row in rows:
-            observed = [one.of(row["version"]) for one in reports[row["webhook_id"]].observations]
+            observed = [observation.of(row["version"]) for observation in reports[row["webhook_id"]].observations]
             change = after(health_of(row).bounded(row["now"]), observed, row["now"], self._policy, self._rng)
             changes.append((row, change))
         if not changes:
@@ -164,15 +166,15 @@ def _next_look(row: asyncpg.Record, health: Health) -> tuple[UUID, float] | None
     if health.opened_at is None and health.paused_until is not None:
         left = (health.paused_until - row["now"]).total_seconds()
         if left > 0 or health.probe_until is None:
-            # When it is over; at once, where what went after it has failed without asking for
-            # another.
+            # At the end of the pause. Or at once, if the probe after it has failed without asking
+            # for another.
             return row["webhook_id"], max(0.0, left)
     return None
 
 
 async def announce(connection: Connection, webhook_ids: Sequence[UUID] | None) -> None:
-    """Tell of failures that came within a minute of the last that was told of; of these webhooks,
-    or of all. In a transaction."""
+    """Announces failures that came within a minute of the last announcement. `webhook_ids`: only of
+    these; None: of all. Call it in a transaction."""
     await _write(connection, await _failures(connection, webhook_ids))
 
 
@@ -182,7 +184,7 @@ async def _failures(connection: Connection, webhook_ids: Sequence[UUID] | None) 
 
 
 async def _write(connection: Connection, written: Sequence[Notice]) -> None:
-    """Into the outbox, in the same transaction as what they tell of."""
+    """Writes notices to the outbox, in the transaction that made the changes they report."""
     if written:
         subjects = [subject_of(notice.type, notice.data, None) for notice in written]
         await _SQL.write_notices.execute(

@@ -1,9 +1,9 @@
-"""A receiver's health: the breaker, and what else follows from how attempts end. Pure: observations
-in, health out.
+"""A receiver's health: its breaker, its pauses, and when its webhook is disabled. Pure:
+observations in, health out.
 
-closed → open after FAILURES failures in a row over at least EVENTS events → half-open, while one
-probe is out → closed | open. What goes after a pause is a probe, too: one at a time, until one
-succeeds.
+A closed breaker opens after FAILURES failures in a row over at least EVENTS events. It is half-open
+while one probe is out, which closes it or opens it again. Requests after a pause are probes, too:
+one at a time, until one succeeds.
 """
 
 from collections.abc import Sequence
@@ -17,13 +17,13 @@ from service.delivery.backoff import MAX_DELAY_MS, jittered
 
 FAILURES = 10
 EVENTS = 3
-# Probes come ever more seldom, up to this, or to the first delay where that is longer.
+# Each probe waits longer than the last, up to this, or up to the first delay if that is longer.
 SLOWEST_PROBE_MS = 10 * 60 * 1000
-# A receiver that asks for fewer requests and does not say for how long is left alone for this,
-# doubled each time in a row.
+# If a receiver asks for fewer requests and gives no time, the pause lasts this long, and twice as
+# long each further time in a row.
 FIRST_PAUSE_MS = 1000
 LONGEST_PAUSE_MS = 60 * 1000
-# No pause and no probe is set later than this from now; the claim has the same number.
+# No pause and no probe is set later than this from now. The claim's SQL has the same number.
 LATEST = timedelta(hours=25)
 
 DisableReason = Literal["gone", "failing"]
@@ -31,8 +31,8 @@ DisableReason = Literal["gone", "failing"]
 
 @dataclass(frozen=True, slots=True)
 class BreakerPolicy:
-    """`probe_ms`: before the first probe. `disable_after`: so long without a success, and the
-    webhook is made inactive."""
+    """`probe_ms`: the wait before the first probe. `disable_after`: a webhook whose breaker is open
+    and that has failed for this long is made inactive."""
 
     probe_ms: int = 30_000
     disable_after: timedelta = timedelta(days=5)
@@ -40,8 +40,8 @@ class BreakerPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What a webhook's attempts say about its receiver: a row of `receiver_health`,
-    as far as attempts change it."""
+    """The health of a webhook's receiver, as its attempts show it: the columns of `receiver_health`
+    that attempts change."""
 
     failures: int = 0
     failing_since: datetime | None = None
@@ -60,8 +60,8 @@ class Health:
         return self.failures == 0 and self.pauses == 0
 
     def bounded(self, now: datetime) -> "Health":
-        """Without what a clock has left behind that was ahead of `now`: nothing has failed since
-        later, and what can only be set sooner is over."""
+        """Corrects times that were written by a clock ahead of `now`. A failure cannot have begun
+        later than `now`, and a pause or a probe that lies further ahead than LATEST is over."""
         return replace(
             self,
             failing_since=_not_after(self.failing_since, now, now),
@@ -71,17 +71,19 @@ class Health:
         )
 
     def may_send(self, now: datetime) -> bool:
-        """Whether anything but a probe may be sent. The claim says the same in SQL."""
+        """Whether requests other than probes may be sent. The claim's SQL has the same rule."""
         return self.opened_at is None and (self.paused_until is None or self.paused_until <= now)
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What one result says about the receiver.
+    """One result, as far as it concerns the receiver.
 
-    `pause_ms`: how long the receiver asked to be left alone, 0 if it did not say; None if it did
-    not ask. `gone`: it answered 410. `version`: the webhook's when the request was made; None if
-    that does not matter. Not `sent`: it says nothing about the receiver, only that a probe is over.
+    - `pause_ms`: the pause that the receiver asked for. 0: it asked and gave no time. None: it did
+      not ask.
+    - `gone`: it answered 410.
+    - `version`: the webhook's version when the request was made. None if it does not matter.
+    - `sent`: False if nothing was sent. Then the result says only that a probe is over.
     """
 
     position: int
@@ -93,16 +95,16 @@ class Observation:
     sent: bool = True
 
     def of(self, version: int) -> "Observation":
-        """What it says of a webhook of this version: nothing, if that has been changed since, its
-        URL, say."""
+        """This observation for a webhook that has this version now. If the webhook was changed
+        since the request, its URL for example, the result says nothing about the receiver."""
         return self if self.version is None or self.version == version else replace(self, sent=False)
 
 
 @dataclass(frozen=True, slots=True)
 class HealthChange:
-    """The health after some observations. `recovered`: the breaker was open before, and is not now.
-    `since`: when the failures began for which the webhook is to be disabled; `health` may have
-    forgotten them because of a later success."""
+    """The health after some observations. `recovered`: the breaker was open before, and is closed
+    now. `disable`: why the webhook is to be disabled, or None. `since`: when the failures began
+    that disable it. `health` may have forgotten them because of a later success."""
 
     health: Health
     recovered: bool = False
@@ -116,8 +118,8 @@ def after(
     """The health after these observations, in the order in which they came."""
     was_open = health.opened_at is not None
     recovered = False
-    # A receiver that will take nothing any more has said so, whatever it answers to what was under
-    # way beside it.
+    # A 410 counts even if the receiver answers other requests, which were in flight beside it,
+    # otherwise.
     gone_since: datetime | None = None
     for observation in observations:
         if not observation.sent:
@@ -144,8 +146,8 @@ def after(
 
 
 def _succeeded(health: Health, observation: Observation, now: datetime) -> Health:
-    """All is forgotten but a pause that still lasts: what was under way when it was asked for does
-    not end it, a probe does."""
+    """A success clears all failures. A pause that still lasts stays, because requests that were in
+    flight when the receiver asked for it do not end it. Only a probe does."""
     if observation.probe or health.paused_until is None or health.paused_until <= now:
         return Health()
     return Health(pauses=health.pauses, paused_until=health.paused_until)
@@ -163,8 +165,9 @@ def _failed(health: Health, observation: Observation, now: datetime, policy: Bre
     if observation.pause_ms is not None:
         health = _paused(health, observation.pause_ms, now)
     if health.opened_at is not None:
-        # What was under way when it opened says nothing of how it is now, only the probe does; a
-        # pause is kept to, whoever asks.
+        # Requests that were in flight when the breaker opened say nothing about the receiver's
+        # present state. Only the probe does. A pause counts, whichever request's answer asked for
+        # it.
         return _reopened(health, now, policy, rng) if observation.probe else _after_the_pause(health)
     if health.failures >= FAILURES and len(events) >= EVENTS:
         probe_at = _later(now, probe_delay_ms(policy.probe_ms, 0, rng))
@@ -182,15 +185,15 @@ def _reopened(health: Health, now: datetime, policy: BreakerPolicy, rng: Random)
 
 
 def _after_the_pause(health: Health) -> Health:
-    """If the breaker is open, its probe waits for the end of a pause."""
+    """If the breaker is open, its next probe waits for the end of a pause."""
     if health.probe_at is None or health.paused_until is None or health.probe_at >= health.paused_until:
         return health
     return replace(health, probe_at=health.paused_until)
 
 
 def _paused(health: Health, asked_ms: int, now: datetime) -> Health:
-    """Requests that were under way together ask for the same pause, so it grows once for all of
-    them."""
+    """Requests that are in flight together ask for the same pause. So the pause grows once for all
+    of them."""
     still = health.paused_until is not None and health.paused_until > now
     pauses = health.pauses if still else health.pauses + 1
     until = _later(now, max(asked_ms, pause_ms(pauses)))
@@ -200,8 +203,7 @@ def _paused(health: Health, asked_ms: int, now: datetime) -> Health:
 
 
 def pause_ms(pauses: int) -> int:
-    """The pause that is made where the receiver does not say how long; `pauses`: 1 for the first in
-    a row."""
+    """The pause if the receiver gives no time. `pauses`: 1 for the first in a row."""
     return min(FIRST_PAUSE_MS << min(pauses - 1, 16), LONGEST_PAUSE_MS)
 
 

@@ -1,4 +1,4 @@
-"""A webhook's URL taken apart once, and the bytes of a request to it."""
+"""A webhook's URL, parsed once, and the bytes of a request to it."""
 
 import re
 from typing import NamedTuple
@@ -7,15 +7,15 @@ from yarl import URL
 
 _PORTS = {"http": 80, "https": 443}
 MAX_PORT = 65535
-# What nearly all URLs are. It says the same of them as yarl does, which takes several times as long: one event may go to ten
-# thousand webhooks, each with a URL of its own.
+# Nearly all URLs match this. For them, the parts are the same as yarl's, which takes several times
+# as long. One event may go to ten thousand webhooks, each with a URL of its own.
 _PLAIN = re.compile(
     r"(https?)://([a-z0-9._-]*[a-z0-9_-])(?::([0-9]{1,5}))?((?:/[!-\"$->@-~]*)?(?:\?[!-\"$-~]+)?)", re.ASCII
 )
 
 
 class Origin(NamedTuple):
-    """What a connection leads to."""
+    """The server that a connection leads to."""
 
     scheme: str
     host: str
@@ -29,8 +29,8 @@ class Endpoint(NamedTuple):
     start: str
 
     def request(self, headers: dict[str, str], body: bytes) -> bytes:
-        """Head and body in one piece, for one write. Headers are Latin-1, as Node sends them. Raises ValueError for those
-        that are not, or would break the message up."""
+        """Head and body in one piece, for one write. Headers are Latin-1, as Node sends them.
+        Raises ValueError for headers that are not Latin-1, or that would break the message up."""
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
         if lines.count("\n") != len(headers) or lines.count("\r") != len(headers) or "\0" in lines:
             raise ValueError("a header of the request holds a control character")
@@ -50,12 +50,13 @@ def parse(text: str) -> Endpoint:
 
 
 def _parse_any(text: str) -> Endpoint:
-    # As it stands, where it can stand in a request: to quote anew what is quoted may change what it means.
+    # A URL that a request can hold as it stands is not quoted again, which might change its
+    # meaning.
     try:
         url = URL(text, encoded=text.isascii() and text.isprintable() and " " not in text)
         port = url.port
     except (IndexError, ValueError):
-        # Its own words may repeat a part of the URL, and admins are told of failures.
+        # yarl's message may repeat a part of the URL, and admins see the reasons of failures.
         raise ValueError("the URL is not one") from None
     if url.scheme not in _PORTS or not url.raw_host or port is None:
         raise ValueError("the URL is not one of http or https with a host")
@@ -63,6 +64,6 @@ def _parse_any(text: str) -> Endpoint:
 
 
 def _endpoint(scheme: str, host: str, port: int, named: str, target: str) -> Endpoint:
-    """`named`: the host as a request names it."""
+    """`named`: the host and port, as the header Host has them."""
     target = target if target.startswith("/") else f"/{target}"
     return Endpoint(Origin(scheme, host, port), f"POST {target} HTTP/1.1\r\nHost: {named}\r\n")

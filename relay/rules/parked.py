@@ -1,4 +1,4 @@
-"""Lanes in their turn, and those of them that wait until their origin has room for their owner."""
+"""Queues of lanes, and the parked lanes, which wait until their origin has room for their owner."""
 
 from collections.abc import Callable, Iterable, Iterator
 from heapq import merge
@@ -10,12 +10,13 @@ from uuid import UUID
 from relay.rules.shares import Party, Place, SlotPool, level
 
 Kind: TypeAlias = Literal["all", "quick"]
-# An owner who has more lanes than this is named to fan-out instead of the lanes.
+# If an owner has more lanes than this, fan-out gets the owner's id instead of the lanes'.
 NAMED = 4
 
 
 class Queue:
-    """An owner's lanes, each with the number of its turn: by whether their webhooks are quick, which may not be known."""
+    """An owner's lanes, each with the number of its turn. They are kept by whether their webhooks
+    are quick: True, False, or None while that is not known."""
 
     __slots__ = ("lanes", "owner")
 
@@ -36,7 +37,7 @@ class Queue:
         return self._in_turn(self.lanes.values())
 
     def of(self, kind: Kind) -> Iterator[UUID]:
-        """All in turn, or those that are taken for quick."""
+        """All lanes in turn, or only those that are taken for quick."""
         if kind == "all":
             return self.in_turn()
         return self._in_turn([self.lanes[True], self.lanes[None]] if self.owner.quick else [self.lanes[True]])
@@ -51,19 +52,19 @@ class Queue:
         self.lanes[place.quick][webhook_id] = number
 
     def remove(self, webhook_id: UUID) -> int:
-        """The number of its turn."""
+        """Returns the number of its turn."""
         for lanes in self.lanes.values():
             if (number := lanes.pop(webhook_id, None)) is not None:
                 return number
         raise KeyError(webhook_id)
 
     def named(self) -> Iterator[UUID]:
-        """The lanes, or their owner if there are many."""
+        """The ids of the lanes. If there are many, the id of their owner instead."""
         return self.in_turn() if len(self) <= NAMED else iter((self.owner.owner_id,))
 
 
 class Parked:
-    """By origin, and there by owner."""
+    """The parked lanes, by origin, and for each origin by owner."""
 
     def __init__(self) -> None:
         self._origins: dict[SlotPool, dict[Party, Queue]] = {}
@@ -80,7 +81,7 @@ class Parked:
         self._count += 1
 
     def changed(self, webhook_id: UUID, place: Place) -> None:
-        """Whether its webhook is quick is not what it was."""
+        """Whether the webhook is quick has changed."""
         queue = self._origins.get(place.origin, {}).get(place.there)
         if queue is not None and webhook_id in queue:
             queue.add(webhook_id, place, queue.remove(webhook_id))
@@ -89,9 +90,10 @@ class Parked:
         return {named for parties in self._origins.values() for queue in parties.values() for named in queue.named()}
 
     def leave(self, kind_of: Callable[[Party], Kind | None], room: Callable[[UUID], int]) -> list[tuple[UUID, int]]:
-        """As many lanes as their origin has room for now, with the numbers of their turns; those first whose owner has fewest
-        requests in flight there. `kind_of`: which of an owner's lanes the relay has slots for. A lane whose webhook has no room
-        stays."""
+        """Takes out as many lanes as their origins have room for now, and returns them with the
+        numbers of their turns. Owners with the fewest requests in flight at the origin come first.
+        `kind_of`: for which of an owner's lanes the relay has slots. A lane whose webhook has no
+        room stays."""
         left: list[tuple[UUID, int]] = []
         for origin, parties in list(self._origins.items()):
             kinds = {party: kind for party, queue in parties.items() if (kind := kind_of(queue.owner)) is not None}

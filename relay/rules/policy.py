@@ -1,4 +1,4 @@
-"""What follows from an attempt. Pure."""
+"""The decision that follows an attempt. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,19 +9,24 @@ from service.delivery.backoff import retry_delay_ms, scheduled_delay_ms
 
 Outcome = Literal["success", "retry", "failed", "expired", "cancelled"]
 
-# After this many leases that ended without a result the delivery itself is taken to be what kills relays.
+# A delivery that has lost this many leases is taken to be the one that crashes relays, and fails.
 MAX_LOST_LEASES = 8
 
 
 GONE = 410
-# The receiver, or what stands before it, has too much to do or is away: the whole webhook is slowed down.
+# The receiver, or a proxy before it, is overloaded or away, so the whole webhook is slowed down.
 SLOW_DOWN = frozenset({429, 502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """`delay_ms` is set for a retry only. `pause_ms`: the receiver asks to be left alone for so long, 0 if it does not say for how
-    long; None if it does not ask. `gone`: it says that it will never take anything again."""
+    """The verdict on an exchange.
+
+    - `delay_ms` is set for a retry only.
+    - `pause_ms` is the pause that the receiver asks for. 0: it asks and gives no time. None: it
+      does not ask.
+    - `gone`: the receiver says that it will never take anything again.
+    """
 
     outcome: Outcome
     delay_ms: int | None = None
@@ -39,9 +44,13 @@ def decide(
     schedule: Sequence[int] | None = None,
     retry_after_ms: int | None = None,
 ) -> Decision:
-    """`status`: the answer's, None if none came within the timeout. `attempt`: 1 for the first under the present policy.
-    `schedule`: the delay before each retry in ms, in the place of `max_retries` and `first_delay_ms`. `retry_after_ms`: what the
-    answer asked for; no retry comes sooner."""
+    """Decides what follows an attempt.
+
+    - `status`: the answer's. None if no answer came within the timeout.
+    - `attempt`: 1 for the first under the present policy.
+    - `schedule`: the delay before each retry in ms. It replaces `max_retries` and `first_delay_ms`.
+    - `retry_after_ms`: the pause that the answer asked for. No retry comes sooner.
+    """
     if is_success(status):
         return Decision("success")
     if status == GONE:
@@ -56,12 +65,12 @@ def decide(
 
 
 def is_success(status: int | None) -> bool:
-    """Delivered means a 2xx."""
+    """Only a 2xx counts as delivered."""
     return status is not None and 200 <= status <= 299
 
 
 def failure(status: int | None, error: str | None) -> str | None:
-    """Why an exchange was not a delivery, for the log; None if it was one."""
+    """Why an exchange did not deliver, for the log. None if it did."""
     if error is not None:
         return error
     if status is None:

@@ -1,4 +1,4 @@
-"""What stays on the agenda after a claim. Pure."""
+"""Decides which lanes stay on the agenda after a claim. Pure."""
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,10 +8,16 @@ from uuid import UUID
 
 @dataclass(slots=True)
 class Remainder:
-    """`nothing`: lanes that got nothing and may have something due; they are the first to be asked
-    again. `more`: lanes that got something and may have more. `empty`: lanes that had nothing more
-    due. `looked_through`: lanes whose floor is no longer of use. `look_now`: a lane was looked at
-    from its floor on only, and is to be looked at from its beginning at once."""
+    """The lanes of a claim, sorted by what it says about them.
+
+    - `nothing`: lanes that got nothing and may have something due. They are the first to be asked
+      again.
+    - `more`: lanes that got something and may have more.
+    - `empty`: lanes that had nothing more due.
+    - `looked_through`: lanes whose floor is no longer of use.
+    - `look_now`: at least one lane was looked at from its floor on only. Look at it from its
+      beginning at once.
+    """
 
     nothing: list[UUID] = field(default_factory=list)
     more: list[UUID] = field(default_factory=list)
@@ -28,9 +34,13 @@ def remainder(
     *,
     full: bool,
 ) -> Remainder:
-    """`asked`: lanes with how many deliveries were asked of each, from these `floors` on. `got`:
-    how many were claimed. `waits`: lanes of which nothing may be claimed yet. `full`: as many were
-    claimed as there was room for, so no lane is known to be empty."""
+    """Sorts the lanes of a claim.
+
+    - `asked`: the lanes, with how many deliveries were asked of each, from these `floors` on.
+    - `got`: how many were claimed.
+    - `waits`: lanes of which nothing may be claimed yet.
+    - `full`: as many were claimed as there was room for, so no lane is known to be empty.
+    """
     left = Remainder()
     for (webhook_id, share), floor in zip(asked, floors, strict=True):
         taken = got.get(webhook_id, 0)

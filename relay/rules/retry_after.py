@@ -1,4 +1,4 @@
-"""Retry-After, as a receiver may send it. Pure."""
+"""The header Retry-After, as receivers send it. Pure."""
 
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -9,10 +9,12 @@ _MAX_DIGITS = 12
 
 
 def retry_after_ms(headers: bytes | None, now: datetime) -> int | None:
-    """How long the receiver asks to be left alone, at most a day; None if it does not ask, or not in a way that can be read.
+    """For how many milliseconds the receiver asks for a pause, at most a day. None if it does not
+    ask, or if its wish cannot be read.
 
-    `headers`: lines as `name: value`. A date is read against the response's own Date, as the receiver's clock need not be ours;
-    `now` stands in where there is none.
+    `headers`: lines as `name: value`. If Retry-After is a date, it is compared with the response's
+    own Date, because the receiver's clock need not agree with ours. `now` is used if there is no
+    Date.
     """
     asked = _value(headers, b"retry-after")
     if asked is None:
@@ -22,8 +24,8 @@ def retry_after_ms(headers: bytes | None, now: datetime) -> int | None:
     moment = _date(asked)
     if moment is None:
         return None
-    said = _value(headers, b"date")
-    reference = (_date(said) if said else None) or now
+    sent_at = _value(headers, b"date")
+    reference = (_date(sent_at) if sent_at else None) or now
     return max(0, min(int((moment - reference).total_seconds() * 1000), MAX_DELAY_MS))
 
 

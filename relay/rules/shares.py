@@ -1,13 +1,15 @@
-"""How slots are shared: a relay's between the owners of webhooks, and an origin's between the owners that send to it.
+"""How slots are shared: a relay's between the owners of webhooks, and an origin's between the
+owners that send to it.
 
-The main part of a pool, three quarters of a relay's slots, goes to whoever asks. A request cannot be taken back, so the rest, the
-reserve, is kept for owners who do not get what they need from the main part because others hold it:
+Any owner may use the main part of a pool, which is three quarters of a relay's slots. A request
+that was sent cannot be taken back. So the rest, the reserve, is kept for owners who find the main
+part full because others hold it:
 
-- First slots, two thirds of it: an owner may have one. So there is one for everybody while fewer owners than these slots hold
-  theirs, whatever they do.
-- Further slots: an owner's k-th is taken only while k tenths of them are free, and only for a webhook that is quick, as far as is
-  known.
-- An owner who is alone in the pool needs neither.
+- First slots are two thirds of the reserve. An owner may have one. So everybody gets one, whatever
+  the others do, as long as there are fewer owners than first slots.
+- Further slots are the rest. An owner gets the k-th only while k tenths of them are free, and only
+  for a webhook that is known to be quick, or taken for quick.
+- An owner who is alone in the pool gets nothing of the reserve.
 """
 
 import heapq
@@ -18,18 +20,19 @@ from weakref import WeakValueDictionary
 
 from relay.rules.endpoint import parse
 
-# A request that is older than this is slow, and so is its webhook until it answers sooner again.
+# A request that is older than this is slow. Its webhook is slow, too, until one ends sooner.
 SLOW_SECONDS = 2.0
 _NOBODY = UUID(int=0)
-# Which part of a relay's slots is its reserve.
+# The reserve is a quarter of a relay's slots.
 _QUARTER = 4
 
 Part: TypeAlias = Literal["main", "first", "further"]
 
 
 class Party:
-    """An owner's use of a pool: of the slots in flight, the reserve's `first`, 0 or 1, and so many `further` ones. `quick`: the
-    last request that ended in the reserve was quick, and none that is there, of which `slow` are, is slow."""
+    """An owner's use of a pool. Of the slots in flight, `first` (0 or 1) and `further` belong to
+    the reserve. `slow` counts those in the reserve that are slow. `quick`: the last request that
+    ended in the reserve was quick, and none that is there is slow."""
 
     __slots__ = ("__weakref__", "first", "further", "in_flight", "owner_id", "quick", "slow")
 
@@ -47,7 +50,7 @@ class Party:
 
 
 class SlotPool:
-    """So many slots in the main part, and in the reserve."""
+    """A pool of slots, with a main part and a reserve."""
 
     __slots__ = ("__weakref__", "_active", "_step", "first_free", "further_free", "main", "main_free")
 
@@ -66,7 +69,8 @@ class SlotPool:
 
     @classmethod
     def of_origin(cls, per_webhook: int) -> "SlotPool":
-        """One webhook that hangs, or two, leave room for the others of its owner there."""
+        """A pool three times as large as one webhook's limit. If one or two webhooks of an owner
+        hang, the owner's others still have room."""
         return cls(3 * per_webhook, 3 * per_webhook // 2)
 
     @property
@@ -74,16 +78,19 @@ class SlotPool:
         return self.first_free + self.further_free
 
     def alone(self, party: Party) -> bool:
-        """Whether nobody else holds a slot."""
+        """Whether no other owner holds a slot."""
         return self._active == (party.in_flight > 0)
 
     def first(self, party: Party, taken: int = 0) -> int:
-        """How many first slots of the reserve the owner may take, where `taken` of those that are free have been taken."""
+        """How many first slots of the reserve the owner may take, if `taken` of the free ones are
+        given to others."""
         return int(self.first_free > taken and not party.first)
 
     def further(self, party: Party, taken: int = 0) -> int:
-        """The same of the further ones, for webhooks that are quick."""
-        # The i-th more is the owner's (further + i)-th, and is taken while free - i + 1 are free.
+        """How many further slots of the reserve the owner may take for quick webhooks, if `taken`
+        of the free ones are given to others."""
+        # The i-th more is the owner's (further + i)-th. It may be taken while free - i + 1 are
+        # free.
         free = self.further_free - taken
         return max(0, (free + 1 - self._step * party.further) // (self._step + 1))
 
@@ -92,7 +99,8 @@ class SlotPool:
         return self.first(party) > 0 or (quick and self.further(party) > 0)
 
     def room(self, party: Party, *, quick: bool) -> int:
-        """How many slots the owner may ask for, in the main part if there is room."""
+        """How many slots the owner may ask for: of the main part if it has room, else of the
+        reserve."""
         if self.main_free > 0:
             return self.main_free
         if self.alone(party):
@@ -100,7 +108,7 @@ class SlotPool:
         return self.first(party) + (self.further(party) if quick else 0)
 
     def hold(self, party: Party, reserve: bool) -> Part:
-        """Take a slot, of the reserve or of the main part."""
+        """Takes a slot of the reserve or of the main part."""
         if not party.in_flight:
             self._active += 1
         party.in_flight += 1
@@ -130,10 +138,12 @@ class SlotPool:
 
 
 class Place:
-    """What a webhook's requests are counted under: its `owner` in the relay's pool, and `there` in its origin's.
+    """The counts that a webhook's requests belong to: those of its `owner` in the relay's pool, and
+    those of the owner `there`, in the pool of the webhook's origin.
 
-    `quick`: its last request ended within SLOW_SECONDS, and none in flight, of which `slow` are older, is older than that; None
-    while nothing is known. Then it is taken to be what its owner's requests in the reserve are."""
+    `slow` counts the requests in flight that are slow. `quick`: the last request ended within
+    SLOW_SECONDS, and none in flight is slow. It is None while nothing is known; then the webhook is
+    taken for quick if its owner's requests in the reserve are."""
 
     __slots__ = ("origin", "owner", "quick", "slow", "there")
 
@@ -149,12 +159,13 @@ class Place:
         return self.owner.quick if self.quick is None else self.quick
 
 
-# Of what is not sent, as its webhook is gone.
+# The place of a webhook that is gone. Nothing is sent there.
 NOWHERE = Place(Party(_NOBODY), SlotPool(0, 0), Party(_NOBODY))
 
 
 class Places:
-    """The places of webhooks. Whoever has something in flight, or is cached, keeps its owner and origin here."""
+    """The places of webhooks. An owner and an origin stay here as long as a place refers to them,
+    because it is cached or has requests in flight."""
 
     def __init__(self, per_webhook: int) -> None:
         self._per_webhook = per_webhook
@@ -163,7 +174,7 @@ class Places:
         self._there: WeakValueDictionary[tuple[UUID, Hashable], Party] = WeakValueDictionary()
 
     def of(self, owner_id: UUID, url: str) -> Place:
-        """Of a webhook that has not been sent to yet, or whose URL has changed."""
+        """A new place, for a webhook that has had no request yet, or whose URL has changed."""
         origin = _origin(url)
         if (owner := self._owners.get(owner_id)) is None:
             owner = self._owners[owner_id] = Party(owner_id)
@@ -175,8 +186,9 @@ class Places:
 
 
 def level(slots: int, wants: Iterable[tuple[Party, int]]) -> list[tuple[Party, int]]:
-    """Divides slots of the main part between owners who can use so many each: every slot goes to whoever has fewest by then, and to
-    the first of several. Those that get any, with how many."""
+    """Divides slots of the main part between owners. `wants` has how many each can use. Every slot
+    goes to the owner who has the fewest by then, and to the first of several such owners. Returns
+    the owners who get any, with how many."""
     heap = [(party.in_main, order, 0, most, party) for order, (party, most) in enumerate(wants) if most > 0]
     heapq.heapify(heap)
     shares: list[tuple[int, Party, int]] = []
@@ -189,12 +201,12 @@ def level(slots: int, wants: Iterable[tuple[Party, int]]) -> list[tuple[Party, i
             heapq.heappop(heap)
             shares.append((order, party, most))
     shares += [(order, party, share) for _, order, share, _, party in heap if share]
-    return [(party, share) for _, party, share in sorted(shares, key=lambda each: each[0])]
+    return [(party, share) for _, party, share in sorted(shares, key=lambda share: share[0])]
 
 
 def _origin(url: str) -> Hashable:
     try:
         return parse(url).origin
     except ValueError:
-        # Nothing will be sent there.
+        # The URL is not valid, so nothing will be sent there.
         return url

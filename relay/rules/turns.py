@@ -1,4 +1,4 @@
-"""Whose turn it is: the lanes that may have something due, by owner, and which of them a claim asks for."""
+"""The lanes that may have something due, by owner, and which of them the next claim asks for."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -8,16 +8,17 @@ from uuid import UUID
 from relay.rules.parked import Kind, Parked, Queue
 from relay.rules.shares import Party, Place, SlotPool, level
 
-# So many lanes are asked in one claim.
+# One claim asks at most so many lanes.
 MAX_LANES = 200
-# A claim takes at least this many of a lane, so that few lanes still make a batch.
+# A claim for one owner asks each lane for at least this many, if the lane has room. So a few lanes
+# still make a batch.
 LEAST_SHARE = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A claim: at most so many of each lane, and `most` in all, for slots of the reserve if `reserve`. `more`: it may leave
-    slots free for lanes that wait after it."""
+    """A claim: the lanes with how many deliveries to ask of each, and `most` in all. `reserve`: it
+    is for slots of the reserve. `more`: it may leave slots free for lanes that wait after it."""
 
     lanes: tuple[tuple[UUID, int], ...] = ()
     most: int = 0
@@ -29,11 +30,12 @@ NO_CLAIM = Plan()
 
 
 class Turns:
-    """Agenda in rotation: owners take turns, and so do the lanes of each. A lane whose origin has no room for its owner is parked
-    there until it has, so that nobody looks through all of them meanwhile."""
+    """Lanes in rotation: owners take turns, and so do the lanes of each owner. A lane whose origin
+    has no room for its owner is parked until the origin has room. So no claim looks through all of
+    them meanwhile."""
 
     def __init__(self) -> None:
-        # Whose they are is not known yet.
+        # Lanes whose owner and origin are not known yet.
         self._unplaced: dict[UUID, None] = {}
         self.places: dict[UUID, Place] = {}
         self.queues: dict[Party, Queue] = {}
@@ -48,13 +50,13 @@ class Turns:
         return len(self) - len(self._parked)
 
     def __iter__(self) -> Iterator[UUID]:
-        """Those that are not parked."""
+        """The lanes that are not parked."""
         yield from self._unplaced
         for queue in self.queues.values():
             yield from queue.in_turn()
 
     def add(self, webhook_ids: Iterable[UUID]) -> None:
-        """A lane that is there keeps its turn."""
+        """A lane that is here already keeps its turn."""
         for webhook_id in webhook_ids:
             if webhook_id not in self.places:
                 self._unplaced.setdefault(webhook_id)
@@ -63,7 +65,8 @@ class Turns:
         return [webhook_id for webhook_id, _ in zip(self._unplaced, range(most), strict=False)]
 
     def place(self, webhook_ids: Iterable[UUID], place_of: Callable[[UUID], Place | None]) -> None:
-        """These are no longer without a place. Their turn comes after those that have one; where there is none, no webhook is."""
+        """Queues unplaced lanes by their places. Their turns come after those of the placed lanes.
+        If a lane has no place, its webhook does not exist, and the lane is dropped."""
         for webhook_id in webhook_ids:
             if webhook_id not in self._unplaced:
                 continue
@@ -74,7 +77,7 @@ class Turns:
                 self._queue(webhook_id, place, self._number)
 
     def changed(self, webhook_id: UUID) -> None:
-        """Whether its webhook is quick is not what it was."""
+        """Whether the webhook is quick has changed."""
         if (place := self.places.get(webhook_id)) is None:
             return
         queue = self.queues.get(place.owner)
@@ -84,16 +87,21 @@ class Turns:
             self._parked.changed(webhook_id, place)
 
     def crowded(self) -> set[UUID]:
-        """What is not to be overtaken: parked and waiting lanes, or their owners where they have many."""
+        """The ids that fan-out must not overtake: of parked and waiting lanes, or of their owners
+        if they have many."""
         return self._parked.named().union(*(queue.named() for queue in self.queues.values()))
 
     def crowded_at_origins(self) -> set[UUID]:
         return self._parked.named()
 
     def plan(self, main: int, pool: SlotPool, room: Callable[[UUID], int]) -> Plan:
-        """The next claim, for so many free slots of the main part, or of the reserve if that is full, and not merely promised to
-        others. `room`: how many more requests a webhook may be sent. The lanes in it are no longer here: the claim says which
-        of them still have something due, and a hint that comes while it runs is not lost by clearing it afterwards."""
+        """The next claim. `main`: how many slots of the main part are free. If that part is full,
+        the claim is for the reserve, but there is none if its free slots are only promised to
+        fan-out. `room`: how many more requests a webhook may be sent.
+
+        The lanes of the claim are removed here. The claim's result says which of them still have
+        something due. A hint that comes while the claim runs adds its lane again, so it is not
+        lost."""
         if main <= 0 < pool.main_free:
             return NO_CLAIM
         self.unpark(main, pool, room)
@@ -103,7 +111,7 @@ class Turns:
         if main > 0 and len(self.queues) == 1:
             (party,) = self.queues
             lanes = picking.all_of(party, main)
-            # What it leaves has no room, or comes when there is a batch to be claimed again.
+            # The lanes that it leaves have no room, or come when there is a batch to claim again.
             more = picking.cut or not pool.alone(party) or len(self._parked) > 0
         else:
             lanes = picking.by_level(main) if main > 0 else picking.of_reserve(pool)
@@ -115,7 +123,7 @@ class Turns:
         return Plan(tuple(lanes), most, reserve=main <= 0, more=more)
 
     def unpark(self, main: int, pool: SlotPool, room: Callable[[UUID], int]) -> None:
-        """Agenda for which both their origin and the relay have room by now."""
+        """Puts back parked lanes for which both their origin and the relay have room now."""
 
         def kind_of(owner: Party) -> Kind | None:
             if main > 0:
@@ -128,7 +136,7 @@ class Turns:
             self._queue(webhook_id, self.places[webhook_id], number)
 
     def park(self, webhook_id: UUID) -> None:
-        """Until its origin has room for its owner."""
+        """Parks this lane until its origin has room for its owner."""
         place = self.places[webhook_id]
         queue = self.queues[place.owner]
         self._parked.add(webhook_id, place, queue.remove(webhook_id))
@@ -147,31 +155,32 @@ class Turns:
             owners[place.owner] = None
             self.queues[place.owner].remove(webhook_id)
         for party in owners:
-            # The owner's next turn comes after the others'.
+            # This owner's next turn comes after the others'.
             queue = self.queues.pop(party)
             if queue:
                 self.queues[party] = queue
 
 
 class _Picking:
-    """The lanes of one plan, with how many each is asked for."""
+    """Picks the lanes of one plan, with how many deliveries to ask of each."""
 
     def __init__(self, turns: Turns, room: Callable[[UUID], int]) -> None:
         self._turns = turns
         self._room = room
-        # What the plan takes of each origin, and whether that left lanes out.
+        # How many slots the plan takes of each origin, and whether that left lanes out.
         self._taken: dict[SlotPool, int] = {}
         self.cut = False
 
     def all_of(self, party: Party, slots: int) -> list[tuple[UUID, int]]:
-        """Of the only owner who waits. A lane may have fewer due than it is asked for, so all of them are asked for more than there
-        are slots."""
+        """The lanes of the only owner who waits. A lane may have fewer due than it is asked for. So
+        all lanes together are asked for more than there are slots."""
         lanes = self._open(self._turns.queues[party].in_turn(), MAX_LANES)
         share = max(LEAST_SHARE, -(-slots // len(lanes))) if lanes else 0
         return self._ask(lanes, lambda room: min(share, room))
 
     def by_level(self, slots: int) -> list[tuple[UUID, int]]:
-        """Of several owners: those who have fewest requests in flight get up to the others first."""
+        """The lanes of several owners. Owners with the fewest requests in flight get slots first,
+        until they have as many as the others."""
         queues = list(self._turns.queues.items())
         most = min(slots, max(1, 2 * MAX_LANES // len(queues)))
         found = {party: self._open(queue.in_turn(), most) for party, queue in queues}
@@ -183,7 +192,8 @@ class _Picking:
         return asked
 
     def of_reserve(self, pool: SlotPool) -> list[tuple[UUID, int]]:
-        """Of owners who may take some of the reserve, those with fewest of it first."""
+        """The lanes of owners who may use the reserve. Owners who use the least of it come
+        first."""
         asked: list[tuple[UUID, int]] = []
         first_taken = further_taken = 0
         for party in sorted(self._turns.queues, key=lambda party: party.first + party.further):
@@ -193,7 +203,7 @@ class _Picking:
             first, further = pool.first(party, first_taken), pool.further(party, further_taken)
             before = len(asked)
             if first and not self._are_quick(lanes := self._open(queue.in_turn(), 1)):
-                # It is this one's turn, and the others may have more.
+                # It is this slow lane's turn. The owner's other lanes may still get further slots.
                 asked += self._ask(lanes, lambda _: 1)
             budget = further + (first if len(asked) == before else 0)
             if most := min(budget, MAX_LANES - len(asked)):
@@ -210,7 +220,8 @@ class _Picking:
         return all(self._turns.places[webhook_id].taken_for_quick for webhook_id, _ in lanes)
 
     def _open(self, lanes: Iterator[UUID], most: int, *, quick: bool = False) -> list[tuple[UUID, int]]:
-        """The next lanes that have room, with it; `quick`: only such as are taken for quick, still."""
+        """The next lanes that have room, with how much. `quick`: only those still taken for
+        quick."""
         found: list[tuple[UUID, int]] = []
         parked: list[UUID] = []
         slowed: list[UUID] = []
@@ -231,7 +242,7 @@ class _Picking:
         return found
 
     def _ask(self, lanes: Iterable[tuple[UUID, int]], share: Callable[[int], int]) -> list[tuple[UUID, int]]:
-        """Not more of an origin than it has room for, whoever else is asked for it in this plan."""
+        """Asks no more of an origin than it has room for, in all lanes of this plan together."""
         asked: list[tuple[UUID, int]] = []
         for webhook_id, room in lanes:
             place = self._turns.places[webhook_id]
@@ -245,12 +256,12 @@ class _Picking:
 
 
 def _left(place: Place) -> int:
-    """How many more requests its origin has room for."""
+    """How many more requests the webhook's origin has room for."""
     return place.origin.main_free or place.origin.room(place.there, quick=place.taken_for_quick)
 
 
 class _Even:
-    """Divides a budget between so many lanes; what one has no room for goes to the next."""
+    """Divides a budget between lanes. The part that one lane has no room for goes to the next."""
 
     def __init__(self, budget: int, lanes: int) -> None:
         self._budget = budget

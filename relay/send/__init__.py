@@ -1,1 +1,1 @@
-"""One request: where it goes, what is in it, and what becomes of its delivery."""
+"""One request: its target, its content, and the end of its delivery."""

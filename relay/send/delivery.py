@@ -1,4 +1,5 @@
-"""A delivery under way: sign, post, decide what follows, and hand the result to the recorder."""
+"""A delivery under way: sign it, post it, decide what follows, and pass the result to the
+recorder."""
 
 import time
 from dataclasses import dataclass, field
@@ -19,24 +20,25 @@ from service.platform.logs import get_logger
 _log = get_logger(__name__)
 
 # A lease lasts for the webhook's timeout and so much more (sql/queries/claim.sql has the same
-# number). A request that begins later may still be under way when the delivery is another relay's.
+# number). If the request began later than that, another relay might have the delivery before it
+# ends.
 SPARE_SECONDS = 10.0
 
-# How a delivery releases its lease: a result is on its way to the database; nothing was sent, as
-# the lease had become too old; the request was given up.
-LetGo: TypeAlias = Literal["recorded", "unused", "cut off"]
+# How a delivery releases its lease. "recorded": its result is on its way to the database. "unused":
+# nothing was sent, because the lease was too old. "cut off": the request was given up.
+Release: TypeAlias = Literal["recorded", "unused", "cut off"]
 
 
 class Holder(Protocol):
-    """Holds the slot and the lease of a delivery while that is under way."""
+    """The part that holds the slot and the lease of a delivery while it is under way."""
 
-    def let_go(self, delivery: "Delivery", how: LetGo) -> None:
+    def release(self, delivery: "Delivery", how: Release) -> None:
         """Called once for each delivery that was begun, maybe before `begin` returns."""
 
 
 @dataclass(slots=True)
 class Outbound:
-    """What the deliveries of a relay share. `delivered` and `attempted` count since the relay's
+    """Shared by the deliveries of a relay. `delivered` and `attempted` count since the relay's
     start."""
 
     recorder: Recorder
@@ -48,7 +50,7 @@ class Outbound:
 
 
 class Delivery:
-    """A delivery that this relay has leased, from the moment on at which it holds a slot."""
+    """A delivery that this relay has leased, from the time when it holds a slot."""
 
     __slots__ = ("_over", "_request", "_sent", "_shared", "_started_at", "lease", "moment", "target")
 
@@ -61,14 +63,14 @@ class Delivery:
         self._request: OpenRequest | None = None
 
     def begin(self) -> None:
-        """Send it, if it is to be sent."""
+        """Sends the delivery, or ends it without a request."""
         try:
             self._begin()
         except Exception as error:  # noqa: BLE001 - a defect of ours, or a row that nothing else has refused
             self._fail(error)
 
     def cancel(self) -> None:
-        """Give it up. What comes of its request is not recorded."""
+        """Gives the delivery up. The result of its request is not recorded."""
         if self._request is not None:
             self._request.cancel()
         self._end("cut off")
@@ -83,7 +85,7 @@ class Delivery:
         assert lease.occurred_at is not None, "and this"
         clock = time.monotonic()
         if (age := clock - moment.asked) > SPARE_SECONDS:
-            # This process was stopped for a while, or the server's reply took so long. Another
+            # This process was stopped for a while, or the server's reply took too long. Another
             # relay may have the delivery.
             _log.warning("a lease is too old to be used", event_id=str(lease.event_id), seconds=round(age, 1))
             self._end("unused")
@@ -100,8 +102,8 @@ class Delivery:
             timestamp=int(started_at.timestamp()),
             traceparent=lease.traceparent,
         )
-        # A probe is sent because attempts failed, if not of this delivery. Events that a replay
-        # sends again did not fail, and use kept connections.
+        # A probe is sent because attempts failed, though maybe not those of this delivery. Events
+        # that a replay sends again did not fail, so they use kept connections.
         retry = max(lease.attempts - lease.attempts_before, int(lease.probe))
         request = self._shared.transport.begin(
             target.url, sent.headers, sent.body, target.timeout_ms, self._answered, retry=retry
@@ -110,7 +112,7 @@ class Delivery:
             self._request = request
 
     def _answered(self, exchange: Exchange | Exception) -> None:
-        # The request refers to this delivery.
+        # The request refers to this delivery. Drop it, so that they form no cycle.
         self._request = None
         if self._over:
             return
@@ -154,8 +156,7 @@ class Delivery:
         )
 
     def _fail(self, error: Exception) -> None:
-        """The boundary around one delivery: whatever goes wrong in it ends this delivery only, with
-        the reason."""
+        """Handles the errors of one delivery. Each ends this delivery only, and is its reason."""
         if self._over:
             return
         _log.error(
@@ -172,11 +173,11 @@ class Delivery:
         self._shared.recorder.add(Result(self.lease, Decision(outcome), why, on_failure=on_failure))
         self._end("recorded")
 
-    def _end(self, how: LetGo) -> None:
+    def _end(self, how: Release) -> None:
         self._request = None
         if not self._over:
             self._over = True
-            self._shared.holder.let_go(self, how)
+            self._shared.holder.release(self, how)
 
 
 def _end_without_request(lease: Lease, target: Target | None) -> tuple[Outcome, str] | None:

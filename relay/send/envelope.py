@@ -30,8 +30,9 @@ def envelope(
     sequence: int | None = None,
     traceparent: str | None = None,
 ) -> Envelope:
-    """The bytes that are sent. `timestamp`: Unix seconds of this attempt, by the database's clock. `traceparent`: of the request
-    that caused the event, whose trace this attempt continues."""
+    """The bytes that are sent. `timestamp`: the time of this attempt in Unix seconds, by the
+    database's clock. `traceparent`: that of the request that caused the event. This attempt
+    continues its trace."""
     body = envelope_body(
         event_id=event_id,
         event_type=event_type,
@@ -61,9 +62,11 @@ def envelope(
 
 
 def shown_headers(target: Target, sent: Envelope) -> str:
-    """The request's headers for the log, as JSON: values that the subscriber gave, and signatures, are not shown."""
+    """The request's headers for the log, as JSON. The values of the owner's headers and the
+    signatures are not shown."""
     headers = sent.headers
-    # Put together by hand, as it is done for each attempt. Nothing in these values needs an escape: ids, numbers, types.
+    # The JSON is put together by hand, because this runs for each attempt. These values are ids,
+    # numbers and types, so nothing in them needs an escape.
     trace_context = f',"traceparent":"{headers["traceparent"]}"' if "traceparent" in headers else ""
     return (
         f'{{{target.masked_headers}"Content-Type":"application/json","User-Agent":"{USER_AGENT}","X-Webhook-Signature":"[set]",'

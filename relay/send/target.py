@@ -1,5 +1,6 @@
-"""Webhooks as the sender needs them, with their secrets opened, kept in memory until their version changes. A version
-grows by a random step with each change: a database that was restored would count to the same number once more."""
+"""Webhooks as the sender needs them, with their secrets opened. They are kept in memory until their
+version changes. With each change, a version grows by a random step. If it counted up by one, a
+restored database would come to the same number again with other content."""
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -25,8 +26,10 @@ MAX_CACHED = 10_000
 
 @dataclass(slots=True)
 class Target:
-    """Where to send and how; never changed once it is made. `broken` says why it cannot be signed; secret and headers are empty
-    then. `place` is what its requests are counted under, and is the same for all versions with one URL."""
+    """A webhook's URL and everything else that a request to it needs. It never changes once it is
+    made. `broken` says why its requests cannot be signed; secret and headers are empty then.
+    `place` holds the counts that its requests belong to, and is the same for all versions with one
+    URL."""
 
     webhook_id: UUID
     version: int
@@ -35,10 +38,11 @@ class Target:
     retry_delay_ms: int
     timeout_ms: int
     schedule: tuple[int, ...] | None = None
-    # Only of a webhook that asks for order: what a delivery that failed for good does to the later ones of its item.
+    # For a webhook that asks for order: what happens to an item's later events when one has failed
+    # for good. None for other webhooks.
     on_failure: str | None = None
     secret: str = field(default="", repr=False)
-    # The secret before it, which signs too until this moment, by the database's clock.
+    # The previous secret. It signs, too, until `overlap_until`, by the database's clock.
     previous_secret: str | None = field(default=None, repr=False)
     overlap_until: datetime | None = None
     headers: dict[str, str] = field(default_factory=dict, repr=False)
@@ -46,7 +50,7 @@ class Target:
     place: Place = field(default=NOWHERE, repr=False, compare=False)
     signer: Signer = field(init=False, repr=False, compare=False)
     previous_signer: Signer | None = field(init=False, repr=False, compare=False)
-    # The subscriber's headers as the log shows them: the beginning of a JSON object.
+    # The owner's headers as the log shows them: the beginning of a JSON object.
     masked_headers: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -56,7 +60,7 @@ class Target:
         self.masked_headers = masked
 
     def second_signer(self, timestamp: int) -> Signer | None:
-        """The signer of the secret before, if both sign at that moment, in Unix seconds."""
+        """The signer of the previous secret, if both secrets sign at this time, in Unix seconds."""
         if self.overlap_until is None or timestamp >= self.overlap_until.timestamp():
             return None
         return self.previous_signer
@@ -69,7 +73,8 @@ class Targets:
         self._cache: OrderedDict[UUID, Target] = OrderedDict()
 
     async def load(self, connection: Executor, wanted: Iterable[tuple[UUID, int]]) -> dict[UUID, Target]:
-        """The targets of (webhook id, version at the claim). One that was just removed is missing."""
+        """The targets of these webhooks. `wanted`: the id, and the version at the claim. A webhook
+        that was just removed is missing."""
         versions = dict(wanted)
         stale = [
             webhook_id
@@ -89,7 +94,7 @@ class Targets:
         return found
 
     async def load_fresh(self, connection: Executor, webhook_id: UUID) -> Target | None:
-        """A target as it is now, whatever is cached; None if there is no such webhook."""
+        """The target as it is now, whatever is cached. None if there is no such webhook."""
         rows = await _SQL.targets.fetch(connection, webhook_ids=[webhook_id])
         known = self._cache.pop(webhook_id, None)
         for row in rows:
@@ -97,11 +102,11 @@ class Targets:
         return self._cache.get(webhook_id)
 
     def place(self, webhook_id: UUID) -> Place | None:
-        """None if it is not cached."""
+        """None if the webhook is not cached."""
         return known.place if (known := self._cache.get(webhook_id)) is not None else None
 
     def _open(self, row: asyncpg.Record, known: Target | None) -> Target:
-        """Whatever is wrong with the row is that webhook's alone: its target is broken then, and says why."""
+        """A bad row affects only its own webhook: its target is broken then, and says why."""
         webhook_id: UUID = row["id"]
         secret, previous, headers, broken = "", None, dict[str, str](), None
         try:
@@ -160,7 +165,8 @@ class Targets:
 
 
 async def _rows(connection: Executor, webhook_ids: Sequence[UUID]) -> list[asyncpg.Record]:
-    """One that makes the statement fail is missing, as one that was just removed."""
+    """Reads the rows of these webhooks. A row that makes the statement fail is missing, like one
+    that was just removed."""
     try:
         return await _SQL.targets.fetch(connection, webhook_ids=webhook_ids)
     except Exception as error:

@@ -1,5 +1,5 @@
-"""Tests of webhooks: one attempt, past the queue, the breaker and the statistics, which the API
-waits for."""
+"""Tests of webhooks: each is one request, for whose result the API waits. It bypasses the queue,
+the breaker and the statistics."""
 
 import asyncio
 from datetime import datetime
@@ -21,13 +21,14 @@ from service.platform.queries import load
 _log = get_logger(__name__)
 _SQL = load("tester")
 
-# Half of them are kept for owners who have none under way.
+# Half of the tests' slots are kept for owners who have no test under way.
 MAX_TESTS = 128
 TESTS_KEPT = MAX_TESTS // 2
 
 
 class Tester:
-    """Tests have slots of their own: deliveries must not wait for receivers that are only tried."""
+    """Tests have slots of their own, so that deliveries do not wait for receivers that are only
+    being tried."""
 
     def __init__(
         self,
@@ -51,7 +52,7 @@ class Tester:
         return len(self._sending)
 
     async def finish(self, grace_seconds: float) -> None:
-        """Wait for what is in flight, at most so long; then cut off what is not done."""
+        """Waits for the tests in flight, for at most `grace_seconds`, then cuts off the rest."""
         if not self._sending:
             return
         _, late = await asyncio.wait(self._sending, timeout=grace_seconds)
@@ -61,7 +62,7 @@ class Tester:
             await asyncio.wait(late)
 
     async def claim(self) -> None:
-        """Begin the tests that may begin. The API waits for what is written of them."""
+        """Starts the tests that may start. The API waits for their results in the database."""
         if (free := MAX_TESTS - self.in_flight) <= 0:
             return
         relay_id = self._identity.relay_id
@@ -76,17 +77,17 @@ class Tester:
         self._sending.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("a request crashed", request=task.get_name(), exc_info=error)
-        # Others may have waited for its slot.
+        # Other tests may have waited for its slot.
         self._board.test()
 
     async def _send(self, test_id: UUID, webhook_id: UUID, now: datetime, relay_id: UUID) -> None:
-        """`relay_id`: this relay's as it claimed the test; it may have another one in the end.
-        Whatever goes wrong is this test's end, and says why."""
+        """`relay_id`: the id with which this relay claimed the test. It may have another one at the
+        end. Any error ends this test only, and is its reason."""
         try:
             await self._try(test_id, webhook_id, now, relay_id)
         except Exception as error:  # noqa: BLE001 - the boundary around one test
             if is_passing(error):
-                # Whoever asked is answered that nobody did it in time, and may ask again.
+                # The API answers that no relay made the test in time. The caller may ask again.
                 _log.warning(
                     "a test was not finished", webhook_id=str(webhook_id), error=str(error) or type(error).__name__
                 )
@@ -117,12 +118,12 @@ class Tester:
             status, error = exchange.status, failure(exchange.status, exchange.error)
         await _SQL.finish_test.execute(self._pool, id=test_id, relay_id=relay_id, status=status, error=error)
         if is_success(status):
-            # It passes the breaker, and closes it: the receiver is well.
+            # A test goes out even if the breaker is open, and closes it: the receiver is well.
             await self._recorder.observe(webhook_id, Observation(0, success=True, probe=True))
 
     async def _post(self, target: Target, sent: Envelope) -> Exchange:
-        """Counted at its origin like a delivery. If the origin has no room, the test fails at
-        once instead of waiting."""
+        """The request counts at its origin like a delivery. If the origin has no room, the test
+        fails at once instead of waiting."""
         origin, owner = target.place.origin, target.place.there
         full = origin.main_free <= 0
         if full and not origin.admits(owner, quick=target.place.taken_for_quick):

@@ -1,21 +1,21 @@
-"""In which order a host's addresses are tried."""
+"""The order in which a host's addresses are tried."""
 
 import time
 from collections.abc import Sequence
 
 from relay.rules.endpoint import Origin
 
-# An address that failed is tried after the others for so long.
+# An address that failed is tried after the others for this long.
 FAILED_SECONDS = 300.0
 MAX_KEPT = 10_000
 
 
 class AddressOrder:
-    """Remembers which addresses failed in this process, and puts those that failed last at the end."""
+    """Remembers which addresses failed in this process. The one that failed last comes last."""
 
     def __init__(self, failed_seconds: float = FAILED_SECONDS) -> None:
         self._failed_seconds = failed_seconds
-        # When each failed, in monotonic seconds, the longest ago first.
+        # When each address failed, in monotonic seconds, the longest ago first.
         self._failed: dict[tuple[Origin, str], float] = {}
 
     def failed(self, origin: Origin, address: str) -> None:
@@ -29,10 +29,12 @@ class AddressOrder:
             self._failed.pop((origin, address), None)
 
     def sort(self, origin: Origin, addresses: Sequence[str], retry: int) -> Sequence[str]:
-        """`retry`: how many attempts failed before this one, 0 for the first, which keeps the resolver's order.
+        """`retry`: how many attempts failed before this one. The first attempt has 0, and keeps the
+        resolver's order.
 
-        Each retry starts at the next address of the sorted list. Another relay, which does not know where the attempts before it
-        went, then still covers as many addresses as there are retries.
+        Each retry starts at the next address of the sorted list. The next retry may be made by
+        another relay, which does not know where earlier attempts went. The attempts still cover as
+        many addresses as there are retries.
         """
         if len(addresses) < 2:
             return addresses

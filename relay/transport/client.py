@@ -1,4 +1,4 @@
-"""The relay's own HTTP client: POST over HTTP/1.1, on connections that are kept alive."""
+"""The relay's own HTTP client: POST over HTTP/1.1, on kept connections."""
 
 import asyncio
 import ssl
@@ -16,15 +16,16 @@ from relay.transport.resolver import Resolver
 from relay.transport.tls import client_context
 
 MAX_ENDPOINTS = 10_000
-# A connection that the other side had closed is silent at once, or when that has come back from afar. What is silent later was at
-# work on the request.
+# If the other side had closed a kept connection, its silence shows at once, or after one round
+# trip. If a connection ends later than this, the receiver was at work on the request.
 STALE_SECONDS = 1.0
-# From here on a status says that the server failed, and another address may lead to another server.
+# From this status on, the server has failed, and another address may lead to another server.
 SERVER_ERROR = 500
 
 
 class HttpTransport(Transport):
-    """Made inside a running loop. `tls`: whom to trust, by default whom the system trusts."""
+    """Create it inside a running loop. `tls` has the trusted authorities; by default, the
+    system's."""
 
     def __init__(
         self,
@@ -64,9 +65,10 @@ class HttpTransport(Transport):
     def begin(
         self, url: str, headers: dict[str, str], body: bytes, timeout_ms: int, ended: OnExchange, *, retry: int = 0
     ) -> OpenRequest:
-        """On a connection that was kept it is a write, and a call when the answer has come: a task for each request, and what that
-        awaits, took a tenth of what a request takes."""
-        # The one deadline: every wait on the way ends there.
+        """On a kept connection, this is one write, and one call when the answer has come. A task
+        for each request, and the futures that it awaits, cost a tenth of the time that a request
+        takes."""
+        # This is the only deadline. Every wait of the request ends at it.
         request = _Request(self, time.monotonic(), self._loop.time() + timeout_ms / 1000, timeout_ms, ended, retry)
         try:
             endpoint = self._endpoints.get(url) or self._endpoint(url)
@@ -75,7 +77,8 @@ class HttpTransport(Transport):
             request.fail(error)
             return request
         request.origin = endpoint.origin
-        # What failed before may have failed by its connection: a router that forgot it, or the one bad server behind a balancer.
+        # The connection may have been why the attempt before failed: a router had forgotten it, or
+        # it led to the one bad server behind a balancer. So a retry takes a new one.
         connection = None if retry else self.pool.take(endpoint.origin)
         if connection is None:
             request.dialling = self.dial(request)
@@ -86,7 +89,7 @@ class HttpTransport(Transport):
         return request
 
     def dial(self, request: "_Request") -> "asyncio.Task[None]":
-        """Send it on a new connection."""
+        """Sends the request on a new connection."""
         return self._loop.create_task(self._dial(request))
 
     async def _dial(self, request: "_Request") -> None:
@@ -101,7 +104,8 @@ class HttpTransport(Transport):
             request.report(error)
 
     def note(self, origin: Origin, address: str, status: int | None) -> None:
-        """What came of a request to this address."""
+        """Remembers whether a request to this address was answered, and not with a server's
+        error."""
         if status is None or status >= SERVER_ERROR:
             self._order.failed(origin, address)
         else:
@@ -120,10 +124,11 @@ class HttpTransport(Transport):
 
 
 class _Request(Post):
-    """On a connection that was kept, and once more on a new one where nothing came of that."""
+    """A request on a kept connection. If that turns out to be closed, it is sent once more on a new
+    one."""
 
     __slots__ = ("_client", "_ended", "_timeout_ms", "connection", "dialling", "origin", "retry")
-    # Known before it is sent.
+    # It is set before the request is sent.
     origin: Origin
 
     def __init__(
@@ -132,7 +137,7 @@ class _Request(Post):
         super().__init__(b"", Exchange(), started, deadline)
         self._client = client
         self._timeout_ms = timeout_ms
-        # None once the exchange has been reported, and when it was given up.
+        # None after the exchange was reported or the request was given up.
         self._ended: OnExchange | None = ended
         self.connection: Connection | None = None
         self.dialling: asyncio.Task[None] | None = None
@@ -142,14 +147,15 @@ class _Request(Post):
         self.connection = None
         kept = self.dialling is None
         if kept and how in {SILENT, LATE} and self.exchange.first_byte_us is None:
-            # Something on the way may have forgotten this connection, and then its siblings as well. One that has answered since
-            # the request was sent is known to work.
+            # A router or firewall may have forgotten this connection, and then probably its
+            # siblings as well. A sibling that has answered since the request was sent is known to
+            # work.
             self._client.pool.end_idle_since(self.origin, self.started)
         if self._ended is None:
             return
         if how == SILENT and kept and time.monotonic() - self.started < STALE_SECONDS:
-            # The other side had closed it, and nothing of an answer came: then this is not an attempt yet. On a new connection
-            # silence counts.
+            # The other side had closed the kept connection, and no byte of an answer came. So this
+            # was not an attempt yet. On a new connection, silence is a failure.
             self.exchange.error = None
             self.dialling = self._client.dial(self)
         elif how == LATE:
@@ -165,7 +171,7 @@ class _Request(Post):
 
     def _fail(self, why: str) -> None:
         if self._ended is not None:
-            # Otherwise what was reported stands.
+            # A result that was reported before stands.
             self.exchange.error = why
             self.report(self.exchange)
 

@@ -1,4 +1,5 @@
-"""One connection: a request out, an answer in, for as long as both sides keep it."""
+"""One connection: sends a request and reads the answer, again and again while both sides keep it
+open."""
 
 import asyncio
 import time
@@ -16,14 +17,16 @@ FAILED = 1  # the exchange's `error` says why
 SILENT = 2  # the connection ended before a byte of the answer
 LATE = 3  # the deadline came first
 
-# All of the interim answers (1xx) and of the head must fit into so many bytes; what is kept of it is less.
+# All interim answers (1xx) and the head together must fit into so many bytes. Less of them is kept.
 MAX_HEAD = MAX_HEADERS_KEPT
-# Chunks of one byte, chunk extensions and trailers take more bytes than the body that they carry. Enough is enough.
+# Chunks of one byte, chunk extensions and trailers take more bytes than the body that they carry.
+# This limits them.
 MAX_ANSWER = MAX_HEAD + 16 * MAX_BODY_KEPT
 
 
 class Post(ABC):
-    """A request, and what is called when it has ended. `started` in monotonic seconds, `deadline` by the loop's clock."""
+    """A request, and its callback `ended`. `started` is in monotonic seconds, `deadline` is by the
+    loop's clock."""
 
     __slots__ = ("address", "deadline", "exchange", "request", "started")
 
@@ -32,17 +35,17 @@ class Post(ABC):
         self.exchange = exchange
         self.started = started
         self.deadline = deadline
-        # Of the server, once there is a connection.
+        # The server's address, once there is a connection.
         self.address: str | None = None
 
     @abstractmethod
     def ended(self, how: int) -> None:
-        """Called once on each connection that it was sent on, unless it was dropped there. The connection may be another's by
-        now."""
+        """Called once for each connection that the request was sent on, unless it was dropped
+        there. By then, the connection may carry another request."""
 
 
 class Keeper(Protocol):
-    """Who holds connections between requests."""
+    """The owner of connections, which keeps them between requests."""
 
     def opened(self, connection: "Connection") -> None: ...
     def give(self, connection: "Connection") -> None: ...
@@ -52,8 +55,9 @@ class Keeper(Protocol):
 class Connection(asyncio.Protocol):
     """Carries one exchange at a time.
 
-    What the exchange holds in the end depends on the bytes alone, not on how they were cut on the way: limits are counted in
-    bytes, and what comes after the end of an answer only decides whether the connection is used again.
+    The exchange depends on the bytes alone, and not on how the network cut them into pieces. Limits
+    are counted in bytes. Bytes after the end of an answer only decide whether the connection is
+    used again.
     """
 
     __slots__ = (
@@ -79,7 +83,8 @@ class Connection(asyncio.Protocol):
     )
 
     def __init__(self, origin: Origin, keeper: Keeper, loop: asyncio.AbstractEventLoop, first: Post) -> None:
-        """`first` is sent as soon as the connection stands: some servers answer without reading."""
+        """`first` is sent as soon as the connection is open, because some servers answer without
+        reading."""
         self.origin = origin
         self.address = first.address
         self.since = time.monotonic()
@@ -87,7 +92,7 @@ class Connection(asyncio.Protocol):
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
-        # What is under way.
+        # The request under way.
         self._post: Post | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._first: Post | None = first
@@ -106,36 +111,38 @@ class Connection(asyncio.Protocol):
 
     @property
     def usable(self) -> bool:
-        """False where the other side has closed it and the loop has not said so yet."""
+        """False if the other side has closed the connection, even before the loop calls
+        `connection_lost`."""
         return self._transport is not None and not self._transport.is_closing()
 
     def send(self, post: Post) -> None:
-        """Write, and begin to listen for the answer."""
+        """Writes the request, and begins to expect the answer."""
         self._reset()
         self._post = post
         if self._transport is None:
             self._broken(post, None)
             return
-        # As a rule the timer of an earlier exchange still runs and rings first; then the next is set. One for each exchange would
-        # cost as much as making its request.
+        # The timer of an earlier exchange usually still runs and rings first. Then it is set for
+        # this one. A timer for each exchange would cost as much as making its request.
         if self._timer is None or self._timer.when() > post.deadline:
             self._set_timer(post.deadline)
         self._transport.write(post.request)
 
     def drop(self, post: Post) -> None:
-        """Nobody waits for its answer any more. Where that has come all the same, the connection is another's already."""
+        """Nobody waits for the answer any more. If it has come already, the connection carries
+        another request, which goes on."""
         if self._post is post:
             self._post = None
             self.abort()
 
     def abort(self) -> None:
-        """Close at once: neither what is unsent nor a farewell of TLS is worth waiting for."""
+        """Closes at once, without waiting for unsent bytes or for TLS to say goodbye."""
         if self._transport is not None:
             self._transport.abort()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        # Parser and protocol refer to each other.
+        # Parser and protocol refer to each other. Break the cycle.
         self._parser = None
 
     def _end(self, post: Post, how: int) -> None:
@@ -159,21 +166,23 @@ class Connection(asyncio.Protocol):
     def _ring(self) -> None:
         self._timer = None
         if (post := self._post) is not None:
-            # The loop's clock counts milliseconds, and may ring within the last one.
+            # The loop's clock has a resolution of a millisecond, so the timer may ring a little
+            # early.
             if self._loop.time() >= post.deadline - 0.001:
                 self._end(post, LATE)
             else:
                 self._set_timer(post.deadline)
 
     def _reusable(self) -> bool:
-        # An answer that came before the request was read to its end leaves the rest of it in the way.
+        # If an answer came before the whole request was sent, the rest of that request is in the
+        # way.
         return self.usable and cast(asyncio.Transport, self._transport).get_write_buffer_size() == 0
 
     def _fail(self, post: Post, error: str) -> None:
         post.exchange.error = one_line(error)
         self._end(post, FAILED)
 
-    # What the loop calls.
+    # The loop calls these.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -185,7 +194,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         post = self._post
         if post is None or self._parser is None:
-            # Nobody asked.
+            # No request is under way.
             self.abort()
             return
         if post.exchange.first_byte_us is None:
@@ -197,7 +206,8 @@ class Connection(asyncio.Protocol):
             else:
                 self._feed(self._parser, data)
         except httptools.HttpParserUpgrade:
-            # 101, which nobody asked for: an answer like another, and the end of HTTP on this connection.
+            # The answer is 101, which nobody asked for. It counts like any other, and ends HTTP on
+            # this connection.
             self._keep = False
         except httptools.HttpParserError as error:
             self._keep = False
@@ -208,7 +218,8 @@ class Connection(asyncio.Protocol):
             self._fail(post, self._error)
 
     def _feed(self, parser: httptools.HttpResponseParser, data: bytes) -> None:
-        """As many bytes at a time as the limit leaves room for; the end of the head raises it."""
+        """Feeds the parser as many bytes at a time as the limit allows. The end of the head raises
+        the limit."""
         while data and not self._done and self._error is None:
             room = self._limit - self._received
             if room == 0:
@@ -227,7 +238,7 @@ class Connection(asyncio.Protocol):
         return False
 
     def _closed(self) -> None:
-        """The other side sends no more, and says nothing of an error."""
+        """The other side sends no more, and reported no error."""
         if (post := self._post) is not None:
             self._keep = False
             if self._head_done and not self._framed():
@@ -237,8 +248,9 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is None and self._parser is not None:
-            # The other side closed TLS without close_notify, as many servers do: the loop calls this and not eof_received. A body
-            # that ends with the connection is no less whole than over plain HTTP. Without a parser it was aborted here.
+            # The other side closed TLS without close_notify, as many servers do. Then the loop
+            # calls this, and not eof_received. A body that ends with the connection is as complete
+            # as over plain HTTP. If there is no parser, the connection was aborted on this side.
             self._closed()
         elif self._post is not None:
             self._broken(self._post, exc)
@@ -255,22 +267,22 @@ class Connection(asyncio.Protocol):
             self._end(post, SILENT)
 
     def _framed(self) -> bool:
-        """Whether the head says where the body ends; if not, it ends with the connection."""
+        """Whether the head says where the body ends. If not, the body ends with the connection."""
         for line in self._head:
             name, _, value = line.lower().partition(b": ")
             if name == b"content-length" or (name == b"transfer-encoding" and value.rstrip().endswith(b"chunked")):
                 return True
         return False
 
-    # What the parser calls. An error of the parser after `_done` changes nothing.
+    # The parser calls these. An error of the parser after `_done` changes nothing.
 
     def on_message_begin(self) -> None:
         if self._done:
-            # A second answer to one request.
+            # This is a second answer to one request.
             self._keep = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        # After the head come trailers, which nobody needs.
+        # Header lines after the head are trailers, which nobody needs.
         if not self._head_done:
             self._head.append(name + b": " + value)
 
@@ -293,11 +305,11 @@ class Connection(asyncio.Protocol):
         if self._head_done and not self._done:
             self._body = self._body + data if self._body else data
             if len(self._body) > MAX_BODY_KEPT:
-                # More than is kept: the rest, however long, is not read.
+                # The rest is not read, however long it is.
                 self._done = True
                 self._keep = False
 
     def on_message_complete(self) -> None:
-        # Those of interim answers come before the head.
+        # Interim answers end before the head is done.
         if self._head_done:
             self._done = True

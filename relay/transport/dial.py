@@ -1,4 +1,5 @@
-"""Opening a connection: resolve, check, connect to what was checked, and TLS."""
+"""Opens a connection: resolves the name, checks the address, connects to the checked address, and
+begins TLS."""
 
 import asyncio
 import os
@@ -16,12 +17,12 @@ from relay.transport.exchange import Exchange, microseconds
 from relay.transport.resolver import Resolver
 from service.delivery.address import AddressRefused, check_address
 
-# An address that does not answer gets company after so long.
+# If an address does not answer within this time, the next one is tried beside it.
 HEAD_START_SECONDS = 0.25
 
 
 class CannotConnect(OSError):
-    """No connection came about; the message says at which phase and why."""
+    """No connection could be opened. The message says in which phase, and why."""
 
 
 class Dialer:
@@ -41,8 +42,9 @@ class Dialer:
         self._loop = asyncio.get_running_loop()
 
     async def dial(self, origin: Origin, post: Post, retry: int) -> Connection:
-        """A new connection, on which `post` is sent. Its exchange gets the times of the phases. `retry`: how many attempts failed
-        before. Raises OSError, whose text is what to tell the subscriber."""
+        """Opens a connection, on which `post` is sent. Its exchange gets the times of the phases.
+        `retry`: how many attempts failed before. Raises OSError, whose text is for the webhook's
+        owner."""
         exchange = post.exchange
         addresses = self._order.sort(origin, await self._addresses(origin.host, exchange, retry), retry)
         started = time.monotonic()
@@ -81,7 +83,8 @@ class Dialer:
             exchange.dns_us = microseconds(time.monotonic() - started)
 
     async def _connect(self, addresses: Sequence[str], origin: Origin) -> "_Opened":
-        """To the first address that answers; each is tried when the one before has failed or had its head start."""
+        """Connects to the first address that answers. The next address is tried when the one before
+        it has failed, or has not answered within HEAD_START_SECONDS."""
         waiting = list(addresses)
         trying: set[asyncio.Task[_Opened]] = set()
         error: OSError = CannotConnect("the host has no address")
@@ -99,7 +102,7 @@ class Dialer:
                         return task.result()
                     if not isinstance(failed, OSError):
                         raise failed
-                    # A refused address says more than one that did not answer.
+                    # An address that was refused explains more than one that did not answer.
                     if not isinstance(error, AddressRefused):
                         error = failed
         finally:
@@ -109,7 +112,8 @@ class Dialer:
         raise error
 
     async def _connect_to(self, address: str, origin: Origin) -> "_Opened":
-        # Here, and nowhere earlier: the address that is checked is the one that is connected to, so rebinding has no window.
+        # Check here, and nowhere earlier: then the checked address is the one that is connected to,
+        # and DNS rebinding has no window.
         check_address(address, self._allowed)
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         opened = socket.socket(family, socket.SOCK_STREAM)
@@ -135,7 +139,7 @@ class _Opened(NamedTuple):
 
 
 def _close(task: "asyncio.Task[_Opened]") -> None:
-    """What a task that lost the race connected all the same."""
+    """Closes a socket that another address was quicker than."""
     if not task.cancelled() and task.exception() is None:
         task.result().socket.close()
 

@@ -1,4 +1,4 @@
-"""What a transport is asked for, and what it gives back."""
+"""The interface of a transport: the request that it gets and the exchange that it returns."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -12,9 +12,14 @@ MAX_HEADERS_KEPT = 16 * 1024
 
 @dataclass(slots=True)
 class Exchange:
-    """What happened. `status` is None if no answer came; `error` then says why. `headers` are lines as they came, without the
-    status line. Times in microseconds, None where a phase was not reached or, on a connection that was kept alive, not needed.
-    `first_byte_us` and `total_us` count from the start, the others are the length of their phase."""
+    """The result of one request.
+
+    - `status` is None if no answer came. Then `error` says why.
+    - `headers` are the lines as they came, without the status line.
+    - Times are in microseconds. A time is None if its phase was not reached, or was not needed on a
+      kept connection.
+    - `first_byte_us` and `total_us` count from the start. The others are the lengths of phases.
+    """
 
     status: int | None = None
     headers: bytes | None = None
@@ -27,7 +32,8 @@ class Exchange:
     total_us: int = 0
 
     def measured(self) -> tuple[int | bytes | None, ...]:
-        """How long each phase took, and the answer: dns, connect, tls, first byte, total, status, headers, body."""
+        """The length of each phase, and the answer: dns, connect, tls, first byte, total, status,
+        headers, body."""
         return (
             self.dns_us,
             self.connect_us,
@@ -40,7 +46,7 @@ class Exchange:
         )
 
 
-# Called with what happened on the wire, or with a defect of ours.
+# Called with the exchange, or with an exception that is a defect in our code.
 OnExchange: TypeAlias = Callable[[Exchange | Exception], None]
 
 
@@ -48,7 +54,7 @@ class OpenRequest(Protocol):
     """A request under way."""
 
     def cancel(self) -> object:
-        """Give it up. What came of it just before may still be reported."""
+        """Gives the request up. A result that came just before may still be reported."""
 
 
 class Transport(ABC):
@@ -56,13 +62,15 @@ class Transport(ABC):
     async def post(
         self, url: str, headers: dict[str, str], body: bytes, timeout_ms: int, *, retry: int = 0
     ) -> Exchange:
-        """Send, and never raise for what the other side does. `retry`: how many attempts failed before this one. A retry goes over
-        a new connection, and to another address where the host has several."""
+        """Sends the request. Nothing that the other side does raises an exception. `retry`: how
+        many attempts failed before this one. A retry uses a new connection, and another address if
+        the host has several."""
 
     def begin(
         self, url: str, headers: dict[str, str], body: bytes, timeout_ms: int, ended: OnExchange, *, retry: int = 0
     ) -> OpenRequest:
-        """`post` for callers that do not wait: `ended` is called once, maybe before this returns."""
+        """`post` for callers that do not wait. `ended` is called once, maybe before this
+        returns."""
         task = asyncio.create_task(self.post(url, headers, body, timeout_ms, retry=retry))
         task.add_done_callback(lambda task: _report(task, ended))
         return task
@@ -81,7 +89,8 @@ def _report(task: "asyncio.Task[Exchange]", ended: OnExchange) -> None:
 
 
 def one_line(text: str) -> str:
-    """As the log and the API show it: without NUL, not too long."""
+    """The text in the form that the log and the API show: one line, without NUL, at most 500
+    characters."""
     return " ".join(text.replace("\x00", "").split())[:500]
 
 

@@ -1,4 +1,4 @@
-"""Connections that wait for the next request to the same origin."""
+"""Kept connections, which wait for the next request to the same origin."""
 
 import asyncio
 import time
@@ -8,9 +8,11 @@ from relay.rules.endpoint import Origin
 from relay.transport.connection import Connection
 
 IDLE_SECONDS = 30.0
-# Under load a connection never idles. It ends at this age, so that a change in the DNS takes effect.
+# Under load a connection is never idle. It ends at this age, so that a change in the DNS takes
+# effect.
 MAX_AGE_SECONDS = 300.0
-# With what is in flight, below the 1,024 open files that a process commonly may have.
+# Together with the requests in flight, this stays below the 1,024 open files that a process
+# commonly may have.
 MAX_IDLE = 448
 MAX_IDLE_PER_ORIGIN = 256
 
@@ -28,9 +30,10 @@ class ConnectionPool:
         self._max_age = max_age_seconds
         self._max_idle = max_idle
         self._max_per_origin = max_per_origin
-        # Idle or not, until they have ended.
+        # All connections that have not ended, idle or not.
         self.open: set[Connection] = set()
-        # All that are idle, the longest first, and by origin: the last to come is the first to go, so that the surplus ages.
+        # The idle connections, the longest idle first, and the same by origin. `take` returns the
+        # one that came last. So those that are not needed get old and end.
         self._idle: OrderedDict[Connection, float] = OrderedDict()
         self._by_origin: dict[Origin, dict[Connection, None]] = {}
         self._sweep: asyncio.TimerHandle | None = None
@@ -53,7 +56,7 @@ class ConnectionPool:
         return None
 
     def give(self, connection: Connection) -> None:
-        """Keep it for the next, or close it if there are enough."""
+        """Keeps the connection for the next request, or closes it if there are enough."""
         now = time.monotonic()
         waiting = self._by_origin.get(connection.origin)
         if now - connection.since > self._max_age or (waiting and len(waiting) >= self._max_per_origin):
@@ -69,13 +72,14 @@ class ConnectionPool:
             self._sweep = asyncio.get_running_loop().call_later(self._idle_seconds, self._end_expired)
 
     def end_idle_since(self, origin: Origin, since: float) -> None:
-        """Close the origin's connections that nothing has passed over since then, in monotonic seconds."""
+        """Closes the origin's connections that have been idle since `since`, in monotonic
+        seconds."""
         for connection in list(self._by_origin.get(origin, ())):
             if self._idle[connection] <= since:
                 self._end(connection)
 
     def lost(self, connection: Connection) -> None:
-        """It has ended, by whichever side."""
+        """The connection has ended, whichever side closed it."""
         self.open.discard(connection)
         self._remove(connection)
 

@@ -1,4 +1,5 @@
-"""Names to addresses: no name that hangs holds up another, and an answer is kept for a short while only."""
+"""Resolves names to addresses. A name that hangs holds up no other, and answers are kept only for a
+short while."""
 
 import asyncio
 import socket
@@ -9,29 +10,32 @@ from dataclasses import dataclass
 
 import aiodns
 
-# c-ares asks again after so long, and gives up after so many times; a query as a whole ends after QUERY_SECONDS.
+# c-ares asks again after TRY_SECONDS, and gives up after TRIES. A query as a whole ends after
+# QUERY_SECONDS.
 TRY_SECONDS = 2.0
 TRIES = 3
 QUERY_SECONDS = 10.0
-# An answer is kept for its TTL and at most so long, so that a change in the DNS takes effect; a failure, for a moment.
+# An answer is kept for its TTL, but at most this long, so that a change in the DNS takes effect. A
+# failure is kept for FAILURE_SECONDS.
 MAX_TTL_SECONDS = 20.0
 FAILURE_SECONDS = 3.0
-# A retry is not given a failure that is older than this. Retries may follow each other after 100 ms; they must not all fail by one
-# answer of the DNS.
+# If a kept failure is older than this, a retry asks again. Retries may follow each other after 100
+# ms, and one bad answer of the DNS must not fail all of them.
 RETRY_FAILURE_SECONDS = 0.25
 MAX_QUERIES = 512
-# Of one family, of one name: each address may be a connect, and whoever has the name chooses how many there are.
+# The most addresses of one family for one name. Each may cost a connect, and the owner of the name
+# chooses how many there are.
 MAX_ADDRESSES = 8
 MAX_KEPT = 10_000
 
 
 class Unresolvable(OSError):
-    """A name has no address, or none was to be had in time."""
+    """A name has no address, or its addresses did not come in time."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """Times in monotonic seconds. `expires_for_retry`: when a retry asks again."""
+    """Times are in monotonic seconds. After `expires_for_retry`, a retry asks again."""
 
     expires: float
     expires_for_retry: float
@@ -40,7 +44,8 @@ class _Answer:
 
 
 class Resolver:
-    """c-ares: /etc/hosts, then the DNS. `nameservers` (`address:port`) instead of those of /etc/resolv.conf."""
+    """Resolves with c-ares: first /etc/hosts, then the DNS. `nameservers` (`address:port`) replace
+    those of /etc/resolv.conf."""
 
     def __init__(
         self,
@@ -68,7 +73,7 @@ class Resolver:
             query = self._queries.get(host)
             if query is None:
                 query = self._queries[host] = asyncio.create_task(self._query(host))
-            # One who waits may give up; the others go on waiting.
+            # A caller that gives up must not cancel the query for the others.
             answer = await asyncio.shield(query)
         if answer.error:
             raise Unresolvable(f"cannot resolve the host: {answer.error}")
@@ -113,7 +118,8 @@ class Resolver:
         return _Answer(now + self._failure_seconds, now + min(self._failure_seconds, RETRY_FAILURE_SECONDS), (), error)
 
     def _forget(self) -> None:
-        """c-ares has a cache of its own, for as long as the TTL says, be it a day. Nothing in aiodns empties it."""
+        """Empties the cache of c-ares, which keeps answers as long as their TTL says, even for a
+        day. aiodns has no function for that."""
         now = time.monotonic()
         if now - self._forgot >= min(self._failure_seconds, RETRY_FAILURE_SECONDS):
             self._forgot = now

@@ -1,1 +1,1 @@
-"""Which relays are there, and whether the database is."""
+"""Which relays run, and whether the database is there."""

@@ -27,12 +27,13 @@ Lent: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 _log = get_logger(__name__)
 _SQL = load("database")
 
-# Claim, record, presence, replays, housekeeping, and what is told to peers each use one at a time, tests of webhooks what is left;
-# the LISTEN connection, on which the leader fans out, comes on top.
+# Claiming, recording, presence, replays, housekeeping and the messages to peers use one connection
+# each, at most. Tests of webhooks use those that are free. The LISTEN connection, on which the
+# leader fans out, is not counted.
 POOL_SIZE = 6
-# Queues are empty at one moment and hold a million rows at the next, and statistics tell of neither. So statements are planned
-# once, without their arguments, and along indexes: a plan that reads a whole table, or a whole lane to sort it, is right for
-# an empty one only.
+# A queue is empty at one moment and holds a million rows at the next, and statistics show neither.
+# So statements are planned once, without their arguments, and along indexes. A plan that reads a
+# whole table, or sorts a whole lane, is right only for an empty one.
 PLANNING = {
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
@@ -40,22 +41,24 @@ PLANNING = {
     "enable_mergejoin": "off",
     "jit": "off",
 }
-# A relay that is stopped, or cut off, in the midst of a transaction must not keep its locks from the others.
-LETTING_GO = {
+# A relay may be stopped or cut off within a transaction. These settings end that transaction soon,
+# so that its locks do not hold up the other relays.
+LIVENESS = {
     "idle_in_transaction_session_timeout": "10s",
     "tcp_keepalives_idle": "5",
     "tcp_keepalives_interval": "2",
     "tcp_keepalives_count": "3",
     "tcp_user_timeout": "10000",
 }
-# How long a server may take to acknowledge that a statement is cancelled. It does so at once, whatever the statement waits for.
+# How long a server may take to acknowledge that a statement is cancelled. A healthy one does so at
+# once, whatever the statement waits for.
 ACKNOWLEDGE_SECONDS = 3.0
-# How long something may wait for an answer before the server is asked whether it has given one.
+# After this long without an answer, the relay asks the server whether it has given one.
 ANSWER_SECONDS = 5.0
 
 
 class Backend(NamedTuple):
-    """What the server calls a connection; a pooler in between would say something else."""
+    """A connection as the server names it. Through a pooler, it would be the pooler's backend."""
 
     pid: int
     start: datetime
@@ -66,16 +69,19 @@ class QueueConnection(Session):
 
 
 class Queues(_Pool):
-    """A pool that notices when nothing passes over a connection any more, long before the time is up that a statement has, and
-    then hangs up on all: what swallows the bytes of one swallows those of the others. Whoever waits for an answer gets an error,
-    and asks again on a new connection. It is noticed in two ways. A server that does not acknowledge that a statement is
-    cancelled is not heard. And one that has been idle while an answer is waited for has given it, or was never asked."""
+    """A pool that notices silent connections, over which nothing passes any more, long before a
+    statement's timeout. It then closes all of its connections, because the cause usually affects
+    them all. Callers that wait for an answer get an error and ask again on a new connection.
+
+    There are two signs of a silent connection. Either the server does not acknowledge that a
+    statement is cancelled. Or a caller waits for an answer, and the server says that the
+    connection's backend is idle: then the statement or its answer was lost."""
 
     def __init__(self, *, epoch: Epoch | None = None, **options: Any) -> None:
         self._open: WeakSet[QueueConnection] = WeakSet()
-        # What is in somebody's hands, since when in monotonic seconds, and its backend.
+        # The connections in use: since when, in monotonic seconds, and their backends.
         self._lent: dict[Lent | QueueConnection, tuple[float, Backend]] = {}
-        # Backends that do not know that they were left.
+        # Backends of closed connections. They may not have noticed that the relay hung up.
         self._left: list[Backend] = []
         self._epoch = epoch
         super().__init__(
@@ -100,12 +106,12 @@ class Queues(_Pool):
             raise
 
     def adopt(self, connection: QueueConnection) -> None:
-        """One that is not the pool's is hung up on together with those that are."""
+        """Adds a connection that is not the pool's own. It is closed when the pool's are."""
         self._open.add(connection)
 
     @contextmanager
     def asking(self, connection: QueueConnection) -> Iterator[None]:
-        """While an adopted one is asked something, it is looked after as those of the pool are."""
+        """Watches an adopted connection while it is used, like the connections of the pool."""
         self._lent[connection] = time.monotonic(), connection.backend
         try:
             yield
@@ -113,17 +119,18 @@ class Queues(_Pool):
             self._lent.pop(connection, None)
 
     async def look_after(self) -> None:
-        """To be called each second or so, when the server has just answered."""
+        """Ends backends that the relay has left, and looks for silent connections. Call it about
+        once a second, just after the server has answered."""
         if left := list(self._left):
-            # They would keep the locks of a transaction that was cut off.
+            # They may hold the locks of a transaction that was cut off.
             await _SQL.end_backends.execute(
                 self, pids=[backend.pid for backend in left], starts=[backend.start for backend in left]
             )
-            # Others may have been left meanwhile.
+            # Other backends may have been added during the statement.
             del self._left[: len(left)]
         now = time.monotonic()
         waiting = [backend for since, backend in self._lent.values() if now - since > ANSWER_SECONDS]
-        if waiting and await _SQL.deaf.fetchval(
+        if waiting and await _SQL.any_silent.fetchval(
             self,
             pids=[backend.pid for backend in waiting],
             starts=[backend.start for backend in waiting],
@@ -132,14 +139,14 @@ class Queues(_Pool):
             self._hang_up()
 
     async def _opened(self, connection: Any) -> None:
-        # It is nobody's yet, so nobody looks after it.
+        # `look_after` does not watch this connection yet, so it gets a timeout here.
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 await introduce(connection)
                 if self._epoch is not None:
                     await self._epoch.greet(connection)
         except BaseException:
-            # The pool would close it politely, and wait for the answer to that.
+            # The pool would close it politely, and wait for an answer.
             connection.terminate()
             raise
         self._open.add(connection)
@@ -156,22 +163,22 @@ class Queues(_Pool):
 
 
 async def introduce(connection: QueueConnection) -> None:
-    """Learn which backend it leads to."""
+    """Asks which backend the connection leads to, and keeps the answer."""
     own = await _SQL.own_backend.fetchrow(connection)
     assert own is not None, "a backend sees itself"
     connection.backend = Backend(own["pid"], own["backend_start"])
 
 
 async def open_queues(url: str, epoch: Epoch | None = None) -> Queues:
-    """`epoch` is asked about each new connection. Raises what asyncpg raises."""
+    """`epoch` checks each new connection. Raises what asyncpg raises."""
     pool = await open_pool(
         url,
         application_name="jossiedb relay",
         size=POOL_SIZE,
-        settings=PLANNING | LETTING_GO,
+        settings=PLANNING | LIVENESS,
         connection_class=QueueConnection,
         make=partial(Queues, epoch=epoch),
-        # Its statements stay prepared.
+        # Statements stay prepared as long as the connection lives.
         max_queries=2**31,
         max_cached_statement_lifetime=0,
         max_inactive_connection_lifetime=0,

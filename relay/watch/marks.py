@@ -11,21 +11,22 @@ from service.platform.epoch import MARK_SECONDS, NO_MARK, Mark
 
 
 class NewMark(NamedTuple):
-    """A mark that is being written. `forgotten`: how often the relay had forgotten its past by
-    then."""
+    """A mark that is about to be written. `forgotten` is how often the relay had forgotten its past
+    when it made this mark."""
 
     value: UUID
     forgotten: int
 
 
 class Marks:
-    """What an epoch asks this relay: `mark`, and `forget` when another epoch has begun."""
+    """Called by this relay's Epoch: `mark` returns the relay's mark. `forget` drops it after
+    another epoch has begun."""
 
     def __init__(self, board: Board, identity: Identity) -> None:
         self._board = board
         self._identity = identity
-        # What the last confirmed beat has written, and when; and what the next one writes, until it
-        # is confirmed.
+        # The mark that the last confirmed beat wrote, and when. `_next` is the mark of the next
+        # beat; it stays the same until a beat with it is confirmed.
         self.last: UUID | None = None
         self._marked_at = 0.0
         self._next = uuid4()
@@ -43,18 +44,18 @@ class Marks:
         self._board.sweep()
 
     def fresh(self) -> NewMark:
-        """For a row that is not there yet."""
+        """A mark for a row that is not yet there."""
         return NewMark(uuid4(), self._forgotten)
 
     def next(self) -> NewMark:
-        """For a beat. It stays the same until it is confirmed."""
+        """The mark for a beat. It stays the same until it is confirmed."""
         return NewMark(self._next, self._forgotten)
 
     def written(self, mark: NewMark) -> None:
         """The write of this mark is confirmed."""
         if mark.forgotten != self._forgotten:
-            # It was written before the epoch began that has been adopted meanwhile.
+            # This mark is from before the epoch that has been adopted since.
             return
         self.last, self._next = mark.value, uuid4()
-        # By a clock that goes on while the machine is suspended.
+        # This clock goes on while the machine is suspended.
         self._marked_at = time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -1,5 +1,5 @@
-"""The database's absence: whichever part of a relay meets it, it is said once, waited for with
-back-off, and its end said once."""
+"""An outage of the database, as one relay sees it. It is logged once when it begins, by whichever
+part notices it, and once when it ends. In between, each part tries again with backoff."""
 
 import asyncio
 import time
@@ -13,23 +13,23 @@ _LOOK_SECONDS = 0.05
 
 
 class Outage:
-    """Shared by the parts of one relay. It ends when every part that failed has done its work
-    again, and presence, which writes each second, has written since: only then is the server known
-    to be there, and to take writes."""
+    """Shared by the parts of one relay. An outage is over when two things hold. Every part that
+    failed has done its work again, and presence, which writes each second, has written since the
+    last failure. Only then is the server known to be there and to take writes."""
 
     def __init__(self, board: Board) -> None:
         self._board = board
         self._failures: dict[str, int] = {}
         self._absence = Absence()
         self._failed_at = 0.0
-        # When the last beat that succeeded had begun.
+        # When the last beat that succeeded was begun.
         self._alive_at = 0.0
 
     async def wait(self, part: str, error: BaseException, **known: object) -> None:
-        """A part could not do its work; returns when it may try again. What is `known` is said if
-        this is the first to notice."""
+        """A part could not do its work. Returns when it may try again. `known` becomes fields of
+        the log line, if this part is the first to notice."""
         if isinstance(error, CONTENDED):
-            # Two transactions in each other's way, and nothing away.
+            # Two transactions were in each other's way. The database is not away.
             await asyncio.sleep(BACKOFF_SECONDS[0])
             return
         if lacks_partition(error):
@@ -44,27 +44,28 @@ class Outage:
         """A part has done its work."""
         if self._absence.said:
             if self._failures.pop(part, None) is not None:
-                # A statement of this part may have committed although its reply was lost. Nobody
-                # knows what it made due.
+                # A statement of this part may have committed although its reply was lost. Only a
+                # sweep finds the deliveries that it made due.
                 self._board.sweep()
             self._end()
 
     def alive(self, began: float) -> None:
-        """The database took a write that began then, in monotonic seconds."""
+        """The database took a write. `began` is when that write began, in monotonic seconds."""
         self._alive_at = began
         if self._absence.said:
             self._end()
 
     async def until_writable(self, moment: float) -> None:
-        """Wait until the database has taken a write that began later than `moment`, in monotonic
-        seconds, and the results that were refused: a row that is updated may find room on a disk
-        where none is left for one that is new. Or until the relay ends."""
+        """Waits until the database has taken a write that began after `moment`, in monotonic
+        seconds, and has recorded the results that it had refused. Presence alone proves too little:
+        on a full disk, an updated row may find room where a new one does not. Returns, too, when
+        the relay ends."""
         while not self._board.stopping and (self._alive_at <= moment or RECORDER in self._failures):  # noqa: ASYNC110 - either ends it
             await asyncio.sleep(_LOOK_SECONDS)
 
     @property
     def unwritable(self) -> bool:
-        """Whether the last that presence or the recorder was to write was not written."""
+        """Whether the last write of presence or of the recorder failed."""
         return PRESENCE in self._failures or RECORDER in self._failures
 
     def _end(self) -> None:

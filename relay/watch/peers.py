@@ -1,5 +1,5 @@
-"""Messages between relays: hints of lanes, and requests to sweep, by NOTIFY. Nothing depends on
-their arrival."""
+"""Messages between relays, sent by NOTIFY: hints about lanes, and requests to sweep. Nothing
+depends on their arrival."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -17,16 +17,16 @@ from service.platform.queries import load
 _log = get_logger(__name__)
 _SQL = load("peers")
 
-# A NOTIFY's payload has at most 8,000 bytes, which is room for so many lanes. For more than
-# MAX_HINTED, peers are told to sweep.
+# A NOTIFY's payload has at most 8,000 bytes, enough for HINTED_AT_ONCE ids. Above MAX_HINTED lanes,
+# one message asks the peers to sweep instead.
 HINTED_AT_ONCE = 200
 MAX_HINTED = 10_000
 ALL = "*"
 
 
 class Peers(Service):
-    """A message is the sender's id, a space, and the ids of webhooks with commas, or `*` for
-    all."""
+    """A message is the sender's id, a space, and then the ids of webhooks, separated by commas. `*`
+    instead of the ids stands for all lanes."""
 
     name = "peers"
 
@@ -42,15 +42,15 @@ class Peers(Service):
             await self._send(self._board.take_hints())
 
     async def stop(self) -> None:
-        """The last that this relay says: retries that only its agenda has are now for its peers to
-        find."""
+        """Sends this relay's last message, a request to sweep. Some retries are only on this
+        relay's agenda, and now its peers have to find them."""
         await super().stop()
         await self._send(None)
 
     async def _send(self, webhook_ids: Sequence[UUID] | None) -> None:
-        """In a transaction of its own: one that writes nothing has nothing to flush. None: to all
-        lanes, and also to relays that came after this one last counted them. If it fails, the peers
-        find what is due by their sweeps."""
+        """Notifies the peers in a transaction of its own, because one that writes nothing has
+        nothing to flush. None asks all relays to sweep every lane, even those that came after this
+        relay last counted them. If the message is lost, the peers' sweeps find what is due."""
         if webhook_ids is not None and (not webhook_ids or self._identity.listed == 1):
             return
         if webhook_ids is None or len(webhook_ids) > MAX_HINTED:
@@ -72,11 +72,11 @@ class Peers(Service):
             self._board.missed()
             return
         try:
-            # Of the type that the database's rows have: it is read, and compared with those, in a
-            # fraction of the time.
+            # This type is the one of the ids in the database's rows. It is parsed, and compared
+            # with them, in a fraction of the time that the standard UUID takes.
             webhook_ids: list[UUID] = [pgproto.UUID(lane) for lane in lanes.split(",") if lane]
         except ValueError:
-            # Anybody may notify. What is not ours is worth a look, and no more.
+            # Anybody may send a NOTIFY. A message that is not ours costs one sweep, and no more.
             self._board.missed()
             return
         self._board.due(webhook_ids)

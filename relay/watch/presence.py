@@ -1,5 +1,5 @@
-"""Presence: every relay refreshes its row each second; one that is not seen any more loses its row,
-its leases and its locks."""
+"""Presence: every relay refreshes its row each second. Peers remove the row of a relay that stops,
+and so end its leases and its locks."""
 
 import asyncio
 import os
@@ -30,12 +30,12 @@ _SQL = load("presence")
 
 BEAT_SECONDS = 1.0
 STALE_SECONDS = 5.0
-# Silent for so long, and its LISTEN backend gone: then it has been killed.
+# A peer that is silent for this long and whose LISTEN backend is gone has been killed.
 SILENT_SECONDS = 2.5
 
 
 class Load(Protocol):
-    """What a relay has to do, and has done since its start."""
+    """The requests that a relay has in flight, and its counts since its start."""
 
     @property
     def in_flight(self) -> int: ...
@@ -66,11 +66,11 @@ class Presence(Service):
         self._marks = marks
         self._epoch = epoch
         self._load = load
-        # Peers are only judged by one that has itself been able to beat for as long as it takes to
-        # be judged.
+        # A relay judges its peers only if it could itself beat for STALE_SECONDS, the time after
+        # which it would call them silent. This is when that time began, in monotonic seconds.
         self._steady_since = time.monotonic()
-        # When each peer was seen last, by the server's clock, and since when that is so, in
-        # monotonic seconds.
+        # For each peer: its last `seen_at`, by the server's clock, and since when that has not
+        # changed, in monotonic seconds.
         self._peers: dict[UUID, tuple[float, datetime]] = {}
         self._last_beat = time.monotonic()
         self._jumps = SERVER_CLOCK.jumps
@@ -81,7 +81,7 @@ class Presence(Service):
         await super().start()
 
     async def stop(self) -> None:
-        """It beats to the end, or a peer would take over what is still in flight."""
+        """Beats until the end. Otherwise a peer would take over the requests still in flight."""
         await super().stop()
         await self.leave()
 
@@ -97,18 +97,18 @@ class Presence(Service):
             mark=mark.value,
         )
         self._marks.written(mark)
-        # Not before the reply: if that is lost, the next beat finds no row of the old id, and
-        # registers once more. A row that nobody knows of is removed by a peer that finds it silent.
+        # Set the id only after the reply. If the reply is lost, the next beat finds no row of the
+        # old id and registers once more. The row of the lost reply is silent, so a peer removes it.
         self._identity.relay_id = relay_id
-        # As long as it was not listed, nothing was leased to it.
+        # While this relay was not listed, nothing was leased to it.
         self._board.sweep()
 
     async def run(self) -> None:
         while True:
             began = time.monotonic()
             try:
-                # One that takes longer comes too late for the peers; it is also how a server that
-                # no longer commits is noticed.
+                # A slower beat comes too late for the peers. The limit also shows that a server no
+                # longer commits.
                 async with asyncio.timeout(STALE_SECONDS):
                     await self._beat()
             except Exception as error:
@@ -128,7 +128,7 @@ class Presence(Service):
         if now - self._last_beat > STALE_SECONDS / 2:
             self._steady_since = now
         identity, load = self._identity, self._load
-        # Asked now, as another epoch may have begun when the reply comes.
+        # Take the mark now: another epoch may have begun when the reply comes.
         mark = self._marks.next()
         delivered, attempted = load.delivered, load.attempted
         row = await _SQL.beat.fetchrow(
@@ -150,7 +150,7 @@ class Presence(Service):
         self._last_beat = time.monotonic()
         if row is None:
             async with self._pool.acquire() as connection:
-                # Taken for dead by a peer, or of a past that is lost.
+                # A peer has removed this relay, or the row belongs to a past that is lost.
                 await self._epoch.greet(connection)
             if self._marks.last is not None:
                 _log.warning(
@@ -174,8 +174,8 @@ class Presence(Service):
         before, self._peers = self._peers, {}
         for relay_id, seen_at, age in peers:
             known = before.get(relay_id)
-            # It was seen up to a beat ago. Anything else that its age says may be due to a clock
-            # that has jumped.
+            # `seen_at` was written up to a beat ago. A greater or negative age may come from a
+            # clock that has jumped, so it is not trusted.
             since = known[0] if known is not None and known[1] == seen_at else now - min(max(age, 0.0), BEAT_SECONDS)
             self._peers[relay_id] = since, seen_at
 

@@ -1,13 +1,14 @@
-"""How fast a counter goes up lately. Pure."""
+"""The recent speed of a counter. Pure."""
 
 import math
 
-# What is this old counts for 1/e of what is new.
+# A count that is this old weighs 1/e of a new one.
 WINDOW_SECONDS = 10.0
 
 
 class Rate:
-    """An average a second whose weights fall with age, of a counter that begins with 0 at `at`, in seconds."""
+    """The average growth of a counter per second. Older growth weighs less. The counter is 0 at the
+    time `at`, in seconds."""
 
     def __init__(self, at: float) -> None:
         self._at = at

@@ -1,6 +1,6 @@
--- Waits until this transaction alone counts the failed logins of a name from an address, but no
--- longer than a second. Those who try while somebody holds the lock for longer are counted less
--- exactly.
+-- Waits until no other transaction counts the failed logins of this name from this address, but no
+-- longer than a second. After a second, the failure is counted out of turn, so the count may be
+-- less exact.
 create or replace function public.await_login_turn(identifier text, ip_address text) returns void
 language plpgsql volatile
 set lock_timeout = '1s'

@@ -1,7 +1,7 @@
--- Begins a new epoch, unless the present one is no longer the `expected` one (null: whichever it
--- is), or, with `if_moved`, a process has recognised the server meanwhile. `above`: a position that
--- is known to have been given. Leases of the past become void, because no relay is listed any more.
--- Returns the id of the epoch that holds now.
+-- Begins a new epoch, unless another process was first. It was if the present epoch is not the
+-- `expected` one (null: any), or, with `if_moved`, if the server has been recognised meanwhile.
+-- `above`: a position that is known to have been given. All leases become void, because no relay is
+-- listed any more. Returns the id of the epoch that holds now.
 create or replace function public.begin_epoch(expected uuid, above bigint, why text, if_moved boolean) returns uuid
 language plpgsql security definer
 set search_path = pg_catalog, public, pg_temp
@@ -12,7 +12,7 @@ declare
   server  record;
   start   bigint;
 begin
-  -- A dump of the data alone that is older than this table leaves it empty.
+  -- If a dump of the data alone is older than this table, its restore leaves the table empty.
   insert into public.epoch (reason) values ('there was none') on conflict do nothing;
   select * into strict present from public.epoch for update;
   select * into server from public.server_identity();

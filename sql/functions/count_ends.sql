@@ -1,5 +1,5 @@
 -- Counts deliveries that have ended in the statistics of their webhooks, and returns how many. The
--- three arrays say of each its webhook, its outcome and when it was logged.
+-- three arrays hold, for each delivery, its webhook, its outcome and when it was logged.
 create or replace function public.count_ends(webhook_ids uuid[], outcomes text[], recorded_ats timestamptz[])
 returns bigint
 language plpgsql volatile

@@ -1,5 +1,5 @@
--- The id that stands for leaving a location. service/platform/subject.py makes the same. It is a
--- UUID of version 8 (RFC 9562), which no location has.
+-- The id that stands for leaving a location. departure() in service/delivery/subject.py makes the
+-- same. It is a UUID of version 8 (RFC 9562), which no location has.
 -- Stored: webhooks.location_keys and the events in the log are made with it. A changed text would
 -- not change them.
 create or replace function public.departure(location_id uuid) returns uuid

@@ -1,5 +1,5 @@
--- Trigger on webhooks: lists a webhook under its event types and its most selective filter. It is a
--- trigger so that the lists are right whoever writes to webhooks, psql included.
+-- Trigger on webhooks: lists a webhook under its event types and its most selective filter. As a
+-- trigger, it keeps the lists right for every writer, psql included.
 create or replace function public.derive_subscriptions() returns trigger
 language plpgsql
 set search_path = pg_catalog, public, pg_temp

@@ -1,7 +1,7 @@
 -- Drops one partition that ended before a moment and returns its name; null if there is none. A
--- partition of events stays while the queue refers to it, or an attempt that is not older itself.
--- Raises lock_not_available if only locks kept it from dropping any.
--- It runs with the rights of its owner, so that the relay's role need own nothing.
+-- partition of events stays while the queue refers to it. It also stays while an attempt refers to
+-- it that is not old enough itself. Raises lock_not_available if only locks kept it from dropping
+-- any. It runs with the rights of its owner, so that the relay's role need own nothing.
 create or replace function public.drop_partition(ended_before timestamptz) returns text
 language plpgsql security definer
 set search_path = pg_catalog, public, pg_temp set lock_timeout = '100ms' set timezone = 'UTC'

@@ -1,5 +1,5 @@
--- Removes a webhook's discard mark, and returns whether it did. The mark may go only when
--- everything that it covers has been ended: a delivery that is put back would fall under it.
+-- Removes a webhook's discard mark, and returns whether it did. The mark may go only when every
+-- delivery that it covers has ended: one that is put back later must not fall under it.
 create or replace function public.end_discard(webhook_id uuid) returns boolean
 language plpgsql volatile
 as $$

@@ -1,7 +1,9 @@
--- The leader's last look before it sleeps, in one call: takes the doorbell's lock, looks, and keeps
--- the lock only if there is nothing to do. 'work': there is something to look at. 'busy': there is
--- not, but writers are in flight. 'asleep': neither; the lock is held, and writers ring from now
--- on.
+-- The leader's last look before it sleeps, in one call. It takes the doorbell's lock, looks, and
+-- keeps the lock only if there is nothing to do. Returns one of:
+-- * 'work': there is something to do.
+-- * 'busy': there is nothing to do, but writers are in flight.
+-- * 'asleep': there is nothing to do, and the lock is held. Writers ring from now on.
+--
 -- Trap: it must be volatile, so that the look has a snapshot of its own, taken after the lock was
 -- granted.
 create or replace function public.fall_asleep(class_id integer, object_id integer) returns text

@@ -1,7 +1,7 @@
--- The doorbell, for writers. A leader that sleeps holds lock (1246712659, 2) exclusively. If this
--- transaction gets the lock shared, the leader is awake, and it can neither fall asleep nor stop
--- looking before this transaction has ended. If not, the leader sleeps and must be woken. No
--- trouble with the server's locks may fail the writer.
+-- The doorbell, as writers try it. A leader that sleeps holds lock (1246712659, 2) exclusively. If
+-- this transaction gets the lock shared, the leader is awake. It can then neither fall asleep nor
+-- stop looking before this transaction has ended. If not, the leader sleeps and must be woken. An
+-- error with the server's locks must not fail the writer.
 create or replace function public.leader_is_awake() returns boolean
 language plpgsql volatile
 as $$

@@ -1,7 +1,7 @@
--- When an attempt of an event is logged: now, or at the event's own time if that lies ahead,
--- because the log is searched from the event's time on. An event that was written while the clock
--- was ahead has its partition. One whose time was changed by psql may have none; its attempts are
--- logged now.
+-- When an attempt of an event is logged: now, or at the event's own time if that lies ahead. The
+-- log is searched from the event's time on. An event that was written while the clock was ahead has
+-- its partition. If psql has changed an event's time, there may be no partition for it; then its
+-- attempts are logged now.
 create or replace function public.logged_at(event_at timestamptz) returns timestamptz
 language sql stable
 set search_path = pg_catalog, pg_temp

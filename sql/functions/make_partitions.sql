@@ -19,13 +19,13 @@ begin
                         where part.parent = log.parent::regclass and part.begins <= day and part.ends >= day + interval '1 day')
   loop
     name := missing.parent || '_' || to_char(missing.day, 'YYYYMMDD');
-    -- Something else may have that name.
+    -- Another relation may have that name.
     while to_regclass(format('public.%I', name)) is not null loop
       name := name || '_';
     end loop;
     begin
-      -- Attached, not created in place: that takes a lock which reads and writes of the parent go
-      -- on under.
+      -- The table is attached, not created in place. Attaching takes a lock under which reads and
+      -- writes of the parent go on.
       execute format('create table public.%I (like public.%I including defaults including constraints)', name, missing.parent);
       execute format('alter table public.%I attach partition public.%I for values from (%L) to (%L)',
                      missing.parent, name, missing.day, missing.next_day);

@@ -1,5 +1,5 @@
--- The webhooks that an event goes to, and which of their deliveries may be leased at once. This is
--- the meaning of fan-out: who matches, and what a claim would not have to look at first. A delivery
+-- The webhooks that an event goes to, and which of their deliveries may be leased at once. So the
+-- rules of fan-out are here: which webhooks match, and which deliveries need no claim. A delivery
 -- is not leased here if its lane has a rate, a pause or an open breaker, asks for order, or is
 -- crowded, or if its owner is parked or crowded.
 -- Trap: PostgreSQL inlines this function into the statement that calls it. `offset 0` keeps the

@@ -1,4 +1,4 @@
--- Whether a user may read what an event is about. `audience` says what kind of thing that is.
+-- Whether a user may read the subject of an event. `audience` says of what kind the subject is.
 create or replace function public.may_read(
   role text, owner_id uuid, audience text, location_ids uuid[], user_ids uuid[]
 ) returns boolean

@@ -5,7 +5,7 @@ language plpgsql
 set search_path = pg_catalog, public, pg_temp
 as $$
 begin
-  -- In the order of their ids, so that two of these never wait for each other.
+  -- Lock in the order of ids, so that two such statements never deadlock.
   perform from users where id in (select user_id from gone) order by id for no key update;
   update users set narrowed_at = now() where id in (select user_id from gone);
   return null;

@@ -1,6 +1,6 @@
--- The oldest rows of the outbox, and which of them are stuck: rows that cannot be moved as they
--- are, because nobody has written what they are about, or the log has their id already. The time in
--- an id bounds where in the log the id can be.
+-- The oldest rows of the outbox, and which of them are stuck. Stuck rows cannot be moved as they
+-- are: their writer has not stored the subject, or the log has their id already. The time in an id
+-- bounds where in the log the id can be.
 -- Trap: each id is looked up by itself. A list of ids would be compared with whole partitions, if
 -- the planner takes them to be small.
 create or replace function public.oldest_events(most integer) returns table (seq bigint, stuck boolean)

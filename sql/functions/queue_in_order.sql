@@ -1,5 +1,5 @@
 -- Queues deliveries for webhooks that ask for order: numbers each in its item's order, and makes it
--- due if it is the item's head. The arrays say of each delivery its webhook, its item and its
+-- due if it is the item's head. The arrays hold, for each delivery, its webhook, its item and its
 -- event. Returns how many it queued, and the lanes where one is due.
 create or replace function public.queue_in_order(
   webhook_ids uuid[], item_ids uuid[], positions bigint[], event_ids uuid[], event_types text[],
@@ -20,9 +20,9 @@ begin
       from matched
   ),
   orders as (
-    -- The upsert sees the newest version of a row, not the snapshot's. So it decides rightly
-    -- whether the item has a head, even beside a relay that has just ended the head. The numbers of
-    -- an epoch begin above its base.
+    -- The upsert sees the newest version of a row, not the snapshot's. So it knows for certain
+    -- whether the item has a head, even if a relay has just ended the head. The numbers of an epoch
+    -- begin above its base.
     insert into public.item_orders as o (webhook_id, item_id, sequence, head)
     select webhook_id, item_id, base + count(*), base + 1
       from in_order
@@ -37,8 +37,8 @@ begin
     returning webhook_id, item_id, sequence, head, not_before
   ),
   placed as (
-    -- Brings each delivery to its item's row by sorting. The planner cannot know how many there
-    -- are, and a nested loop would take seconds.
+    -- Sorting brings each delivery to its item's row. The planner cannot know how many there are,
+    -- and a nested loop would take seconds.
     select webhook_id, item_id, position, id, type, from_newest + max(newest) over same as sequence, max(head) over same as head,
            max(not_before) over same as not_before
       from (select webhook_id, item_id, position, id, type, from_newest, null::bigint as newest, null::bigint as head,

@@ -1,8 +1,9 @@
 -- Deferred trigger on outbox and lane_wakes: wakes a leader that sleeps. NOTIFY takes a lock for
--- the whole cluster and holds it while the commit is flushed, so it is not always called.
--- Trap: NOTIFY can fail at the commit, where nothing catches the error: when its queue is full,
--- when the transaction is to be prepared, or when the server's table of locks is full. In these
--- cases the writer does not ring; the leader's poll finds the row.
+-- the whole cluster and holds it while the commit is flushed, so it is sent only if the leader
+-- sleeps.
+-- Trap: NOTIFY can fail at the commit, where nothing catches the error. It does if its queue is
+-- full, if the transaction is to be prepared, or if the server's table of locks is full. In these
+-- cases the writer does not ring, and the leader's poll finds the row.
 create or replace function public.ring() returns trigger
 language plpgsql volatile
 as $$
@@ -14,15 +15,15 @@ begin
     return null;
   end if;
   begin
-    -- NOTIFY takes one more lock. Nobody else has the number of this one, so it needs as much room
-    -- in the table.
+    -- NOTIFY takes one more lock. So take and release one with a number that is only ours: it needs
+    -- as much room in the table of locks.
     perform pg_catalog.pg_advisory_lock(1246712659, - pg_catalog.pg_backend_pid());
     perform pg_catalog.pg_advisory_unlock(1246712659, - pg_catalog.pg_backend_pid());
   exception when others then
     return null;
   end;
   perform pg_catalog.pg_notify('jossiedb_wake', '');
-  -- Once a transaction is enough, however many rows it writes.
+  -- One ring is enough for a transaction, however many rows it writes.
   perform pg_catalog.set_config('jossiedb.rung', 'yes', true);
   return null;
 end

@@ -1,5 +1,6 @@
--- Text as it is searched: lower case; a space for each run of ASCII punctuation, so that 'hp-100'
--- and 'HP 100' are the same; spaces around ideographs and kana, which are written without any.
+-- Text as it is searched: in lower case, with a space for each run of ASCII punctuation, so that
+-- 'hp-100' and 'HP 100' are the same. Ideographs and kana, which are written without spaces, get
+-- spaces around them.
 -- Stored: item_texts holds its results. A changed text needs a migration that writes them anew.
 create or replace function public.search_text(given text) returns text
 language sql immutable strict parallel safe

@@ -1,5 +1,5 @@
--- What tells a server, its database and its timeline from others. A value is null if it cannot be
--- known: on a standby, or for lack of rights.
+-- The identity of the server, of its database and of its timeline. A value is null if it cannot be
+-- known: on a standby, or if the rights are missing.
 create or replace function public.server_identity(out system_identifier bigint, out database_oid bigint, out timeline integer)
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp

@@ -1,6 +1,6 @@
--- The webhooks that are listed under an event's type and one of its filtered values. An event
--- without the filtered value looks up all webhooks of that kind of filter, because a filter applies
--- only to events that carry the value.
+-- The webhooks that are listed under an event's type and one of its filtered values. If the event
+-- lacks a filtered value, all webhooks with that kind of filter are looked up, because a filter
+-- applies only to events that carry the value.
 -- Trap: `offset 0` keeps this a lookup. Joined the other way round, every event would meet all
 -- webhooks of its type.
 create or replace function public.subscribed(wanted text, location_ids uuid[], category_id uuid) returns table (webhook_id uuid)

@@ -1,5 +1,5 @@
--- Tells the relays that these lanes were given something to do. If that fails, the relays find it
--- by their sweeps.
+-- Tells the relays that these lanes have something to do. If that fails, the relays' sweeps find
+-- it.
 create or replace function public.wake_lanes(webhook_ids uuid[]) returns void
 language plpgsql volatile
 set lock_timeout = '100ms'

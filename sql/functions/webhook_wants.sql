@@ -1,8 +1,8 @@
 -- Whether an event is for a webhook: its type, each filter, and what the webhook's owner may read.
 -- A filter applies only to events that carry the filtered value. Whether the webhook is active does
--- not matter here. Fan-out, replays and the stream all ask this function, so they cannot differ.
+-- not matter here. Fan-out, replays and the stream all call this function, so they cannot differ.
 -- PostgreSQL inlines a function's expression only if it holds no subquery, and may_read holds one.
--- So the common answers come before it: for most webhooks of most events, may_read is never called.
+-- So the common answers come first: for most webhooks of most events, may_read is never called.
 create or replace function public.webhook_wants(
   webhook public.webhooks, owner_role text, event_type text, audience text, location_ids uuid[], category_id uuid, user_ids uuid[],
   stock bigint

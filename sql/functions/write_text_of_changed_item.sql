@@ -1,4 +1,4 @@
--- Trigger on items: writes the search text of an item of which one of the searched columns has
+-- Trigger on items: writes an item's search text anew after one of the searched columns has
 -- changed.
 create or replace function public.write_text_of_changed_item() returns trigger
 language plpgsql

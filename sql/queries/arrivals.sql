@@ -1,10 +1,12 @@
 -- name: lock_place
--- One arrival at a location at a time: of two of the same kind the second must find the item that the first made.
+-- One arrival at a location at a time. If two of the same kind arrive, the second must find the
+-- item that the first made.
 select from locations where id = :location_id for no key update;
 
 -- name: match
--- The item at a location that units of another item belong into: the one of the same sku, else of the same name where the skus
--- do not say otherwise. A serial number names one unit, so nothing joins an item that has one for its name alone.
+-- The item at a location that units of another item join. It is the one of the same sku, or else
+-- the one of the same name, if at least one of the two has no sku. A serial number names one unit,
+-- so no units join an item with a serial number because of its name alone.
 select there.id
   from items as moved
   join items as there

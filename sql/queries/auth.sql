@@ -9,14 +9,14 @@ select id, username, email, full_name, role, status, created_at, updated_at
  where id = :id;
 
 -- name: find_login
--- A user name holds no @ and an e-mail address does, so that at most one row is found.
+-- A user name holds no @, and an e-mail address does. So at most one row is found.
 select id, password_hash
   from users
  where lower(username collate "C") = lower(:identifier collate "C")
     or lower(email collate "C") = lower(:identifier collate "C");
 
 -- name: lock_login
--- Not for update: sessions that refer to the row can be written meanwhile.
+-- Not `for update`, so that sessions that refer to the row can be written meanwhile.
 select id, username, email, full_name, role, status, created_at, updated_at, password_hash
   from users
  where id = :id
@@ -40,7 +40,7 @@ select s.id as session_id, s.expires_at, s.ended_at is not null as ended, s.expi
  where s.id = :session_id and s.user_id = :user_id;
 
 -- name: lock_session
--- clock_timestamp, not now: the row may have been waited for.
+-- clock_timestamp(), not now(), because the transaction may have waited for the row.
 select s.ended_at is not null as ended, s.expires_at <= clock_timestamp() as expired,
        s.refresh_generation as generation, u.status = 'active' as user_active, clock_timestamp() as now,
        u.id, u.username, u.email, u.full_name, u.role, u.status, u.created_at, u.updated_at
@@ -62,7 +62,7 @@ update sessions
 returning id;
 
 -- name: end_sessions
--- In the order of their ids, so that two of these never wait for each other.
+-- In the order of their ids, so that two such statements never wait for each other.
 with locked as (
   select id
     from sessions
@@ -77,8 +77,9 @@ update sessions
 returning sessions.id;
 
 -- name: use_sessions
--- Rows that somebody else has locked are left for the next time: nothing waits for this, and it waits for nothing. No session can
--- last longer than `lifetime` from now: a later end was set by a clock that was ahead.
+-- Skips rows that another transaction has locked; the next use writes them. Nothing waits for this
+-- statement, and it waits for nothing. No session can last longer than `lifetime` from now: a later
+-- end was set by a clock that was ahead.
 with used as (
   select id
     from sessions
@@ -95,12 +96,14 @@ update sessions
 select password_hash from users where id = :id;
 
 -- name: await_login_turn
--- Logins of one name from one address are counted one after the other, whichever process they come to.
+-- Logins of one name from one address are counted one after the other, whichever API process gets
+-- them.
 select await_login_turn(:identifier, :ip_address);
 
 -- name: login_wait
--- Seconds until the next login of this name from this address is heard; null: now. A failure that lies ahead was noted by a clock
--- that was; a minute is for those who were noted while this one waited for its turn.
+-- In how many seconds the next login of this name from this address may be tried. No row: now. A
+-- failure more than a minute ahead does not count, because a clock that was ahead noted it. Up to a
+-- minute ahead it counts: it may have been noted while this transaction waited for its turn.
 select least(ceil(extract(epoch from min(at) + make_interval(mins => :minutes) - now())), :minutes * 60)::int
   from (select at
           from login_failures

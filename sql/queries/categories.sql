@@ -18,7 +18,8 @@ select id, name, description, parent_id, created_at, updated_at from categories 
 select id, name, description, parent_id, created_at, updated_at from categories where id = :id;
 
 -- name: lock_tree
--- Two changes of parents at once could close a circle that neither of them sees. Reads, and items that name a category, go on.
+-- Two changes of parents at once could close a circle that neither of them sees. Reads go on, and
+-- so do writes of items that name a category.
 lock table categories in share row exclusive mode;
 
 -- name: lock
@@ -33,7 +34,7 @@ with recursive line (id) as (
 select id from line;
 
 -- name: levels
--- How many levels a category and those below it have, counted up to `most`.
+-- How many levels a category has, with those below it, counted up to `most`.
 with recursive tree (id, level) as (
   select :id::uuid, 1
    union all

@@ -1,6 +1,8 @@
 -- name: count_visible
--- With own_id null, all of them; else what one holds or has asked for, and for a foreman those of items at the locations assigned to them and those
--- that go there. Overdue is no state of its own: active, and the day on which it should be back (in UTC) is over.
+-- If `own_id` is null, all checkouts. Otherwise those that this user holds or has asked for. A
+-- foreman also sees those of items at the locations assigned to this foreman, and those that go
+-- there. Overdue is not a status: it means active, and the day of the expected return (in UTC) is
+-- over.
 select count(*)
   from (select
           from checkouts as c
@@ -20,7 +22,7 @@ select count(*)
          limit :most::bigint) as counted;
 
 -- name: list_visible
--- By id, so that a checkout that is made meanwhile comes last and moves no page.
+-- By id, so that a checkout that is made meanwhile comes last and does not shift a page.
 select c.id, c.item_id, c.user_id, coalesce(c.requested_by, c.user_id) as requested_by, c.quantity, c.returned_quantity, c.status,
        c.expected_return_date, c.destination_location_id, c.project_id, c.notes, c.authorized_by, c.authorized_at, c.rejected_by,
        c.rejected_at, c.cancelled_by, c.cancelled_at, c.returned_by, c.returned_at, c.created_at, c.updated_at,
@@ -104,7 +106,7 @@ update checkouts
  where id = :id;
 
 -- name: check_in
--- The last part ends it.
+-- Units may come back in parts. The last part ends the checkout.
 with part as (
   insert into checkout_returns (checkout_id, quantity, returned_by, item_id, location_id, notes)
   values (:id, :quantity::integer, :by::uuid, :item_id, :location_id, :notes)
@@ -121,6 +123,7 @@ update checkouts
 select exists (select from checkouts where item_id = :item_id and status = 'active');
 
 -- name: is_readable
--- For a foreman: what is at one of their locations, or at none.
+-- Whether a foreman may read things at this location: it is assigned to the foreman, or there is
+-- none.
 select :location_id::uuid is null
        or exists (select from location_foremen where location_id = :location_id and user_id = :foreman_id);

@@ -1,21 +1,23 @@
 -- name: claim
 -- Leases due deliveries of the given lanes to a relay: at most `shares` of each lane and `most` in
--- all. `floors` says where to begin in each lane: what was due before is gone, but while an old
--- snapshot is open, its index entries are not. `suspects`: take only deliveries that have lost five
--- leases, which may be what crashes relays; otherwise only the others. The rows are the leases.
--- `wait_seconds` says when to look at a lane again that gave fewer than it might have; it may stand
--- in a row without a delivery. No end of a lease, pause or probe lies further ahead than the
--- longest that could have been set, plus 5 s for claims that run beside each other. A later one was
--- written by a clock that was ahead.
+-- all. The rows are the leases.
+--
+-- `floors` says where to begin in each lane. The deliveries before that are gone, but while an old
+-- snapshot is open, their index entries are not. `suspects`: take only deliveries that have lost
+-- five leases, because they may be the ones that crash relays. Otherwise take only the others.
+-- `wait_seconds` says when to look again at a lane that gave fewer than it might have. It may stand
+-- in a row without a delivery.
+--
+-- A lease, pause or probe ends no later than the longest that could have been set, plus 5 s for
+-- claims that run beside each other. A later end was written by a clock that was ahead.
 with clock as (
   -- Nobody waits for this commit. If a crash of the server undoes the claim, it is made again, and
-  -- what came of the first is superseded. Whatever is recorded later is flushed with all commits
+  -- results of the first claim are superseded. A later record of a result flushes all commits
   -- before it.
   select coalesce(:now::timestamptz, clock_timestamp()) as now, set_config('synchronous_commit', 'off', true) as unhurried
 ),
 lane as (
-  -- 1. The lanes that may be claimed from, if this relay is listed: a relay that is not gets no
-  -- lease.
+  -- 1. The lanes that may be claimed from. If this relay is not listed, there are none.
   select l.webhook_id, l.share, l.floor, l.number, w.timeout_ms, w.version, w.owner_id, w.discard_through, w.rate_per_second,
          w.rate_burst, u.role, u.narrowed_at, s.opened_at is not null or s.pauses > 0 or w.rate_per_second is not null as limited,
          w.ordering is not null as in_order
@@ -28,21 +30,21 @@ lane as (
      and exists (select from relays as r where r.id = :relay_id)
 ),
 held as (
-  -- 2. Locks those that a breaker, a pause or a rate limits. Of two relays that claim at the same
-  -- moment, one gets the probe and the tokens; the other skips the lane.
+  -- 2. Locks the lanes that a breaker, a pause or a rate limits. If two relays claim at the same
+  -- moment, one gets the probe and the tokens, and the other skips the lane.
   select s.*
     from receiver_health as s
    where s.webhook_id in (select webhook_id from lane where limited)
      for no key update skip locked
 ),
 state as (
-  -- 3. What limits each of these now.
+  -- 3. The present limits of each of these lanes.
   select h.webhook_id, h.opened_at is not null as open, h.pauses > 0 as slowed,
          least(h.probe_at, case when h.probe_at > clock.now + interval '25 hours' then clock.now end) as probe_at,
          case when lasts(h.paused_until, clock.now, '25 hours') then h.paused_until end as paused_until,
          case when lasts(h.probe_until, clock.now, '75 seconds') and exists (select from relays as r where r.id = h.probe_by)
               then h.probe_until end as probe_until,
-         -- A manual retry goes as the probe if it is in the queue, and due.
+         -- A manual retry goes as the probe if it is queued and due.
          case when h.opened_at is not null
               then (select d.position from deliveries as d
                      where d.webhook_id = h.webhook_id and d.position = h.probe_position and d.next_attempt_at <= clock.now) end
@@ -54,8 +56,8 @@ state as (
 ),
 allowed as (
   -- 4. How many deliveries each lane may give. An open breaker allows one, as the probe, when the
-  -- probe is due. A pause allows none, and one after it, as a probe too: no second before that has
-  -- ended. A rate allows as many as it has tokens.
+  -- probe is due. A pause allows none while it lasts. After it, one at a time is allowed, also as a
+  -- probe. A rate allows as many as it has tokens.
   select l.*, s.open, s.probe_position, s.tokens, s.slowed, s.webhook_id is not null as held, s.probe_at, s.probe_until,
          s.paused_until,
          case when not l.limited then l.share
@@ -93,8 +95,8 @@ picked as (
    limit :most
 ),
 claimed as (
-  -- 6. Leases them. Each lease draws a new fence, so no result of an older lease is taken for this
-  -- one's.
+  -- 6. Leases them. Each lease draws a new fence, so a result of an older lease cannot be taken for
+  -- this one's.
   update deliveries as d
      set leased_by = :relay_id,
          lease_until = clock.now + make_interval(secs => p.timeout_ms / 1000.0 + 10),
@@ -108,7 +110,7 @@ claimed as (
             coalesce(p.probing, false) as probe, clock.now as claimed_at
 ),
 used as (
-  -- 7. Writes down the probes and the tokens that this used up.
+  -- 7. Writes down which probes and tokens this claim used.
   update receiver_health as s
      set probe_by = case when n.probing then :relay_id end,
          probe_until = case when n.probing then clock.now + make_interval(secs => n.timeout_ms / 1000.0 + 10) end,
@@ -120,8 +122,8 @@ used as (
    where s.webhook_id = n.webhook_id
 ),
 limited_until as (
-  -- 8. When a limited lane may give more. A lane that may give more than it has due is left out:
-  -- somebody will say when it has something.
+  -- 8. When a limited lane may give more. A lane that may give more than it has due is left out: a
+  -- hint will say when it has more.
   select a.webhook_id,
          greatest(0.001, case
            when not a.held then 0.1
@@ -136,8 +138,8 @@ limited_until as (
      and (a.room = 0 or a.webhook_id in (select webhook_id from picked))
 ),
 waits_for_item as (
-  -- 9. When a lane in order has something due, if all of it was looked at and nothing was found.
-  -- The next of an item may have to wait until the lease of a request that was given up has run
+  -- 9. When a lane in order has something due, if the whole lane was looked at and nothing was
+  -- found. The next delivery of an item may have to wait until the lease of a discarded one has run
   -- out.
   select a.webhook_id, extract(epoch from due.next_attempt_at - clock.now)::float8 as seconds
     from allowed as a
@@ -156,17 +158,17 @@ waits_for_item as (
 waiting as (
   select * from limited_until union all select * from waits_for_item
 )
--- The first columns are a Lease's fields, in their order.
+-- The first columns are the fields of a Lease, in their order.
 select coalesce(c.webhook_id, n.webhook_id) as webhook_id, c.position, c.fence, c.event_id, c.event_type, c.event_at, c.attempts,
        c.attempts_before, c.lost_leases, c.lost_by, e.data, e.occurred_at, e.traceparent, c.item_id, c.sequence,
-       -- Fan-out has asked this. It is asked again only for owners whose rights have shrunk since.
+       -- Fan-out has checked this. Check again only for owners whose rights have shrunk since.
        c.narrowed_at is null or may_read(c.role, c.owner_id, e.audience, e.location_ids, e.user_ids) as readable,
        c.probe, c.version, c.claimed_at, c.next_attempt_at as due_at, n.seconds as wait_seconds
   from claimed as c
   full join waiting as n on n.webhook_id = c.webhook_id
   left join lateral (
-    -- `offset 0` keeps this a lookup for each, and no join with the log. Python has no word for
-    -- other times.
+    -- `offset 0` makes this a lookup for each delivery instead of a join with the log. Times that
+    -- Python cannot represent become null.
     select data, case when occurred_at between '0001-01-01Z' and '9999-12-31 23:59:59.999999Z' then occurred_at end as occurred_at,
            traceparent, audience, location_ids, user_ids
       from events
@@ -176,8 +178,9 @@ select coalesce(c.webhook_id, n.webhook_id) as webhook_id, c.position, c.fence, 
  order by c.next_attempt_at, c.position;
 
 -- name: suspects
--- Lanes with a due delivery that has lost five leases, counting the one that has become void; only those that a claim might take
--- it from, as a relay clears itself of everything else before it asks for one.
+-- Lanes with a due delivery that has lost five leases, counting one that is void now. Lanes that a
+-- claim could not take it from are left out, because a relay sends nothing else while it claims a
+-- suspect.
 select distinct webhook_id
   from (select d.webhook_id
           from deliveries as d
@@ -196,7 +199,8 @@ select distinct webhook_id
          limit 100) as due;
 
 -- name: sweep
--- The next lanes after a webhook, in id order, each with the time of its soonest delivery: one index entry a lane.
+-- The next lanes after a webhook, in the order of their ids, each with the time of its soonest
+-- delivery. It reads one index entry a lane.
 with recursive lane as (
   (select d.webhook_id, d.next_attempt_at, 1 as number
      from deliveries as d
@@ -220,7 +224,8 @@ select webhook_id,
   from lane;
 
 -- name: soonest
--- When the next delivery of each of these lanes is due that was not due so many seconds ago: one index entry a lane.
+-- When the next delivery of each of these lanes is due, without those that were due `ago` seconds
+-- ago. It reads one index entry a lane.
 select lane.webhook_id, extract(epoch from due.next_attempt_at - clock.now)::float8 as due_in
   from unnest(:webhook_ids::uuid[]) as lane (webhook_id)
   join webhooks as w on w.id = lane.webhook_id and w.active and w.deleted_at is null

@@ -1,7 +1,8 @@
 -- name: ask
--- The epoch; whether this is the server that it is known on; and whether what the process saw last is there. A relay's mark: what its
--- last beat wrote, or the one that was not answered. A service's: the greatest position and its event's id; null where it cannot be
--- told, as that part of the log has been dropped.
+-- The epoch, whether it is known on this server, and whether the process's mark is there. A relay's
+-- mark is the value that its last confirmed beat wrote, or that of a beat without a reply. The
+-- service's mark is the greatest position that it saw, with its event's id. `event_found` is null
+-- if that part of the log has been dropped.
 select e.id, e.base, e.system_identifier is null and e.database_oid is null as unknown,
        coalesce(e.system_identifier is distinct from s.system_identifier and s.system_identifier is not null, false)
        or e.database_oid is distinct from s.database_oid or e.timeline is distinct from s.timeline as moved,
@@ -17,7 +18,7 @@ select e.id, e.base, e.system_identifier is null and e.database_oid is null as u
  cross join server_identity() as s;
 
 -- name: recognise
--- The server has changed, or was not known yet, and it is the same past.
+-- The server has changed, or was not known yet, but the past is the same.
 update epoch
    set system_identifier = s.system_identifier, database_oid = s.database_oid, timeline = s.timeline
   from server_identity() as s

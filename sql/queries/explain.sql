@@ -1,6 +1,6 @@
 -- name: facts
--- What is on record of an event's way to a webhook, and how the two fit as they are now. A relay that claims asks the same of a
--- lease: it is void when it has run out, or when its relay is no longer listed.
+-- The records of an event's way to a webhook, and how the two match now. A lease is judged as a
+-- claim judges it: it is void if it has run out, or if its relay is no longer listed.
 select e.id as event_id, e.type as event_type, e.occurred_at, e.recorded_at, e.location_ids, e.category_id, e.stock,
        may_read(u.role, u.id, e.audience, e.location_ids, e.user_ids) as readable, u.status = 'active' as owner_active,
        d.position is not null as queued, d.attempts, d.next_attempt_at, d.next_attempt_at <= clock_timestamp() as due,
@@ -18,7 +18,8 @@ select e.id as event_id, e.type as event_type, e.occurred_at, e.recorded_at, e.l
  cross join webhooks as w
   join users as u on u.id = w.owner_id
   join receiver_health as health on health.webhook_id = w.id
-  -- When the bucket of the webhook's rateLimit holds a whole token, as a claim reckons it; null without a rate, and for a full one.
+  -- When the bucket of the webhook's rateLimit holds a whole token, as a claim computes it. Null
+  -- without a rate, and for a full bucket.
  cross join lateral (
     select health.tokens_at + make_interval(secs => (1 - health.tokens) / w.rate_per_second) as back_at
   ) as token
@@ -30,7 +31,7 @@ select e.id as event_id, e.type as event_type, e.occurred_at, e.recorded_at, e.l
        and a.outcome in ('success', 'failed', 'cancelled', 'expired') and a.retried_at is null
      limit 1
   ) as ended on true
-  -- Of an event that stands in its item's order: what the item waits for.
+  -- For an event that stands in its item's order: what the item waits for.
   left join item_orders as o on o.webhook_id = w.id and o.item_id = coalesce(d.item_id, ended.item_id)
   left join events as blocking on blocking.position = o.blocked_position and blocking.recorded_at = o.blocked_event_at
   left join deliveries as ahead on ahead.webhook_id = w.id and ahead.item_id = o.item_id and ahead.sequence = o.head
@@ -46,7 +47,7 @@ select e.id as event_id, e.type as event_type, e.occurred_at, e.recorded_at, e.l
  limit 1;
 
 -- name: before_the_log
--- An event that has not reached the log: still in the outbox, or set aside with the reason.
+-- An event that has not reached the log: it is in the outbox, or set aside with the reason.
 select null::text as reason, null::timestamptz as set_aside_at from outbox where id = :event_id
 union all
 (select reason, set_aside_at from set_aside where id = :event_id order by seq desc limit 1)

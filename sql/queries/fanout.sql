@@ -1,11 +1,11 @@
 -- name: fan_out
--- sql/functions/fan_out.sql says what the arguments and the columns mean.
+-- sql/functions/fan_out.sql explains the arguments and the columns.
 select *
   from fan_out(:batch::int, :few::int, :patience_ms::int, :release_first::boolean, :sleep_if_idle::boolean, :class_id::int,
                :object_id::int, :relay_id::uuid, :most::int, :per_webhook::int, :crowded::uuid[]);
 
 -- name: read_stuck
--- Those of the oldest rows that cannot be moved as they are, and whether the log has their ids already.
+-- The stuck rows among the oldest, and whether the log has their ids already (`known`).
 select o.seq, o.id, o.type, o.data, o.location_ids, known.id is not null as known
   from (select seq, id, type, data, location_ids, audience from outbox order by seq limit :batch) as o
   left join lateral (
@@ -18,10 +18,10 @@ select o.seq, o.id, o.type, o.data, o.location_ids, known.id is not null as know
  order by o.seq;
 
 -- name: route
--- Says of rows what they are about. Its commit is not waited for: what a crash undoes is said again, and fan-out's own flush comes
--- after it.
+-- Writes the subjects of rows that have none. Nobody waits for its commit: if a crash undoes it, it
+-- is done again, and fan-out flushes later.
 with locked as materialized (
-  -- In the order of the queue: of two leaders that overlap, neither waits for the other while that waits for it.
+  -- In the order of the queue, so that two leaders that overlap never wait for each other.
   select seq from outbox where seq = any (:seqs::bigint[]) order by seq for update
 )
 update outbox as o
@@ -40,7 +40,7 @@ update outbox as o
  where o.seq >= r.seq and o.seq <= r.seq;
 
 -- name: set_aside
--- A row that cannot be fanned out leaves the queue as it is, with the reason.
+-- Moves a row that cannot be fanned out from the queue to set_aside, unchanged, with the reason.
 with moved as (
   delete from outbox where seq = :seq returning *
 )
@@ -51,8 +51,8 @@ select seq, id, type, data, occurred_at, location_ids, traceparent, written_at, 
        traceparent = excluded.traceparent, written_at = excluded.written_at, reason = excluded.reason, set_aside_at = now();
 
 -- name: end_ahead
--- Deliveries that the log, or their item's order, has not come to: somebody moved them there. They stand where the next event is to go,
--- and are ended as failed.
+-- Ends as failed the deliveries that stand ahead of the log, or of their item's order. Somebody has
+-- moved them there, and they stand in the way of coming events.
 with ahead as (
   select d.webhook_id, d.position
     from deliveries as d

@@ -1,8 +1,8 @@
 -- name: give_up
--- Ends, as failed, one delivery that cannot be worked on: the one that was leased with this fence, or, without a position, the first of
--- the lane that a claim would take.
+-- Ends one delivery as failed, because it cannot be worked on. It is the one that was leased with
+-- this fence. Without a position, it is the first of the lane that a claim would take.
 with probe as (
-  -- Under an open breaker a claim takes the manual retry, if there is one that is due, and nothing
+  -- Under an open breaker, a claim takes the manual retry, if there is one that is due, and nothing
   -- else.
   select d.position
     from receiver_health as s

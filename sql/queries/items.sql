@@ -1,5 +1,5 @@
 -- name: locations_of_sku
--- Where there are items of a sku, as far as the reader may see them.
+-- The locations that have items of a sku, as far as the reader may see them.
 select i.location_id, l.name as location_name, sum(i.quantity)::bigint as quantity,
        sum(i.reserved_quantity)::bigint as reserved_quantity
   from items as i
@@ -12,7 +12,7 @@ select i.location_id, l.name as location_name, sum(i.quantity)::bigint as quanti
  order by l.name nulls last, i.location_id;
 
 -- name: locations_of_name
--- The same for items without a sku, which go by their name.
+-- The same for items without a sku, by their name.
 select i.location_id, l.name as location_name, sum(i.quantity)::bigint as quantity,
        sum(i.reserved_quantity)::bigint as reserved_quantity
   from items as i
@@ -25,7 +25,8 @@ select i.location_id, l.name as location_name, sum(i.quantity)::bigint as quanti
  order by l.name nulls last, i.location_id;
 
 -- name: count_moves
--- An item's row moves by edits, each of which the audit trail has. A foreman sees the moves from or to an assigned location.
+-- An item moves to another location by an edit, and the audit trail has each edit. A foreman sees
+-- the moves from or to an assigned location.
 select count(*)
   from (select
           from audit as entry

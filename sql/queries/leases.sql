@@ -1,5 +1,6 @@
 -- name: give_back
--- Leases that were cut off. What was sent under them may arrive again, so it is said whose they were.
+-- Gives back leases that were cut off. Their requests were sent and may be sent again, so `lost_by`
+-- keeps the relay.
 update deliveries as d
    set leased_by = null, lease_until = null, fence = null, lost_by = d.leased_by
   from unnest(:webhook_ids::uuid[], :positions::bigint[], :fences::bigint[]) as l (webhook_id, position, fence)
@@ -7,8 +8,8 @@ update deliveries as d
    and d.fence is not distinct from l.fence;
 
 -- name: give_back_unconfirmed
--- Leases that a relay was granted and not told of: all but those that it holds. Nothing was sent under them. One that was a probe makes
--- room for the next.
+-- Gives back unconfirmed leases: all of this relay in these lanes, except those that it `held`.
+-- Nothing was sent under them. If one was a probe, the next probe may go.
 with unknown as (
   select d.webhook_id, d.position, d.fence, d.lease_until
     from unnest(:webhook_ids::uuid[]) as lane (webhook_id)
@@ -22,7 +23,7 @@ with unknown as (
    where d.leased_by = :relay_id and d.fence <> all (:held::bigint[])
 ),
 probed as materialized (
-  -- In the order of their ids, as whoever settles what results mean.
+  -- In the order of their ids, as the statements of settle.sql lock these rows.
   select s.webhook_id
     from receiver_health as s
     join unknown as u on u.webhook_id = s.webhook_id and u.lease_until = s.probe_until

@@ -1,8 +1,10 @@
--- Lists of items: how many there are and a page of them, by all filters and in every order. A foreman sees the items of the locations
--- assigned to them, and those without a location; foreman_id null: everybody else. A filter that is null lets all through.
+-- Lists of items: a count and a page, by all filters and in every order. A foreman sees the items
+-- of the locations assigned to them, and those without a location. `foreman_id` is null for all
+-- other users. A filter that is null lets all items through.
 --
--- They are to be planned for their values, not once for all (plan_for_values): what is null is then gone before the plan is made.
--- Of a search, `first` and `second` are its longest words, by which the trigram index finds; `words` are all of them.
+-- These statements must be planned for their values, not once for all (plan_for_values). Then the
+-- filters that are null are gone before the plan is made. `first` and `second` are a search's
+-- longest words, by which the trigram index finds items; `words` are all of its words.
 
 -- name: by_ids
 select id, name, sku, serial_number, description, quantity, reserved_quantity, min_quantity, condition, status, purchase_date,
@@ -33,7 +35,7 @@ select count(*)
          limit :most) as counted;
 
 -- name: count_listed
--- How many there are, counted up to `most`.
+-- Counts the items, up to `most`.
 select count(*)
   from (select
           from items as i
@@ -53,7 +55,7 @@ select count(*)
          limit :most) as counted;
 
 -- name: plan_for_values
--- Until the transaction ends.
+-- Makes the planner plan for values until the transaction ends.
 select set_config('plan_cache_mode', 'force_custom_plan', true);
 
 -- name: sort_found
@@ -96,8 +98,10 @@ select array(select id
              offset :skip limit :limit) as ids;
 
 -- name: sort_listed
--- A page out of all that the filters let through, which are read whole: materialized, as the planner would walk through all items
--- in the order asked for, if it took the page for easy to fill. Of the keys one differs, that of the order.
+-- A page of the items that the filters let through, which are all read.
+-- Trap: they are materialized. Otherwise the planner might walk through all items in the wanted
+-- order, if it expects the page to fill soon. Of the keys, only the one of the order differs
+-- between items.
 with found as materialized (
   select i.id,
          case :sort::text when 'name' then lower(i.name) when 'sku' then lower(coalesce(i.sku, '')) else '' end collate "C" as text_key,
@@ -134,8 +138,9 @@ select array(select id
              offset :skip limit :limit) as ids;
 
 -- name: walk
--- A page out of `most` items in an order, after the first `passed`, and how many those were: if fewer than `most`, no more follow. One
--- branch runs, the others are pruned.
+-- Walks through at most `most` items in the wanted order, after the first `passed`, and returns a
+-- page of those that the filters let through. `examined` is how many items it walked through. If
+-- that is fewer than `most`, no more follow. One branch runs, and the planner prunes the others.
 with walked as (
   (select id, row_number() over (order by id) as place
      from items

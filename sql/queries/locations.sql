@@ -1,5 +1,5 @@
 -- name: count_visible
--- A foreman sees the locations assigned to them. Null: everybody else.
+-- A foreman sees the assigned locations. `foreman_id` is null for all other users.
 select count(*)
   from (select
           from locations
@@ -29,11 +29,11 @@ select id, name, description, address, created_at, updated_at,
 select from locations where id = :id for update;
 
 -- name: find
--- The location of this name, in whatever case.
+-- The location of this name, in upper or lower case.
 select id from locations where lower(name) collate "C" = lower(:name);
 
 -- name: insert
--- No row where the name is taken.
+-- Returns no row if the name is taken.
 insert into locations (id, name, description, address)
 values (:id, :name, :description, :address)
     on conflict (lower(name) collate "C") do nothing
@@ -62,7 +62,7 @@ select exists (select from checkouts where open_destination_id = :id);
 delete from locations where id = :id;
 
 -- name: lock_roles
--- Locked, so that nobody is assigned whose role is just being changed.
+-- Locks the users, so that none is assigned whose role is just being changed.
 select id, role from users where id = any (:ids::uuid[]) order by id for share;
 
 -- name: add_foremen

@@ -13,7 +13,7 @@ create table if not exists public.schema_migrations (
 );
 
 -- name: table_columns
--- None if there is no such table. Other programs have one of this name, too.
+-- No rows if there is no such table. Other programs have a table of this name, too.
 select attname::text as name, format_type(atttypid, null) as type from pg_attribute
  where attrelid = to_regclass('public.schema_migrations') and attnum > 0 and not attisdropped
  order by attnum;
@@ -22,8 +22,9 @@ select attname::text as name, format_type(atttypid, null) as type from pg_attrib
 select version, checksum from public.schema_migrations order by version;
 
 -- name: prepare
--- For the rest of the transaction, whatever the session has. A migration takes as long as it takes.
--- New tables go to the first schema; the operator classes of pg_trgm may be elsewhere.
+-- Settings for the rest of the transaction, whatever the session has. A migration takes as long as
+-- it takes. New tables go to the first schema. The operator classes of pg_trgm may be in another
+-- one.
 select set_config('lock_timeout', :milliseconds::int::text, true),
        set_config('statement_timeout', '0', true),
        set_config('search_path', concat_ws(', ', 'public', (select extnamespace::regnamespace::text from pg_extension
@@ -33,8 +34,8 @@ select set_config('lock_timeout', :milliseconds::int::text, true),
 insert into public.schema_migrations (version, name, checksum) values (:version, :name, :checksum);
 
 -- name: defined
--- Functions and views with the checksum of the text that was applied last. One that somebody has
--- dropped, such as a migration, counts as never applied.
+-- Functions and views, with the checksum of the text that was applied last. If one was dropped
+-- since, by a migration for example, it counts as never applied.
 select name, checksum
   from public.schema_definitions
  where to_regclass('public.' || quote_ident(name)) is not null

@@ -1,5 +1,6 @@
 -- name: insert_events
--- Ids and the time come from the service's host. Where its clock is minutes off, the database's counts.
+-- Ids and the time come from the service's host. If its clock is more than 5 minutes off, the
+-- database makes them instead.
 insert into outbox (id, type, data, occurred_at, traceparent, audience, location_ids, category_id, user_ids, stock, item_id)
 select case when abs(extract(epoch from uuid_time(id) - clock.now)) <= 300 then id else uuidv7() end, type, data,
        case when abs(extract(epoch from :occurred_at::timestamptz - clock.now)) <= 300 then :occurred_at else clock.now end, :traceparent::text, audience, locations::uuid[], category_id, users::uuid[],

@@ -1,5 +1,5 @@
 -- name: lock
--- In the order of the key, so that two that lock never wait for each other.
+-- Locks items in the order of the key, so that two transactions never wait for each other.
 select o.head
   from item_orders as o
   join unnest(:webhook_ids::uuid[], :item_ids::uuid[]) as k (webhook_id, item_id)
@@ -8,7 +8,8 @@ select o.head
    for no key update of o;
 
 -- name: lock_delivery
--- The item of a delivery that has ended, and whether it blocks that. No row: it stands in no order.
+-- Locks the item of a delivery that has ended, and says whether the delivery blocks it. No row: the
+-- delivery stands in no order.
 select o.item_id, o.blocked_position is not distinct from :position as blocks
   from item_orders as o
  where o.webhook_id = :webhook_id
@@ -20,7 +21,7 @@ select o.item_id, o.blocked_position is not distinct from :position as blocks
    for no key update of o;
 
 -- name: lock_blocked
--- All blocked items of a webhook.
+-- Locks all blocked items of a webhook.
 select o.webhook_id, o.item_id
   from item_orders as o
  where o.webhook_id = :webhook_id and o.blocked_position is not null
@@ -28,8 +29,9 @@ select o.webhook_id, o.item_id
    for no key update of o;
 
 -- name: lock_needless
--- Items that are blocked by what nobody can resolve any more, as the history no longer reaches it, or need not, as their webhook
--- has come to skip: a relay that had begun to send under the old policy blocks by that.
+-- Locks items that need not be blocked any more. Either the log no longer reaches the blocking
+-- event, so nobody can resolve it. Or the webhook asks to skip by now: a relay that had begun to
+-- send under the old policy may still have blocked the item.
 select o.webhook_id, o.item_id
   from item_orders as o
   join webhooks as w on w.id = o.webhook_id
@@ -42,7 +44,8 @@ select o.webhook_id, o.item_id
    for no key update of o;
 
 -- name: lock_discarded
--- Items with a delivery that their webhook no longer wants. Asked of the items, as an unordered lane may be long and has none.
+-- Locks items with a delivery that their webhook has discarded. It searches by items, because a
+-- lane without order may be long and has no items.
 select o.webhook_id, o.item_id
   from webhooks as w
   join item_orders as o on o.webhook_id = w.id
@@ -59,7 +62,7 @@ select o.webhook_id, o.item_id
    for no key update of o;
 
 -- name: lock_expired
--- Items with a delivery whose event is older than the log keeps, and that is not being sent.
+-- Locks items with a delivery whose event is older than the log keeps, and that is not being sent.
 with old as (
   select distinct webhook_id, item_id
     from (select d.webhook_id, d.item_id
@@ -77,7 +80,8 @@ select o.webhook_id, o.item_id
    for no key update of o;
 
 -- name: block
--- By deliveries that have just failed for good. The items are locked. Says whether their webhook wants that still.
+-- Blocks items by deliveries that have just failed for good. The items are locked. `wanted`:
+-- whether the webhook still asks for that.
 update item_orders as o
    set blocked_position = f.position, blocked_event_at = f.event_at, head = null
   from unnest(:webhook_ids::uuid[], :item_ids::uuid[], :positions::bigint[], :event_ats::timestamptz[])
@@ -92,7 +96,8 @@ update item_orders
  where webhook_id = :webhook_id and blocked_position = :position;
 
 -- name: skip
--- The later events of these items, which are locked, wait no longer for the one that failed; its log says so.
+-- Unblocks these items, which are locked: their later events no longer wait for the one that
+-- failed. Logs the failed one as skipped.
 with skipped as materialized (
   select o.webhook_id, o.item_id, o.blocked_position, o.blocked_event_at
     from item_orders as o
@@ -119,8 +124,9 @@ select s.webhook_id, s.blocked_position, ended.event_id, ended.event_type, s.blo
  ) as ended;
 
 -- name: promote
--- Where the head of an item has ended, and it is not blocked, the next one that is pending becomes the head and due. The items are
--- locked, in a statement before this one; where nothing has ended nothing changes.
+-- If an item's head has ended and the item is not blocked, makes its next pending delivery the
+-- head, and due. An earlier statement has locked the items. Nothing changes for items whose head
+-- has not ended.
 with next as materialized (
   select o.webhook_id, o.item_id, o.not_before, pending.sequence, pending.position
     from unnest(:webhook_ids::uuid[], :item_ids::uuid[]) as k (webhook_id, item_id)
@@ -137,7 +143,7 @@ with next as materialized (
       order by d.sequence
       limit 1
    ) as pending on true
-   -- Not `not exists`, which may be answered by reading the whole queue.
+   -- Trap: `not exists` may be answered by reading the whole queue.
    where (select true from deliveries as d
            where d.webhook_id = o.webhook_id and d.item_id = o.item_id and d.sequence = o.head
            limit 1) is null

@@ -2,5 +2,5 @@
 select 1;
 
 -- name: takes_writes
--- Not on a standby, nor where the server or the database is read-only by default.
+-- False on a standby, and if the server or the database is read-only by default.
 select current_setting('transaction_read_only') = 'off';

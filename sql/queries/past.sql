@@ -1,3 +1,3 @@
 -- name: newest
--- The greatest position and its event's id.
+-- The greatest position of the log, and the id of its event.
 select position, id from events order by position desc limit 1;

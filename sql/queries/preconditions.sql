@@ -5,7 +5,7 @@ select current_setting('server_encoding') as encoding,
        has_schema_privilege('public', 'usage') as may_use;
 
 -- name: lacking
--- What this role may not do with our tables: read each of them, and write events.
+-- The rights on our tables that this role lacks: to read each of them, and to write events.
 select needed.privilege || ' on ' || needed.relation
   from (select 'select' as privilege, ours.name as relation from unnest(:tables::text[]) as ours (name)
         union all
@@ -14,8 +14,9 @@ select needed.privilege || ' on ' || needed.relation
  order by 1;
 
 -- name: may_migrate
--- `taken`: names of our tables that the schema has; `not_owned`: those of them that another role owns, which alone may change them.
--- pg_trgm is trusted: who may create in the database may add it.
+-- `taken`: names of our tables that the schema has. `not_owned`: those of them that another role
+-- owns, which alone may change them. pg_trgm is a trusted extension: any role that may create in
+-- the database may add it.
 select has_schema_privilege('public', 'create') as may_create,
        exists (select from pg_available_extensions where name = 'pg_trgm') as has_pg_trgm,
        has_database_privilege(current_database(), 'create') or exists (select from pg_extension where extname = 'pg_trgm') as may_extend,

@@ -2,8 +2,9 @@
 insert into relays (id, version, host, pid, mark) values (:id, :version, :host, :pid, :mark);
 
 -- name: beat
--- Only of a row that this relay has written: one with another mark is of another past. Of two backends to listen on the later one is
--- it: a relay that has just connected anew says so at once, and a beat that was under way knows of the one before.
+-- Refreshes only a row that this relay has written: a row with another mark belongs to another
+-- past. Of two LISTEN backends, the later one counts. A relay that has just connected anew writes
+-- that at once, and a beat that was under way still names the previous backend.
 update relays
    set seen_at = clock_timestamp(), mark = :mark, leader = :leader,
        listen_pid = case when listen_number > :listen_number then listen_pid else :listen_pid end,
@@ -18,12 +19,13 @@ returning clock_timestamp() as now,
                  where peer.id <> :id) as peers;
 
 -- name: reap
--- Relays that have been silent while somebody looked: their rows have not changed since. No time that is stored decides about that, as
--- the server's clock may have leapt. The rows go, and with them their leases. A leader that is stopped but still connected would keep
--- its locks, so the backend that holds them is ended. One that was killed is known sooner: it is silent, and the backend that it
--- listened on has ended. (One that only lost that connection is not silent.)
+-- Removes relays that were silent while a peer watched: their rows have not changed since. No
+-- stored time decides that, because the server's clock may have jumped. Their leases end with their
+-- rows. A leader that is stopped but still connected would keep its locks, so its LISTEN backend is
+-- ended. A killed relay is recognised sooner: it is silent, and its LISTEN backend has ended. (A
+-- relay that has only lost that connection is not silent.)
 with locked as materialized (
-  -- In the order of their ids: two that reap at once take turns.
+  -- In the order of their ids, so that two relays that do this at once take turns.
   select id as locked_id from relays where id = any (:ids::uuid[]) order by id for update
 ),
 gone as (

@@ -1,8 +1,11 @@
 -- name: record
--- One batch of results: ends leave the queue, retries go back into it, all are logged, ends are counted. A result is taken only
--- where the fence is what was claimed, and the event; any other changes nothing and is logged as superseded.
--- Rows of the queue are named by an array of one and a range, as everywhere in the relay: plain equalities may be joined by reading
--- the whole queue, and are where it was last analysed when it had just run empty. Both are boundaries in the index from 15 to 18.
+-- One batch of results. Ended deliveries leave the queue, retries go back into it, all results are
+-- logged, and ends are counted. A result is taken only if the delivery still has the result's fence
+-- and event. Any other result changes nothing and is logged as superseded.
+-- Trap: rows of the queue are named by an array of one and a range, as everywhere in the relay. The
+-- planner may join plain equalities by reading the whole queue, and it does if the queue was last
+-- analysed when it had just run empty. The array and the range are index conditions in PostgreSQL
+-- 15 to 18.
 with result as (
   select * from unnest(:results::attempt_result[]) as r
 ),
@@ -39,22 +42,22 @@ logged as (
          case when t.fence is null then 'superseded' else r.outcome end, t.next_attempt_at, :relay_id::uuid, r.fence,
          r.lost_by, r.url, r.request_headers::json, r.started_at, r.dns_us, r.connect_us, r.tls_us, r.first_byte_us,
          r.total_us, r.status, r.response_headers, r.response_body, r.error, r.item_id, r.sequence,
-         -- Never before its event, which may be of a time when the clock was ahead.
+         -- Never before its event, whose time may come from a clock that was ahead.
          case when r.event_at > now() then logged_at(r.event_at) else now() end
     from result as r
     left join taken as t on t.webhook_id = r.webhook_id and t.position = r.position and t.fence = r.fence
   returning webhook_id, outcome, recorded_at
 ),
 counted as (
-  -- What count_ends() does. It stands here once more, because this is the relay's hottest statement:
-  -- the function made it 12 % slower for one result, and 9 % for twenty.
+  -- This repeats count_ends(). This statement is the relay's most frequent one, and a call of the
+  -- function made it 12 % slower for one result, and 9 % for twenty.
   -- In the order of the key, so that two relays never wait for each other.
   insert into delivery_counts (webhook_id, day, status, ended, current, last_at)
   select webhook_id, (recorded_at at time zone 'UTC')::date, outcome, count(*), count(*), max(recorded_at)
     from logged
    where outcome in ('success', 'failed', 'cancelled', 'expired')
    group by 1, 2, 3
-   -- Somebody may have deleted its row by psql; nothing counts for it then.
+   -- psql may have deleted the webhook's row. Then nothing is counted for it.
   having exists (select from webhooks as w where w.id = logged.webhook_id)
    order by 1, 2, 3
   on conflict (webhook_id, day, status) do update
@@ -62,7 +65,8 @@ counted as (
          current = delivery_counts.current + excluded.current,
          last_at = greatest(delivery_counts.last_at, excluded.last_at)
 )
--- What was superseded, by its fence, and the lanes of the others that have failed before or were slowed down: a success ends that.
+-- The fences of superseded results, and the lanes of the other results whose receivers had failed
+-- before or were slowed down. A success ends that.
 select array(select r.fence from result as r
               where not exists (select from taken as t where t.webhook_id = r.webhook_id and t.position = r.position
                                                          and t.fence = r.fence)) as superseded,

@@ -1,6 +1,7 @@
 -- name: bounds
--- Where in the log the events are that happened from `since` on. Events reach the log after they happened; a day is for clocks
--- that were set back. What is older than the history is not sent again.
+-- The stretch of the log that holds the events since `since`. Events reach the log after they
+-- happened. The extra day is for clocks that were set back. Events that are older than the history
+-- are not sent again.
 with log as (
   select position as head,
          greatest(:since::timestamptz - interval '1 day', now() - make_interval(secs => :ttl_seconds)) as log_from
@@ -47,7 +48,8 @@ update replay_jobs
 returning id, state, since, until, wanted, types, total, done, error, created_at, started_at, ended_at;
 
 -- name: open_jobs
--- Those of a webhook that is parked wait for it; those of a deleted one are to be ended.
+-- The jobs to work on. Jobs of an inactive webhook, or of a suspended owner, wait. Jobs of a
+-- deleted webhook are listed so that they are ended.
 select j.id
   from replay_jobs as j
   join webhooks as w on w.id = j.webhook_id
@@ -57,15 +59,15 @@ select j.id
  order by j.created_at;
 
 -- name: lock_job
--- Of two leaders that overlap, the second steps over it.
+-- If two leaders overlap, the second skips a job that the first has locked.
 select webhook_id, position, through, since, until, wanted, types, (select position from log_head) as head
   from replay_jobs
  where id = :id and state in ('queued', 'running')
    for update skip locked;
 
 -- name: lock_webhook
--- A manual retry and other replays of the same webhook lock this row as well, and before they look: none of them can then queue
--- what another has queued.
+-- A manual retry and other replays of the same webhook lock this row, too, before they look. So
+-- none of them can queue an event that another has just queued.
 select deleted_at is not null as deleted, discard_through
   from webhooks
  where id = :webhook_id
@@ -75,8 +77,8 @@ select deleted_at is not null as deleted, discard_through
 select end_discard(:webhook_id);
 
 -- name: room
--- How many more rows may be due in a lane before it is so long that new events wait behind them. What waits for its turn counts
--- as well, unless its item is blocked.
+-- How many more rows may become due in a lane. In a longer lane, new events would wait too long.
+-- Deliveries that wait for their turn count as well, unless their item is blocked.
 select :most::bigint - count(*)
   from ((select from deliveries
           where webhook_id = :webhook_id and next_attempt_at <= now()
@@ -89,14 +91,16 @@ select :most::bigint - count(*)
           limit :most)) as ahead;
 
 -- name: window_end
--- The end of the next stretch of the log after a position: so many positions on, and behind them up to the next event, as a new epoch
--- leaves a gap.
+-- The end of the next stretch of the log after a position. It is `scan` positions on. If a new
+-- epoch has left a gap there, it is just before the event after the gap.
 select least(:through::bigint, coalesce((select min(position) - 1 from events where position > :after::bigint + :scan::bigint), :through));
 
 -- name: advance
--- One batch of a job: what was found is queued, and the job moves past it, or nothing happens. An end becomes the delivery's past
--- and its count is taken back, as with a manual retry; what was never queued is counted at its event. Of a webhook that asks for
--- order the first keep their numbers, the others get new ones, and all wait for their turn, which the next statement gives.
+-- One batch of a job: queues the events that it finds, and moves the job past them, in one
+-- statement. A past end is marked as retried and its count is taken back, as with a manual retry.
+-- An event that was never queued for the webhook is counted at the event. For a webhook that asks
+-- for order, events that were queued before keep their numbers, and the others get new ones. All of
+-- these wait for their turn, which the next statement gives.
 with picked as materialized (
   select *
     from replayable(:webhook_id, :after, :window_end, :since, :until, :wanted, :types::text[],
@@ -105,7 +109,7 @@ with picked as materialized (
    limit :room
 ),
 orders as (
-  -- Locks the items, in the order of the key, and before counts are locked: as a relay does that records.
+  -- Locks the items, in the order of the key, before the counts, as a relay does when it records.
   insert into item_orders as o (webhook_id, item_id, sequence)
   select :webhook_id, item_id, base + count(*) filter (where outcome is null)
     from picked
@@ -131,7 +135,7 @@ reopened as (
   returning a.position, a.event_id, a.event_type, a.event_at, a.attempt, a.outcome, a.recorded_at, a.item_id, a.sequence
 ),
 taken_back as (
-  -- In the order of the key, as the relays that count.
+  -- In the order of the key, like the relays that count.
   insert into delivery_counts (webhook_id, day, status, current, last_at)
   select :webhook_id, (recorded_at at time zone 'UTC')::date, outcome, -count(*), max(recorded_at)
     from reopened

@@ -1,7 +1,8 @@
 -- name: cancel_discarded
--- Ends, as cancelled, a batch of deliveries that a webhook no longer wants: it was deleted, or its backlog dropped. `only`: of these
--- webhooks; null: of any. Those that
--- stand in an item's order only where that is locked; one of them that is under way holds back the next until it has ended.
+-- Ends a batch of deliveries as cancelled, because their webhook has discarded them: it was
+-- deleted, or its backlog was dropped. `only`: these webhooks, or null for all. A delivery that
+-- stands in an item's order is ended only if its item is among the given ones, which are locked. If
+-- it is being sent, the item's next delivery is not due before its lease ends.
 with doomed as (
   select d.webhook_id, d.position
     from webhooks as w
@@ -35,8 +36,9 @@ logged as (
 select count_ends(array_agg(webhook_id), array_agg(outcome), array_agg(recorded_at)) from logged;
 
 -- name: expire
--- Ends, as expired, a batch of deliveries whose event is older than the log keeps, unless one is being sent; `only` as above. Those that stand in
--- an item's order only where that is locked.
+-- Ends a batch of deliveries as expired, because their event is older than the log keeps.
+-- Deliveries that are being sent stay. `only`, and deliveries in an item's order: as in
+-- cancel_discarded.
 with doomed as (
   select d.webhook_id, d.position
     from deliveries as d
@@ -64,7 +66,7 @@ logged as (
 select count_ends(array_agg(webhook_id), array_agg(outcome), array_agg(recorded_at)) from logged;
 
 -- name: concerned
--- Webhooks that housekeeping may have something to do for, so that it can be done for each by itself.
+-- Webhooks that housekeeping may concern, so that it can be done for each of them by itself.
 select distinct webhook_id
   from deliveries
  where event_at < coalesce(:now::timestamptz, now()) - make_interval(secs => :ttl_seconds)
@@ -84,8 +86,9 @@ with gone as (
 select count(*) from gone;
 
 -- name: reschedule
--- Deliveries that were put off by a clock that was ahead, so that when that was written lies in the future; they wait from now on for as
--- long as they were to wait then. And those that are put off for longer than any delivery can be. How many, a batch at most.
+-- Corrects a batch of deliveries that a clock that was ahead has put off: they were scheduled at a
+-- time that has not come yet. They now wait as long as they were to wait then. Deliveries that are
+-- put off for longer than any may be are corrected, too. Returns how many.
 with clock as (
   select clock_timestamp() as now
 ),
@@ -129,14 +132,15 @@ with reset as (
 select count(*) from reset;
 
 -- name: fail_from_now
--- Webhooks that fail are disabled after a time. Where the clock has jumped, nobody knows for how long they have failed.
+-- Restarts the time after which a failing webhook is disabled. After the clock has jumped, nobody
+-- knows for how long webhooks have failed.
 update receiver_health
    set failing_since = clock_timestamp()
  where webhook_id in (
    select webhook_id from receiver_health where failing_since is not null order by webhook_id for no key update skip locked);
 
 -- name: forget_orders
--- Of webhooks that are deleted, once nothing is owed to them.
+-- Removes the orders of deleted webhooks, when no delivery is owed to them. Returns how many.
 with gone as (
   select o.webhook_id, o.item_id
     from webhooks as w
@@ -154,7 +158,7 @@ ended as (
 select count(*) from ended;
 
 -- name: forget_answers
--- A batch of what is older than it is kept.
+-- Removes a batch of answers that are older than `ttl_seconds`. Returns how many.
 with old as (
   select user_id, key_hash
     from idempotent_answers
@@ -171,7 +175,8 @@ gone as (
 select count(*) from gone;
 
 -- name: forget_marks
--- Of relays that were taken for dead long ago. One that was stopped for longer no longer trusts its mark.
+-- Removes the marks of relays that peers removed long ago. A relay that was stopped for that long
+-- no longer trusts its mark.
 with gone as (
   delete from relay_marks
    where relay_id in (
@@ -226,8 +231,9 @@ with gone as (
 select count(*) from gone;
 
 -- name: fold_counts
--- Days that the log has nothing of any more become one, long ago, for each webhook and status: what is counted for ever is only
--- ever summed, and one that lists webhooks would sum more rows each day. How many became one.
+-- Folds old days, of which the log keeps nothing, into one day long ago, for each webhook and
+-- status. Old counts are only ever summed, and a list of webhooks would sum more rows each day.
+-- Returns how many rows were folded.
 with old as (
   delete from delivery_counts
    where ctid = any (array(

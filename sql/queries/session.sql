@@ -1,6 +1,6 @@
 -- name: begin
--- Settings of a new session, for as long as it lasts. The mark is among them. A server session that has a mark already was another
--- client's before: then nothing is set.
+-- Sets the settings of a new session, for as long as it lasts. One of them is a mark. If the
+-- server's session has a mark already, it was another client's before. Then nothing is set.
 with before as materialized (
   select nullif(current_setting('jossiedb.session', true), '') as mark
 )

@@ -17,7 +17,7 @@ select id, created_at, last_used_at, expires_at, ended_at, end_reason, user_agen
 offset :skip limit :limit;
 
 -- name: owner
--- Whose session it is, and whether it is open.
+-- The user of the session, and whether it is open.
 select u.id, u.username, u.email, u.role, s.ended_at is null and s.expires_at > now() as open
   from sessions s
   join users u on u.id = s.user_id

@@ -1,5 +1,6 @@
 -- name: lock
--- The health of receivers that results are about, in the order of their ids, so that two relays never wait for each other.
+-- The health of the receivers of these webhooks. It is locked in the order of ids, so that two
+-- relays never wait for each other.
 select l.webhook_id, l.failures, l.failing_since, l.failed_events, l.opened_at, l.probe_at, l.failed_probes, l.probe_by,
        l.probe_until, l.probe_position, l.pauses, l.paused_until, w.url, w.owner_id, w.active, w.version, clock_timestamp() as now
   from receiver_health as l
@@ -9,7 +10,7 @@ select l.webhook_id, l.failures, l.failing_since, l.failed_events, l.opened_at, 
    for no key update of l;
 
 -- name: begin_anew
--- Health that cannot be worked with becomes that of a receiver that is well.
+-- Replaces health that cannot be settled by that of a receiver that is well.
 update receiver_health
    set failures = 0, failing_since = null, failed_events = '{}', opened_at = null, probe_at = null, failed_probes = 0, probe_by = null,
        probe_until = null, probe_position = null, pauses = 0, paused_until = null, unannounced = 0, unannounced_skips = 0
@@ -31,9 +32,11 @@ update receiver_health as l
  where l.webhook_id = n.webhook_id;
 
 -- name: disable
--- What is pending stays, parked, as when its owner makes it inactive. The health stays: made active again, it begins anew.
--- The health is locked here, and whoever changes a webhook locks the webhook first: so this waits for nobody, and while somebody
--- changes it nothing is done, until the next failure.
+-- Disables a webhook. Its pending deliveries stay queued and are not claimed, as when its owner
+-- makes it inactive. Its health stays, too, and begins anew when the webhook is made active again.
+-- Trap: this transaction has locked the health. A transaction that changes a webhook locks the
+-- webhook first. So this one must not wait for the webhook: if it is locked, nothing is done until
+-- the next failure.
 update webhooks
    set active = false, disabled_at = now(), disabled_reason = :reason, version = version + 1, updated_at = now()
  where id = (select w.id from webhooks as w
@@ -42,7 +45,8 @@ update webhooks
 returning id;
 
 -- name: take_announcements
--- What delivery-failed events are to tell of: at most one a webhook and minute, with a count. Null: of all webhooks.
+-- The failures for the next delivery-failed events: at most one event for each webhook and minute,
+-- with a count. `webhook_ids` null: of all webhooks.
 with due as (
   select webhook_id, unannounced, unannounced_skips
     from receiver_health
@@ -52,7 +56,7 @@ with due as (
    order by webhook_id
      for no key update
 ),
-told as (
+announced as (
   update receiver_health as l
      set unannounced = 0, unannounced_skips = 0, announced_at = now()
     from due

@@ -14,7 +14,8 @@ moved as (
 select * from stored;
 
 -- name: update
--- With the entry in the ledger for a change of the quantity: the one is never without the other.
+-- Updates an item, and enters a change of its quantity in the ledger. Neither is done without the
+-- other.
 with moved as (
   insert into stock_moves (item_id, delta, reason, reference_id)
   select :id, :delta, :reason, :reference_id where :delta::int <> 0
@@ -23,7 +24,7 @@ update items
    set name = :name, sku = :sku, serial_number = :serial_number, description = :description, quantity = :quantity,
        reserved_quantity = :reserved_quantity, min_quantity = :min_quantity, condition = :condition, status = :status,
        purchase_date = :purchase_date, category_id = :category_id, location_id = :location_id, attributes = :attributes,
-       -- Not now(): a transaction that waited for the row began before the one that it waited for ended.
+       -- Not now(): a transaction that waited for this row began before the one that held it ended.
        updated_at = clock_timestamp()
  where id = :id
 returning id, name, sku, serial_number, description, quantity, reserved_quantity, min_quantity, condition, status, purchase_date,
@@ -44,7 +45,8 @@ select id, name, sku, serial_number, description, quantity, reserved_quantity, m
    for update;
 
 -- name: lock_several
--- In the order of their ids, so that two who want the same items do not wait for each other.
+-- In the order of their ids, so that two transactions that lock the same items never wait for each
+-- other.
 select id, name, sku, serial_number, description, quantity, reserved_quantity, min_quantity, condition, status, purchase_date,
        category_id, location_id, attributes, created_at, updated_at
   from items

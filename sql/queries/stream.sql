@@ -1,6 +1,7 @@
 -- name: reader
--- The webhook, how far the log reaches, and the role of who reads it: null once that session has ended, which it may have while
--- the reader waited. The secret is the one of X-Webhook-Signature: the old one while both sign.
+-- The webhook, the head of the log, and the role of the reader. The role is null if the reader's
+-- session has ended, which may happen while the reader waits. The secret is the one of
+-- X-Webhook-Signature: the old one while both sign.
 select w.id, w.owner_id, w.created_at, w.log_position, (select position from log_head) as head,
        case when lasts(w.overlap_until, clock_timestamp(), '7 days') then w.previous_secret_sealed else w.secret_sealed end as secret_sealed,
        (select u.role
@@ -11,8 +12,9 @@ select w.id, w.owner_id, w.created_at, w.log_position, (select position from log
  where w.id = :webhook_id and w.deleted_at is null;
 
 -- name: start
--- Where the stream of a webhook begins: where the log ended when it was made, or the log's beginning if that is later. Of one that was
--- made before this was kept it is told from the time.
+-- Where the stream of a webhook begins: where the log ended when the webhook was created, or the
+-- log's beginning if that is later. If the webhook is older than the
+-- column log_position, the time of its creation decides.
 select greatest(coalesce(:log_position::bigint, (select min(position) - 1 from events where recorded_at >= :since::timestamptz),
                          head.position),
                 coalesce((select min(position) from events) - 1, head.position))
@@ -23,11 +25,14 @@ select greatest(coalesce(:log_position::bigint, (select min(position) - 1 from e
 select coalesce((select min(position) from events), head.position + 1) - 1 from log_head as head;
 
 -- name: page
--- What a webhook wants of the next stretch of the log, never empty: the first row says how far the log reaches. Fan-out moves
--- the head and writes the events in one transaction, and the head's row is locked until that ends; so a snapshot that has an
--- event, or the head that it moved, has every event before it too, and no position is seen ahead of a smaller one.
--- The stretch ends so many positions on, and where a new epoch has left a gap behind that, just before the next event. `last`: the event
--- that it ends with; `here`: the one that it begins after, null where there is none, which is right only where an epoch begins.
+-- A page: the events that a webhook wants from the next stretch of the log. There is always a row,
+-- and it says how far the log reaches.
+-- Fan-out moves the head and writes the events in one transaction, and holds the head's row locked
+-- until that ends. So a snapshot that has an event, or the head that it moved, has every earlier
+-- event as well. No position is seen before a smaller one.
+-- The stretch ends `scan` positions on. If a new epoch has left a gap there, it ends just before
+-- the next event. `last` is the event at its end. `here` is the event after which it begins. It is
+-- null if there is none, which is right only where an epoch begins.
 with log as (
   select head.position as head, coalesce((select min(position) from events), head.position + 1) as earliest
     from log_head as head

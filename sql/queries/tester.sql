@@ -1,6 +1,7 @@
 -- name: claim_tests
--- Tests that may begin, at most `most`. A webhook that hangs has four under way, and its others wait. Owners take turns: a first test of
--- each comes before anybody's second. What is beyond `shared` goes to owners who have none under way.
+-- Claims tests that may start, at most `most`. A webhook has at most four tests under way, and its
+-- other tests wait. Owners take turns: the first test of each owner comes before any owner's
+-- second. Slots beyond `shared` are for owners who have no test under way.
 with unfinished as materialized (
   select t.id, t.requested_at, t.claimed_by is null as open, w.owner_id,
          row_number() over (partition by t.webhook_id order by t.claimed_by is null, t.requested_at, t.id) as of_webhook

@@ -1,6 +1,8 @@
 -- name: count_visible
--- :own_id sees what they requested, :foreman_id also what goes from or to a location assigned to them. Both null: everything.
--- Of :foreman_id it is said once more that it is not null: where it is, one's own are looked up, and not searched for.
+-- The user `own_id` sees the transfers that this user requested. The foreman `foreman_id` also sees
+-- those from or to a location assigned to this foreman. If both are null, all are seen. Trap: the
+-- condition `foreman_id is not null` looks needless. With it, if `foreman_id` is null, the planner
+-- looks up the user's own transfers by an index instead of searching for them.
 select count(*)
   from (select
           from transfers
@@ -15,7 +17,7 @@ select count(*)
          limit :most::bigint) as counted;
 
 -- name: list_visible
--- By id, so that a transfer that is requested meanwhile comes last and moves no page.
+-- By id, so that a transfer that is requested meanwhile comes last and does not shift a page.
 select id, item_id, from_location_id, to_location_id, quantity, reason, status, requested_by, approved_by, approved_at,
        rejected_by, rejected_at, rejection_reason, dispatched_by, dispatched_at, completed_by, completed_at, cancelled_by,
        cancelled_at, to_item_id, created_at, updated_at
@@ -57,7 +59,8 @@ returning id, item_id, from_location_id, to_location_id, quantity, reason, statu
           cancelled_at, to_item_id, created_at, updated_at;
 
 -- name: step
--- The state that is left behind is noted, so that the table itself refuses an edge that the state machine does not have.
+-- The old state is kept in came_from. So the table itself refuses a step that the state machine
+-- does not have.
 update transfers
    set came_from = status, status = :status,
        approved_by = :approved_by, approved_at = :approved_at,
@@ -72,7 +75,8 @@ returning id, item_id, from_location_id, to_location_id, quantity, reason, statu
           cancelled_at, to_item_id, created_at, updated_at;
 
 -- name: keep_locations
--- Which of the two exist. Locked, so that neither is deleted before a transfer between them has been stored.
+-- Which of the two locations exist. They are locked, so that neither is deleted before a transfer
+-- between them has been stored.
 select id from locations where id = any (:ids::uuid[]) order by id for key share;
 
 -- name: is_foreman

@@ -9,7 +9,7 @@ select count(*)
          limit :most::bigint) as counted;
 
 -- name: list_users
--- By id, so that a user who is added meanwhile comes last and moves no page.
+-- By id, so that a user who is added meanwhile comes last and does not shift a page.
 select id, username, email, full_name, role, status, created_at, updated_at
   from users
  where (:role::text is null or role = :role)
@@ -21,7 +21,7 @@ select id, username, email, full_name, role, status, created_at, updated_at
 offset :skip limit :limit;
 
 -- name: lock_assigned_locations
--- Locations before users, always: who assigns a foreman locks in that order, too.
+-- Always lock locations before users, because the assignment of a foreman locks in that order, too.
 select id
   from locations
  where id in (select location_id from location_foremen where user_id = :id)
@@ -29,8 +29,8 @@ select id
    for update;
 
 -- name: lock_with_admins
--- The user, and all who are active admins, in the order of their ids: of two changes at once that would each take away one of
--- the last two admins, the second sees what the first has done.
+-- Locks the user and all active admins, in the order of their ids. If two changes at once would
+-- each take away one of the last two admins, the second sees what the first has done.
 select id, username, email, full_name, role, status, created_at, updated_at
   from users
  where id = :id or (role = 'admin' and status = 'active')
@@ -47,19 +47,19 @@ returning id, username, email, full_name, role, status, created_at, updated_at;
 delete from users where id = :id;
 
 -- name: assignments
--- Each location that the user is a foreman of, with all its foremen.
+-- The locations that the user is a foreman of, each with all of its foremen.
 select id, name, array(select user_id from location_foremen where location_id = locations.id order by user_id) as foremen
   from locations
  where id in (select location_id from location_foremen where user_id = :id)
  order by id;
 
 -- name: unassign
--- The locations are locked, by lock_assigned_locations.
+-- lock_assigned_locations has locked the locations.
 with gone as (
   delete from location_foremen where user_id = :id returning location_id
 )
 update locations set updated_at = clock_timestamp() from gone where locations.id = gone.location_id;
 
 -- name: wake_lanes
--- What was queued while nothing of theirs was sent.
+-- Wakes the user's lanes: deliveries were queued while none of them were sent.
 select wake_lanes(array(select id from webhooks where owner_id = :owner_id and active and deleted_at is null));

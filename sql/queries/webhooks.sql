@@ -10,11 +10,12 @@ values (:id, :owner_id, :url, :events, :filter_locations, :filter_categories, :m
 select * from shown_webhooks where id = :id;
 
 -- name: lock
--- No key update: statistics refer to the webhook, and a relay that records them must not wait for this lock.
+-- The lock is `no key update`, because statistics refer to the webhook, and a relay that records
+-- them must not wait for it.
 select * from shown_webhooks where id = :id for no key update;
 
 -- name: count_listed
--- Up to `most`. Null: whoever's they are.
+-- Counts up to `most`. `owner_id` null: the webhooks of all owners.
 select count(*)
   from (select
           from webhooks
@@ -23,7 +24,7 @@ select count(*)
          limit :most) as counted;
 
 -- name: list_all
--- A limit that is null: all of them.
+-- `limit` null: all of them.
 select shown.*, (select username from users where users.id = owner_id) as owner_username
   from shown_webhooks as shown
  where (:active::boolean is null or active = :active)
@@ -54,7 +55,7 @@ update webhooks
  where id = :id;
 
 -- name: secrets
--- The secret, and the one before it while both sign.
+-- The secret, and the previous one while both sign.
 select secret_sealed, case when lasts(overlap_until, clock_timestamp(), '7 days') then previous_secret_sealed end as previous_secret_sealed
   from webhooks
  where id = :id;
@@ -68,7 +69,8 @@ update webhooks
  where id = :id;
 
 -- name: delete
--- No position is beyond the largest bigint, so whatever is still queued for it is ended by the relay.
+-- Deletes a webhook. Its discard mark becomes the largest bigint, which covers every position. So
+-- the leader ends everything that is still queued for it.
 update webhooks
    set active = false, deleted_at = now(), discard_through = 9223372036854775807, version = version + 1, updated_at = now()
  where id = :id;
@@ -77,20 +79,22 @@ update webhooks
 select wake_lanes(array[:webhook_id::uuid]);
 
 -- name: reset_health
--- As that of a new webhook, except for its tokens, which are its rate's, and for what is still to be told of failures.
+-- Makes it that of a new webhook, except for the tokens, which belong to its rate, and the failures
+-- that are still to be announced.
 update receiver_health
    set failures = 0, failing_since = null, failed_events = '{}', opened_at = null, probe_at = null, failed_probes = 0,
        probe_by = null, probe_until = null, probe_position = null, pauses = 0, paused_until = null
  where webhook_id = :webhook_id;
 
 -- name: probe_with
--- While the breaker is open this delivery goes at once, as the probe.
+-- If the breaker is open, this delivery goes at once, as the probe.
 update receiver_health
    set probe_position = :position
  where webhook_id = :webhook_id and opened_at is not null;
 
 -- name: health
--- What is known of the receivers. Half-open: a probe is out, which is a lease of a relay that is listed.
+-- The health of the receivers. Half-open: a probe is under way, with a lease of a relay that is
+-- listed.
 select l.webhook_id, l.failures, l.failing_since, l.opened_at, l.probe_at,
        case when l.opened_at is null then 'closed'
             when lasts(l.probe_until, clock_timestamp(), '75 seconds') and exists (select from relays as r where r.id = l.probe_by) then 'half-open'
@@ -106,7 +110,8 @@ select id from locations where id = any (:ids::uuid[]);
 select id from categories where id = any (:ids::uuid[]);
 
 -- name: statistics
--- For ever, whatever the log still holds. Cancelled deliveries were neither delivered nor failed.
+-- Counts for ever, however much the log still holds. Cancelled deliveries count neither as
+-- delivered nor as failed.
 select webhook_id,
        coalesce(sum(ended) filter (where status = 'success'), 0)::bigint as succeeded,
        coalesce(sum(ended) filter (where status in ('failed', 'expired')), 0)::bigint as failed,
@@ -117,7 +122,7 @@ select webhook_id,
  group by webhook_id;
 
 -- name: current
--- How many deliveries a list of each status has; of those that wait, at most :most are counted.
+-- How many deliveries a list of each status has. Pending ones are counted up to `most`.
 select (select count(*)
           from (select from deliveries where webhook_id = :webhook_id limit :most::bigint) as waiting) as pending,
        coalesce(sum(current) filter (where status = 'success'), 0)::bigint as success,
@@ -127,16 +132,18 @@ select (select count(*)
    and day >= ((now() - make_interval(secs => :ttl_seconds)) at time zone 'UTC')::date;
 
 -- name: is_another
--- Whether the log has another event at a position, or none where it would have one.
+-- Whether the log has another event at a position, or no event where there should be one.
 select case when found.id is not null then found.id <> :event_id::uuid
             else :position::bigint > head.position or :position >= (select min(position) from events) end
   from log_head as head
   left join lateral (select id from events where position = :position) as found on true;
 
 -- name: list_deliveries
--- Who may no longer read what an event is about sees that there was one, and not its data.
--- Three sources, each read newest first from an index of its own and no further than the page's end. An attempt that is an
--- end without a request, and a delivery that waits, show the request before.
+-- A page of deliveries, newest first. A reader who may no longer read an event's subject sees that
+-- there was an event, but not its data.
+-- There are three sources. Each is read from an index of its own, newest first, and no further than
+-- the end of the page. A pending delivery, or an end without a request, shows the request before
+-- it.
 with page as (
   (select position, event_id, event_type, event_at, 'pending' as status, attempts as attempt, next_attempt_at,
           null::timestamptz as started_at, null::integer as http_status, null::bytea as response_body, null::text as error,
@@ -191,7 +198,7 @@ select page.position, page.event_id, page.event_type, page.status, page.attempt,
  order by page.position desc;
 
 -- name: get_delivery
--- What list_deliveries shows, of one event.
+-- One delivery, with the columns of list_deliveries.
 select event.position, event.recorded_at as event_at, event.id as event_id, event.type as event_type,
        case when may_read(:role::text, :user_id::uuid, event.audience, event.location_ids, event.user_ids)
             then event.data end as data,
@@ -224,8 +231,8 @@ select event.position, event.recorded_at as event_at, event.id as event_id, even
  limit 1;
 
 -- name: list_attempts
--- The latest. By their numbers; an end without a request has that of the attempt before it. Not by started_at, which is what
--- one relay reckons, and another one's may differ.
+-- The latest attempts, by their numbers. An end without a request has the number of the attempt
+-- before it. They are not ordered by started_at, because each relay computes that by its own clock.
 select attempt, outcome, started_at, recorded_at, url, request_headers, status, response_headers, response_body, error,
        next_attempt_at, dns_us, connect_us, tls_us, first_byte_us, total_us, sequence
   from attempts
@@ -234,7 +241,8 @@ select attempt, outcome, started_at, recorded_at, url, request_headers, status, 
  limit :most;
 
 -- name: find_delivery
--- An id names one event, and this is where this webhook's share of it stands.
+-- The event with this id, and whether this webhook has a delivery of it, pending or ended. An id
+-- names one event.
 select event.position, event.recorded_at as event_at, event.type as event_type,
        event.recorded_at < now() - make_interval(secs => :ttl_seconds) as expired,
        exists (select from deliveries as d
@@ -251,9 +259,10 @@ select event.position, event.recorded_at as event_at, event.type as event_type,
 select end_discard(:webhook_id);
 
 -- name: put_back
--- The end of a delivery becomes its past, its count is taken back, and it waits again under a fresh policy. Of two that do this
--- at the same time the second waits for the first's row and then finds it retried. One that stands in an item's order keeps its
--- number and waits for its turn.
+-- Puts an ended delivery back into the queue. Its end is marked as retried, its count is taken
+-- back, and it waits again under a fresh policy. If two transactions do this at the same time, the
+-- second waits for the first's row and then finds it retried. A delivery that stands in an item's
+-- order keeps its number and waits for its turn.
 with reopened as (
   update attempts
      set retried_at = now()

@@ -1,8 +1,8 @@
--- What the API shows of webhooks, and what commands need to change them. Secrets are not in it.
--- This is the one list of these columns. With another column, the view gets a new name
+-- Webhooks as the API shows them, with the columns that commands need to change them. Secrets are
+-- not in it. This is the one list of these columns. With another column, the view gets a new name
 -- (docs/adr/0027).
--- Trap: it needs clock_timestamp(), not now(). A command that waited for a lock reads a webhook
--- whose overlap began after its own transaction.
+-- Trap: it needs clock_timestamp(), not now(). A command that waited for a lock may read a webhook
+-- whose overlap began after the command's own transaction.
 create or replace view public.shown_webhooks as
 select id, owner_id, url, events, active, filter_locations, filter_categories, min_stock_threshold, headers_sealed,
        description, max_retries, retry_delay_ms, retry_ladder, retry_delays_ms, timeout_ms, rate_per_second, rate_burst,

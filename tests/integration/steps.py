@@ -66,7 +66,7 @@ WHOLE = {
     "listen.listens": "the relay's own row",
     "database.own_backend": "no rows of ours",
     "database.end_backends": "no rows of ours",
-    "database.deaf": "no rows of ours",
+    "database.any_silent": "no rows of ours",
 }
 
 # Functions that are given one row or one request, by scenario, as they are called; `needle` tells the bad row's call from others, and is

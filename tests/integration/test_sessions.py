@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from relay.lead.listen import LISTENING
-from relay.watch.database import LETTING_GO, PLANNING, QueueConnection, open_queues
+from relay.watch.database import LIVENESS, PLANNING, QueueConnection, open_queues
 from service.platform.db import connect, open_pool
 from service.platform.queries import Connection
 from service.platform.session import Session, open_session
@@ -38,7 +38,7 @@ HOSTILE = {
 }
 READ = "select name, current_setting(name) as value from unnest($1::text[]) as name"
 # PostgreSQL has no keepalives on a socket in the file system, and reads 0 there.
-KEEPALIVES = {name for name in LETTING_GO if name.startswith("tcp_")}
+KEEPALIVES = {name for name in LIVENESS if name.startswith("tcp_")}
 
 
 async def in_force(connection: Connection, names: list[str]) -> dict[str, str]:
