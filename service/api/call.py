@@ -102,6 +102,7 @@ class Call(Generic[BodyT, QueryT]):
         return found
 
     def require(self, *roles: str) -> None:
+        """Raises Forbidden unless the signed-in user has one of these roles."""
         if self.user.role not in roles:
             raise Forbidden(f"this needs the role {' or '.join(roles)}")
 

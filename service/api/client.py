@@ -27,7 +27,8 @@ _HOST = re.compile(r"[A-Za-z0-9._-]{1,255}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """`scheme` and `host` are None if no trusted proxy reports a valid one."""
+    """The client of a request. `scheme` and `host` are None if no trusted proxy reports valid
+    ones."""
 
     address: str | None
     scheme: str | None = None
@@ -105,7 +106,7 @@ def _last(headers: CIMultiDictProxy[str], name: str) -> str:
 
 @web.middleware
 async def client_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """From here on `request.remote`, `scheme` and `host` are the client's."""
+    """Replaces the request's `remote`, `scheme` and `host` by those of the client."""
     trusted = request.app[SETTINGS].jossiedb_trusted_proxies
     peer = parse_address(request.remote)
     if peer is None or not is_in(peer, trusted):

@@ -161,8 +161,8 @@ class Guard(asyncio.Protocol):
         self._inner.connection_lost(error)
 
     def request_begun(self) -> None:
-        """A head is complete. Bytes that arrive before the request has ended are its body, or
-        belong to a request that waits. So no deadline for a head begins."""
+        """Call this when a head is complete. Bytes that arrive before the request has ended are its
+        body, or belong to a request that waits. So they begin no deadline for a head."""
         self._requests += 1
         self._cancel_head()
 

@@ -77,7 +77,7 @@ def _list_of_ids(value: list[UUID]) -> list[UUID]:
 
 
 def _day(value: Any) -> Any:
-    # Pydantic would take a number for seconds, and so a string of digits.
+    # Pydantic would read a number, or a string of digits, as seconds.
     if not isinstance(value, str) or value[4:5] != "-":
         raise ValueError("must be a date such as 2026-02-18")
     if len(value) == len("2026-02-18"):

@@ -86,8 +86,8 @@ class Keyed:
         """Runs a handler that commits and then waits for another program.
 
         The key is reserved before, and the answer is stored afterwards. If the process dies in
-        between, requests with this key are refused for RESERVED_SECONDS. The next one after that
-        runs again.
+        between, requests with this key are refused for RESERVED_SECONDS. A request after that time
+        is executed again.
         """
         async with self._call.pool.acquire() as connection, connection.transaction():
             if (kept := await self._begin(connection)) is not None:

@@ -239,15 +239,15 @@ def cursor_page_headers(
 def page_headers(request: web.Request, page: Page, total: Total, *, full: bool = False) -> dict[str, str]:
     """The headers `X-Total-Count`, and `Link` with those of first, prev, next and last that exist
     and are known. `full` says that the page has as many rows as it may have."""
-    targets = {"first": 0}
+    skips = {"first": 0}
     if not total.is_minimum:
-        targets["last"] = max(0, (total.rows - 1) // page.limit * page.limit)
+        skips["last"] = max(0, (total.rows - 1) // page.limit * page.limit)
     if page.skip > 0:
-        targets["prev"] = max(0, page.skip - page.limit)
+        skips["prev"] = max(0, page.skip - page.limit)
     if page.skip + page.limit < total.rows or (total.is_minimum and full):
-        targets["next"] = page.skip + page.limit
+        skips["next"] = page.skip + page.limit
     links = []
-    for relation, skip in targets.items():
+    for relation, skip in skips.items():
         url = request.rel_url.update_query(skip=str(skip), limit=str(page.limit))
         links.append(f'<{url}>; rel="{relation}"')
     return {**_total_headers(total), "Link": ", ".join(links)}

@@ -57,7 +57,7 @@ def shown(problem: Problem) -> dict[str, object]:
 
 
 def cut(text: str, most: int) -> str:
-    """The first `most` characters of a text, which may contain a caller's text."""
+    """A text that may contain a caller's words, cut to `most` characters."""
     return text if len(text) <= most else text[: most - 1] + "…"
 
 

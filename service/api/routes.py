@@ -1,5 +1,4 @@
-"""Describes routes, parses each request into a Call for its route, and sends the handler's
-Reply."""
+"""Describes routes, parses each request into a Call, and sends the handler's Reply."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -56,7 +55,7 @@ class Route:
     - `roles`: the roles that may use the route. If empty, any signed-in user may.
     - `waits`: the handler commits and then waits for another program. So its changes and its stored
       answer cannot be one transaction.
-    - `refuses`: statuses of problems that the documents would not expect of such a route.
+    - `refuses`: statuses of problems that the documents cannot derive from the rest of the route.
     - `max_body` is in bytes.
     - `streams`: the answer has this media type, and is sent piece by piece.
     - `plain`: the answer is never compressed.

@@ -75,8 +75,8 @@ def unknown_parameters(query: MultiMapping[str], model: type[BaseModel]) -> list
 
 
 def refusal_of_parameters(unknown: Sequence[str], model: type[BaseModel]) -> BadRequest:
-    """The error names the nearest parameter that the route takes, or all of them if none is
-    near."""
+    """The problem for unknown parameters. For each, it names the nearest parameter that the route
+    takes, or all of them if none is near."""
     nearest = [_instead(name, model) for name in unknown[:MAX_NEAR]]
     reasons = [*nearest, *["is not a parameter of this route"] * (len(unknown) - len(nearest))]
     return _refusal([FieldError(f"?{_shown(name)}", reason) for name, reason in zip(unknown, reasons, strict=True)])
@@ -114,7 +114,7 @@ class Understood:
 
     @property
     def ignored(self) -> list[str]:
-        """Each name once: `filters.color`, `items[].color`."""
+        """Each name once, as in `filters.color` or `items[].color`."""
         return list(self._ignored)
 
     def _look(self, names: _Names, value: Mapping[str, Any], pointer: str, path: str) -> None:
@@ -123,7 +123,7 @@ class Understood:
             if field is None:
                 self._unknown(names, name, pointer, path)
             elif name != next(known for known in field.names if known in value):
-                # The object has several names of one field. The first that the model lists counts.
+                # The object has a field under several names. The first that the model lists counts.
                 self._ignored[path + name] = None
             elif field.inner is not None:
                 for step, label, member in _objects(inner):
@@ -138,8 +138,9 @@ class Understood:
 
 
 def _objects(value: Any) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """The objects in a field's value. Each comes with what leads to it in a JSON pointer and in a
-    name: `/0` and `[]` for the first of a list, otherwise nothing."""
+    """The objects in a field's value, each with its path: first as in a JSON pointer, then as in a
+    name. The first object of a list has `/0` and `[]`. An object that is no list member has
+    nothing."""
     if isinstance(value, dict):
         yield "", "", value
     elif isinstance(value, list):

@@ -27,6 +27,7 @@ class LastUsed:
         self._writing: asyncio.Task[None] | None = None
 
     def note(self, pool: Pool, session_id: UUID) -> None:
+        """Note that the session was used now. Returns at once."""
         self._noted.add(session_id)
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write(pool))

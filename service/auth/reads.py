@@ -62,6 +62,7 @@ async def session_expiry(pool: Pool, user: Principal) -> datetime:
 
 
 async def get_user(pool: Pool, user_id: UUID) -> UserView:
+    """The user with this id. Raises NotFound."""
     row = await _AUTH.user_by_id.fetchrow(pool, id=user_id)
     if row is None:
         raise NotFound("no user has this id")

@@ -18,6 +18,9 @@ LOGIN_FAILURE_MINUTES = 15
 
 
 class Throttle:
+    """Admits login attempts in one API process. The failures are counted in the database, so they
+    count in all processes."""
+
     def __init__(self) -> None:
         self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 

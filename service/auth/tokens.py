@@ -1,5 +1,4 @@
-"""Issues and checks tokens. They are signed with HS256, and their times come from the database's
-clock.
+"""Issues and checks tokens. They are signed with HS256. Their times are the database's.
 
 A token is valid only while its session in the database is.
 """

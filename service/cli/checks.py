@@ -1,5 +1,4 @@
-"""Checks of a running system for the command line: health checks, and the audit scripts of
-sql/audit."""
+"""Checks a running system for the command line: its health, and with the scripts of sql/audit."""
 
 import http.client
 import re

@@ -1,5 +1,4 @@
-"""The command line's work on a database: migrate it, create users, and begin an epoch after a
-restore."""
+"""Works on a database for the command line: migrates it, creates users, begins an epoch."""
 
 import asyncpg
 from pydantic import ValidationError

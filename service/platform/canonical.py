@@ -97,6 +97,7 @@ def _is_plain(key: str) -> bool:
 
 
 def check_text(value: str, at: str) -> None:
+    """Raises NotReproducible if the text contains U+0000 or a lone surrogate."""
     if "\x00" in value:
         raise NotReproducible(f"{at} holds U+0000")
     if not value.isascii() and _SURROGATE.search(value):

@@ -19,6 +19,7 @@ def iso(moment: datetime) -> str:
 
 
 def iso_or_none(moment: datetime | None) -> str | None:
+    """Like iso, but None for None."""
     return None if moment is None else iso(moment)
 
 

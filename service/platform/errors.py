@@ -1,14 +1,24 @@
 """Every error that Jossiedb raises on purpose.
 
-``` JossieError ├── StartupError              a process cannot start; one line, exit code 2 └──
-Problem                   an answer of the API (RFC 9457) ├── BadRequest            400  malformed
-or invalid input, with a FieldError for each bad field │   └── Unreadable        400  the connection
-cannot be used for another request │       └── TooSlow       408 ├── Unauthorized          401 ├──
-Forbidden             403 ├── NotFound              404 ├── Conflict              409 ├── Gone
-410  the answer says what still exists ├── PreconditionFailed    412  the object's ETag is not the
-one in If-Match ├── PayloadTooLarge       413 ├── UnsupportedMediaType  415 ├── Unprocessable
-422  a rule of the domain forbids it ├── TooManyRequests       429  with Retry-After └── Unavailable
-503      └── Unavailable           503  with Retry-After; the database is away, for example ```
+```
+JossieError
+├── StartupError              a process cannot start; one line, exit code 2
+└── Problem                   an answer of the API (RFC 9457)
+    ├── BadRequest            400  malformed or invalid input, with a FieldError for each bad field
+    │   └── Unreadable        400  the connection cannot be used for another request
+    │       └── TooSlow       408
+    ├── Unauthorized          401
+    ├── Forbidden             403
+    ├── NotFound              404
+    ├── Conflict              409
+    ├── Gone                  410  the answer says what still exists
+    ├── PreconditionFailed    412  the object's ETag is not the one in If-Match
+    ├── PayloadTooLarge       413
+    ├── UnsupportedMediaType  415
+    ├── Unprocessable         422  a rule of the domain forbids it
+    ├── TooManyRequests       429  with Retry-After
+    └── Unavailable           503  with Retry-After; the database is away, for example
+```
 """
 
 from collections.abc import Mapping, Sequence

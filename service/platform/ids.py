@@ -15,6 +15,7 @@ _BITS_AFTER_TIME = 80
 
 
 def new_id() -> UUID:
+    """A new UUIDv7, with this host's time."""
     made = int.from_bytes(uuid_utils.uuid7().bytes, "big")
     now = time.time_ns() // 1_000_000
     if (made >> _BITS_AFTER_TIME) - now > PATIENCE_MS:

@@ -1,5 +1,7 @@
-"""Structured logs: readable lines on a terminal, otherwise JSON lines. No caller ever passes a
-secret or a token to them."""
+"""Sets up structured logs: readable lines on a terminal, otherwise JSON lines.
+
+No caller ever passes a secret or a token to them.
+"""
 
 import logging
 import re

@@ -1,5 +1,4 @@
-"""Notices that the database is away. Each outage is logged once at its beginning and once at its
-end."""
+"""Notices outages of the database, and logs each once at its beginning and once at its end."""
 
 import asyncio
 from collections.abc import Iterator

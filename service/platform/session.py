@@ -91,14 +91,14 @@ async def open_session(
     `settings` apply in addition to those of every session. The last two arguments are asyncpg's, in
     seconds.
     """
-    target = parse(url)
-    async with asyncio.timeout(target.connect_timeout):
+    address = parse(url)
+    async with asyncio.timeout(address.connect_timeout):
         connection: AnySession = await asyncpg.connect(
-            target.dsn,
-            timeout=target.connect_timeout,
+            address.dsn,
+            timeout=address.connect_timeout,
             command_timeout=command_timeout,
             max_cached_statement_lifetime=max_cached_statement_lifetime,
-            server_settings={"application_name": application_name, **target.server_settings},
+            server_settings={"application_name": application_name, **address.server_settings},
             connection_class=kind,
         )
         try:

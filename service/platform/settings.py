@@ -174,7 +174,7 @@ def _quoted(value: str) -> str:
 
 
 def _missing(given: Mapping[str, Any]) -> list[str]:
-    """Complaints about settings that production requires, and that are missing or weak."""
+    """Messages about settings that production requires, and that are missing or weak."""
     wrong = []
     secret = given.get("jwt_secret")
     if not secret:
@@ -227,7 +227,8 @@ def _kept(path: Path, make: Callable[[], str]) -> str:
 
 
 def _read_or_make(path: Path, make: Callable[[], str]) -> str:
-    """If several processes start together, all of them return the same text."""
+    """Reads the file, or makes it. If several processes start together, all of them return the same
+    text."""
     try:
         return path.read_text(encoding="ascii").strip()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""W3C Trace Context: the `traceparent` header."""
+"""Parses and makes the `traceparent` header of W3C Trace Context."""
 
 import re
 import secrets

@@ -41,17 +41,19 @@ class Vault:
         self._newest = _key_id(keys[0])
 
     def seal(self, plaintext: bytes, owner: bytes) -> bytes:
+        """Seals with the newest key."""
         nonce = os.urandom(_NONCE_BYTES)
         return self._newest + nonce + self._ring[self._newest].encrypt(nonce, plaintext, owner)
 
     def open(self, sealed: bytes, owner: bytes) -> bytes:
+        """Opens a value that was sealed for the same owner. Raises SealBroken."""
         key_id, nonce = sealed[:_ID_BYTES], sealed[_ID_BYTES : _ID_BYTES + _NONCE_BYTES]
         cipher = self._ring.get(key_id)
         if cipher is None:
             raise SealBroken(f"sealed under key {key_id.hex()}, which is not among WEBHOOK_SECRET_KEYS")
         try:
             return cipher.decrypt(nonce, sealed[_ID_BYTES + _NONCE_BYTES :], owner)
-        except (InvalidTag, ValueError):  # ValueError: cut off inside the nonce
+        except (InvalidTag, ValueError):  # ValueError: the value was cut off inside the nonce
             raise SealBroken("a sealed value was changed, or belongs to something else") from None
 
     def open_text(self, sealed: bytes, owner: bytes) -> str:
@@ -84,6 +86,7 @@ def parse_key(text: str) -> bytes:
 
 
 def new_key() -> str:
+    """A random key in base64."""
     return base64.b64encode(os.urandom(KEY_BYTES)).decode()
 
 

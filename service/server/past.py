@@ -20,6 +20,8 @@ _GREET_SECONDS = 10.0
 
 
 class Past:
+    """Keeps the mark, and the epoch that this process knows. `greet` and `run` renew the mark."""
+
     def __init__(self) -> None:
         self._mark = NO_MARK
         self.epoch = Epoch(lambda: self._mark, self._forget)
