@@ -1,4 +1,4 @@
-"""`python -m service` is the command `jossiedb`."""
+"""`python -m service` does the same as the command `jossiedb`."""
 
 from service.cli import main
 

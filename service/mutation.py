@@ -1,4 +1,4 @@
-"""One mutation: its rows, its events and its audit record, in one transaction."""
+"""A mutation writes a command's rows, its events and its audit records in one transaction."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -21,14 +21,18 @@ from service.platform.queries import Connection, load
 from service.platform.server_clock import SERVER_CLOCK
 
 _SQL = load("mutation")
-# By one statement: a logout from thousands of sessions writes thousands.
+# How many events one statement writes. A logout from thousands of sessions writes thousands of
+# events.
 EVENTS_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Who or what asks for a mutation, from where, and on what condition. `user_id` is None for what nobody signed in asks: a
-    registration, a seed. `if_match`: the tags of which the changed object must have one."""
+    """The user or program that asks for a mutation, its address, and its condition.
+
+    `user_id` is None if nobody is signed in, as for a registration or a seed. The changed object
+    must have one of the tags in `if_match`, if that is not None.
+    """
 
     user_id: UUID | None = None
     ip_address: str | None = None
@@ -39,7 +43,8 @@ class Origin:
 
 @dataclass(slots=True)
 class Mutation:
-    """What a command writes into besides its own rows. Nothing of it exists unless the transaction commits."""
+    """Collects a command's events and audit records. They are written in the transaction of the
+    command's rows, so they exist only if it commits."""
 
     connection: Connection
     origin: Origin
@@ -50,16 +55,23 @@ class Mutation:
 
     @property
     def now(self) -> datetime:
-        """When it happens. Taken when it is first asked for, and at the latest when the events are written: the rows are locked by
-        then, so that of two mutations of one object the later has the later time. By the database's clock, as far as this process
-        knows it."""
+        """The time of the mutation, by the database's clock as far as this process knows it.
+
+        The time is taken at the first call, or at the latest when the events are written. The rows
+        are locked by then. So if two mutations change one object, the later one has the later time.
+        """
         if self._now is None:
             self._now = SERVER_CLOCK.now()
         return self._now
 
     def emit(self, data: EventData, *, location_ids: list[UUID] | None = None) -> None:
-        """Write an event when the mutation ends, after those emitted before it. `location_ids`: the places that it concerns,
-        where its data does not say so."""
+        """Write an event when the mutation ends. Events are written in the order in which they were
+        emitted.
+
+        `location_ids` are the locations that the event concerns, if its data does not name them.
+        Raises BadRequest if JavaScript would write the data differently, and Unprocessable if it is
+        too large.
+        """
         try:
             subject = data.subject(location_ids)
         except NotReproducible as error:
@@ -72,24 +84,28 @@ class Mutation:
         self._events.append((data.type, subject))
 
     def check_match(self, representation: object) -> None:
-        """Call it with what the API shows of the object that is about to change, once its row is locked. Raises
-        PreconditionFailed where the request has an If-Match header and the object is no longer the one that it names."""
+        """Call this with the object as the API shows it, after its row is locked and before it
+        changes. Raises PreconditionFailed if the request has an If-Match header that does not name
+        the object's present ETag."""
         if self.origin.if_match is not None and not self.origin.if_match.match(tag_of(representation)):
             raise PreconditionFailed("it has been changed since it was read: its ETag is none of those in If-Match")
 
     def check_match_untagged(self) -> None:
-        """The same for an object that is shown without a tag, so that no tag can name it and only `*` matches."""
+        """The same for an object that the API shows without an ETag. No tag can name it, so only
+        `*` matches."""
         if self.origin.if_match is not None and not self.origin.if_match.any:
             raise PreconditionFailed("it has no ETag, so none of those in If-Match is its own")
 
     def audit(
         self, entity: str, entity_id: UUID, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None
     ) -> None:
-        """An object that the mutation changes, before and after it; once for each. Holds no secret: the caller leaves them out."""
+        """Record a changed object, before and after the change. Call this once for each object. The
+        caller leaves out secrets."""
         self._audits.append((entity, entity_id, before, after))
 
     async def write(self) -> None:
-        """The events, then the audit records. `mutation` calls it last, when the rows that were changed are locked."""
+        """Write the events, then the audit records. `mutation` calls this last, when all changed
+        rows are locked."""
         event_ids: list[UUID] = []
         for begun in range(0, len(self._events), EVENTS_AT_ONCE):
             events = self._events[begun : begun + EVENTS_AT_ONCE]
@@ -120,7 +136,9 @@ class Mutation:
 
 @asynccontextmanager
 async def mutation(pool: Pool, origin: Origin, action: str) -> AsyncIterator[Mutation]:
-    """A transaction for a command. Leaving it writes the events and the audit records and commits; an exception undoes all."""
+    """A transaction for a command. The end of the context writes the events and the audit records,
+    and commits. An exception undoes everything. `action` is the word for the command in the audit
+    trail."""
     async with pool.acquire() as connection, connection.transaction():
         change = Mutation(connection, origin, action)
         yield change

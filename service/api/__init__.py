@@ -1,1 +1,1 @@
-"""HTTP: what all routes share."""
+"""The HTTP code that all routes share: parsing, paging, problems, limits."""

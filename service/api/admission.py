@@ -1,6 +1,7 @@
-"""Costly reads: few at a time, of each user and of the process, admitted before they take a connection.
+"""Admits costly reads: only a few at a time for each user, and for the whole process.
 
-So most of the pool is there for everything else, whoever asks for what. How it was decided: docs/adr/0020.
+A read is admitted before it takes a connection. So most of the pool stays free for other requests.
+docs/adr/0020 has the reasons.
 """
 
 import asyncio
@@ -22,16 +23,17 @@ from service.platform.queries import load
 
 _SQL = load("admission")
 
-# Of a user, at once, in this process.
+# How many costly reads one user may have at once in this process.
 USER_READS = 2
-# How long a read waits to be admitted before it is refused.
+# A read waits this long to be admitted. Then it is refused.
 WAIT_SECONDS = 2.0
-# How long each of its statements may take.
+# The longest time for one statement of a costly read.
 STATEMENT_MS = 2000
 RETRY_AFTER_SECONDS = 2
-# How long the next part of an answer that is half sent waits. It cannot be refused any more, only cut off.
+# An answer that is sent in parts waits this long for the admission of its next part. That part
+# cannot be refused any more: after this time, the answer is cut off.
 PART_WAIT_SECONDS = 30.0
-# An import takes seconds, or tens of them.
+# An import takes seconds, or tens of seconds.
 IMPORT_RETRY_AFTER_SECONDS = 10
 
 
@@ -41,7 +43,11 @@ def reads_at_once(pool_size: int) -> int:
 
 
 class Admission:
-    """Of one process. First come, first served, among users as well: no user has more than USER_READS in front of the others."""
+    """Admits the costly reads of one process, in the order in which they came.
+
+    At most USER_READS of one user are in this queue. Further reads of that user wait outside it, so
+    they do not hold up the other users.
+    """
 
     def __init__(self, at_once: int) -> None:
         self._room = asyncio.Semaphore(at_once)
@@ -52,17 +58,23 @@ class Admission:
     async def costly(
         self, pool: Pool, user_id: UUID, *, readonly: bool = True, wait_seconds: float | None = None
     ) -> AsyncIterator[Pool]:
-        """What stands in for the pool in one costly read: one connection, in one transaction whose statements are limited, which
-        holds behind a pooler as well. Raises TooManyRequests where the user has too many of them, Unavailable where all users
-        together have, and Unavailable for a statement that took too long."""
+        """Waits for admission, and yields one connection in place of the pool.
+
+        The costly read runs in one transaction on it. A time limit for each statement is set in
+        that transaction, so it holds behind a pooler as well.
+
+        Raises TooManyRequests if the user has too many costly reads under way. Raises Unavailable
+        if all users together have too many, or if a statement took too long.
+        """
         wait_seconds = WAIT_SECONDS if wait_seconds is None else wait_seconds
         async with self._admitted(user_id, time.monotonic() + wait_seconds), self._limited(pool, readonly) as unit:
             yield unit
 
     @asynccontextmanager
     async def importing(self, pool: Pool) -> AsyncIterator[Pool]:
-        """The same for an import: one at a time, and in no place of the costly reads, which would
-        wait for tens of seconds. Raises Unavailable while another is under way."""
+        """The same for an import. Only one import runs at a time. It takes no place of a costly
+        read: the costly reads would have to wait for it for tens of seconds. Raises Unavailable if
+        another import is still under way after WAIT_SECONDS, or if a statement took too long."""
         if not await _acquired(self._import, time.monotonic() + WAIT_SECONDS):
             raise Unavailable(
                 "another import is under way; try again when it has ended",
@@ -82,7 +94,7 @@ class Admission:
         ):
             await _SQL.limit_statements.execute(connection, milliseconds=STATEMENT_MS)
             try:
-                # The cast: handlers and commands use nothing of a pool that OneConnection has not.
+                # The cast is safe: OneConnection has all that handlers and commands use of a pool.
                 yield cast(Pool, OneConnection(connection))
             except asyncpg.QueryCanceledError:
                 raise Unavailable(
@@ -123,8 +135,11 @@ ADMISSION = web.AppKey("admission", Admission)
 
 
 def part_of(call: Call[Any, Any], *, wait_seconds: float | None = None) -> AbstractAsyncContextManager[Pool]:
-    """Admission for the costly part of a request. A request that was admitted as a whole goes on in
-    its own transaction: to be admitted twice, it could wait for itself."""
+    """Admission for the costly part of a request.
+
+    A request that already runs in one transaction goes on in that transaction. If it asked to be
+    admitted a second time, it could wait for itself.
+    """
     if call.unit is not None:
         return nullcontext(call.unit)
     return call.request.app[ADMISSION].costly(call.pool, call.user.user_id, wait_seconds=wait_seconds)

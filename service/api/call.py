@@ -1,4 +1,4 @@
-"""What a handler is given and what it gives back."""
+"""A handler takes a Call and returns a Reply."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ class Nothing(BaseModel):
 
 
 class Csv(BaseModel):
-    """A body of text/csv, as it came."""
+    """A body of text/csv, not parsed."""
 
     raw: bytes
 
@@ -44,7 +44,8 @@ QueryT = TypeVar("QueryT", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who is signed in. Read from the database at each request, so that a change of role or a logout counts at once."""
+    """The signed-in user. It is read from the database at each request, so that a change of role or
+    a logout counts at once."""
 
     user_id: UUID
     session_id: UUID
@@ -60,7 +61,10 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[BodyT, QueryT]):
-    """One request, parsed: `body` and `query` are valid. `unit` stands in for the pool where the request is one transaction."""
+    """One request, parsed: `body` and `query` are valid.
+
+    If the whole request is one transaction, `unit` is its connection, and `pool` returns `unit`.
+    """
 
     request: web.Request
     body: BodyT
@@ -71,7 +75,7 @@ class Call(Generic[BodyT, QueryT]):
 
     @property
     def user(self) -> Principal:
-        """The signed-in user; every route that is not public has one."""
+        """The signed-in user. Every route that is not public has one."""
         assert self.principal is not None, "a public route has no user"
         return self.principal
 
@@ -88,7 +92,8 @@ class Call(Generic[BodyT, QueryT]):
         return self.request.app[VAULT]
 
     def path_id(self, name: str = "id") -> UUID:
-        """The id in the path. One that is not a UUID names nothing: 404."""
+        """The id in the path. Raises NotFound if it is not a UUID, because then it names
+        nothing."""
         found = parse_id(self.request.match_info[name])
         if found is None:
             raise NotFound(
@@ -97,13 +102,15 @@ class Call(Generic[BodyT, QueryT]):
         return found
 
     def require(self, *roles: str) -> None:
+        """Raises Forbidden unless the signed-in user has one of these roles."""
         if self.user.role not in roles:
             raise Forbidden(f"this needs the role {' or '.join(roles)}")
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer: `body` is what JSON can hold; None for no content. Of a route that streams it is an async iterator of bytes."""
+    """An answer. `body` is a value that JSON can hold, or None for no content. If the route
+    streams, `body` is an async iterator of bytes."""
 
     body: Any = None
     status: int = 200
@@ -111,6 +118,9 @@ class Reply:
 
 
 def tagged(body: Any, *, representation: object = None, status: int = 200) -> Reply:
-    """The answer that shows one object, with its ETag. The tag is that of `representation`, the body itself if it is None; the
-    command that changes the object hands the same to Mutation.check_match."""
+    """An answer that shows one object, with its ETag.
+
+    The tag is computed from `representation`, or from the body if that is None. The command that
+    changes the object passes the same representation to Mutation.check_match.
+    """
     return Reply(body, status, {"ETag": tag_of(body if representation is None else representation)})

@@ -1,6 +1,7 @@
-"""Whose request it is: behind trusted proxies the client's address, scheme and host, which they tell in headers.
+"""Finds a client's address, scheme and host, if the request comes through trusted proxies.
 
-Headers of a peer that is not trusted count for nothing. Which networks are trusted: JOSSIEDB_TRUSTED_PROXIES.
+A trusted proxy reports them in headers. The headers of any other peer are ignored. The setting
+JOSSIEDB_TRUSTED_PROXIES names the networks that are trusted.
 """
 
 import re
@@ -18,7 +19,7 @@ from service.platform.settings import Network
 
 Address: TypeAlias = IPv4Address | IPv6Address
 
-# Of a longer chain only the nearest hops are looked at.
+# If a chain of proxies is longer, only the nearest hops are looked at.
 MAX_HOPS = 32
 _WITH_PORT = re.compile(r"\[(?P<v6>[0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|(?P<v4>[0-9.]+):[0-9]{1,5}")
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,255}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?")
@@ -26,7 +27,8 @@ _HOST = re.compile(r"[A-Za-z0-9._-]{1,255}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """`scheme` and `host` are None where no proxy tells them."""
+    """The client of a request. `scheme` and `host` are None if no trusted proxy reports valid
+    ones."""
 
     address: str | None
     scheme: str | None = None
@@ -39,17 +41,21 @@ def client_of(
     forwarded: Sequence[Mapping[str, str]],
     trusted: Sequence[Network],
 ) -> Client:
-    """`forwarded`: the elements of the Forwarded headers. The client is the rightmost hop that is not a trusted proxy."""
+    """The client is the rightmost hop that is not a trusted proxy.
+
+    `forwarded` has the elements of the Forwarded headers.
+    """
     address = parse_address(peer)
     if address is None or not is_in(address, trusted):
         return Client(peer)
-    told = []
+    reported = []
     if lines := headers.getall("X-Forwarded-For", []):
-        told.append(_rightmost(address, ",".join(lines).split(","), trusted))
+        reported.append(_rightmost(address, ",".join(lines).split(","), trusted))
     if forwarded:
-        told.append(_rightmost(address, [element.get("for", "") for element in forwarded], trusted))
-    # A proxy that keeps one of the two hands on what a client wrote into the other: where they differ, neither is believed.
-    found = told[0] if len(set(told)) == 1 else address
+        reported.append(_rightmost(address, [element.get("for", "") for element in forwarded], trusted))
+    # A proxy may maintain only one of the two headers, and pass on the other as the client wrote
+    # it. If they differ, neither is believed.
+    found = reported[0] if len(set(reported)) == 1 else address
     last = forwarded[-1] if forwarded else {}
     scheme = _last(headers, "X-Forwarded-Proto") or last.get("proto", "")
     host = _last(headers, "X-Forwarded-Host") or last.get("host", "")
@@ -61,12 +67,13 @@ def client_of(
 
 
 def parse_address(text: str | None) -> Address | None:
-    """An address with or without a port; None for anything else. One of IPv4 within IPv6 is that of IPv4."""
+    """Parses an address, with or without a port. Returns None for anything else. An IPv4 address
+    that is mapped into IPv6 is returned as IPv4."""
     text = (text or "").strip()
     if match := _WITH_PORT.fullmatch(text):
         text = match["v6"] or match["v4"]
     if "%" in text:
-        # A zone means something on one machine only, and may be any text.
+        # A zone has a meaning on one machine only, and it may be any text.
         return None
     try:
         address = ip_address(text)
@@ -80,7 +87,8 @@ def is_in(address: Address, networks: Sequence[Network]) -> bool:
 
 
 def _rightmost(peer: Address, hops: Sequence[str], trusted: Sequence[Network]) -> Address:
-    """The first from the right that is not trusted. What is no address is believed by nobody: then it is the hop that told it."""
+    """The first hop from the right that is not trusted. If a hop is no valid address, the result is
+    the hop that reported it."""
     found = peer
     for hop in reversed(hops[-MAX_HOPS:]):
         address = parse_address(hop)
@@ -98,7 +106,7 @@ def _last(headers: CIMultiDictProxy[str], name: str) -> str:
 
 @web.middleware
 async def client_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """From here on `request.remote`, `scheme` and `host` are the client's."""
+    """Replaces the request's `remote`, `scheme` and `host` by those of the client."""
     trusted = request.app[SETTINGS].jossiedb_trusted_proxies
     peer = parse_address(request.remote)
     if peer is None or not is_in(peer, trusted):

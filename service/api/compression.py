@@ -1,13 +1,15 @@
-"""Which answers are compressed, and how: gzip or deflate, where the client asks for it.
+"""Decides which answers are compressed, and how: with gzip or deflate, if the client asks for it.
 
-Only what is read: no answer to a GET holds a secret, and a secret beside what somebody else can choose must not be compressed.
+Only answers to GET and HEAD are compressed, because they never hold a secret. A secret must not be
+compressed together with text that somebody else can choose: the compressed length would reveal it.
 """
 
 from aiohttp import web
 
-# Below that a compressed answer is hardly smaller.
+# A shorter answer hardly becomes smaller by compression.
 MIN_BYTES = 1024
-# What is larger is compressed in a thread; this takes a fraction of a millisecond.
+# To compress this many bytes takes a fraction of a millisecond. A larger answer is compressed in a
+# thread.
 IN_LOOP_BYTES = 8 * 1024
 _PREFERRED = (web.ContentCoding.gzip, web.ContentCoding.deflate)
 
@@ -17,7 +19,8 @@ def may_compress(request: web.Request, body: bytes) -> bool:
 
 
 def coding_for(request: web.Request) -> web.ContentCoding | None:
-    """The one that the client prefers; gzip of two that it likes the same. RFC 9110, section 12.5.3."""
+    """The coding that the client prefers, or gzip if it prefers neither (RFC 9110, section 12.5.3).
+    None if it accepts neither."""
     wanted = _weights(",".join(request.headers.getall("Accept-Encoding", [])))
     best = max(_PREFERRED, key=lambda coding: wanted.get(coding.value, wanted.get("*", 0.0)))
     return best if wanted.get(best.value, wanted.get("*", 0.0)) > 0 else None

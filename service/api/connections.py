@@ -1,7 +1,8 @@
-"""What a connection may cost: how many there are, and how long one may take to ask or to read its answer.
+"""Limits the clients' connections: how many there are, and how long each may take.
 
-aiohttp's server bounds neither. A Guard stands between it and each connection; what a request waits for, such as a long poll, is
-not its concern.
+A client has a limited time to send a request's head, and to read its answer. aiohttp's server
+limits neither the time nor the number, so a Guard stands between the server and each connection.
+The guard sets no limit for the time from a request's head to its answer, so a long poll may wait.
 """
 
 import asyncio
@@ -18,9 +19,9 @@ from service.api.client import is_in, parse_address
 from service.api.problems import Handler
 from service.platform.settings import Network, Settings
 
-# A body that is longer, and an answer, may take one second for so many bytes.
+# Bytes a second. A client may take longer for a large body or answer, if it is at least this fast.
 LEAST_RATE = 16 * 1024
-# Files that a process has open besides its clients' connections.
+# How many files a process has open besides its clients' connections.
 OTHER_FILES = 100
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\nContent-Type: text/plain\r\n"
@@ -30,8 +31,13 @@ _FULL = (
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`head_seconds`: from the first byte of a request's head, or from the connect, to its end. `answer_seconds`: to read what has
-    been written, besides LEAST_RATE."""
+    """The limits of connections.
+
+    - `head_seconds` is for a request's head. It counts from the connect, or from the first byte of
+      a later request, to the end of the head.
+    - `answer_seconds` is for reading what was written, and is added to the time by LEAST_RATE.
+    - `connections_per_peer` is for each address that `peer_of` returns.
+    """
 
     head_seconds: float
     answer_seconds: float
@@ -51,7 +57,7 @@ class Limits:
 
 
 class Connections:
-    """All of one process."""
+    """Counts the clients' connections of one process."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -60,11 +66,12 @@ class Connections:
         self._by_peer: Counter[str] = Counter()
 
     def guarded(self, make: Callable[[], asyncio.Protocol]) -> Callable[[], "Guard"]:
-        """What to give to `loop.create_server` instead of `make`."""
+        """Wraps the protocol factory `make` for `loop.create_server`."""
         return lambda: Guard(make(), self)
 
     def enter(self, peer: str | None) -> bool:
-        """Whether there is room for one more. `peer`: as peer_of has it."""
+        """Counts one more connection if there is room, and returns whether there was. `peer` is a
+        result of peer_of."""
         if self._count >= self._most or (peer and self._by_peer[peer] >= self.limits.connections_per_peer):
             return False
         self._count += 1
@@ -81,8 +88,11 @@ class Connections:
 
 
 def peer_of(host: str | None, trusted: Sequence[Network]) -> str | None:
-    """By whom a connection is counted: an address of IPv4, a /64 of IPv6. None: by nobody. A trusted proxy brings many clients; and
-    where none is set, a private address may be a proxy's that nobody has told of."""
+    """The client whose cap a connection counts towards: an IPv4 address, or a /64 network of IPv6.
+
+    None if it counts towards no client's cap. A trusted proxy brings many clients. If no trusted
+    proxy is set, a private address may belong to a proxy that is missing from the settings.
+    """
     address = parse_address(host)
     if address is None or is_in(address, trusted) or (address.is_private and not trusted):
         return None
@@ -92,12 +102,13 @@ def peer_of(host: str | None, trusted: Sequence[Network]) -> str | None:
 
 
 def body_seconds(timeout_ms: int, announced: int | None) -> float:
-    """How long a body may take; `announced`: its Content-Length, if it has one."""
+    """How many seconds a body may take. `announced` is its Content-Length, if it has one."""
     return max(timeout_ms / 1000, (announced or 0) / LEAST_RATE)
 
 
 class Guard(asyncio.Protocol):
-    """Hands on everything between a connection and aiohttp's protocol, and ends the connection when it takes too long."""
+    """Passes everything on between a connection and aiohttp's protocol, and ends the connection if
+    the client takes too long."""
 
     def __init__(self, inner: asyncio.Protocol, connections: Connections) -> None:
         self._inner = inner
@@ -150,7 +161,8 @@ class Guard(asyncio.Protocol):
         self._inner.connection_lost(error)
 
     def request_begun(self) -> None:
-        """A head is complete. What comes until the request has ended is its body, or waits."""
+        """Call this when a head is complete. Bytes that arrive before the request has ended are its
+        body, or belong to a request that waits. So they begin no deadline for a head."""
         self._requests += 1
         self._cancel_head()
 
@@ -173,7 +185,8 @@ class Guard(asyncio.Protocol):
 
 
 def _files(wanted: int) -> int:
-    """How many files this process may have open; raised to `wanted` as far as it may be."""
+    """How many files this process may have open. Raises its limit towards `wanted`, as far as the
+    system allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return wanted
@@ -185,7 +198,7 @@ def _files(wanted: int) -> int:
 
 @web.middleware
 async def connections_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Tells the guard of the request's connection, if it has one, when a request is handled."""
+    """Informs the connection's guard, if it has one, when a request begins and ends."""
     guard = request.transport.get_protocol() if request.transport is not None else None
     if not isinstance(guard, Guard):
         return await handler(request)

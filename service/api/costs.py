@@ -1,7 +1,9 @@
-"""Which requests are costly. Every route is named here once: a new one has to say what it costs, and a test asks for it.
+"""Says which requests are costly. COSTS has every route: a test fails for one that is missing.
 
-Costly is what reads many rows for one answer: it searches without an index, counts, sums up, or goes through the log. Such requests
-are admitted few at a time (service.api.admission). What a request writes is bounded by its body, and cheap.
+A request is costly if it reads many rows for one answer: it searches without an index, counts, sums
+up, or goes through the log. Only a few such requests are admitted at a time
+(service.api.admission). Most changes are cheap, because a request's body bounds how much it can
+write.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,10 +12,10 @@ from typing import Any, Literal, TypeAlias
 from service.api.call import Call
 from service.api.paging import Page
 
-# None: cheap. An import is admitted by itself, as it holds its place for tens of seconds.
+# None means cheap. An import has a place of its own, because it holds that for tens of seconds.
 Admitted: TypeAlias = Literal["costly", "import"] | None
 Cost = Callable[[Call[Any, Any]], Admitted]
-# A page that begins further on by `skip` reads all the rows before it.
+# A page that `skip` moves further on than this is costly: it reads all the rows before it.
 CHEAP_SKIP = 10_000
 _OF_PAGES = frozenset({"skip", "limit", "cursor"})
 
@@ -31,13 +33,20 @@ def _import(_: Call[Any, Any]) -> Admitted:
 
 
 def _within(_: Call[Any, Any]) -> Admitted:
-    """The handler asks for admission by itself: it waits meanwhile, or only a part of what it does is costly."""
+    """The handler asks for admission by itself: it also waits, or only a part of its work is
+    costly."""
     return None
 
 
 def _list(*indexed: str) -> Cost:
-    """A list: costly where it is filtered by anything but what has an index, or by two things of which each may match many rows
-    and both together few; for a foreman, whose rows are looked for one by one; and where it skips many rows."""
+    """The cost of a list. `indexed` names the filters that have an index. The list is costly in
+    each of these cases:
+
+    - A filter has no index.
+    - Two filters are given. Each of them may match many rows, and both together only a few.
+    - A foreman asks. The list then checks each row for whether the foreman may see it.
+    - It skips many rows.
+    """
     filters = set(indexed)
     cheap = _OF_PAGES | filters | {"sort"}
 
@@ -57,9 +66,8 @@ def _list(*indexed: str) -> Cost:
 
 
 COSTS: Mapping[str, Cost] = {
-    # Lists.
-    # Whether a page of items in their order has to be sorted shows only once the order's index was
-    # looked at: the handler asks for admission for that.
+    # Lists. The handler of GET /items first looks for the page in the index of its order. If that
+    # does not fill the page, the items have to be sorted, and the handler asks for admission.
     "GET /items": _list("category_id", "location_id", "serial_number"),
     "GET /transfers": _list("status", "item_id", "location_id"),
     "GET /checkouts": _list("status", "item_id", "user_id"),
@@ -69,7 +77,7 @@ COSTS: Mapping[str, Cost] = {
     "GET /webhooks/{id}/events": _list("status"),
     "GET /webhooks/{id}/replays": _list(),
     "GET /relays": _list(),
-    # What goes through many rows for one answer.
+    # These go through many rows for one answer.
     "GET /audit": _costly,
     "GET /auth/sessions": _costly,
     "GET /auth/session-stats": _costly,
@@ -80,14 +88,15 @@ COSTS: Mapping[str, Cost] = {
     "GET /webhooks": _costly,
     "GET /events/{id}/explain": _costly,
     "POST /webhooks/{id}/replay": _costly,
-    # What writes hundreds of rows, and holds a connection meanwhile.
+    # These write hundreds of rows, and hold a connection meanwhile.
     "POST /items/bulk": _costly,
     "POST /items/import": _import,
-    # A piece at a time.
+    # The export asks for admission for each piece.
     "GET /items/export": _within,
-    # From far back in the log. Where it is near the end, and while it waits, it is cheap.
+    # A stream is costly only while it reads from far back in the log. It is cheap near the end, and
+    # while it waits.
     "GET /webhooks/{id}/stream": _within,
-    # One object, found by its id; or none.
+    # These find one object by its id, or read none.
     "GET /auth/profile": _cheap,
     "GET /auth/verify-session": _cheap,
     "GET /items/{id}": _cheap,
@@ -150,10 +159,10 @@ COSTS: Mapping[str, Cost] = {
 
 
 def may_be_costly(method: str, path: str) -> bool:
-    """Whether the user's other costly requests may be in the way of this route."""
+    """Whether a request of this route may be refused because the user has other costly requests."""
     return cost_of(method, path) not in {_cheap, _import}
 
 
 def cost_of(method: str, path: str) -> Cost:
-    """Of a route. One that is not listed is cheap, until the test finds it."""
+    """The cost of a route. A route that is not listed counts as cheap."""
     return COSTS.get(f"{method} {path}", _cheap)

@@ -1,4 +1,4 @@
-"""Types of fields that several bodies share."""
+"""Types of fields that several bodies and queries share."""
 
 import re
 from datetime import UTC, date, datetime
@@ -24,12 +24,14 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
 
 
-# Where to go on from: an empty one is the beginning, or a mistake, and never the same as none.
+# Parameters that say where to go on. An empty one means the beginning, or is a mistake. So it is
+# never the same as a missing one.
 _PLACES = {"cursor", "after"}
 
 
 class Query(BaseModel):
-    """Query parameters. One that is empty counts as not given: forms send the filters that were left empty, too."""
+    """Query parameters. An empty parameter counts as not given, because a form also sends the
+    filters that its user left empty."""
 
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
 
@@ -75,12 +77,12 @@ def _list_of_ids(value: list[UUID]) -> list[UUID]:
 
 
 def _day(value: Any) -> Any:
-    # Pydantic would take numbers, and strings of them, for seconds.
+    # Pydantic would read a number, or a string of digits, as seconds.
     if not isinstance(value, str) or value[4:5] != "-":
         raise ValueError("must be a date such as 2026-02-18")
     if len(value) == len("2026-02-18"):
         return value
-    # Older clients send a moment; what counts of it is its day in UTC.
+    # Older clients send a date with a time. Its day in UTC counts.
     try:
         moment = datetime.fromisoformat(value)
         return (moment if moment.tzinfo is None else moment.astimezone(UTC)).date()
@@ -93,12 +95,14 @@ def _never_null(schema: dict[str, Any]) -> None:
     schema.update(real)
 
 
-# The default of a field that may be left out and is not null: None says that it was left out.
+# The default of a field that may be left out, but must not be null. None shows that it was left
+# out.
 OMITTED: Any = Field(default=None, json_schema_extra=_never_null)
 
 
 def containing(search: str) -> str:
-    """A pattern for LIKE in which the searched text stands for itself."""
+    """A pattern for LIKE that finds this text anywhere. `%`, `_` and `\\` in it have no special
+    meaning."""
     literal = search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return f"%{literal}%"
 
@@ -108,10 +112,11 @@ def _moment(value: str) -> datetime:
     return parse_moment(value.replace(" ", "+"))
 
 
-# For an integer and a boolean of a body, which the documents show as such: clients that fill in forms send texts of them.
+# An integer and a boolean of a body. The documents show only these types, but clients with forms
+# send them as strings.
 DECIMAL = BeforeValidator(_integer)
 TRUE_OR_FALSE = BeforeValidator(_boolean)
-# Any text: no U+0000, no lone surrogate.
+# Any text without U+0000 and lone surrogates.
 Text = Annotated[str, Field(strict=True), AfterValidator(_text)]
 Name = Annotated[
     Text, Field(min_length=1, max_length=255, json_schema_extra={"pattern": r"\S"}), AfterValidator(_not_blank)
@@ -119,13 +124,13 @@ Name = Annotated[
 Description = Annotated[Text, Field(max_length=8000)]
 Id = Annotated[UUID, BeforeValidator(_id)]
 Ids = Annotated[list[Id], Field(max_length=MAX_IDS), AfterValidator(_list_of_ids)]
-# Forms send what was left empty as "".
+# A form sends a field that was left empty as "".
 EMPTY_IS_NULL = BeforeValidator(_empty_is_null)
 MaybeId = Annotated[Id | None, EMPTY_IS_NULL]
 Count = Annotated[int, Field(strict=True, ge=0, le=MAX_INTEGER), DECIMAL]
-# How many of an item are taken, moved or brought back.
+# How many units of an item are taken, moved or brought back.
 Units = Annotated[int, Field(strict=True, ge=1, le=MAX_INTEGER), DECIMAL]
 Bool = Annotated[bool, Field(strict=True), TRUE_OR_FALSE]
 Day = Annotated[date, BeforeValidator(_day)]
-# Of a query: a time with its offset from UTC.
+# A time in a query, with its offset from UTC.
 Moment = Annotated[datetime, BeforeValidator(_moment)]

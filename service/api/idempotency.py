@@ -1,6 +1,7 @@
-"""`Idempotency-Key`: a POST that is sent twice with the same key is done once, and its answer given twice.
+"""`Idempotency-Key`: a POST that a client sends twice with the same key is executed once.
 
-The answer is stored in the transaction of the mutation, so that after a crash either both are there or neither is.
+The second request gets the stored answer of the first. The answer is stored in the transaction of
+the mutation, so that after a crash either both exist or neither does.
 """
 
 import hashlib
@@ -21,9 +22,11 @@ from service.platform.queries import Connection, load
 _SQL = load("idempotency")
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
-# How long a key is held for a request whose process died while it waited for somebody outside; longer than any such wait.
+# How long a key is reserved for a request that waits for another program after its commit. If its
+# process dies meanwhile, the key stays reserved for this time. No request waits as long.
 RESERVED_SECONDS = 120.0
-# And for requests that run beside each other.
+# A reservation that ends later than this was set by a clock that was ahead. The 5 s are for
+# requests that run side by side.
 _MOST_SECONDS = RESERVED_SECONDS + 5
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 Handler = Callable[[Call[Any, Any]], Awaitable[Reply]]
@@ -31,7 +34,7 @@ Handler = Callable[[Call[Any, Any]], Awaitable[Reply]]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A reply as it goes out: `body` is JSON, None for no content."""
+    """A reply in the form that is sent: `body` is JSON, or None for no content."""
 
     status: int
     headers: dict[str, str]
@@ -43,7 +46,8 @@ class Answer:
 
 
 def key_of(request: web.Request) -> str | None:
-    """The key that the request carries. Raises BadRequest."""
+    """The key that the request carries, or None. Raises BadRequest if it is malformed or given
+    twice."""
     given = request.headers.getall(HEADER, [])
     if not given:
         return None
@@ -53,7 +57,7 @@ def key_of(request: web.Request) -> str | None:
 
 
 class Keyed:
-    """One request under a key. One user's key is not another's."""
+    """One request with a key. Two users may use the same key independently."""
 
     def __init__(self, call: Call[Any, Any], key: str, raw_body: bytes) -> None:
         self._call = call
@@ -63,23 +67,28 @@ class Keyed:
         self._lock = int.from_bytes(hashlib.sha256(self._owner).digest()[:8], "big", signed=True)
         request = call.request
         asked = b"\n".join([request.method.encode(), request.rel_url.raw_path_qs.encode(), raw_body])
-        # It is sealed too: a digest of a short body would tell what the body was.
+        # The digest of a short body would reveal the body, so the digest is stored sealed.
         self._asked = hashlib.sha256(asked).hexdigest()
 
     async def in_one_transaction(self, handler: Handler) -> Answer:
-        """Mutation and answer commit together. An error undoes both, so the request can be tried again."""
+        """Runs the handler. Its mutation and its answer commit together. An error undoes both, so
+        the request can be tried again."""
         async with self._call.pool.acquire() as connection, connection.transaction():
             if (kept := await self._begin(connection)) is not None:
                 return kept
-            # The cast: handlers and commands use nothing of a pool that OneConnection has not.
+            # The cast is safe: OneConnection has all that handlers and commands use of a pool.
             unit = cast(Pool, OneConnection(connection))
             answer = Answer.of(await handler(replace(self._call, unit=unit)))
             await self._keep(connection, self._seal(answer), running_seconds=None)
         return answer
 
     async def around(self, handler: Handler) -> Answer:
-        """For a handler that commits and then waits for somebody outside: the key is reserved before and the answer stored
-        afterwards. If the process dies in between, the key is refused for RESERVED_SECONDS, and then the request runs again."""
+        """Runs a handler that commits and then waits for another program.
+
+        The key is reserved before, and the answer is stored afterwards. If the process dies in
+        between, requests with this key are refused for RESERVED_SECONDS. A request after that time
+        is executed again.
+        """
         async with self._call.pool.acquire() as connection, connection.transaction():
             if (kept := await self._begin(connection)) is not None:
                 return kept
@@ -94,9 +103,14 @@ class Keyed:
         return answer
 
     async def _begin(self, connection: Connection) -> Answer | None:
-        """The answer that is kept. None: the request is new, and nobody else can run it before this transaction ends.
-        Raises Conflict, Unprocessable."""
-        # Tried, never waited for: a duplicate that waits would hold a connection that the first may need.
+        """The stored answer. None if the request is new: then a lock keeps every duplicate from
+        running before this transaction ends.
+
+        Raises Conflict if another request with this key is running, and Unprocessable if the key
+        was used for a different request.
+        """
+        # Do not wait for the lock: a duplicate that waits holds a connection that the first may
+        # need.
         free = await _SQL.try_lock.fetchval(connection, lock=self._lock)
         row = await _SQL.find.fetchrow(connection, **self._row, most_seconds=_MOST_SECONDS) if free else None
         if row is None and free:

@@ -1,7 +1,12 @@
-"""What clients of the Node system rely on beyond this API. JOSSIEDB_NODE_CLIENTS switches it on.
+"""Adapts routes for clients of the Node system. JOSSIEDB_NODE_CLIENTS switches it on.
 
-An object has its id under `_id` as well. A list without a page is whole, up to MAX_ROWS rows. An item has its category and its
-location as objects beside their ids. Routes of webhooks are left as they are: there the two systems agree.
+Answers then differ in three ways:
+
+- An object has its id under `_id` as well.
+- A list is returned whole, up to MAX_ROWS rows, if the request does not ask for a page.
+- An item has its category and its location as objects, too, beside their ids.
+
+The routes of webhooks stay as they are, because both systems agree there.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -29,7 +34,7 @@ Handler: TypeAlias = Callable[[Call[Any, Any]], Awaitable[Reply]]
 
 
 def adapt(routes: Iterable[Route]) -> tuple[Route, ...]:
-    """The routes as clients of the Node system know them."""
+    """The routes in the form that clients of the Node system expect."""
     return tuple(_adapt(route) if _area(route) in _AREAS else route for route in routes)
 
 
@@ -46,17 +51,19 @@ def _adapt(route: Route) -> Route:
         if _area(route) == "items":
             await _name_places(call, body)
         if isinstance(body, list):
-            # Of up to MAX_ROWS. Each is made and written by itself, so that others have their turn.
+            # There may be MAX_ROWS rows. Each is made and serialised by itself, so that other
+            # requests have their turn in between.
             return replace(reply, body=await in_slices(body, _written))
         return replace(reply, body=_with_underscored_ids(body))
 
-    # A place that is renamed changes its items' answers and none of their tags.
+    # If a location or a category is renamed, the answers of its items change, and their ETags do
+    # not.
     return replace(route, handler=adapted, takes_unknown_parameters=True, shows_more=_area(route) == "items")
 
 
 def _whole(route: Route) -> Handler:
-    """The handler of a list: all rows where the request names no page. They are read page by page, so that other requests have
-    their turn between two pages."""
+    """The handler of a list. It returns all rows if the request names no page. It reads them page
+    by page, so that other requests have their turn between two pages."""
 
     async def handler(call: Call[Any, Any]) -> Reply:
         if not _WAYS_TO_PAGE.isdisjoint(call.request.query):
@@ -83,7 +90,7 @@ def _first_page(model: type[BaseModel], call: Call[Any, Any]) -> BaseModel:
     given = {name: text for name, text in call.request.query.items() if name in model.model_fields}
     largest = {**given, "limit": str(MAX_LIMIT)}
     try:
-        # By cursor no row is missed or shown twice while others come and go.
+        # With a cursor, no row is missed or shown twice while other rows come and go.
         return model.model_validate({**largest, **({"cursor": ""} if "cursor" in model.model_fields else {})})
     except ValidationError:
         return model.model_validate(largest)
@@ -103,7 +110,7 @@ def _without_link(headers: Any) -> dict[str, str]:
 
 
 def _with_underscored_ids(value: Any) -> Any:
-    """The same, with `_id` first in each object that has an `id`."""
+    """The same value, with `_id` first in each object that has an `id`."""
     match value:
         case dict():
             inner = {name: _with_underscored_ids(member) for name, member in value.items()}
@@ -119,7 +126,7 @@ def _written(row: Any) -> orjson.Fragment:
 
 
 async def _name_places(call: Call[Any, Any], body: Any) -> None:
-    """Puts `category` and `location` into items: `{id, name}`, or null."""
+    """Puts `category` and `location` into the items in `body`, each as `{id, name}` or null."""
     items = [item for item in (body if isinstance(body, list) else [body]) if _is_item(item)]
     for start in range(0, len(items), MAX_LIMIT):
         await _name_some(call, items[start : start + MAX_LIMIT])

@@ -1,4 +1,4 @@
-"""A request that is one transaction: all that its handler reads and writes goes over one connection."""
+"""For a request that is one transaction: its handler reads and writes over one connection."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,11 +10,13 @@ from service.platform.queries import Connection
 
 
 class OneConnection:
-    """What stands in for the pool within a request that is one transaction, and for the connections taken from it: all that the
-    handler reads and writes goes there.
+    """Replaces the pool, and each connection taken from it, within a request that is one
+    transaction.
 
-    So the handler sees what it has written, and no request holds one connection while it waits for another. Each of the handler's
-    own transactions becomes a savepoint, whatever isolation it asks for: that is the whole transaction's to have."""
+    So the handler sees its own uncommitted writes, and no request holds one connection while it
+    waits for another. Each transaction of the handler becomes a savepoint. The isolation level that
+    it asks for is ignored, because only a whole transaction can have one.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

@@ -1,4 +1,4 @@
-"""The order of a list that has several, and where a row stands in one: `?sort=name`, `?sort=-name` and the cursors of them."""
+"""Lists that a client can order: `?sort=name`, `?sort=-name`, and the cursors of these orders."""
 
 import base64
 import binascii
@@ -19,14 +19,14 @@ _KIND = b"s"
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """By a column, and by id where the column has the same value."""
+    """Orders by a column. Rows that have the same value there are ordered by id."""
 
     by: str
     descending: bool
 
     @classmethod
     def parse(cls, sort: str) -> "Order":
-        """Of `name` or `-name`."""
+        """Parses `name` or `-name`."""
         return cls(sort.removeprefix("-"), sort.startswith("-"))
 
     def __str__(self) -> str:
@@ -38,22 +38,22 @@ BY_ID = Order("id", descending=False)
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a row stands in an order: `key` is its value of the order's column."""
+    """The place of a row in an order. `key` is the row's value in the order's column."""
 
     order: Order
     key: Key
     id: UUID
 
     def encode(self) -> str:
-        """An opaque text; 4,200 characters at most, for a key of 255."""
+        """An opaque text. It has at most 4,200 characters if the key has 255."""
         key = self.key.isoformat() if isinstance(self.key, date) else self.key
         raw = _KIND + orjson.dumps([str(self.order), key, self.id.hex])
         return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
     @classmethod
     def decode(cls, text: str, kinds: Mapping[str, type]) -> "Place":
-        """The place that `encode` gave this text for. `kinds` has the type of each column that the list can be ordered by. Raises
-        ValueError for any other text."""
+        """The place from which `encode` made this text. `kinds` has the type of each column by
+        which the list can be ordered. Raises ValueError for any other text."""
         try:
             raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
             if raw[:1] != _KIND:
@@ -75,7 +75,8 @@ def _key(kind: type, value: Any) -> Key:
         return date.fromisoformat(value)
     if not isinstance(value, kind) or isinstance(value, bool):
         raise TypeError
-    # No row has what the database cannot hold, and it would fail on the statement's parameter.
+    # No row has a key that the database cannot hold. As a parameter, it would make the statement
+    # fail.
     if isinstance(value, int) and abs(value) > MAX_INTEGER:
         raise OverflowError
     if isinstance(value, str):

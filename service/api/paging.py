@@ -1,7 +1,8 @@
 """Pages of lists: ?skip&limit, or an opaque ?cursor, with the total and RFC 8288 links in headers.
 
-A cursor names the last row of the page before, so no row is missed or shown twice however many come and go meanwhile, and the
-page is read from an index where that row stands. An empty one begins.
+A cursor names the last row of the page before. So no row is missed or shown twice, even if rows
+come and go meanwhile. The next page is read from an index, beginning at that row. An empty cursor
+asks for the first page.
 """
 
 import base64
@@ -22,17 +23,18 @@ DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
 MAX_POSITION = 2**63 - 1
 _FIRST_ID = UUID(int=0)
-# What a cursor is of, so that one of another kind of list is refused.
+# The kind of list that a cursor belongs to. A cursor of another kind is refused.
 _ID, _POSITION, _NEWEST = b"i", b"p", b"n"
 _POSITION_BYTES = 8
-# After every row that there will be.
+# Later than every row that will ever exist.
 _END = (datetime(9999, 12, 31, tzinfo=UTC), UUID(int=2**128 - 1))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# A position of the log and its event's id, by which it is known again.
+# A position of the log, and the id of the event there. After a restore, the log may have another
+# event at that position.
 Position = tuple[int, UUID]
 _FOREIGN = "is not a cursor of this list; take it from the Link header of the page before"
 _MAX_PLACE_CHARS = 4200
-# A row's time and its id, which tells rows of the same microsecond apart.
+# A row's time and its id. The id distinguishes rows of the same microsecond.
 Newest = tuple[datetime, UUID]
 
 
@@ -42,7 +44,7 @@ class Page(Query):
 
 
 class OptionalPage(Query):
-    """Of a list that is given whole unless `skip` or `limit` asks for a page of it."""
+    """Parameters of a list that is returned whole, unless `skip` or `limit` asks for a page."""
 
     skip: Annotated[int, Field(ge=0, le=MAX_INTEGER)] | None = None
     limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] | None = None
@@ -59,7 +61,8 @@ def _encode(kind: bytes, key: bytes) -> str:
 
 
 def _decode(kind: bytes, size: int, text: str) -> bytes:
-    """The key in a cursor; exactly what `_encode` gave, or a ValueError."""
+    """The key of `size` bytes in a cursor. Raises ValueError for a text that `_encode` did not
+    make."""
     try:
         raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except (binascii.Error, ValueError):
@@ -122,7 +125,7 @@ class _CursorPage(Page):
 
 
 class IdPage(_CursorPage):
-    """Of a list that is ordered by id: `where id > :after order by id`."""
+    """A page of a list that is ordered by id: `where id > :after order by id`."""
 
     cursor: _IdCursor | None = None
 
@@ -133,7 +136,8 @@ class IdPage(_CursorPage):
 
 
 class PositionPage(_CursorPage):
-    """Of a list that is ordered by position, newest first: `where position < :before order by position desc`."""
+    """A page of a list that is ordered by position, newest first: `where position < :before order
+    by position desc`."""
 
     cursor: _PositionCursor | None = None
 
@@ -144,12 +148,13 @@ class PositionPage(_CursorPage):
 
     @property
     def event_id(self) -> UUID | None:
-        """Of the event that stands at that position; None where the page begins with the newest."""
+        """The id of the event at that position. None if the page begins with the newest event."""
         return None if self.cursor is None or self.cursor[0] == MAX_POSITION else self.cursor[1]
 
 
 class NewestPage(_CursorPage):
-    """Of a list that is ordered by time, newest first: `where (at, id) < (:before_at, :before_id) order by at desc, id desc`."""
+    """A page of a list that is ordered by time, newest first: `where (at, id) < (:before_at,
+    :before_id) order by at desc, id desc`."""
 
     cursor: _NewestCursor | None = None
 
@@ -161,8 +166,11 @@ class NewestPage(_CursorPage):
 
 
 class SortedPage(_CursorPage):
-    """Of a list that has several orders. A subclass narrows `sort` to the columns in KINDS, each also with `-` before it; without
-    one the list is ordered by id."""
+    """A page of a list that has several orders.
+
+    A subclass narrows `sort` to the columns in KINDS, each also with `-` before it. Without `sort`,
+    the list is ordered by id.
+    """
 
     KINDS: ClassVar[Mapping[str, type]] = {}
     sort: str | None = None
@@ -192,7 +200,8 @@ class SortedPage(_CursorPage):
 
     @property
     def after(self) -> Place | None:
-        """The place after which the page begins; None: at the first row. By id, the key says nothing."""
+        """The place after which the page begins, or None if it begins at the first row. In the
+        order by id, the key of the place is empty."""
         if not self.cursor:
             return None
         if self.sort is None:
@@ -205,7 +214,8 @@ def cursor_link(
     page: IdPage | PositionPage | NewestPage | SortedPage,
     keys: Sequence[UUID] | Sequence[Position] | Sequence[Newest] | Sequence[Place],
 ) -> str | None:
-    """The link to the page after the one with these keys, as the page's own; None where there is none."""
+    """The link to the next page. None if there is none. `keys` are the keys of this page's rows:
+    ids, positions, times or places, as the class of the page says."""
     if len(keys) < page.limit:
         return None
     url = request.rel_url.without_query_params("skip").update_query(cursor=_key(keys[-1]), limit=str(page.limit))
@@ -218,7 +228,7 @@ def cursor_page_headers(
     total: Total,
     keys: Sequence[UUID] | Sequence[Newest] | Sequence[Place],
 ) -> dict[str, str]:
-    """As page_headers; asked with a cursor, the links have cursors, too."""
+    """Like page_headers. If the request has a cursor, the links have cursors, too."""
     if page.cursor is None:
         return page_headers(request, page, total, full=len(keys) == page.limit)
     url = request.rel_url.without_query_params("skip").update_query(cursor="", limit=str(page.limit))
@@ -227,17 +237,17 @@ def cursor_page_headers(
 
 
 def page_headers(request: web.Request, page: Page, total: Total, *, full: bool = False) -> dict[str, str]:
-    """`X-Total-Count`, and `Link` with first, prev, next and last where they exist and are known. `full`: the page has as many rows
-    as it may have."""
-    targets = {"first": 0}
+    """The headers `X-Total-Count`, and `Link` with those of first, prev, next and last that exist
+    and are known. `full` says that the page has as many rows as it may have."""
+    skips = {"first": 0}
     if not total.is_minimum:
-        targets["last"] = max(0, (total.rows - 1) // page.limit * page.limit)
+        skips["last"] = max(0, (total.rows - 1) // page.limit * page.limit)
     if page.skip > 0:
-        targets["prev"] = max(0, page.skip - page.limit)
+        skips["prev"] = max(0, page.skip - page.limit)
     if page.skip + page.limit < total.rows or (total.is_minimum and full):
-        targets["next"] = page.skip + page.limit
+        skips["next"] = page.skip + page.limit
     links = []
-    for relation, skip in targets.items():
+    for relation, skip in skips.items():
         url = request.rel_url.update_query(skip=str(skip), limit=str(page.limit))
         links.append(f'<{url}>; rel="{relation}"')
     return {**_total_headers(total), "Link": ", ".join(links)}

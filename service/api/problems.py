@@ -1,4 +1,4 @@
-"""Every error as RFC 9457 problem+json, with `error` beside it for older clients."""
+"""Answers every error as RFC 9457 problem+json, with a member `error` as well for older clients."""
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from http import HTTPStatus
@@ -17,11 +17,12 @@ from service.platform.vault import SealBroken
 
 _log = get_logger(__name__)
 RETRY_AFTER_SECONDS = 5
-# An answer does not grow with what is wrong: so many errors, and characters of a sentence and of a pointer.
+# These bound an answer, however many errors there are: how many it shows, and how many characters
+# of a sentence and of a pointer.
 MAX_ERRORS = 20
 MAX_DETAIL_CHARS = 500
 MAX_POINTER_CHARS = 200
-# What pydantic says in words of Python's.
+# Errors for which pydantic's message uses Python's names of types.
 _KINDS = {
     "dict_type": "an object",
     "model_type": "an object",
@@ -35,7 +36,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def shown(problem: Problem) -> dict[str, object]:
-    """The body of a problem's answer, of some 15 KB at most."""
+    """The body of a problem's answer. It has some 15 KB at most."""
     detail = cut(problem.detail, MAX_DETAIL_CHARS)
     body: dict[str, object] = {
         "type": f"/problems/{problem.slug}",
@@ -56,7 +57,7 @@ def shown(problem: Problem) -> dict[str, object]:
 
 
 def cut(text: str, most: int) -> str:
-    """At most so many characters of what may hold a caller's text."""
+    """A text that may contain a caller's words, cut to `most` characters."""
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
@@ -70,8 +71,11 @@ def respond(problem: Problem) -> web.Response:
 
 
 def invalid(error: ValidationError | None, *, query: bool = False, misspelt: Sequence[FieldError] = ()) -> BadRequest:
-    """All field errors of a body (JSON pointers) or of the query (`?name`) in one answer; first `misspelt`, of which there is at
-    least one where `error` is None."""
+    """All errors of a body's fields or of query parameters, in one problem. The errors in
+    `misspelt` come first. If `error` is None, there must be at least one of these.
+
+    A pointer is a JSON pointer into the body, or `?name` if `query` is set.
+    """
     found_errors = error.errors(include_url=False) if error is not None else []
     errors = [*misspelt, *(FieldError(_pointer(found, query), _message(found)) for found in found_errors)]
     first = errors[0]
@@ -97,7 +101,8 @@ async def problems_middleware(request: web.Request, handler: Handler) -> web.Str
             raise
         return _from_http(request, error)
     except SealBroken as error:
-        # Its text names the key by its id, never what was sealed. Nothing that is asked for can be done before it is back.
+        # The error's text has the id of the missing key, and never the sealed value. The request
+        # cannot be executed before the key is back.
         _log.error("a sealed value cannot be opened", error=str(error), path=request.path)
         return respond(Unavailable(str(error)))
     except Exception as error:  # noqa: BLE001 - the last resort: logged with its traceback, and answered
@@ -124,17 +129,19 @@ async def problems_middleware(request: web.Request, handler: Handler) -> web.Str
 
 
 def passing_problem(error: Exception) -> Unavailable | None:
-    """What to answer where the same request may succeed later; None for what will not pass by itself."""
+    """The answer to an error that passes: the same request may succeed later. None for any
+    other."""
     if is_away(error):
         return Unavailable("the database is away; try again", retry_after=RETRY_AFTER_SECONDS)
-    # At a commit that is a queue of notifications that is full: no value that the API takes is beyond a limit of the server.
+    # The API takes no value that is beyond a limit of the server. So ProgramLimitExceededError
+    # means that the server's queue of notifications was full at the commit.
     if is_passing(error) or type(error) is asyncpg.ProgramLimitExceededError:
         return Unavailable("something else was in the way at this moment; try again", retry_after=1)
     return None
 
 
 def _from_http(request: web.Request, error: web.HTTPException) -> web.Response:
-    """aiohttp's own errors: an unknown path, a method that is not allowed."""
+    """Answers errors of aiohttp itself, such as an unknown path or a method that is not allowed."""
     title = HTTPStatus(error.status).phrase
     headers: dict[str, str] = {}
     detail = error.reason
@@ -164,14 +171,15 @@ def _pointer(found: ErrorDetails, query: bool) -> str:
 
 
 def _visible(location: Iterable[int | str]) -> Iterable[int | str]:
-    # Pydantic puts its own marks into the path, such as the name of a union's member; they are none of the caller's fields.
+    # Pydantic puts marks of its own into the path, such as the name of a union's member. These are
+    # no fields of the caller's.
     return (part for part in location if not (isinstance(part, str) and ("[" in part or part.startswith("function-"))))
 
 
 def _message(found: ErrorDetails) -> str:
     if (kind := _KINDS.get(found["type"])) is not None:
         return f"must be {kind}"
-    # Pydantic speaks of a text's length as if it were a list's, and of a list's as a program would.
+    # Pydantic's messages about the length of a text or a list use a programmer's words.
     if found["type"] in {"too_short", "too_long"} and isinstance(found["input"], str | list | dict):
         one, many = ("character", "characters") if isinstance(found["input"], str) else ("entry", "entries")
         bounds = found["ctx"]

@@ -1,4 +1,4 @@
-"""The route table: what every route takes and gives, and how a request becomes a Call."""
+"""Describes routes, parses each request into a Call, and sends the handler's Reply."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -48,12 +48,21 @@ Authenticate = Callable[[web.Request], Awaitable[Principal]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One route. `roles` empty: any signed-in user; `public`: nobody need be signed in. `returns` documents the answer, `also`
-    those of other statuses, `refuses` the statuses of problems that a route of its shape would not have. `waits`: the handler
-    commits and then waits for somebody outside, so it cannot be one transaction with its answer. `max_body` in bytes. `streams`:
-    the answer is of this media type and sent piece by piece. `plain`: the answer is never compressed. `takes_unknown_parameters`:
-    they are named in the answer, and not refused. `shows_more`: the answer holds what its ETag is not made of, so that the tag
-    stands for no answer; it is of use in If-Match alone."""
+    """One route.
+
+    - `returns` documents the answer, and `also` the answers with other statuses.
+    - `public`: a caller need not be signed in.
+    - `roles`: the roles that may use the route. If empty, any signed-in user may.
+    - `waits`: the handler commits and then waits for another program. So its changes and its stored
+      answer cannot be one transaction.
+    - `refuses`: statuses of problems that the documents cannot derive from the rest of the route.
+    - `max_body` is in bytes.
+    - `streams`: the answer has this media type, and is sent piece by piece.
+    - `plain`: the answer is never compressed.
+    - `takes_unknown_parameters`: unknown query parameters are named in the answer, and not refused.
+    - `shows_more`: the answer has values that its ETag does not cover. So the tag does not identify
+      an answer, and serves only for If-Match.
+    """
 
     method: str
     path: str
@@ -76,7 +85,8 @@ class Route:
 
     @property
     def keeps_answers(self) -> bool:
-        """Whether an Idempotency-Key counts here. Answers that hold tokens are not kept, not even sealed."""
+        """Whether an Idempotency-Key has an effect here. Answers that contain tokens are not kept,
+        not even sealed."""
         return self.method == "POST" and not self.public and not self.path.startswith("/auth/")
 
 
@@ -122,11 +132,11 @@ def route(
 def add_routes(app: web.Application, routes: Iterable[Route], authenticate: Authenticate) -> None:
     for entry in routes:
         serve = _serve(entry, authenticate, cost_of(entry.method, entry.path))
-        # Express, which older clients were written for, takes a slash at the end as none.
+        # Older clients were written for Express, which ignores a slash at the end.
         for path in (PREFIX + entry.path, PREFIX + entry.path + "/"):
             app.router.add_route(entry.method, path, serve)
             if entry.method == "GET":
-                # The same in all but the body, which aiohttp leaves out; Content-Length stays that of the GET.
+                # aiohttp leaves out the body. All else is as for GET, and so is Content-Length.
                 app.router.add_route("HEAD", path, serve)
 
 
@@ -165,16 +175,20 @@ def _serve(
 
 
 def _naming(ignored: Sequence[str], headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers, with the names of what had no effect, before those that the handler tells."""
+    """The headers, with the names of parameters and fields that had no effect. Names that the
+    handler has put there come last."""
     if not ignored:
         return dict(headers)
-    told = [headers[IGNORED]] if IGNORED in headers else []
-    return {**headers, IGNORED: ", ".join([header_value(ignored), *told])}
+    named_by_handler = [headers[IGNORED]] if IGNORED in headers else []
+    return {**headers, IGNORED: ", ".join([header_value(ignored), *named_by_handler])}
 
 
 def _with_room_for(request: web.Request, max_body: int) -> web.Request:
-    """The request, with a body of up to so many bytes. aiohttp's clone drops what an earlier clone
-    was given: behind a trusted proxy that is the client's address, scheme and host."""
+    """The request, with a body of up to `max_body` bytes.
+
+    aiohttp's clone drops what an earlier clone has set. Behind a trusted proxy, that is the
+    client's address, scheme and host. So they are set again.
+    """
     if request.remote is None:
         return request.clone(client_max_size=max_body, scheme=request.scheme, host=request.host)
     return request.clone(client_max_size=max_body, remote=request.remote, scheme=request.scheme, host=request.host)
@@ -237,7 +251,7 @@ def _tags(request: web.Request, name: str) -> Tags | None:
 
 
 def _is_known(request: web.Request, answer: Answer) -> bool:
-    """Whether the client has this very representation already."""
+    """Whether the client already has exactly this representation."""
     tag = answer.headers.get("ETag")
     if tag is None or request.method not in {"GET", "HEAD"}:
         return False
@@ -246,7 +260,12 @@ def _is_known(request: web.Request, answer: Answer) -> bool:
 
 
 async def _read(request: web.Request) -> bytes:
-    """The body. Raises Unreadable where it cannot be had, which is the client's doing and not the database's."""
+    """Reads the body. Raises Unreadable if it is incomplete or cannot be decoded, PayloadTooLarge,
+    and TooSlow.
+
+    TimeoutError and ConnectionResetError are caught here, because they come from the client.
+    Elsewhere they mean that the database is away.
+    """
     seconds = body_seconds(request.app[SETTINGS].jossiedb_body_timeout, request.content_length)
     try:
         async with asyncio.timeout(seconds):
@@ -262,7 +281,7 @@ async def _read(request: web.Request) -> bytes:
 
 
 async def _parse_body(request: web.Request, model: type[BaseModel]) -> tuple[BaseModel, list[str]]:
-    """The body, and the names of what has no effect in it."""
+    """The parsed body, and the names of the fields that have no effect."""
     if model is Nothing:
         return Nothing(), await _names_in_unwanted_body(request)
     raw = await _read(request)
@@ -271,7 +290,8 @@ async def _parse_body(request: web.Request, model: type[BaseModel]) -> tuple[Bas
             raise UnsupportedMediaType(f"the body must be text/csv, not {request.content_type}")
         return Csv(raw=raw), []
     if not raw:
-        # A POST without a body needs no Content-Type; what it lacks, the model says.
+        # A POST without a body needs no Content-Type. The model reports the fields that are
+        # missing.
         return parse_object(model, {})
     if request.content_type != "application/json" and not request.content_type.endswith("+json"):
         raise UnsupportedMediaType(f"the body must be application/json, not {request.content_type}")
@@ -285,7 +305,8 @@ async def _parse_body(request: web.Request, model: type[BaseModel]) -> tuple[Bas
 
 
 async def _names_in_unwanted_body(request: web.Request) -> list[str]:
-    """The names of the fields of a body that the route does not take; `*` for a body that is no JSON object."""
+    """For a route that takes no body: the names of the fields of the request's body. `*` if the
+    body is no JSON object."""
     if request.method in {"GET", "HEAD"} or not request.can_read_body:
         return []
     raw = await _read(request)
@@ -297,11 +318,11 @@ async def _names_in_unwanted_body(request: web.Request) -> list[str]:
 
 
 def _parse_query(request: web.Request, entry: Route) -> tuple[BaseModel, list[str]]:
-    """The query parameters, and the names of those without an effect."""
+    """The parsed query parameters, and the names of those that have no effect."""
     model = entry.query
     unknown = unknown_parameters(request.query, model)
     if unknown and not entry.takes_unknown_parameters:
-        # Nowhere else is it decided what becomes of such a name.
+        # This is the only place that decides what happens to an unknown parameter.
         raise refusal_of_parameters(unknown, model)
     ignored = [f"?{name}" for name in unknown]
     if model is Nothing:

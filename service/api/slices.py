@@ -1,18 +1,18 @@
-"""Long work in slices, so that other requests go on between them."""
+"""Divides long work into slices, so that other requests go on between them."""
 
 import asyncio
 import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-# After so much work the others have their turn.
+# After this much work, other requests have their turn.
 SLICE_SECONDS = 0.005
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
 
 async def in_slices(rows: Iterable[_In], shown: Callable[[_In], _Out]) -> list[_Out]:
-    """`[shown(row) for row in rows]`, for rows of which there may be thousands, or which are large."""
+    """`[shown(row) for row in rows]`, for thousands of rows or for large ones."""
     made: list[_Out] = []
     end = time.perf_counter() + SLICE_SECONDS
     for row in rows:

@@ -1,8 +1,8 @@
-"""What a request holds that its route does not know.
+"""Finds query parameters and fields of a body that the route does not know.
 
-A query parameter that the route does not know is refused, and so is a field of a body that is a
-known one in another spelling. Other unknown fields are taken without effect, so that a client can
-send back what it was given: an id, times, statistics. The answer's X-Ignored-Fields names them.
+An unknown query parameter is refused. An unknown field is refused if it is a known field in another
+spelling. All other unknown fields are accepted and have no effect, so that a client can send back
+whole objects with their id, times and statistics. The answer's X-Ignored-Fields names them.
 """
 
 import difflib
@@ -19,17 +19,18 @@ from pydantic import AliasChoices, BaseModel
 from service.platform.errors import BadRequest, FieldError
 
 HEADER = "X-Ignored-Fields"
-# Of a header: how many names, and how much of each. Of an answer: how many errors.
+# How many names a header has, and how many characters of each.
 MAX_NAMES = 20
 MAX_NAME_CHARS = 64
-# To look for the nearest parameter takes long: as many names as an answer shows get one.
+# The search for the nearest parameter takes long. It is made for the first names only: for as many
+# as an answer shows.
 MAX_NEAR = 20
 
 
 @dataclass(frozen=True, slots=True)
 class _Field:
-    """A field, with the names that a model takes it under; the first is the documented one.
-    `inner`: the model of the objects in it."""
+    """A field of a model. `names` are the names that the model accepts for it, the documented one
+    first. `inner` is the model of the objects in the field, if there is one."""
 
     names: tuple[str, ...]
     inner: type[BaseModel] | None
@@ -37,7 +38,7 @@ class _Field:
 
 @dataclass(frozen=True, slots=True)
 class _Names:
-    """What a model takes: its fields by each of their names, and by each name as `_fold` gives it."""
+    """The fields of a model, by each of their names, and by each name as `_fold` returns it."""
 
     fields: Mapping[str, _Field]
     folded: Mapping[str, _Field]
@@ -55,7 +56,8 @@ def _names(model: type[BaseModel]) -> _Names:
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The model of the objects that a field holds: itself, in a list, or beside None."""
+    """The model of the objects that a field holds. The annotation is that model, a list of it, or a
+    union with None."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((found for part in get_args(annotation) if (found := _model_in(part)) is not None), None)
@@ -66,21 +68,23 @@ def _fold(name: str) -> str:
 
 
 def unknown_parameters(query: MultiMapping[str], model: type[BaseModel]) -> list[str]:
-    """The query parameters that the route does not take. Names that begin with `_` are left out, as
-    they serve to get past caches."""
+    """The query parameters that the route does not take. Names that begin with `_` are left out:
+    clients add them to get past caches."""
     known = _names(model).fields
     return [name for name in dict.fromkeys(query) if name not in known and not name.startswith("_")]
 
 
 def refusal_of_parameters(unknown: Sequence[str], model: type[BaseModel]) -> BadRequest:
-    """Names the nearest parameter that the route takes, or all of them where none is near."""
+    """The problem for unknown parameters. For each, it names the nearest parameter that the route
+    takes, or all of them if none is near."""
     nearest = [_instead(name, model) for name in unknown[:MAX_NEAR]]
     reasons = [*nearest, *["is not a parameter of this route"] * (len(unknown) - len(nearest))]
     return _refusal([FieldError(f"?{_shown(name)}", reason) for name, reason in zip(unknown, reasons, strict=True)])
 
 
 def check_given_once(query: MultiMapping[str]) -> None:
-    """Raises BadRequest: of two values of a parameter one would be ignored."""
+    """Raises BadRequest if a parameter is given twice, because one of its values would be
+    ignored."""
     twice = [name for name in dict.fromkeys(query) if len(query.getall(name)) > 1 and not name.startswith("_")]
     if twice:
         raise _refusal([FieldError(f"?{_shown(name)}", "is given more than once") for name in twice])
@@ -97,8 +101,11 @@ def _instead(name: str, model: type[BaseModel]) -> str:
 
 
 class Understood:
-    """What the object `value`, and those in it, have besides the fields of `model`. `misspelt` has an
-    error for each field that is a known one in another spelling, `ignored` the names of all others."""
+    """Finds what `value`, and the objects in it, have besides the fields of `model`.
+
+    `misspelt` has an error for each field that is a known one in another spelling. `ignored` has
+    the names of all other unknown fields.
+    """
 
     def __init__(self, model: type[BaseModel], value: Mapping[str, Any]) -> None:
         self.misspelt: list[FieldError] = []
@@ -107,7 +114,7 @@ class Understood:
 
     @property
     def ignored(self) -> list[str]:
-        """Each name once: `filters.color`, `items[].color`."""
+        """Each name once, as in `filters.color` or `items[].color`."""
         return list(self._ignored)
 
     def _look(self, names: _Names, value: Mapping[str, Any], pointer: str, path: str) -> None:
@@ -116,7 +123,7 @@ class Understood:
             if field is None:
                 self._unknown(names, name, pointer, path)
             elif name != next(known for known in field.names if known in value):
-                # Of several names of one field the first counts.
+                # The object has a field under several names. The first that the model lists counts.
                 self._ignored[path + name] = None
             elif field.inner is not None:
                 for step, label, member in _objects(inner):
@@ -131,7 +138,9 @@ class Understood:
 
 
 def _objects(value: Any) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """The objects in a field's value, each with its steps in a pointer and in a name."""
+    """The objects in a field's value, each with its path: first as in a JSON pointer, then as in a
+    name. The first object of a list has `/0` and `[]`. An object that is no list member has
+    nothing."""
     if isinstance(value, dict):
         yield "", "", value
     elif isinstance(value, list):
@@ -141,7 +150,8 @@ def _objects(value: Any) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
 
 
 def header_value(names: Sequence[str]) -> str:
-    """The names as the header has them, bounded and percent-encoded where a header needs it."""
+    """The value of the header with these names. It is bounded, and percent-encoded where a header
+    needs that."""
     shown = [
         quote(name[:MAX_NAME_CHARS], safe="[].*?", errors="replace")[:MAX_NAME_CHARS] for name in names[:MAX_NAMES]
     ]
@@ -150,7 +160,7 @@ def header_value(names: Sequence[str]) -> str:
 
 
 def _shown(name: str) -> str:
-    """A name that a client made up, fit for an answer."""
+    """A name that a client has sent, shortened and made valid UTF-8 for an answer."""
     return name[:MAX_NAME_CHARS].encode("utf-8", "replace").decode()
 
 

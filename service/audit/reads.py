@@ -1,4 +1,4 @@
-"""The audit trail as it is read."""
+"""Reads the audit trail."""
 
 from typing import Annotated, Any
 
@@ -30,14 +30,14 @@ class AuditQuery(NewestPage):
 
 
 class Actor(TypedDict):
-    """`username` is null where the user has been removed."""
+    """`username` is null if the user was removed."""
 
     id: str
     username: str | None
 
 
 class AuditEntry(TypedDict):
-    """`actor` is null for what nobody signed in did: a registration, the command line."""
+    """`actor` is null if nobody was signed in: for a registration, or on the command line."""
 
     id: str
     at: str
@@ -53,7 +53,7 @@ class AuditEntry(TypedDict):
 
 
 async def list_entries(pool: Pool, query: AuditQuery) -> tuple[list[AuditEntry], list[Newest], Total]:
-    """A page, newest first, the keys in it, and how many there are in all."""
+    """A page of entries, newest first, the keys of its rows, and the total."""
     filters: dict[str, object] = {
         "actor_id": query.actor_id,
         "entity": query.entity,
@@ -85,5 +85,6 @@ def _view(row: asyncpg.Record) -> AuditEntry:
 
 
 def _stored(text: str | None) -> Any:
-    """As it is stored: a page may hold some 20 MB, which would take a while to read and to write anew."""
+    """The stored JSON, without parsing it. A page may have some 20 MB, which would take a while to
+    parse and to serialise again."""
     return orjson.Fragment(text) if text else None

@@ -1,4 +1,7 @@
-"""The audit trail over HTTP: who did what to what, when, from where, and which events it wrote."""
+"""The route of the audit trail.
+
+An entry says who did what, when and from where. It also names the events of the change.
+"""
 
 from service.api.call import ADMIN, Call, Nothing, Reply
 from service.api.paging import cursor_page_headers

@@ -1,4 +1,4 @@
-"""What changes users and sessions; each command is one transaction."""
+"""Registers users, signs them in and out, and refreshes tokens. Each command is one transaction."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -38,7 +38,7 @@ class NewUser:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What a session is used from, as its client says."""
+    """The program that uses a session, as the client describes it."""
 
     user_agent: str | None
     device_info: str | None
@@ -53,7 +53,8 @@ class SignedIn:
 
 
 async def create_user(pool: Pool, passwords: Passwords, origin: Origin, new: NewUser) -> UserView:
-    """A new user, as the API shows it. Raises Conflict where the name or the address is taken."""
+    """Creates a user, and returns it as the API shows it. Raises Conflict if the user name or the
+    e-mail address is taken."""
     password_hash = await passwords.hash(new.password)
     try:
         async with mutation(pool, origin, "register") as change:
@@ -85,8 +86,12 @@ async def login(
     password: str,
     device: Device,
 ) -> SignedIn:
-    """A new session. Raises Unauthorized, the same whether there is no such user or the password is wrong, and Forbidden
-    where the user is suspended; TooManyRequests after ten failures for this name from this address within a quarter of an hour."""
+    """Begins a session. `identifier` is a user name or an e-mail address.
+
+    Raises Unauthorized if there is no such user, or if the password is wrong. The answer is the
+    same in both cases. Raises Forbidden if the user is suspended. Raises TooManyRequests after ten
+    failures for this identifier from this IP address within 15 minutes.
+    """
     signed_in = None
     async with throttle.admit(pool, identifier, origin.ip_address or ""):
         while signed_in is None:
@@ -97,7 +102,8 @@ async def login(
 async def _login(
     pool: Pool, passwords: Passwords, tokens: Tokens, origin: Origin, identifier: str, password: str, device: Device
 ) -> SignedIn | None:
-    """None: the hash is no longer the one that was verified; the password was changed, or another login renewed its hash."""
+    """Like login, but returns None if the hash has changed since it was verified. Then the password
+    was changed, or another login has renewed the hash."""
     found = await _SQL.find_login.fetchrow(pool, identifier=identifier)
     right = await passwords.verify(found["password_hash"] if found else None, password)
     if found is None or not right:
@@ -138,7 +144,8 @@ async def _login(
 
 
 async def refresh(pool: Pool, tokens: Tokens, origin: Origin, refresh_token: str) -> SignedIn:
-    """New tokens of the same session. A refresh token that was used before ends its session. Raises Unauthorized."""
+    """Issues new tokens of the same session. If the refresh token was used before, the session is
+    ended. Raises Unauthorized."""
     claims = tokens.read_refresh(refresh_token)
     rotated = None
     async with mutation(pool, replace(origin, user_id=claims.user_id), "refresh") as change:
@@ -162,21 +169,24 @@ async def refresh(pool: Pool, tokens: Tokens, origin: Origin, refresh_token: str
             after = {"generation": rotated["refresh_generation"]}
             change.audit("session", claims.session_id, {"generation": claims.generation}, after)
     if rotated is None:
-        # Raised only here: an exception inside the transaction would undo the end of the session.
+        # An exception inside the transaction would undo the end of the session. So it is raised
+        # here.
         raise Unauthorized("this refresh token was used before; its session has been ended, sign in again")
     generation = rotated["refresh_generation"]
     return _signed_in(tokens, user_view(row), claims.user_id, claims.session_id, generation, rotated["now"])
 
 
 async def logout(pool: Pool, origin: Origin, user: Principal) -> None:
-    """End the session that asks. Raises Unauthorized if another request was first."""
+    """End the session of this request. Raises Unauthorized if another request has ended it
+    first."""
     async with mutation(pool, origin, "logout") as change:
         if not await end_session(change, user.session_id, as_owner(user), "logout"):
             raise Unauthorized(ENDED)
 
 
 async def logout_all(pool: Pool, origin: Origin, user: Principal) -> int:
-    """End every session of the user, the one that asks too. Returns how many there were."""
+    """End every session of the user, also that of this request. Returns how many there were. Raises
+    Unauthorized if there are none any more."""
     async with mutation(pool, origin, "logout-all") as change:
         ended = await end_sessions(change, as_owner(user), "logout-all")
         if not ended:
@@ -186,18 +196,19 @@ async def logout_all(pool: Pool, origin: Origin, user: Principal) -> int:
 
 
 def as_owner(user: Principal) -> dict[str, Any]:
-    """The signed-in user as an event about their sessions names them."""
+    """The signed-in user, as a row that `end_session`, `end_sessions` and `who` take."""
     return {"id": user.user_id, "username": user.username, "email": user.email, "role": user.role}
 
 
 def taken(error: asyncpg.UniqueViolationError) -> Conflict:
-    """What a user's unique indexes say."""
+    """The problem to raise when a unique index of users refuses a row."""
     field, words = _TAKEN[str(error.constraint_name)]
     return Conflict.at(f"/{field}", f"this {words} is taken")
 
 
 async def end_session(change: Mutation, session_id: UUID, owner: Row, reason: str) -> bool:
-    """Whether it was still open: of two that end it, one does."""
+    """Ends a session. Returns False if it has ended already: if two requests end it, only one of
+    them gets True."""
     if await _SQL.end_session.fetchval(change.connection, session_id=session_id, reason=reason) is None:
         return False
     change.emit(UserLogout(**who(owner), timestamp=change.now))
@@ -206,9 +217,10 @@ async def end_session(change: Mutation, session_id: UUID, owner: Row, reason: st
 
 
 async def end_sessions(change: Mutation, owner: Row, reason: str, *, keep: UUID | None = None) -> list[str]:
-    """End every open session of the user but one, each with its event. Returns their ids."""
+    """End every open session of the user except `keep`. Emits an event for each, and returns their
+    ids."""
     ended = await _SQL.end_sessions.fetch(change.connection, user_id=owner["id"], reason=reason, keep=keep)
-    # Of any number of sessions.
+    # There may be any number of sessions.
     await in_slices(ended, lambda _: change.emit(UserLogout(**who(owner), timestamp=change.now)))
     return [str(row["id"]) for row in ended]
 
@@ -216,6 +228,6 @@ async def end_sessions(change: Mutation, owner: Row, reason: str, *, keep: UUID 
 def _signed_in(
     tokens: Tokens, user: UserView, user_id: UUID, session_id: UUID, generation: int, now: datetime
 ) -> SignedIn:
-    """`now`: when the session was begun or refreshed, by the database's clock."""
+    """`now` is the time when the session was begun or refreshed, by the database's clock."""
     refresh_token = tokens.refresh(user_id, session_id, generation, now)
     return SignedIn(user, session_id, tokens.access(user_id, session_id, now), refresh_token)

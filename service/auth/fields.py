@@ -1,4 +1,4 @@
-"""Fields of users' bodies, and how users and sessions are shown."""
+"""Types of users' fields, and users and sessions as the API shows them."""
 
 import re
 from collections.abc import Mapping
@@ -24,7 +24,8 @@ def check_username(value: str) -> str:
 
 
 def check_email(value: str) -> str:
-    """Raises ValueError. Only a message sent there can tell whether an address is one."""
+    """Raises ValueError. The check is loose, because only a message to an address shows whether it
+    exists."""
     if not _EMAIL.fullmatch(value):
         raise ValueError("is not an e-mail address")
     return value
@@ -44,7 +45,7 @@ UserStatus = Literal["active", "suspended"]
 
 
 class UserView(TypedDict):
-    """A user as the API shows it: without anything of the password."""
+    """A user as the API shows it, without the password's hash."""
 
     id: str
     username: str
@@ -57,7 +58,8 @@ class UserView(TypedDict):
 
 
 class SessionView(TypedDict):
-    """A session as the API shows it. `current`: the one that asks. One that ran out has no `ended_at`."""
+    """A session as the API shows it. `current` marks the session of the request. An expired session
+    has no `ended_at`."""
 
     id: str
     current: bool
@@ -85,7 +87,7 @@ def user_view(row: Row) -> UserView:
 
 
 def session_view(row: Row, current: object) -> SessionView:
-    """`current` is the id of the session that asks."""
+    """`current` is the id of the session of the request."""
     return {
         "id": str(row["id"]),
         "current": row["id"] == current,
@@ -101,5 +103,5 @@ def session_view(row: Row, current: object) -> SessionView:
 
 
 def who(row: Row) -> dict[str, Any]:
-    """What every event about a user carries."""
+    """The data that every event about a user has."""
     return {"userId": row["id"], "username": row["username"], "email": row["email"], "role": row["role"]}

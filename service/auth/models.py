@@ -1,4 +1,4 @@
-"""What the routes of users and sessions take."""
+"""Models of the bodies and queries that the routes of users and sessions take."""
 
 from typing import Annotated, Any, Literal
 
@@ -9,12 +9,13 @@ from service.api.fields import Body, Name, Text
 from service.api.paging import IdPage, NewestPage
 from service.auth.fields import Email, Password, Role, Username, UserStatus
 
-# The default of a field that a PUT may leave out. It is never looked at: model_fields_set tells which fields were sent.
+# The default of a field that a PUT may leave out. No code reads it: model_fields_set has the names
+# of the fields that were sent.
 _ABSENT: Any = Field(default_factory=lambda: None)
 
 
 def _device_info(value: Any) -> Any:
-    # The Node system's clients send an object, or a string; events carry text.
+    # Clients of the Node system send an object or a string. Events carry it as text.
     if not isinstance(value, dict):
         return value
     try:
@@ -31,7 +32,7 @@ class Register(Body):
 
 
 class Login(Body):
-    """Either key takes either: a user name or an e-mail address."""
+    """Both `username` and `email` accept a user name as well as an e-mail address."""
 
     username: Annotated[Text, Field(max_length=254)] | None = None
     email: Annotated[Text, Field(max_length=254)] | None = None
@@ -54,7 +55,7 @@ class RefreshBody(Body):
 
 
 class UserQuery(IdPage):
-    """`search` looks into user name, e-mail address and full name."""
+    """`search` finds a text in the user name, the e-mail address or the full name."""
 
     role: Role | None = None
     status: UserStatus | None = None
@@ -71,7 +72,7 @@ class CreateUser(Body):
 
 
 class UpdateUser(Body):
-    """Any subset."""
+    """Any subset of the fields."""
 
     username: Username = _ABSENT
     email: Email = _ABSENT

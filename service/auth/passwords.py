@@ -1,4 +1,4 @@
-"""Passwords: Argon2id, off the event loop."""
+"""Hashes and verifies passwords with Argon2id, in threads."""
 
 import asyncio
 import base64
@@ -10,7 +10,8 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 
 class Passwords:
-    """Hashes and verifies in threads, at most one a core: each takes 64 MiB and a core's whole attention."""
+    """Hashes and verifies passwords in threads. At most one per core runs at a time, because each
+    takes a whole core and 64 MiB."""
 
     def __init__(self) -> None:
         self._hasher = PasswordHasher()
@@ -22,7 +23,8 @@ class Passwords:
             return await asyncio.to_thread(self._hasher.hash, password)
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
-        """Whether the password is the hash's. None, nobody's, takes as long as any and is never right."""
+        """Whether the password belongs to the hash. Pass None if there is no such user: that takes
+        as long as a real hash, and the result is always False."""
         async with self._slots:
             return await asyncio.to_thread(self._verify, password_hash or self.nobody, password)
 
@@ -41,7 +43,7 @@ PASSWORDS = web.AppKey("passwords", Passwords)
 
 
 def _unmatchable(hasher: PasswordHasher) -> str:
-    """A hash of today's parameters that no password is known for."""
+    """A hash with today's parameters, for which nobody knows a password."""
     salt, digest = (
         base64.b64encode(os.urandom(size)).decode().rstrip("=") for size in (hasher.salt_len, hasher.hash_len)
     )

@@ -1,4 +1,4 @@
-"""What is shown of users and sessions. No read holds a transaction."""
+"""Reads users and sessions. No read opens a transaction."""
 
 from datetime import datetime
 from uuid import UUID
@@ -32,7 +32,8 @@ class DeviceStats(TypedDict):
 
 
 class SessionStats(TypedDict):
-    """`ended` counts by reason; sessions that ran out are `expired`. Devices by last use, at most 20."""
+    """Statistics of a user's sessions. `ended` counts sessions by the reason of their end.
+    `expired` counts those that ran out. `devices` has at most 20, the last used first."""
 
     total: int
     active: int
@@ -43,7 +44,7 @@ class SessionStats(TypedDict):
 
 
 async def profile(pool: Pool, user: Principal) -> UserView:
-    """The user who asks. Raises Unauthorized if this user was removed meanwhile."""
+    """The signed-in user. Raises Unauthorized if the user was removed meanwhile."""
     row = await _AUTH.user_by_id.fetchrow(pool, id=user.user_id)
     if row is None:
         raise Unauthorized(ENDED)
@@ -51,7 +52,8 @@ async def profile(pool: Pool, user: Principal) -> UserView:
 
 
 async def session_expiry(pool: Pool, user: Principal) -> datetime:
-    """When the session that asks expires. Raises Unauthorized if it was ended meanwhile."""
+    """The time when the session of this request expires. Raises Unauthorized if it was ended
+    meanwhile."""
     session = await _AUTH.session.fetchrow(pool, session_id=user.session_id, user_id=user.user_id)
     if session is None:
         raise Unauthorized(ENDED)
@@ -60,6 +62,7 @@ async def session_expiry(pool: Pool, user: Principal) -> datetime:
 
 
 async def get_user(pool: Pool, user_id: UUID) -> UserView:
+    """The user with this id. Raises NotFound."""
     row = await _AUTH.user_by_id.fetchrow(pool, id=user_id)
     if row is None:
         raise NotFound("no user has this id")
@@ -67,7 +70,7 @@ async def get_user(pool: Pool, user_id: UUID) -> UserView:
 
 
 async def list_users(pool: Pool, query: UserQuery) -> tuple[list[UserView], list[UUID], Total]:
-    """A page, the ids in it, and how many there are in all."""
+    """A page of users, the ids of its rows, and the total."""
     filters = {
         "role": query.role,
         "status": query.status,
@@ -84,7 +87,8 @@ async def list_users(pool: Pool, query: UserQuery) -> tuple[list[UserView], list
 async def list_sessions(
     pool: Pool, user: Principal, owner_id: UUID, query: SessionQuery
 ) -> tuple[list[SessionView], list[Newest], Total]:
-    """A page of one user's sessions, the keys in it, and how many there are in all."""
+    """A page of one user's sessions, the keys of its rows, and the total. `user` is the signed-in
+    user, and `owner_id` the user whose sessions are listed."""
     is_open = _OPEN[query.status]
     async with pool.acquire() as connection:
         rows = await _SESSIONS.list_sessions.fetch(

@@ -1,4 +1,4 @@
-"""Registration, login and sessions over HTTP."""
+"""Routes for registration, login, logout and tokens."""
 
 from typing import Any
 
@@ -113,7 +113,8 @@ def _device(call: Call[Login, Nothing]) -> Device:
 
 
 def _header_text(value: str | None) -> str | None:
-    """aiohttp gives bytes that are not UTF-8 as lone surrogates, which events do not carry."""
+    """The value of a header, cut to 500 characters. aiohttp decodes bytes that are not UTF-8 as
+    lone surrogates. Events must not have these, so they are replaced."""
     if not value:
         return None
     return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")[:_USER_AGENT_CHARS]

@@ -1,4 +1,4 @@
-"""What decides about passwords' owners and sessions; no I/O."""
+"""Decisions about users and sessions, without I/O."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -14,7 +14,8 @@ FOREMAN = "foreman"
 
 @dataclass(frozen=True, slots=True)
 class SessionState:
-    """A session as the database has it. `expired` is judged by the database's clock."""
+    """The state of a session in the database. `expired` goes by the database's clock. `generation`
+    is the number of the refresh token that is valid now."""
 
     ended: bool
     expired: bool
@@ -23,7 +24,7 @@ class SessionState:
 
 
 def refusal(session: SessionState | None) -> str | None:
-    """Why a token of this session is not accepted; None if it is."""
+    """The reason why a token of this session is refused. None if it is accepted."""
     if session is None or session.ended:
         return ENDED
     if session.expired:
@@ -36,12 +37,13 @@ def refusal(session: SessionState | None) -> str | None:
 class Refresh(Enum):
     ROTATE = "rotate"
     REFUSE = "refuse"
-    # The token was exchanged before: one of the two who hold it has stolen it, and nobody can tell which.
+    # The token was exchanged before, so two clients have it. One of them has stolen it, and the
+    # service cannot know which.
     END_SESSION = "end session"
 
 
 def decide_refresh(session: SessionState | None, generation: int) -> Refresh:
-    """What a refresh token of `generation` does to its session."""
+    """Decides what a refresh token of this generation does to its session."""
     if session is None or refusal(session) is not None or generation > session.generation:
         return Refresh.REFUSE
     return Refresh.ROTATE if generation == session.generation else Refresh.END_SESSION
@@ -50,7 +52,8 @@ def decide_refresh(session: SessionState | None, generation: int) -> Refresh:
 def check_an_admin_remains(
     *, role: str, status: str, new_role: str | None, new_status: str | None, other_admins: int
 ) -> None:
-    """Raises Unprocessable where a change would leave nobody who can administer. None as the new role and status: a removal."""
+    """Raises Unprocessable if a change would leave no active admin. For a removal, the new role and
+    the new status are None. `other_admins` counts the other active admins."""
     was, stays = (role, status) == (ADMIN, "active"), (new_role, new_status) == (ADMIN, "active")
     if was and not stays and other_admins == 0:
         raise Unprocessable("this is the last active admin; make another user an admin first")

@@ -1,4 +1,4 @@
-"""Sessions: which there are, ending one, changing the password."""
+"""Ends one session of a user, and changes a user's password. Each command is one transaction."""
 
 from uuid import UUID
 
@@ -17,7 +17,8 @@ _AUTH = load("auth")
 
 
 async def revoke(pool: Pool, origin: Origin, owner_id: UUID, session_id: UUID, *, of_other: Problem) -> None:
-    """End an open session of this user. Raises NotFound where none has the id, `of_other` where it is another user's."""
+    """End an open session of the user `owner_id`. Raises NotFound if no open session has the id,
+    and `of_other` if the session belongs to another user."""
     async with mutation(pool, origin, "revoke") as change:
         owner = await _SQL.owner.fetchrow(change.connection, session_id=session_id)
         if owner is not None and owner["id"] != owner_id:
@@ -32,7 +33,8 @@ async def revoke(pool: Pool, origin: Origin, owner_id: UUID, session_id: UUID, *
 async def change_password(
     pool: Pool, passwords: Passwords, origin: Origin, user: Principal, current: str, new: str
 ) -> int:
-    """Ends the user's other sessions and returns how many there were. Raises Unprocessable where the current one is wrong."""
+    """Changes the password, ends the user's other sessions, and returns how many there were. Raises
+    Unprocessable if `current` is not the current password."""
     new_hash = await passwords.hash(new)
     ended = None
     while ended is None:
@@ -43,7 +45,7 @@ async def change_password(
 async def _change_password(
     pool: Pool, passwords: Passwords, origin: Origin, user: Principal, current: str, new_hash: str
 ) -> int | None:
-    """None: the hash is no longer the one that was verified."""
+    """Like change_password, but returns None if the hash has changed since it was verified."""
     verified = await _AUTH.password_hash.fetchval(pool, id=user.user_id)
     if not await passwords.verify(verified, current):
         raise Unprocessable.at("/currentPassword", "the current password is wrong")

@@ -1,4 +1,4 @@
-"""A user's own sessions and password over HTTP."""
+"""Routes for a user's own sessions and password."""
 
 from typing import Any
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""Ten failed logins of a name from an address, and it waits."""
+"""Refuses logins for a time after ten failed logins of one name from one IP address."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,14 +18,22 @@ LOGIN_FAILURE_MINUTES = 15
 
 
 class Throttle:
+    """Admits login attempts in one API process. The failures are counted in the database, so they
+    count in all processes."""
+
     def __init__(self) -> None:
         self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     @asynccontextmanager
     async def admit(self, pool: Pool, identifier: str, ip_address: str) -> AsyncIterator[None]:
-        """While a password is verified. It counts as a failure from the start, until a login that succeeds forgets all of them:
-        otherwise those who try at once would all be let in before the first has failed. Raises TooManyRequests."""
-        # One at a time in this process, so that users who sign in at once are not in each other's way.
+        """Enter this context to verify a password. Raises TooManyRequests.
+
+        An attempt counts as a failure from its start. A login that succeeds removes all failures of
+        its name and address. If an attempt counted only after it failed, many simultaneous attempts
+        would be admitted before the first one fails.
+        """
+        # One attempt at a time for each name and address. So if a user signs in several times at
+        # once, the attempts do not count against each other.
         turn = self._turns.setdefault((identifier.lower(), ip_address), asyncio.Lock())
         async with turn:
             await _count(pool, identifier, ip_address)

@@ -1,4 +1,7 @@
-"""Tokens: signed with HS256, and good for as long as their session in the database is. Their times are the database's."""
+"""Issues and checks tokens. They are signed with HS256. Their times are the database's.
+
+A token is valid only while its session in the database is.
+"""
 
 import time
 from dataclasses import dataclass
@@ -20,15 +23,17 @@ from service.platform.settings import Settings
 
 ALGORITHM = "HS256"
 _SQL = load("auth")
-# Times are checked when the database has told its own: this host's clock may be another one.
+# PyJWT must not check times, because this host's clock may differ from the database's.
+# `Claims.check` does that later.
 _OPTIONS: Any = {"require": ["sub", "sid", "typ", "iat", "exp"], "verify_iat": False, "verify_exp": False}
-# The database may have told its time to another replica as it was a little later there.
+# Another API process may take the database's time to be a little later than this one does.
 _AHEAD = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """Whose token it is, and from when to when it is good. `generation` is 0 in an access token."""
+    """The claims of a token. `name` is the word for it in messages. `generation` is 0 in an access
+    token."""
 
     name: str
     user_id: UUID
@@ -38,8 +43,12 @@ class Claims:
     expires_at: datetime
 
     def check(self, now: datetime, *, steady: bool) -> None:
-        """`now`: by the database's clock, which is known to have run steadily for a while, or is not. Then a token that was issued
-        in the future comes from a time when that clock was ahead, and would last too long. Raises Unauthorized."""
+        """Raises Unauthorized if the token has expired at `now`, by the database's clock.
+
+        `steady` says that this clock is known to have run steadily. Then a token that was issued in
+        the future comes from a time when the clock was ahead. It would last too long, so it is
+        refused.
+        """
         if self.expires_at <= now:
             raise Unauthorized(f"the {self.name} has expired")
         if steady and self.issued_at > now + _AHEAD:
@@ -47,7 +56,8 @@ class Claims:
 
 
 class Tokens:
-    """Issues and reads tokens. `refresh_lifetime` is also how long a session lasts without a refresh."""
+    """Issues and reads tokens. A session lasts for `refresh_lifetime`, too, unless it is
+    refreshed."""
 
     def __init__(self, key: str, lifetime: timedelta, refresh_lifetime: timedelta) -> None:
         self._key = key
@@ -59,18 +69,20 @@ class Tokens:
         return cls(settings.jwt_key(), settings.jwt_expires_in, settings.jwt_refresh_expires_in)
 
     def access(self, user_id: UUID, session_id: UUID, now: datetime | None = None) -> str:
-        """`now`: when the session was begun or refreshed, by the database's clock; None: by what this process knows of it."""
+        """An access token. `now` is the time when the session was begun or refreshed, by the
+        database's clock. If it is None, SERVER_CLOCK gives the time."""
         return self._issue("access", user_id, session_id, now, self._lifetime, {})
 
     def refresh(self, user_id: UUID, session_id: UUID, generation: int, now: datetime | None = None) -> str:
         return self._issue("refresh", user_id, session_id, now, self.refresh_lifetime, {"gen": generation})
 
     def read_access(self, token: str) -> Claims:
-        """Raises Unauthorized."""
+        """Raises Unauthorized if this is no access token with a valid signature. Checks no
+        times."""
         return self._read(token, "access")
 
     def read_refresh(self, token: str) -> Claims:
-        """Raises Unauthorized."""
+        """Like read_access, for a refresh token."""
         return self._read(token, "refresh")
 
     def _issue(
@@ -104,7 +116,11 @@ TOKENS = web.AppKey("tokens", Tokens)
 
 
 async def authenticate(request: web.Request) -> Principal:
-    """Who asks. The session is read at each request, so that a logout counts at once and everywhere. Raises Unauthorized."""
+    """The user of the request's token. Raises Unauthorized.
+
+    The session is read from the database at each request, so that a logout counts at once in all
+    API processes.
+    """
     claims = request.app[TOKENS].read_access(_bearer(request))
     asked = time.monotonic()
     row = await _SQL.session.fetchrow(request.app[POOL], session_id=claims.session_id, user_id=claims.user_id)

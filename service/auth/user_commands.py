@@ -1,4 +1,4 @@
-"""What an admin does to users; each command is one transaction."""
+"""Changes and removes users, for admins. Each command is one transaction."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -25,7 +25,8 @@ _FIELDS = ("username", "email", "full_name", "role", "status")
 
 
 class _AssignedMeanwhile(Exception):
-    """The user was assigned to a location that this transaction has not locked; it is begun again."""
+    """The user was assigned to a location that this transaction has not locked. The transaction
+    must be begun again."""
 
 
 async def edit(
@@ -37,8 +38,12 @@ async def edit(
     values: Mapping[str, Any],
     password: str | None,
 ) -> UserView:
-    """`values` are the fields that were sent. Where they change nothing, nothing is written. A suspension and a new password end
-    the user's sessions, except the one that asks."""
+    """Changes a user. `values` are the fields that were sent. If they change nothing, nothing is
+    written.
+
+    A suspension ends all sessions of the user. A new password ends all but the session of this
+    request.
+    """
     password_hash = None if password is None else await passwords.hash(password)
     while True:
         try:
@@ -89,7 +94,8 @@ async def _edit(
 
 
 async def delete(pool: Pool, origin: Origin, user_id: UUID) -> None:
-    """Raises Conflict for one who owns webhooks or has a history: they can be suspended."""
+    """Removes a user. Raises Conflict if the user owns webhooks or has a history. Such a user can
+    be suspended instead."""
     while True:
         try:
             await _delete(pool, origin, user_id)
@@ -121,7 +127,8 @@ async def _delete(pool: Pool, origin: Origin, user_id: UUID) -> None:
 
 
 class _Locked:
-    """What a change of a user has locked besides the user."""
+    """The rows that a change of a user has locked besides the user's: the locations assigned to the
+    user, and the other active admins, which are counted."""
 
     def __init__(self, locations: set[UUID], other_admins: int) -> None:
         self.locations = locations
@@ -139,7 +146,8 @@ async def _lock(change: Mutation, user_id: UUID) -> tuple[asyncpg.Record, _Locke
 
 
 async def _unassign(change: Mutation, user_id: UUID, locked: set[UUID]) -> list[str]:
-    """Take the user off every location, each with its event. Returns their ids."""
+    """Remove the user from the foremen of every location. Emits an event for each location, and
+    returns their ids. Raises _AssignedMeanwhile."""
     assigned = await _SQL.assignments.fetch(change.connection, id=user_id)
     if not {row["id"] for row in assigned} <= locked:
         raise _AssignedMeanwhile

@@ -1,4 +1,4 @@
-"""Users, administered over HTTP."""
+"""Routes with which admins manage users and their sessions."""
 
 from service.api.call import ADMIN, Call, Nothing, Reply, tagged
 from service.api.paging import cursor_page_headers

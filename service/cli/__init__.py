@@ -1,4 +1,4 @@
-"""The command `jossiedb`, and what its commands do to a database or ask of a running system."""
+"""The command `jossiedb`, with its work on a database and its questions to a running system."""
 
 from service.cli.commands import main
 

@@ -1,4 +1,4 @@
-"""Questions that the command line asks a running system."""
+"""Checks a running system for the command line: its health, and with the scripts of sql/audit."""
 
 import http.client
 import re
@@ -14,7 +14,8 @@ from service.cli import psql
 from service.platform.errors import StartupError
 
 _TIMEOUT_SECONDS = 5
-# A relay refreshes its row every second; its peers remove one that is older than 5 s.
+# A relay refreshes its row in `relays` every second. Its peers remove a row that has not changed
+# for 5 s.
 _RELAY_WITHIN_SECONDS = 5.0
 _EXPECT = re.compile(r"^-- expect: *(?P<what>.+?) *$", re.MULTILINE)
 _VARIABLE = re.compile(r"^\\if :\{\?(\w+)\}$", re.MULTILINE)
@@ -22,11 +23,12 @@ _FOOTER = re.compile(r"^\((?P<rows>[0-9]+) rows?\)$", re.MULTILINE)
 
 
 class Unhealthy(Exception):
-    """The check failed; says why."""
+    """The check failed. The message says why."""
 
 
 def check_api(url: str) -> None:
-    """Raises Unhealthy unless the API at `url` and its database answer."""
+    """Raises Unhealthy unless the API at `url` and its database answer. Raises StartupError if
+    `url` is not an HTTP address."""
     try:
         parts = urlsplit(url)
     except ValueError as error:
@@ -47,7 +49,8 @@ def check_api(url: str) -> None:
 
 
 async def check_relay() -> None:
-    """Raises Unhealthy unless the database can be reached and a relay on this host was alive within the last seconds."""
+    """Raises Unhealthy unless a relay on this host has refreshed its row within the last 5 s.
+    Raises StartupError if the database cannot be reached."""
     import asyncpg
 
     from service.platform.db import AWAY, connect
@@ -73,7 +76,8 @@ async def check_relay() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """A script of sql/audit. `summary` is its comment's first sentence; `expects_no_rows`: a row that it returns is a fault."""
+    """A script of sql/audit. `summary` is the first sentence of its comment. If `expects_no_rows`
+    is set, any row that the script returns is a fault."""
 
     name: str
     summary: str
@@ -81,7 +85,7 @@ class Audit:
 
 
 def audits() -> list[Audit]:
-    """The scripts that there are, by name."""
+    """All audit scripts, ordered by name."""
     return sorted(_audits(), key=lambda audit: audit.name)
 
 
@@ -113,8 +117,10 @@ def _check_variables(audit: Audit, variables: Sequence[str]) -> None:
 
 
 def run_audit(audit: Audit, url: str, variables: Sequence[str]) -> tuple[str, bool]:
-    """What psql prints for the script, and whether that is as it should be. `variables` are `name=value`, of names that the script
-    knows. Raises StartupError."""
+    """Runs the script with psql. Returns psql's output, and whether the script found no fault.
+
+    `variables` are of the form `name=value`, with names that the script knows. Raises StartupError.
+    """
     _check_variables(audit, variables)
     with as_file(files("sql") / "audit" / f"{audit.name}.sql") as script:
         argv, environment = psql.command(

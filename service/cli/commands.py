@@ -1,4 +1,4 @@
-"""The command `jossiedb`."""
+"""The command `jossiedb` and its subcommands. Their docstrings are the text of `--help`."""
 
 import asyncio
 import getpass
@@ -17,9 +17,11 @@ from service.platform.errors import Problem, StartupError
 if TYPE_CHECKING:
     from service.cli.checks import Audit
 
-# Each command imports what it needs: a healthcheck runs every few seconds and must not load a web server first.
+# Each command imports the modules that it needs. A healthcheck runs every few seconds, so it must
+# not load a web server first.
 
-# What a command answers with. 2 is for what keeps it from running at all: usage, settings, the database.
+# Exit codes. A command ends with 2 if it cannot run at all, because of its arguments, the settings
+# or the database.
 NO = 1
 CANNOT = 2
 INTERRUPTED = 130
@@ -67,16 +69,17 @@ def _print(line: str) -> None:
 
 @app.command
 def serve(*, host: str = "127.0.0.1", port: Port = 3002, fd: int | None = None) -> None:
-    """Serve the API until Ctrl-C or SIGTERM; requests in flight are finished first.
+    """Serve the API until Ctrl-C or SIGTERM. Requests in flight are finished first.
 
     Parameters
     ----------
     host
-        The address to listen on; 0.0.0.0 stands for all of this machine's.
+        The address to listen on. 0.0.0.0 stands for all addresses of this machine.
     port
-        The port to listen on; 0 takes a free one and logs which.
+        The port to listen on. 0 takes a free port and logs it.
     fd
-        A listening socket that the parent process opened, as a file descriptor, instead of host and port.
+        The file descriptor of a listening socket that the parent process has opened. It replaces
+        host and port.
     """
     import uvloop
 
@@ -89,13 +92,14 @@ def serve(*, host: str = "127.0.0.1", port: Port = 3002, fd: int | None = None) 
 @app.command
 def relay() -> None:
     """Deliver events to webhooks until Ctrl-C or SIGTERM. Start as many as you like."""
-    # Replaced, not imported: the two sides share the database and nothing else.
+    # The relay replaces this process. The service never imports the relay.
     os.execv(sys.executable, [sys.executable, "-m", "relay"])  # noqa: S606
 
 
 @app.command
 def migrate() -> None:
-    """Bring the database's schema up to this version. Safe to repeat, and to run from several places at once."""
+    """Bring the database's schema up to this version. Safe to repeat, and to run from several
+    places at once."""
     from service.cli.maintain import migrate_database
     from service.platform.lifecycle import start
 
@@ -110,8 +114,12 @@ def migrate() -> None:
 
 @app.command
 def restored() -> None:
-    """Say that the database was restored from a backup: the last step of docs/BACKUP.md. Positions of the log and numbers of items'
-    events go on above all that were given before, and leases of the past are void. Safe to repeat."""
+    """Begin a new epoch after the database was restored from a backup: the last step of
+    docs/BACKUP.md.
+
+    Positions of the log and numbers of items' events go on above all that were given before, and
+    all leases are void. Safe to repeat.
+    """
     from service.cli.maintain import begin_epoch
     from service.platform.lifecycle import start
 
@@ -127,16 +135,17 @@ def create_user(
     full_name: str,
     role: Literal["admin", "supervisor", "foreman", "worker", "personnel"] = "worker",
 ) -> None:
-    """Create a user. The password is asked for on a terminal, and otherwise read from standard input: one line.
+    """Create a user. The password is asked for on a terminal. Otherwise it is read from standard
+    input, as one line.
 
     Parameters
     ----------
     username
         3 to 50 letters, digits, dots, underscores and hyphens.
     email
-        An e-mail address; it can be used to sign in as well.
+        An e-mail address. It can be used to sign in as well.
     full_name
-        The name that people read.
+        The name that people see.
     role
         What the user may do.
     """
@@ -168,14 +177,16 @@ def _duration(_type: Any, tokens: Sequence[Token]) -> timedelta:
 def demo(
     *, for_: Annotated[timedelta | None, Parameter(name="--for", converter=_duration)] = None, port: Port = 3002
 ) -> int:
-    """Show all of it at work: an inventory, the API, two relays, and a receiver that checks signatures.
+    """Show everything at work: an inventory, the API, two relays, and a receiver that checks
+    signatures.
 
     Parameters
     ----------
     for_
-        End after this time, such as 15s or 2m, with a summary; otherwise on Ctrl-C. Exit code 1 if anything was lost.
+        End with a summary after this time, such as 15s or 2m. Without it, the demo ends on Ctrl-C.
+        The exit code is 1 if anything was lost.
     port
-        The port of the API; 0 takes a free one.
+        The port of the API. 0 takes a free port.
     """
     from service.demo.run import run
     from service.platform.lifecycle import start
@@ -185,14 +196,15 @@ def demo(
 
 @app.command
 def healthcheck(*, url: str = "http://127.0.0.1:3002", relay: bool = False) -> int:
-    """Ask whether the API, or this host's relay, works: exit code 0 or 1, for a container's healthcheck.
+    """Check whether the API, or a relay on this host, works. Exit code 0 or 1, for a container's
+    healthcheck.
 
     Parameters
     ----------
     url
-        Where the API is.
+        The address of the API.
     relay
-        Ask about a relay on this host instead: whether it has been alive within the last seconds.
+        Check a relay on this host instead: whether it was alive within the last seconds.
     """
     from service.cli.checks import Unhealthy, check_api, check_relay
 
@@ -202,19 +214,20 @@ def healthcheck(*, url: str = "http://127.0.0.1:3002", relay: bool = False) -> i
         else:
             check_api(url)
     except (Unhealthy, StartupError) as error:
-        # Never 2: containers reserve it.
+        # Never 2, because Docker reserves this exit code for healthchecks.
         return _say(error, NO)
     return 0
 
 
 @app.command
 def psql(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
-    """Open psql on the database that is in use, the embedded one too, as the owner of the data.
+    """Open psql on the database that is in use, also if it is the embedded one, as the owner of the
+    data.
 
     Parameters
     ----------
     arguments
-        psql's own, such as: -c "select count(*) from outbox"
+        Arguments of psql, such as: -c "select count(*) from outbox"
     """
     return asyncio.run(_psql(arguments))
 
@@ -231,14 +244,15 @@ async def _psql(arguments: Sequence[str]) -> int:
 def audit(
     name: str | None = None, /, *, variables: Annotated[list[str] | None, Parameter(name=["-v", "--set"])] = None
 ) -> int:
-    """Run one of the audit scripts in sql/audit with psql, or list them. Exit code 1 if it finds a fault.
+    """Run one of the audit scripts in sql/audit with psql, or list them. Exit code 1 if it finds a
+    fault.
 
     Parameters
     ----------
     name
-        The script; without it they are listed.
+        The name of the script. Without it, all scripts are listed.
     variables
-        A variable for the script, as name=value; may be repeated.
+        A variable for the script, as name=value. May be repeated.
     """
     from service.cli.checks import audits
 

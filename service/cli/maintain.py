@@ -1,4 +1,4 @@
-"""What the command line does to a database: migrations, users, and what is to be done once it was restored."""
+"""Works on a database for the command line: migrates it, creates users, begins an epoch."""
 
 import asyncpg
 from pydantic import ValidationError
@@ -22,7 +22,7 @@ _EPOCH = load("epoch")
 
 
 async def migrate_database(settings: Settings) -> Applied:
-    """What was applied. Raises StartupError."""
+    """Migrates the database, and returns what was applied. Raises StartupError."""
     async with database(settings) as url:
         connection = await connect(url, application_name="jossiedb migrate")
         try:
@@ -34,7 +34,8 @@ async def migrate_database(settings: Settings) -> Applied:
 
 
 async def begin_epoch(settings: Settings) -> tuple[str, int]:
-    """By hand, whatever the processes know: when it began, and its base. Raises StartupError."""
+    """Begins a new epoch, without asking which epoch the running processes know. Returns the time
+    when it began, and its base. Raises StartupError."""
     async with database(settings) as url:
         await require_migrated(url)
         connection = await connect(url, application_name="jossiedb restored")
@@ -52,7 +53,8 @@ async def begin_epoch(settings: Settings) -> tuple[str, int]:
 async def create_user(
     settings: Settings, username: str, email: str, full_name: str, role: str, password: str
 ) -> UserView:
-    """A user of any role. Raises StartupError where a field is not valid, Conflict where the name or the address is taken."""
+    """Creates a user of any role. Raises StartupError if a field is not valid, and Conflict if the
+    user name or the e-mail address is taken."""
     new = _valid(username, email, full_name, role, password)
     async with database(settings) as url:
         await require_migrated(url)
@@ -65,7 +67,7 @@ async def create_user(
 
 def _valid(username: str, email: str, full_name: str, role: str, password: str) -> NewUser:
     try:
-        # The same rules as over HTTP, in the same words.
+        # The rules and the messages are the same as over HTTP.
         Register(username=username, email=email, full_name=full_name, password=password)
     except ValidationError as error:
         problems = (f"{problem.pointer.removeprefix('/')}: {problem.detail}" for problem in invalid(error).errors)

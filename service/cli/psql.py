@@ -1,4 +1,4 @@
-"""psql, pointed at the database that is in use."""
+"""Runs psql on the database that is in use."""
 
 import asyncio
 import os
@@ -13,18 +13,24 @@ from service.platform.errors import StartupError
 
 
 def command(url: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
-    """The program with its arguments, and its environment. The password goes by the environment: anybody can read the arguments
-    of a process. Raises StartupError if psql is not installed, or if the URL has a secret that psql takes only as an argument."""
+    """The command line of psql, and its environment.
+
+    The password is in the environment, because every user of the machine can read the arguments of
+    a process. Raises StartupError if psql is not installed, or if the URL has a secret that psql
+    takes only as an argument.
+    """
     address, password = _without_password(parse(url).psql)
     environment = {**os.environ, **({"PGPASSWORD": password} if password else {})}
     return [_program(), *arguments, address], environment
 
 
 async def run(url: str, arguments: Sequence[str]) -> int:
-    """psql in this terminal, until it ends; its exit code. `arguments` are psql's own."""
+    """Runs psql in this terminal until it ends, and returns its exit code. `arguments` are those of
+    psql."""
     argv, environment = command(url, *arguments)
     loop = asyncio.get_running_loop()
-    # Ctrl-C cancels a statement in psql, and must not end this process, which may hold the embedded server.
+    # Ctrl-C cancels a statement in psql. It must not end this process, which may be the last holder
+    # of the embedded server.
     loop.add_signal_handler(signal.SIGINT, lambda: None)
     try:
         process = await asyncio.create_subprocess_exec(*argv, env=environment)
@@ -34,7 +40,7 @@ async def run(url: str, arguments: Sequence[str]) -> int:
 
 
 def _program() -> str:
-    """The embedded server's psql, which is as new as any; else the one on PATH."""
+    """The path of psql: the embedded server's, which is a new version, or else the one on PATH."""
     from service.platform.embedded.server import bin_dir
 
     try:
@@ -48,8 +54,11 @@ def _program() -> str:
 
 
 def _without_password(url: str) -> tuple[str, str | None]:
-    """The URL without its password, and the password. As libpq has it, `?password=` counts more than the one before the host,
-    and the last of several more than the others. Raises StartupError."""
+    """The URL without its password, and the password. Raises StartupError.
+
+    As in libpq, `?password=` takes precedence over the password before the host. If there are
+    several, the last one counts.
+    """
     address, _, query = url.partition("?")
     parts = urlsplit(address)
     password: str | None = None

@@ -1,7 +1,8 @@
-"""JSON that JavaScript reproduces byte for byte.
+"""Writes JSON that JavaScript reproduces byte for byte.
 
-A receiver verifies `JSON.stringify(req.body.data)`, so what is signed must come back unchanged from JSON.parse followed by
-JSON.stringify. That holds for orjson's compact output under the restrictions that `check` enforces.
+A receiver verifies the signature over `JSON.stringify(req.body.data)`. So the signed text must come
+back unchanged from JSON.parse followed by JSON.stringify. orjson's compact output does, within the
+restrictions that `check` enforces.
 """
 
 import re
@@ -13,26 +14,30 @@ import orjson
 Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
 
 MAX_INTEGER = 2**53
-# An event's data, serialised: with the envelope around it the body stays within 64 KiB. sql/migrations holds the same number.
+# The limit of an event's serialised data. With the envelope around it, the body stays within 64
+# KiB. The constraints in sql/migrations have the same number.
 MAX_DATA_BYTES = 65_000
 _MAX_DEPTH = 64
-# JavaScript moves keys that look like array indexes to the front; it does so up to 2^32 - 2.
+# JavaScript moves keys that look like array indexes to the front. The largest is 2^32 - 2.
 _INDEX = re.compile(r"(?:0|[1-9][0-9]{0,9})")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class NotReproducible(ValueError):
-    """`data` has a value that JavaScript would not write as we do. Says which, and where."""
+    """`data` has a value that JavaScript would write differently. The message says which, and
+    where."""
 
 
 def dumps(value: dict[str, Json]) -> str:
-    """Compact JSON of `value`, keys in insertion order, non-ASCII unescaped. Raises NotReproducible."""
+    """Compact JSON of `value`, with its keys in the order of insertion, and non-ASCII characters
+    not escaped. Raises NotReproducible."""
     check(value)
     return orjson.dumps(value).decode()
 
 
 def recanonicalise(text: str) -> tuple[str, dict[str, Json]]:
-    """The same for JSON that somebody else wrote, psql say: what JavaScript would make of it, and the parsed object."""
+    """Rewrites JSON from elsewhere, such as psql, as JavaScript would write it. Returns that text
+    and the parsed object. Raises NotReproducible."""
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -47,10 +52,11 @@ def recanonicalise(text: str) -> tuple[str, dict[str, Json]]:
 
 
 def check(value: Json, at: str = "data", depth: int = 0) -> None:
-    """Raises NotReproducible if JavaScript would write `value` differently, or if it holds U+0000 or a lone surrogate.
+    """Raises NotReproducible if JavaScript would write `value` differently, or if it contains
+    U+0000 or a lone surrogate. `at` is the path to `value`, for the message.
 
-    Every event passes through here, in the API and in fan-out: what most values are comes first, and a place is named only once
-    something is wrong there.
+    Speed matters, because the API and fan-out check every event. So the most frequent types are
+    tested first, and the path of a member is built only if the member needs a closer look.
     """
     if depth > _MAX_DEPTH:
         raise NotReproducible(f"{at} is nested more than {_MAX_DEPTH} deep")
@@ -83,13 +89,15 @@ def check(value: Json, at: str = "data", depth: int = 0) -> None:
 
 @lru_cache(maxsize=1024)
 def _is_plain(key: str) -> bool:
-    """Whether JavaScript leaves a key as and where it is. Events have few different ones."""
+    """Whether JavaScript keeps a key unchanged and in its place. Events have few different keys, so
+    the results are cached."""
     if "\x00" in key or (not key.isascii() and _SURROGATE.search(key)) or key == "__proto__":
         return False
     return not (key[:1].isdigit() and _INDEX.fullmatch(key) and int(key) < 2**32 - 1)
 
 
 def check_text(value: str, at: str) -> None:
+    """Raises NotReproducible if the text contains U+0000 or a lone surrogate."""
     if "\x00" in value:
         raise NotReproducible(f"{at} holds U+0000")
     if not value.isascii() and _SURROGATE.search(value):

@@ -1,29 +1,31 @@
-"""Times as the outside sees them."""
+"""Writes and parses times in ISO 8601."""
 
 from datetime import UTC, datetime
 
 import orjson
 
-# asyncpg takes the very first and the very last for infinities, and an offset may lead beyond them.
+# asyncpg reads the very first and the very last datetime as infinities, and an offset may lead
+# beyond them. So these limits are a day inside.
 _FIRST = datetime(1, 1, 2, tzinfo=UTC)
 _LAST = datetime(9999, 12, 30, tzinfo=UTC)
 
 
 def iso(moment: datetime) -> str:
     """ISO 8601 in UTC with milliseconds and `Z`, as JavaScript's toISOString writes it."""
-    # Done for each delivery, and orjson takes a seventh of the time of what datetime has for it.
+    # This runs for each delivery. orjson takes a seventh of the time of datetime's own formatting.
     text = orjson.dumps(moment.astimezone(UTC), option=orjson.OPT_UTC_Z).decode()
-    # In quotes: seconds, and microseconds where there are any.
+    # The text is in quotes. It has microseconds only if they are not zero.
     return text[1:24] + "Z" if moment.microsecond else text[1:20] + ".000Z"
 
 
 def iso_or_none(moment: datetime | None) -> str | None:
+    """Like iso, but None for None."""
     return None if moment is None else iso(moment)
 
 
 def parse_moment(text: str) -> datetime:
-    """The moment that an ISO 8601 time with its offset stands for, in UTC; the first or last that a column can hold beside an
-    interval, where it is beyond. Raises ValueError."""
+    """Parses an ISO 8601 time with an offset, and returns it in UTC. Returns _FIRST for an earlier
+    time, and _LAST for a later one. Raises ValueError."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

@@ -1,13 +1,16 @@
-"""DATABASE_URL: which of its parameters hold, and which are dropped. asyncpg sends those that it does not know to the server as
-settings, and the server refuses the connection. So a URL that libpq takes would not do."""
+"""Sorts the parameters of DATABASE_URL into those that have an effect and those that are dropped.
+
+asyncpg sends a parameter that it does not know to the server as a setting, and the server then
+refuses the connection. So without this, not every URL that libpq accepts would work.
+"""
 
 from dataclasses import dataclass
 from functools import cache
 from urllib.parse import unquote
 
-# In seconds, for a URL without connect_timeout.
+# Seconds, for a URL without connect_timeout.
 CONNECT_TIMEOUT = 10.0
-# As long as that stands for no limit.
+# Seconds. This stands for no limit.
 _NO_LIMIT = 86_400.0
 
 _SSL = {f"ssl{name}" for name in ("mode", "cert", "key", "password", "rootcert", "crl")} | {
@@ -15,9 +18,9 @@ _SSL = {f"ssl{name}" for name in ("mode", "cert", "key", "password", "rootcert",
     "ssl_max_protocol_version",
 }
 _COMMON = _SSL | {"host", "port", "dbname", "user", "password", "passfile", "service", "krbsrvname", "gsslib"}
-# What asyncpg itself honours, as libpq does.
+# The parameters that asyncpg itself understands, as libpq does.
 _ASYNCPG = _COMMON | {"database", "servicefile", "sslnegotiation", "target_session_attrs"}
-# What psql takes, from PostgreSQL 15's on.
+# The parameters that psql accepts, since that of PostgreSQL 15.
 _PSQL = (
     _COMMON
     | {"target_session_attrs", "connect_timeout", "application_name", "fallback_application_name", "options"}
@@ -30,8 +33,12 @@ _OURS = {"connect_timeout", "application_name", "options"}
 
 @dataclass(frozen=True, slots=True)
 class DatabaseUrl:
-    """`dsn`: for asyncpg. `psql`: for psql. `connect_timeout`: in seconds. `server_settings`: sent as startup
-    parameters. `dropped`: names of parameters that have no effect."""
+    """DATABASE_URL, parsed.
+
+    `dsn` is the URL for asyncpg, and `psql` the URL for psql. `connect_timeout` is in seconds.
+    `server_settings` are sent as startup parameters. `dropped` has the names of the parameters that
+    have no effect.
+    """
 
     dsn: str
     psql: str
@@ -42,9 +49,9 @@ class DatabaseUrl:
 
 @cache
 def parse(url: str) -> DatabaseUrl:
-    """Raises ValueError if a value that is honoured here is not valid."""
+    """Raises ValueError if connect_timeout is not a whole number."""
     head, _, query = url.partition("?")
-    # Kept as they stand, so that they mean to asyncpg and psql what they meant.
+    # The parameters stay encoded as they are, so that asyncpg and psql read what the user wrote.
     given = [(pair.partition("=")[0], pair) for pair in query.split("&") if pair.partition("=")[2]]
     values = {name: unquote(pair.partition("=")[2]) for name, pair in given}
 
@@ -62,7 +69,7 @@ def parse(url: str) -> DatabaseUrl:
 
 
 def _seconds(value: str) -> float:
-    """As libpq has it: whole seconds; 0, or less, for no limit."""
+    """connect_timeout as libpq defines it: whole seconds, where 0 or less means no limit."""
     try:
         seconds = int(value)
     except ValueError:

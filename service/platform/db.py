@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL."""
+"""Opens connections and pools, and tells the kinds of errors of PostgreSQL apart."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -13,56 +13,66 @@ from service.platform.session import Session, UnusableSession, open_session
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
-# What asyncpg raises when the server is away, going away, coming up, read-only or full, and not because of what it was asked.
+# asyncpg raises these if the server is away, shutting down, starting, read-only or full. The
+# statement is not the cause.
 AWAY = (
     OSError,
     asyncio.TimeoutError,
     asyncpg.InterfaceError,
-    # The pool resets a connection that the server has just ended, in the midst of something.
+    # The pool resets a connection that was in use, and that the server has just ended.
     asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
-    # Shutting down, crashed, starting up, a statement cancelled or timed out.
+    # The server is shutting down, has crashed or is starting, or it cancelled a statement.
     asyncpg.OperatorInterventionError,
-    # No connection left, no memory, no disk.
+    # The server has no connection, no memory or no disk space left.
     asyncpg.InsufficientResourcesError,
     asyncpg.PostgresSystemError,
     asyncpg.ReadOnlySQLTransactionError,
-    # Dropped, and not yet restored under its name.
+    # The database was dropped, and is not yet restored under its name.
     asyncpg.InvalidCatalogNameError,
 )
-# Two transactions in each other's way: the statement may simply be tried again.
+# Two transactions are in each other's way. The statement may simply be tried again.
 CONTENDED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
 
-# In seconds. The server ends a statement sooner, by its statement_timeout, and says so.
+# Seconds. The server's statement_timeout is shorter, so normally the server ends a slow statement
+# and reports it.
 COMMAND_TIMEOUT = 65.0
 
 
-# Whatever else passes: a lock that was not to be had, a transaction that was ended as it stood idle or took too long, rights or a
-# database that are taken away for a moment as it is restored or its password changed, a snapshot that is too old.
+# SQLSTATEs of other errors that pass. A lock was not granted. The server ended a transaction
+# because it was idle or took too long. A login, a right or the database is missing for a moment,
+# during a restore or a change of the password. A snapshot is too old.
 _PASSING = frozenset(
     {"25P02", "25P03", "25P04", "28000", "28P01", "3D000", "40000", "40003", "55006", "55P03", "72000"}
 )
 
 
 def is_passing(error: BaseException) -> bool:
-    """Whether an error says something of the server, or of others, at this moment, and nothing of what was asked: the same may
-    succeed later. False for what a row's content or a defect of ours causes."""
-    # The last is a statement whose tables a migration has changed since it was prepared.
+    """Whether an error comes from the server's present state, or from other transactions. The same
+    statement may succeed later. False for an error that a row's content or a defect of ours
+    causes."""
+    # InvalidCachedStatementError: a migration has changed a table since the statement was prepared.
     if isinstance(error, (*AWAY, *CONTENDED, asyncpg.InvalidCachedStatementError)):
         return True
     return lacks_partition(error) or (isinstance(error, asyncpg.PostgresError) and error.sqlstate in _PASSING)
 
 
-# Cardinality, data, integrity, check option, limits of the program, what a trigger raises.
+# Classes of SQLSTATEs: cardinality, data, integrity, check option, limits of the program, and
+# errors that a trigger raises.
 _OF_ROWS = frozenset({"21", "22", "23", "44", "54", "P0"})
-# What is damaged. Of the same class XX000, an internal error, says nothing of rows: a type that was made anew is one.
+# Damaged data and a damaged index. XX000, an internal error, has the same class but does not
+# concern a row. A type that was dropped and created again can cause it.
 _DAMAGED = frozenset({"XX001", "XX002"})
 
 
 def is_of_a_row(error: Exception) -> bool:
-    """Whether what was asked is to blame: what a row holds, or a defect of ours that it brings to light. What concerns all rows
-    alike, such as a table or a right that is missing, is neither this nor passing."""
+    """Whether a row is the cause of an error: by its content, or because it reveals a defect of
+    ours.
+
+    An error that concerns all rows alike, such as a missing table or right, is neither of a row nor
+    passing.
+    """
     if is_passing(error):
         return False
     return (
@@ -73,18 +83,23 @@ def is_of_a_row(error: Exception) -> bool:
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether nothing else can be asked of the server now either. A statement that was cancelled took too long by itself."""
+    """Whether other statements would fail now as well. A cancelled statement does not show that: it
+    only took too long itself."""
     return isinstance(error, AWAY) and not isinstance(error, asyncpg.QueryCanceledError)
 
 
 def lacks_partition(error: BaseException) -> bool:
-    """Whether a row was refused as there is no partition for it, which is not the row's fault. Not told by the message, whose
-    language is the server's: of what is raised as a check that failed only this names no constraint."""
+    """Whether a row was refused because no partition exists for it, which is not the row's fault.
+
+    The server reports this as a failed check. Only this kind of failed check names no constraint.
+    The message would not show it, because it is in the server's language.
+    """
     return isinstance(error, asyncpg.CheckViolationError) and error.constraint_name is None
 
 
 async def connect(url: str, *, application_name: str, settings: Mapping[str, str] | None = None) -> Session:
-    """One session, with a server that can be worked with. Raises StartupError, which never shows the password."""
+    """Opens a session and checks that the server can be used. Raises StartupError, which never
+    shows the password."""
     try:
         session = await open_session(url, Session, application_name=application_name, settings=settings)
         try:
@@ -108,7 +123,8 @@ async def connect(url: str, *, application_name: str, settings: Mapping[str, str
 
 
 async def _not_shared(session: Session, url: str, application_name: str) -> None:
-    """Raises UnusableSession if the pooler gives the server session of one that is idle to the next that comes."""
+    """Raises UnusableSession if the pooler lends the server session of an idle client to another
+    client."""
     other = await open_session(url, Session, application_name=application_name)
     try:
         await session.verify()
@@ -129,11 +145,16 @@ async def open_pool(
     make: Callable[..., Pool] = asyncpg.create_pool,
     **options: Any,
 ) -> Pool:
-    """A pool of at most `size` connections. Raises what asyncpg raises: `connect`, which every process
-    calls before, gives the clear errors.
+    """Opens a pool of at most `size` connections. Raises what asyncpg raises: every process calls
+    `connect` before, which gives clear errors.
 
-    `settings`: of each session, besides ours. `on_ended` is called when a connection has ended, whoever ended it; `on_new` with
-    each new one, before it is used. `make` takes create_pool's place, and `options` are more of its arguments, or of connect's."""
+    `settings` apply to each session, in addition to those of `open_session`. `on_ended` is called
+    whenever a connection has ended, no matter which side ended it. `on_new` is called with each new
+    connection before it is used. `make` replaces asyncpg's create_pool. `options` are further
+    arguments of it, or of asyncpg's connect.
+    """
+    # A plain connection first, because its errors are clearer than the pool's.
+    await (await connect(url, application_name=application_name, settings=settings)).close()
 
     async def begin(*_: Any, **given: Any) -> Session:
         connecting = {name: given[name] for name in given.keys() - {"loop", "connection_class", "record_class"}}
@@ -149,7 +170,7 @@ async def open_pool(
             try:
                 await on_new(session)
             except BaseException:
-                # The pool would close it politely, and wait for the answer to that.
+                # If the pool closed this connection, it would wait for the server's answer.
                 session.terminate()
                 raise
         if on_ended is not None:
@@ -159,7 +180,8 @@ async def open_pool(
     return await make(
         connect=begin,
         connection_class=connection_class,
-        # No floor: the pool would try to restore it by itself, with a traceback in the log each time that it cannot.
+        # With a minimum, the pool would restore it by itself, and log a traceback each time that
+        # fails.
         min_size=0,
         init_size=1,
         max_size=size,
@@ -169,7 +191,8 @@ async def open_pool(
 
 
 async def _leave_as_it_is(_: "asyncpg.Connection[asyncpg.Record]") -> None:
-    """Nothing that we run leaves anything behind in a session, and asyncpg's own reset would undo our settings."""
+    """The pool's `reset`. It does nothing: our statements leave nothing behind in a session, and
+    asyncpg's own reset would undo the session's settings."""
 
 
 def address(url: str) -> str:
@@ -179,6 +202,7 @@ def address(url: str) -> str:
         port = parts.port
     except ValueError:
         port = None
-    # Several hosts, or a socket, are in the query; a password may be there, too.
+    # Several hosts, or a socket, are in the query. Only `host` is taken from there, because a
+    # password may be there, too.
     host = parts.hostname or ",".join(parse_qs(parts.query).get("host", [])) or "its socket"
     return f"{host}{f':{port}' if port else ''}{parts.path}"

@@ -1,4 +1,7 @@
-"""SQL functions and views: one live text each, in sql/functions and sql/views, which `migrate` applies when it changes."""
+"""Reads SQL functions and views from sql/functions and sql/views.
+
+Each has one live text. `migrate` applies a text that has changed.
+"""
 
 import hashlib
 import re
@@ -8,14 +11,15 @@ from functools import cache
 from graphlib import TopologicalSorter
 from importlib.resources import files
 
-# The folders, and what a file in them defines.
+# The folders, and the kind of object that a file in each defines.
 _KINDS = {"functions": "function", "views": "view"}
 _COMMENT = re.compile(r"--[^\n]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """`sql` begins with `create or replace`, so it can be applied any number of times."""
+    """One function or view. `sql` begins with `create or replace`, so it can be applied any number
+    of times. `checksum` is the SHA-256 of `sql` in hex."""
 
     name: str
     kind: str
@@ -28,7 +32,7 @@ class Definition:
 
 @cache
 def definitions() -> tuple[Definition, ...]:
-    """All of them. What a definition uses comes before it."""
+    """All definitions. Each comes after the definitions that it uses."""
     texts: dict[str, tuple[str, str]] = {}
     for folder, kind in _KINDS.items():
         for entry in (files("sql") / folder).iterdir():
@@ -42,9 +46,11 @@ def definitions() -> tuple[Definition, ...]:
 
 
 def in_order(texts: Mapping[str, str]) -> list[str]:
-    """The names of these texts, each after those that its text mentions. Raises graphlib.CycleError.
+    """The names of these texts, each after the names that its text mentions. Raises
+    graphlib.CycleError.
 
-    PostgreSQL checks most texts when they are created, and a view cannot be created before a function that it calls.
+    The order matters: PostgreSQL checks most texts at their creation, and a view cannot be created
+    before a function that it calls.
     """
     mention = re.compile(rf"\b(?:{'|'.join(sorted(texts))})\b") if texts else re.compile(r"(?!)")
     uses = {name: set(mention.findall(_COMMENT.sub("", texts[name]))) - {name} for name in sorted(texts)}

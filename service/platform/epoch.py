@@ -1,8 +1,9 @@
-"""Epochs: whether the database is still the one that this process has seen, or was restored from a backup (docs/adr/0024).
+"""Epochs: finds out whether the database was restored from a backup (docs/adr/0024).
 
-Each process keeps a mark that it saw committed, and asks for it on each new connection, before that is used for anything else.
-Where it is missing, a new epoch begins. So it does on another server, database or timeline, unless a process that lives finds its
-mark.
+Each process keeps a mark: a value that it saw committed. It asks for the mark on each new
+connection, before it uses the connection for anything else. If the mark is missing, a new epoch
+begins. A new epoch also begins if the server, the database or the timeline has changed, unless a
+running process finds its mark there.
 """
 
 import asyncio
@@ -22,23 +23,26 @@ from service.platform.server_clock import SERVER_CLOCK
 _log = get_logger(__name__)
 _SQL = load("epoch")
 
-# How long a process without a mark leaves it to others to recognise a server that has changed: those that live are connected anew
-# by then.
+# If the server has changed, a process without a mark waits this long for another process to
+# recognise it. All running processes have connected again by then.
 GRACE_SECONDS = 15.0
 _PAUSE_SECONDS = 0.25
-# A mark that is older than this is worth nothing: of relays that are gone marks are not kept for ever.
+# A process does not use a mark that is older than this, because the database does not keep the
+# marks of removed relays for ever.
 MARK_SECONDS = 86_400.0
 
 Verdict: TypeAlias = Literal["go on", "recognise", "adopt", "begin", "leave it to others"]
 
 
 class Unsettled(asyncpg.InterfaceError):
-    """The database cannot be used yet: it is being restored, or it is left to others to recognise it."""
+    """The database cannot be used yet. It is being restored, or this process waits for another
+    process to recognise it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What a process saw committed: a relay what its last beats wrote, the service the greatest position and its event's id."""
+    """The mark of a process. A relay's mark has the values that its last beats wrote. The mark of
+    the service has the greatest position, and the id of the event there."""
 
     relay_id: UUID | None = None
     values: tuple[UUID, ...] = ()
@@ -51,7 +55,7 @@ NO_MARK = Mark()
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """An epoch."""
+    """An epoch: its id and its base, the number above which its positions and fences begin."""
 
     id: UUID
     base: int
@@ -59,8 +63,14 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a connection shows. `found`: whether the process's mark is there; None where it has none. `moved`: the server, the
-    database or the timeline is another one than the epoch is known on; `unknown`: it is known on none yet."""
+    """The facts that a connection shows about the database.
+
+    - `found`: the database has the process's mark. None if the process has no mark, or if that part
+      of the log was dropped.
+    - `moved`: the row of the epoch names another server, database or timeline than this one.
+    - `unknown`: the row of the epoch names no server yet.
+    - `standby`: the server is a standby, which takes no writes.
+    """
 
     epoch: Known
     found: bool | None = None
@@ -70,12 +80,17 @@ class Seen:
 
 
 def judge(known: Known | None, seen: Seen) -> Verdict:
-    """What to do about what a new connection shows to a process that knows of this epoch, or of none."""
+    """Decides what follows from `seen`. `known` is the epoch that the process knows, or None.
+
+    "recognise" means to record the server in the row of the epoch. docs/adr/0024 has the decisions
+    as a table.
+    """
     if seen.standby:
-        # It takes no writes, so nothing can be done, and nothing wrong be written either.
+        # A standby takes no writes. So the process can do nothing here, and can write nothing
+        # wrong.
         return "go on"
     if known is not None and known.id != seen.epoch.id:
-        # A backup from before the epoch that the process knows has an older one.
+        # If its base is not greater, this is a backup from before the epoch that the process knows.
         return "adopt" if seen.found or seen.epoch.base > known.base else "begin"
     if seen.found is False:
         return "begin"
@@ -88,7 +103,8 @@ def judge(known: Known | None, seen: Seen) -> Verdict:
 
 @dataclass
 class Epoch:
-    """What one process knows. `mark` gives its mark, `on_new` hears that another epoch holds than before."""
+    """The epoch that one process knows. `mark` returns the process's mark. `on_new` is called when
+    another epoch has begun."""
 
     mark: Callable[[], Mark] = lambda: NO_MARK
     on_new: Callable[[], None] = lambda: None
@@ -97,30 +113,33 @@ class Epoch:
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def greet(self, connection: Connection) -> None:
-        """Ask a new connection, before it is used. Raises Unsettled, and what asyncpg raises."""
+        """Check the epoch on a new connection, before it is used. Raises Unsettled, and errors of
+        asyncpg."""
         seen = await self._ask(connection)
         if self.known is not None and judge(self.known, seen) == "go on":
             return
-        # One at a time, as what one begins or adopts the next has to know.
+        # One connection at a time: if the first begins or adopts an epoch, the next must know that.
         async with self._turn:
             while not await self._settled(connection):
                 pass
 
     async def settle(self, connection: Connection) -> None:
-        """The same as a process starts, which waits until that is settled."""
-        said = False
+        """Like greet, but waits until the epoch is settled. For the start of a process. Raises
+        errors of asyncpg."""
+        logged = False
         while True:
             try:
                 await self.greet(connection)
                 return
             except Unsettled as error:
-                if not said:
+                if not logged:
                     _log.warning("the start waits for the database", reason=str(error))
-                    said = True
+                    logged = True
                 await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _settled(self, connection: Connection) -> bool:
-        """False: ask once more."""
+        """One step towards a settled epoch. Returns False if the connection must be asked once
+        more."""
         seen = await self._ask(connection)
         verdict = judge(self.known, seen)
         if verdict != "leave it to others":
@@ -130,7 +149,7 @@ class Epoch:
                 self.known = self.known or seen.epoch
                 return True
             case "recognise":
-                # Where nothing can be written for now, the next connection does it.
+                # If the database takes no writes now, a later connection records the server.
                 with suppress(asyncpg.ReadOnlySQLTransactionError):
                     await _SQL.recognise.execute(connection, id=seen.epoch.id)
                 self.known = seen.epoch
@@ -172,8 +191,11 @@ class Epoch:
         return Seen(Known(row["id"], row["base"]), found, row["moved"], row["unknown"], row["standby"])
 
     async def _begin(self, connection: Connection, seen: Seen, why: str, *, if_moved: bool) -> None:
-        """Unless another process was first. Of two that begin at the same moment one waits for the other's row, and adopts."""
-        # Above the epoch that is known as well, which may be one from while a clock was ahead.
+        """Begins a new epoch, unless another process was first. Two processes may try at the same
+        moment. Then the second waits for the lock on the row of `epoch`, and adopts the epoch of
+        the first."""
+        # The new base must also be above that of the known epoch, which may come from a clock that
+        # was ahead.
         position = max(self.mark().position or 0, self.known.base if self.known is not None else 0)
         begun = await _SQL.begin.fetchval(
             connection, expected=seen.epoch.id, above=position, why=why, if_moved=if_moved

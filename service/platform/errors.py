@@ -1,22 +1,24 @@
 """Every error that Jossiedb raises on purpose.
 
+```
 JossieError
 ├── StartupError              a process cannot start; one line, exit code 2
 └── Problem                   an answer of the API (RFC 9457)
-    ├── BadRequest            400  malformed or invalid input, with one FieldError a bad field
-    │   └── Unreadable        400  the connection is of no use after it
+    ├── BadRequest            400  malformed or invalid input, with a FieldError for each bad field
+    │   └── Unreadable        400  the connection cannot be used for another request
     │       └── TooSlow       408
     ├── Unauthorized          401
     ├── Forbidden             403
     ├── NotFound              404
     ├── Conflict              409
-    ├── Gone                  410  with what is still there
-    ├── PreconditionFailed    412  the representation is not the one that If-Match names
+    ├── Gone                  410  the answer says what still exists
+    ├── PreconditionFailed    412  the object's ETag is not the one in If-Match
     ├── PayloadTooLarge       413
     ├── UnsupportedMediaType  415
     ├── Unprocessable         422  a rule of the domain forbids it
     ├── TooManyRequests       429  with Retry-After
-    └── Unavailable           503  with Retry-After: the database is away
+    └── Unavailable           503  with Retry-After; the database is away, for example
+```
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +27,7 @@ from typing import ClassVar, Self
 
 
 class JossieError(Exception):
-    """Base of all of them."""
+    """Base of all errors that Jossiedb raises on purpose."""
 
 
 class StartupError(JossieError):
@@ -34,14 +36,16 @@ class StartupError(JossieError):
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One bad field: `pointer` is a JSON pointer into the body, or `?name` for a query parameter."""
+    """One bad field: `pointer` is a JSON pointer into the body, or `?name` for a query
+    parameter."""
 
     pointer: str
     detail: str
 
 
 class Problem(JossieError):
-    """An answer of the API. `detail` is a sentence for the caller; it holds no secret."""
+    """An answer of the API. `detail` is a sentence for the caller, and contains no secret.
+    `retry_after` is in seconds."""
 
     status: ClassVar[int]
     slug: ClassVar[str]
@@ -56,7 +60,7 @@ class Problem(JossieError):
 
     @classmethod
     def at(cls, pointer: str, detail: str) -> Self:
-        """The problem that one field has."""
+        """A problem with one bad field. `detail` describes the problem and the field."""
         return cls(detail, errors=[FieldError(pointer, detail)])
 
 
@@ -65,11 +69,11 @@ class BadRequest(Problem):
 
 
 class Unreadable(BadRequest):
-    """The connection is of no use for another request."""
+    """The body could not be read. The connection cannot be used for another request."""
 
 
 class TooSlow(Unreadable):
-    """The body did not come in time."""
+    """The body did not arrive in time."""
 
     status, slug, title = 408, "request-timeout", "The request took too long"
 

@@ -1,4 +1,4 @@
-"""Strong entity tags (RFC 9110, section 8.8), and the conditions that a request sets with them."""
+"""Makes strong entity tags (RFC 9110, section 8.8), and checks a request's conditions with them."""
 
 import base64
 import hashlib
@@ -8,34 +8,37 @@ from typing import Self
 
 import orjson
 
-# An entity tag, or *, each with what may stand before the next.
+# An entity tag or `*`, with the blanks around it and the comma after it. A member may be empty.
 _MEMBER = re.compile(r'[ \t]*(?P<tag>(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"|\*)?[ \t]*(?:,|\Z)')
 _WEAK = "W/"
-# What stands at the end of a tag of a compressed representation, which is another one. The tags themselves have no such sign.
+# The end of the tag of a compressed representation, which needs a tag of its own. `~` occurs
+# nowhere else in our tags.
 _CODED = re.compile(r'~[a-z]+"$')
 
 
 def tag_of(representation: object) -> str:
-    """The tag of what JSON can hold, in its quotes: the same for the same bytes only."""
+    """The tag of a value that JSON can hold, with its quotes. Two values have the same tag only if
+    their JSON has the same bytes."""
     digest = hashlib.sha256(orjson.dumps(representation)).digest()
     return f'"{base64.urlsafe_b64encode(digest[:18]).decode()}"'
 
 
 def coded(tag: str, coding: str) -> str:
-    """The tag of the same representation in a content coding. Tags.parse takes it for the tag that it was made of."""
+    """The tag of the same representation in a content coding, such as gzip. Tags.parse turns it
+    back into `tag`."""
     return f'{tag[:-1]}~{coding}"'
 
 
 @dataclass(frozen=True, slots=True)
 class Tags:
-    """The value of an If-Match or If-None-Match header: `any` for `*`."""
+    """The value of an If-Match or If-None-Match header. `any` is set if the value is `*`."""
 
     tags: frozenset[str]
     any: bool
 
     @classmethod
     def parse(cls, header: str) -> Self:
-        """Raises ValueError for what is no list of entity tags."""
+        """Raises ValueError if the header is no list of entity tags."""
         found = []
         position = 0
         while position < len(header):
@@ -50,9 +53,10 @@ class Tags:
         return cls(frozenset(found), "*" in found)
 
     def match(self, tag: str) -> bool:
-        """Strong comparison, for If-Match: a weak tag matches nothing."""
+        """Compares strongly, for If-Match: a weak tag matches nothing."""
         return self.any or tag in self.tags
 
     def match_weakly(self, tag: str) -> bool:
-        """For If-None-Match: a proxy that compresses makes a strong tag weak on its way, and it still names the same content."""
+        """Compares weakly, for If-None-Match. A proxy that compresses an answer makes its strong
+        tag weak, and the tag still names the same content."""
         return self.any or tag in self.tags or _WEAK + tag in self.tags

@@ -1,4 +1,4 @@
-"""How a process starts and ends."""
+"""The steps with which a process starts and ends: settings, database, epoch, signals."""
 
 import asyncio
 import signal
@@ -23,7 +23,8 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def start() -> Settings:
-    """The settings, with logs set up after them and misspelt names warned about. Raises StartupError."""
+    """Loads the settings and sets up the logs. Logs a warning with names in the environment that
+    look like settings and are none. Raises StartupError."""
     settings = load_settings()
     configure(settings.jossiedb_log_level)
     unknown = unknown_names()
@@ -34,8 +35,11 @@ def start() -> Settings:
 
 @asynccontextmanager
 async def database(settings: Settings) -> AsyncIterator[str]:
-    """DATABASE_URL, or else the URL of the embedded server, which runs at least until the context ends, and is started again if it
-    is killed. Raises StartupError."""
+    """Yields DATABASE_URL. If it is not set, starts the embedded server and yields its URL.
+
+    The embedded server runs at least until the context ends. If it is killed meanwhile, it is
+    started again. Raises StartupError.
+    """
     if settings.database_url is not None:
         url = settings.database_url.get_secret_value()
         if dropped := parse(url).dropped:
@@ -48,8 +52,12 @@ async def database(settings: Settings) -> AsyncIterator[str]:
 
 
 async def require_migrated(url: str, *, read_only: bool = False) -> None:
-    """Raises StartupError unless the database can be reached, has this version's schema, and takes what is read and written there.
-    `read_only`: for what only reads; a standby will do."""
+    """Raises StartupError unless this process can work with the database.
+
+    The database must be reachable and have this version's schema, take writes, and grant the rights
+    that the process needs. With `read_only`, only the first two are required, so a standby is
+    enough.
+    """
     session = await connect(url, application_name="jossiedb start")
     try:
         await check_migrated(session)
@@ -65,7 +73,7 @@ async def require_migrated(url: str, *, read_only: bool = False) -> None:
 
 
 async def settle(url: str, epoch: Epoch) -> None:
-    """Returns when it is settled which epoch the database is in. Raises StartupError."""
+    """Returns as soon as it is settled in which epoch the database is. Raises StartupError."""
     connection = await connect(url, application_name="jossiedb start")
     try:
         await epoch.settle(connection)
@@ -77,7 +85,8 @@ async def settle(url: str, epoch: Epoch) -> None:
 
 @contextmanager
 def cancelled_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGINT cancel the present task, which then ends what it began. A second one cancels that too."""
+    """Within the context, SIGTERM and SIGINT cancel the present task, which then cleans up. A
+    second signal cancels the cleaning up, too."""
     task = asyncio.current_task()
     assert task is not None
     loop = asyncio.get_running_loop()

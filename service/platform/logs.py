@@ -1,4 +1,7 @@
-"""Structured logs: for people on a terminal, JSON lines otherwise. No secret and no token is ever passed to them."""
+"""Sets up structured logs: readable lines on a terminal, otherwise JSON lines.
+
+No caller ever passes a secret or a token to them.
+"""
 
 import logging
 import re
@@ -7,7 +10,8 @@ from typing import Any
 
 import structlog
 
-# PostgreSQL adds the whole row to the error of a constraint: URLs, e-mail addresses, hashes of passwords.
+# PostgreSQL adds the whole row to the error of a constraint. The row may have URLs, e-mail
+# addresses or hashes of passwords.
 _ROW = re.compile(r"(Failing row contains) \(.*?\)\.$", re.DOTALL | re.MULTILINE)
 
 
@@ -19,7 +23,8 @@ def _without_rows(_: Any, __: str, event: structlog.types.EventDict) -> structlo
 
 
 def configure(level: str = "info", *, stream: Any = None) -> None:
-    """Set up structlog, and route the standard library's loggers through it. Writes to stderr: stdout is for results."""
+    """Set up structlog, and route the standard library's loggers through it. Logs go to stderr,
+    because stdout is for results."""
     stream = stream or sys.stderr
     terminal = stream.isatty()
     shared: list[structlog.types.Processor] = [
@@ -28,7 +33,7 @@ def configure(level: str = "info", *, stream: Any = None) -> None:
         structlog.processors.TimeStamper(fmt="%H:%M:%S.%f" if terminal else "iso", utc=not terminal),
     ]
     if terminal:
-        # The renderer's own tracebacks would show local variables.
+        # The renderer's own format of tracebacks would show local variables.
         renderer: structlog.types.Processor = structlog.dev.ConsoleRenderer(
             exception_formatter=structlog.dev.plain_traceback
         )

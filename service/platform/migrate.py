@@ -1,6 +1,7 @@
-"""Migrations, sql/migrations/NNNN_verb_object.sql, forward only; after them, functions and views whose text has changed.
+"""Applies the migrations, and then the functions and views whose text has changed.
 
-Each is applied in a transaction of its own.
+The migrations are the files sql/migrations/NNNN_verb_object.sql. They only go forward. Each
+migration, function and view is applied in a transaction of its own.
 """
 
 import asyncio
@@ -20,13 +21,16 @@ from service.platform.errors import StartupError
 from service.platform.preconditions import check_may_migrate
 from service.platform.queries import Connection, load
 
-LOCK_CLASS = 1246712659  # 'JOSS'; the same number stands in the doorbell's functions
+LOCK_CLASS = 1246712659  # 'JOSS'; the doorbell's functions have the same number
 LOCK_MIGRATE = 3
 LOCK_WAIT_SECONDS = 120
-# How long a migration may keep others waiting for a table that it waits for itself, and how long it then leaves them alone.
+# A migration waits this long for the lock of a table. Meanwhile, other transactions that want the
+# table queue up behind it.
 LOCK_TRY_MS = 200
+# If a lock was not granted, the migration leaves the table to other transactions for this long.
 LOCK_PAUSE_SECONDS = 1.0
-# What the table of the applied ones looks like. Those of other programs have other columns.
+# The columns of our table schema_migrations. If another program has a table of that name, it has
+# other columns.
 _COLUMNS = {"version": "integer", "name": "text", "checksum": "text", "applied_at": "timestamp with time zone"}
 _CREATED = re.compile(r"^create table (?:if not exists )?(?:public\.)?(?P<name>[a-z_]+)", re.MULTILINE)
 _FILE = re.compile(r"(?P<version>[0-9]{4})_(?P<name>[a-z0-9_]+)\.sql")
@@ -45,7 +49,7 @@ class Migration:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What `migrate` applied, in this order."""
+    """The migrations and definitions that `migrate` has applied, in this order."""
 
     migrations: tuple[Migration, ...] = ()
     definitions: tuple[Definition, ...] = ()
@@ -56,7 +60,7 @@ class Applied:
 
 @cache
 def migrations() -> tuple[Migration, ...]:
-    """All of them, in order."""
+    """All migrations, in the order of their versions."""
     found = []
     for entry in (files("sql") / "migrations").iterdir():
         if match := _FILE.fullmatch(entry.name):
@@ -68,16 +72,20 @@ def migrations() -> tuple[Migration, ...]:
 
 @cache
 def our_tables() -> tuple[str, ...]:
-    """Names of the tables that the migrations create, and of the views, which need the same rights."""
+    """The names of the tables that the migrations create, and of the views, which need the same
+    rights."""
     tables = {match["name"] for migration in migrations() for match in _CREATED.finditer(migration.sql)}
     return tuple(sorted(tables.union(each.name for each in definitions() if each.kind == "view")))
 
 
 async def migrate(connection: Connection) -> Applied:
-    """Apply what is missing and return it. A second migrator waits for the first; raises StartupError."""
+    """Apply and return everything that is missing. Raises StartupError.
+
+    A second migrator waits for the first, for LOCK_WAIT_SECONDS at most.
+    """
     statements = load("migrate")
     for _ in range(LOCK_WAIT_SECONDS * 10):
-        # Tried, never waited for: a statement that waits holds a snapshot.
+        # Try the lock again and again: a statement that waited for it would hold a snapshot.
         if await statements.try_lock.fetchval(connection, class_id=LOCK_CLASS, object_id=LOCK_MIGRATE):
             break
         await asyncio.sleep(0.1)
@@ -103,8 +111,12 @@ async def migrate(connection: Connection) -> Applied:
 
 
 async def _apply_patiently(connection: Connection, part: Migration | Definition) -> None:
-    """Whoever asks for a table behind somebody who waits for it must wait, too. So a lock that is not granted soon is given up,
-    and all of this part is tried again later, until those who read and write leave a gap."""
+    """Apply `part` without blocking the other users of a table for long.
+
+    While a migration waits for the lock of a table, every later transaction that wants the table
+    waits behind it. So it gives up a lock that is not granted soon. The whole part is tried again
+    later, until the readers and writers leave a gap.
+    """
     deadline = time.monotonic() + LOCK_WAIT_SECONDS
     while True:
         try:
@@ -137,9 +149,10 @@ async def _apply(connection: Connection, part: Migration | Definition) -> None:
 
 
 async def check_migrated(connection: Connection) -> None:
-    """Raises StartupError if the database is not at this version's schema. A newer database is accepted: it is rolled out first.
+    """Raises StartupError if the database does not have this version's schema.
 
-    Functions and views must be there; their texts are not compared, because nothing tells a newer text from an older one.
+    A newer schema is accepted, because an upgrade migrates the database first. Functions and views
+    must exist. Their texts are not compared, because nothing shows which of two texts is newer.
     """
     applied = await _applied(connection)
     missing = _missing(applied)
@@ -154,7 +167,8 @@ async def check_migrated(connection: Connection) -> None:
 
 
 async def _applied(connection: Connection) -> dict[int, str]:
-    """The checksums of the applied migrations. Raises StartupError if one was changed, or the table is another program's."""
+    """The checksums of the applied migrations, by version. Raises StartupError if the file of an
+    applied migration has changed, or if schema_migrations belongs to another program."""
     statements = load("migrate")
     columns = {row["name"]: row["type"] for row in await statements.table_columns.fetch(connection)}
     if not columns:
@@ -183,12 +197,13 @@ def _missing(applied: Container[int]) -> list[Migration]:
 
 
 def _is_newest(applied: Iterable[int]) -> bool:
-    """Whether no newer version of this program has migrated the database: its functions may need its tables."""
+    """Whether no newer version of this program has migrated the database. If one has, this version
+    leaves its functions as they are, because they may need its tables."""
     return max(applied, default=0) <= migrations()[-1].version
 
 
 async def _changed(connection: Connection) -> list[Definition]:
-    """The functions and views that are not there with this version's text."""
+    """The functions and views that the database does not have with this version's text."""
     if not (wanted := definitions()):
         return []
     there = {row["name"]: row["checksum"] for row in await load("migrate").defined.fetch(connection)}

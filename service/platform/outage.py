@@ -1,4 +1,4 @@
-"""The database's absence: said once, whoever meets it, and its end said once."""
+"""Notices outages of the database, and logs each once at its beginning and once at its end."""
 
 import asyncio
 from collections.abc import Iterator
@@ -15,19 +15,22 @@ _log = get_logger(__name__)
 _SQL = load("outage")
 
 BACKOFF_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0)
-# A server that answers and fails, its disk full, say, is not to be away and back with each request.
+# A server may answer one request and fail at the next, with a full disk for example. The outage
+# ends only if no request has failed for this long. Otherwise each request would begin and end an
+# outage.
 CALM_SECONDS = 1.0
 HEARTBEAT_SECONDS = 5.0
 
 
 class Absence:
-    """What one process has said of it."""
+    """Logs the beginning and the end of each outage. `said` is set between the two."""
 
     def __init__(self) -> None:
         self.said = False
 
     def begins(self, error: BaseException, **known: object) -> None:
-        """What is `known` is said if this is the first that is noticed of it."""
+        """Call this for each error. Only the first error of an outage is logged, with the fields
+        `known`."""
         if not self.said:
             self.said = True
             _log.warning("the database is away", error=str(error) or type(error).__name__, **known)
@@ -39,16 +42,19 @@ class Absence:
 
 
 class Heartbeat:
-    """Whether the database answers, over a connection of its own. However many ask at once, it is asked once for all of them."""
+    """Asks whether the database answers, over a connection of its own. Callers that ask at the same
+    time share one question to the database."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._asking: asyncio.Future[None] | None = None
 
     async def ask(self) -> None:
-        """Raises one of AWAY, a TimeoutError after HEARTBEAT_SECONDS."""
+        """Raises one of AWAY if the database does not answer: a TimeoutError after
+        HEARTBEAT_SECONDS."""
         if self._asking is None:
-            # Not in the context of the request that happens to be the first.
+            # In a new context, so that it does not log the id of the request that happened to ask
+            # first.
             self._asking = asyncio.create_task(self._ask(), context=Context())
             self._asking.add_done_callback(self._answered)
         await asyncio.shield(self._asking)
@@ -60,13 +66,17 @@ class Heartbeat:
     def _answered(self, asking: "asyncio.Future[None]") -> None:
         self._asking = None
         if not asking.cancelled():
-            # Whoever asked may have gone: then nobody takes the exception.
+            # If every caller was cancelled, nobody takes the exception, and asyncio would log that.
             asking.exception()
 
 
 class Watch:
-    """For a process that asks the database only when somebody asks it. It looks when a request fails or a connection ends, and,
-    while the server is away, until it is back: it takes writes, and no request has failed for CALM_SECONDS."""
+    """Watches the database for a process that uses it only for requests.
+
+    It looks at the database when a request fails or a connection ends. During an outage it goes on
+    looking. The outage ends when the database takes writes and no request has failed for
+    CALM_SECONDS.
+    """
 
     def __init__(self) -> None:
         self._absence = Absence()
@@ -78,22 +88,24 @@ class Watch:
         self._pool = pool
 
     async def end(self) -> None:
-        """Before the pool is closed, which ends its connections."""
+        """Stop watching. Call this before the pool is closed, because that ends its connections."""
         self._pool = None
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.wait([self._looking])
 
     def missed(self, error: BaseException, **known: object) -> None:
-        """The database could not do what it was asked."""
+        """Call this after a request has failed with `error`, one of AWAY. `known` are fields for
+        the log."""
         self._missed = True
         self._absence.begins(error, **known)
         self.look()
 
     def look(self) -> None:
-        """It may be away: a connection has ended, as some do by themselves."""
+        """Find out whether the database is away. Call this after a connection has ended, which may
+        have other reasons."""
         if self._pool is not None and self._looking is None:
-            # Not in the context of the request that happens to be the first: its id is not to be in what is said later.
+            # In a new context. Otherwise all later log lines would have the id of this request.
             self._looking = asyncio.create_task(self._look(self._pool), context=Context())
 
     async def _look(self, pool: Pool) -> None:
@@ -101,7 +113,7 @@ class Watch:
         try:
             while not (there := await self._takes_writes(pool)) or self._missed:
                 if not self._absence.said:
-                    # It is read-only, and nobody has wanted to write.
+                    # The database is read-only, and no request has failed because of that.
                     return
                 self._missed = False
                 await asyncio.sleep(CALM_SECONDS if there else next(delays))

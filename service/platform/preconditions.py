@@ -1,17 +1,21 @@
-"""What must be so before a process works with a database. Whatever is not is said in one line, before anything is done."""
+"""Checks the conditions under which a process can work with a database.
+
+A condition that does not hold is reported in one line, before the process does anything.
+"""
 
 from collections.abc import Sequence
 
 from service.platform.errors import StartupError
 from service.platform.queries import Connection, load
 
-# A line names so many tables at most.
+# How many tables an error names at most.
 _NAMED = 5
 _SQL = load("preconditions")
 
 
 async def check_server(connection: Connection) -> None:
-    """Raises StartupError unless the database can hold every text, and its tables can be found."""
+    """Raises StartupError unless the database's encoding is UTF8 and this role may use the schema
+    public."""
     server = await _SQL.server.fetchrow(connection)
     assert server is not None, "it returns one row"
     if server["encoding"] != "UTF8":
@@ -40,7 +44,8 @@ async def check_rights(connection: Connection, tables: Sequence[str]) -> None:
 
 
 async def check_may_migrate(connection: Connection, tables: Sequence[str], *, from_nothing: bool) -> None:
-    """Raises StartupError if a migration cannot succeed. `from_nothing`: none was applied before."""
+    """Raises StartupError if a migration cannot succeed. `from_nothing` says that no migration was
+    applied before."""
     await check_writable(connection)
     may = await _SQL.may_migrate.fetchrow(connection, tables=tables)
     assert may is not None, "it returns one row"

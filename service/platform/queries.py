@@ -1,4 +1,5 @@
-"""SQL from sql/queries: whole statements, each under `-- name:`, parameters as `:name`."""
+"""Loads the statements in sql/queries. Each stands under a line `-- name: <name>`, with parameters
+written as `:name`."""
 
 import re
 from collections.abc import Iterator
@@ -10,16 +11,17 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
-# What a single statement can be run on.
+# A single statement can run on a connection or on a pool.
 Executor: TypeAlias = "Connection | asyncpg.Pool[asyncpg.Record]"
 
-# Strings and comments are stepped over, so that a colon in them, or in a cast, is not taken for a parameter.
+# Strings, comments and casts match as well, so that a colon in them does not begin a parameter.
 _TOKEN = re.compile(r"'(?:[^']|'')*'|--[^\n]*|::|(?<!\w):(?P<name>[a-z_][a-z0-9_]*)")
 _NAME = re.compile(r"^-- name: (?P<name>[a-z_][a-z0-9_]*)[ \t]*\n", re.MULTILINE)
 
 
 class Statement:
-    """One named statement. Called with its parameters by name; a wrong set of names is a TypeError."""
+    """One named statement. Its methods take the parameters by name. They raise TypeError if a
+    parameter is missing or unknown."""
 
     __slots__ = ("name", "parameters", "sql")
 
@@ -61,7 +63,7 @@ class Statement:
 
 
 class Statements:
-    """The statements of one file, as attributes."""
+    """The statements of one file, as attributes with their names."""
 
     def __init__(self, feature: str, text: str) -> None:
         parts = _NAME.split(text)[1:]

@@ -1,8 +1,11 @@
-"""What a session of ours is, and the one way to begin one: for every pool, the LISTEN connection and the command line.
+"""Begins every session with PostgreSQL: for pools, the LISTEN connection and the command line.
 
-A setting that is sent as a startup parameter does not pass a pooler: PgBouncer refuses it, or is told to ignore it and drops it. So
-each session is set up by a statement after the connect, and read back in the next transaction. Nothing resets a session of ours
-afterwards (asyncpg's pool would run RESET ALL at each release): whatever a statement changes, it changes for its transaction only.
+A setting cannot be sent as a startup parameter, because it does not pass a pooler. PgBouncer
+refuses such a parameter, or drops it if it is configured to ignore it. So after the connect, one
+statement makes the settings. A second statement, in the next transaction, reads them back.
+
+Nothing resets a session afterwards, because a statement changes settings for its transaction only.
+asyncpg's pool would run RESET ALL at each release, so our pools replace its reset (docs/adr/0022).
 """
 
 import asyncio
@@ -27,8 +30,9 @@ _SHARED = (
     " (pool_mode = session, server_reset_query = DISCARD ALL)"
 )
 _MARK = "jossiedb.session"
-# What the statements rely on, whatever the server, the database or the role has for a default. `search_path`: pg_catalog comes
-# first unless it is named, and pg_temp would come before public.
+# The statements rely on these settings. The server, the database or the role may have other
+# defaults. search_path names pg_temp last, because otherwise it would come before public.
+# pg_catalog comes first without being named.
 _SETTINGS = {
     "search_path": "public, pg_temp",
     "timezone": "UTC",
@@ -46,12 +50,13 @@ class Session(_Connection):
 
     names: tuple[str, ...]
     in_force: list[str]
-    # The server's process. Behind a pooler `get_server_pid()` is a number that the pooler made up.
+    # The id of the server's process. Behind a pooler, `get_server_pid()` returns a number that the
+    # pooler has made up.
     pid: int
 
     @property
     def pooled(self) -> bool:
-        """Whether a pooler stands between us and the server."""
+        """Whether a pooler stands between this process and the server."""
         return self.pid != self.get_server_pid()
 
     async def verify(self) -> None:
@@ -68,7 +73,8 @@ AnySession = TypeVar("AnySession", bound=Session)
 
 
 class UnusableSession(asyncpg.InterfaceError):
-    """No statement can be run in it, as with a server that is away."""
+    """No statement may run in this session. It is an InterfaceError, so it belongs to AWAY: the
+    caller treats it like a server that is away."""
 
 
 async def open_session(
@@ -80,16 +86,19 @@ async def open_session(
     command_timeout: float | None = None,
     max_cached_statement_lifetime: int = 300,
 ) -> AnySession:
-    """A new session. `settings` hold in it besides those of every session; the last two arguments are asyncpg's, in seconds.
-    Raises what asyncpg raises, and UnusableSession."""
-    target = parse(url)
-    async with asyncio.timeout(target.connect_timeout):
+    """A new session. Raises errors of asyncpg, and UnusableSession.
+
+    `settings` apply in addition to those of every session. The last two arguments are asyncpg's, in
+    seconds.
+    """
+    address = parse(url)
+    async with asyncio.timeout(address.connect_timeout):
         connection: AnySession = await asyncpg.connect(
-            target.dsn,
-            timeout=target.connect_timeout,
+            address.dsn,
+            timeout=address.connect_timeout,
             command_timeout=command_timeout,
             max_cached_statement_lifetime=max_cached_statement_lifetime,
-            server_settings={"application_name": application_name, **target.server_settings},
+            server_settings={"application_name": application_name, **address.server_settings},
             connection_class=kind,
         )
         try:
@@ -98,7 +107,7 @@ async def open_session(
                 raise UnusableSession(f"it is version {version}; Jossiedb needs {MIN_VERSION} or newer")
             await _set_up(connection, {_MARK: str(uuid4()), **_SETTINGS, **(settings or {})})
         except BaseException:
-            # Closing it politely would wait for an answer.
+            # close() would wait for an answer of the server.
             connection.terminate()
             raise
     return connection
@@ -109,7 +118,7 @@ async def _set_up(connection: Session, settings: Mapping[str, str]) -> None:
     try:
         begun = await _SQL.begin.fetchrow(connection, names=connection.names, values=tuple(settings.values()))
     except (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError):
-        # Prepared on another server session, or left over from another client.
+        # The statement was prepared on another server session, or by another client of this one.
         raise UnusableSession(_SHARED) from None
     assert begun is not None, "it returns one row"
     if begun["marked"]:

@@ -1,4 +1,7 @@
-"""Settings, from the environment only. docs/SETTINGS.md names each; a test holds the two together."""
+"""Reads the settings, which come from the environment only.
+
+docs/SETTINGS.md describes each of them. A test fails if a setting is missing there.
+"""
 
 import json
 import os
@@ -20,17 +23,19 @@ Network = IPv4Network | IPv6Network
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _PREFIXES = ("JOSSIEDB_", "JWT_", "WEBHOOK_", "RELAY_")
-# What orchestrators put into every container's environment for a service of that name.
+# Names of variables that orchestrators put into each container's environment for every service that
+# they run.
 _INJECTED = re.compile(r".*(?:_PORT(?:_.*)?|_SERVICE_.*|_HOST)$")
 MIN_SECRET_CHARS = 32
 _SHOWN_CHARS = 60
-# A hundred years: added to today it is still a time that everything that it goes through can hold.
+# A hundred years. Added to today, this is still a time that Python, PostgreSQL and asyncpg can
+# hold.
 MAX_SECONDS = 36_500 * 86_400
 _WELL_KNOWN_SECRETS = frozenset({"secret", "changeme", "change-me", "your-secret-key", "development", "jossiedb"})
 
 
 def parse_duration(value: Any) -> Any:
-    """The timedelta that `15m`, `24h`, `7d`, `30s` or a number of seconds stands for. Raises ValueError."""
+    """Parses `30s`, `15m`, `24h`, `7d` or a number of seconds. Raises ValueError."""
     if isinstance(value, str) and (match := re.fullmatch(r"([1-9][0-9]*)([smhd]?)", value.strip())):
         seconds = int(match[1]) * _UNITS[match[2] or "s"]
         if seconds > MAX_SECONDS:
@@ -45,7 +50,7 @@ Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 
 
 class Settings(BaseSettings):
-    """All settings; times in the unit that the name or the comment says."""
+    """All settings. A time that is a number has its unit in a comment."""
 
     model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, extra="ignore", hide_input_in_errors=True)
 
@@ -121,27 +126,31 @@ class Settings(BaseSettings):
         return self
 
     def jwt_key(self) -> str:
-        """The key that signs tokens; in development made once and kept in the data directory."""
+        """The key that signs tokens. In development it is made once, and kept in the data
+        directory."""
         if self.jwt_secret is not None:
             return self.jwt_secret.get_secret_value()
         return _kept(self.jossiedb_data_dir / "jwt_secret", lambda: secrets.token_urlsafe(48))
 
     def vault(self) -> Vault:
-        """The ring that seals webhooks' secrets; in development its one key is made once and kept in the data directory."""
+        """The keys that seal webhooks' secrets. In development one key is made once, and kept in
+        the data directory."""
         if self.webhook_secret_keys is not None:
             return Vault(parse_keys(self.webhook_secret_keys))
         return Vault([parse_key(_kept(self.jossiedb_data_dir / "webhook_secret_keys", new_key))])
 
 
 def load_settings() -> Settings:
-    """The settings, or a StartupError that lists everything wrong with them at once and shows no secret."""
+    """The settings. Raises StartupError, with a text that lists all bad settings at once and shows
+    no secret."""
     try:
         return Settings()
     except ValidationError as error:
         lines = []
         given = {name.lower(): value for name, value in os.environ.items()}
         if given.get("jossiedb_env") == "production" and error.errors()[0]["loc"]:
-            # Values that cannot be read; then nobody has looked yet at what is not there.
+            # The error is about values that cannot be read. Pydantic then does not look for
+            # settings that are missing.
             lines += _missing(given)
         for problem in error.errors(include_url=False, include_input=False):
             name = str(problem["loc"][0]).upper() if problem["loc"] else ""
@@ -158,13 +167,14 @@ def _is_secret(name: str) -> bool:
 
 
 def _quoted(value: str) -> str:
-    """As JSON, which shows blanks and line ends; cut, since a message is one line."""
+    """The value as JSON, which shows blanks and line ends. It is cut, because the message is one
+    line."""
     shown = value if len(value) <= _SHOWN_CHARS else f"{value[:_SHOWN_CHARS]}…"
     return json.dumps(shown, ensure_ascii=False)
 
 
 def _missing(given: Mapping[str, Any]) -> list[str]:
-    """What a server in production cannot do without."""
+    """Messages about settings that production requires, and that are missing or weak."""
     wrong = []
     secret = given.get("jwt_secret")
     if not secret:
@@ -179,7 +189,8 @@ def _missing(given: Mapping[str, Any]) -> list[str]:
 
 
 def unknown_names(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Names in the environment that look like ours but are none of ours: typing errors, most likely."""
+    """Names in the environment that look like settings and are none. Most likely, these are typing
+    errors."""
     known = {name.upper() for name in Settings.model_fields}
     return sorted(
         name
@@ -192,7 +203,8 @@ def unknown_names(environment: Mapping[str, str] = os.environ) -> list[str]:
 
 
 def parse_keys(value: SecretStr) -> list[bytes]:
-    """Keys separated by commas or white space, newest first. Raises ValueError, without showing one."""
+    """Parses keys that are separated by commas or white space, newest first. Raises ValueError,
+    whose text shows no key."""
     parts = [part for part in re.split(r"[\s,]+", value.get_secret_value().strip()) if part]
     if not parts:
         raise ValueError("takes one or more base64 keys of 32 bytes, newest first")
@@ -204,7 +216,8 @@ def is_weak(secret: str) -> bool:
 
 
 def _kept(path: Path, make: Callable[[], str]) -> str:
-    """The text kept at `path`; made first if it is not there. Raises StartupError."""
+    """The text in the file `path`. The file is made first if it does not exist. Raises
+    StartupError."""
     try:
         return _read_or_make(path, make)
     except OSError as error:
@@ -214,7 +227,8 @@ def _kept(path: Path, make: Callable[[], str]) -> str:
 
 
 def _read_or_make(path: Path, make: Callable[[], str]) -> str:
-    """Processes that start together agree on one."""
+    """Reads the file, or makes it. If several processes start together, all of them return the same
+    text."""
     try:
         return path.read_text(encoding="ascii").strip()
     except FileNotFoundError:
@@ -227,7 +241,7 @@ def _read_or_make(path: Path, make: Callable[[], str]) -> str:
         file.flush()
         os.fsync(file.fileno())
     try:
-        os.link(draft, path)  # unlike rename, this fails where another process was first
+        os.link(draft, path)  # unlike a rename, this fails if another process was first
     except FileExistsError:
         pass
     finally:

@@ -1,4 +1,4 @@
-"""W3C Trace Context: the `traceparent` header."""
+"""Parses and makes the `traceparent` header of W3C Trace Context."""
 
 import re
 import secrets
@@ -10,8 +10,8 @@ _NO_TRACE, _NO_PARENT = "0" * 32, "0" * 16
 
 
 def parse(header: str | None) -> str | None:
-    """The header in the form of version 00, whatever later version it has; None for one that is absent or not valid, which
-    the standard says to ignore."""
+    """The header in the form of version 00, even if it has a later version. None if the header is
+    absent or not valid: the standard says to ignore an invalid one."""
     found = _HEADER.fullmatch(header.strip(" \t")) if header is not None else None
     if (
         found is None
@@ -25,11 +25,12 @@ def parse(header: str | None) -> str | None:
 
 
 def child(header: str | None) -> str | None:
-    """The same trace with a parent id of its own, for a request that is made on behalf of another; None as for `parse`."""
+    """A header with the same trace and a new parent id, for a request that is made on behalf of
+    another. None if `parse` returns None."""
     parsed = parse(header)
     if parsed is None:
         return None
     version, trace, _, flags = parsed.split("-")
-    # One bit is always set, so that it is never all zeros, which is not valid.
+    # One bit is always set, because a parent id of only zeros is not valid.
     parent = secrets.randbits(64) | 1
     return f"{version}-{trace}-{parent:016x}-{flags}"

@@ -1,7 +1,8 @@
-"""Secrets at rest: AES-256-GCM under a ring of keys.
+"""Seals (encrypts) secrets in the database with AES-256-GCM, under a ring of keys.
 
-Sealed form: key id (4 bytes, the start of the key's SHA-256), nonce (12 bytes), ciphertext with tag. The newest key seals; any key
-of the ring opens, so a key is changed by putting a new one in front.
+A sealed value consists of the key's id (4 bytes, the start of the key's SHA-256), the nonce (12
+bytes), and the ciphertext with its tag. The newest key seals, and every key of the ring opens. So
+an operator changes the key by putting a new one in front.
 """
 
 import base64
@@ -22,11 +23,16 @@ _NONCE_BYTES = 12
 
 
 class SealBroken(JossieError):
-    """A sealed value cannot be opened: its key is not in the ring, or it is not for this owner, or it was changed."""
+    """A sealed value cannot be opened. Its key is not in the ring, it was sealed for another owner,
+    or it was changed."""
 
 
 class Vault:
-    """Seals and opens. `owner` is bound to the ciphertext: a value copied to another row does not open there."""
+    """Seals and opens values. `keys` are 32 bytes each, the newest first.
+
+    `owner` is bound to the ciphertext: if a value is copied to another row, it cannot be opened
+    there.
+    """
 
     def __init__(self, keys: Sequence[bytes]) -> None:
         if not keys:
@@ -35,28 +41,30 @@ class Vault:
         self._newest = _key_id(keys[0])
 
     def seal(self, plaintext: bytes, owner: bytes) -> bytes:
+        """Seals with the newest key."""
         nonce = os.urandom(_NONCE_BYTES)
         return self._newest + nonce + self._ring[self._newest].encrypt(nonce, plaintext, owner)
 
     def open(self, sealed: bytes, owner: bytes) -> bytes:
+        """Opens a value that was sealed for the same owner. Raises SealBroken."""
         key_id, nonce = sealed[:_ID_BYTES], sealed[_ID_BYTES : _ID_BYTES + _NONCE_BYTES]
         cipher = self._ring.get(key_id)
         if cipher is None:
             raise SealBroken(f"sealed under key {key_id.hex()}, which is not among WEBHOOK_SECRET_KEYS")
         try:
             return cipher.decrypt(nonce, sealed[_ID_BYTES + _NONCE_BYTES :], owner)
-        except (InvalidTag, ValueError):  # ValueError: cut off inside the nonce
+        except (InvalidTag, ValueError):  # ValueError: the value was cut off inside the nonce
             raise SealBroken("a sealed value was changed, or belongs to something else") from None
 
     def open_text(self, sealed: bytes, owner: bytes) -> str:
-        """A text that was sealed as UTF-8. Raises SealBroken."""
+        """Opens a text that was sealed as UTF-8. Raises SealBroken."""
         try:
             return self.open(sealed, owner).decode()
         except UnicodeDecodeError:
             raise SealBroken("what is sealed as a text is none") from None
 
     def open_headers(self, sealed: bytes, owner: bytes) -> dict[str, str]:
-        """Names and values that were sealed as a JSON object. Raises SealBroken."""
+        """Opens header names and values that were sealed as a JSON object. Raises SealBroken."""
         try:
             headers = orjson.loads(self.open(sealed, owner))
         except orjson.JSONDecodeError:
@@ -67,7 +75,7 @@ class Vault:
 
 
 def parse_key(text: str) -> bytes:
-    """A key of 32 bytes from base64 (either alphabet). Raises ValueError."""
+    """Parses a key of 32 bytes from base64 of either alphabet. Raises ValueError."""
     try:
         key = base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True)
     except binascii.Error:
@@ -78,6 +86,7 @@ def parse_key(text: str) -> bytes:
 
 
 def new_key() -> str:
+    """A random key in base64."""
     return base64.b64encode(os.urandom(KEY_BYTES)).decode()
 
 

@@ -37,8 +37,9 @@ from service.transfers.routes import ROUTES as TRANSFER_ROUTES
 from service.webhooks import stream
 from service.webhooks.routes import ROUTES as WEBHOOK_ROUTES
 
-# Of what is not costly, which is an index's work and a wait for locks. A client that waits longer has most likely gone, and each of
-# them holds a connection.
+# The limit for statements that are not costly. Such a statement does an index's work, but may wait
+# for locks. If it waits longer than this, its client has most likely gone, and it still holds a
+# connection.
 STATEMENT_TIMEOUT = "15s"
 HEARTBEAT = web.AppKey("heartbeat", Heartbeat)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:@/+=-]{1,128}")
@@ -59,7 +60,8 @@ class Health(BaseModel):
 
 
 async def health(call: Call[Nothing, Nothing]) -> Reply:
-    """200 while this process and its database answer; the problem middleware turns a database that is away into 503."""
+    """Answers 200 while this process and its database work. If the database is away,
+    problems_middleware answers 503."""
     await call.request.app[HEARTBEAT].ask()
     return Reply({"status": "ok"})
 
@@ -104,7 +106,8 @@ def make_app(settings: Settings, database_url: str) -> web.Application:
             on_ended=app[DATABASE].look,
             on_new=past.greet,
         )
-        # Its one connection is for health and the watch alone: both have to be answered while all others are taken.
+        # A pool of one connection, for the health check and the watch over the database only. Both
+        # must work while all connections of the other pool are in use.
         own = await open_pool(database_url, application_name="jossiedb health", size=1)
         app[HEARTBEAT] = Heartbeat(own)
         app[DATABASE].begin(own)

@@ -1,4 +1,4 @@
-"""The API as a process."""
+"""Runs the API as a process."""
 
 import asyncio
 import errno
@@ -23,15 +23,17 @@ from service.platform.logs import get_logger
 from service.platform.settings import Settings, is_weak
 from service.server.app import make_app
 
-# How long requests in flight may take to end once the process has been told to.
+# After SIGTERM or SIGINT, requests in flight have this long to end.
 GRACE_SECONDS = 20.0
-# How long the rest of a refused body is read and thrown away, so that the client reads the answer before the connection is reset.
+# The rest of a refused body is read and thrown away for this long. So the client can read the
+# answer before the connection is reset.
 LINGER_SECONDS = 2.0
 _log = get_logger(__name__)
 
 
 class AccessLogger(AbstractAccessLogger):
-    """One line a request. Neither the query nor a header is in it: both may hold secrets."""
+    """Logs one line for each request. It has neither the query nor a header, because both may
+    contain secrets."""
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         _log.info(
@@ -45,7 +47,8 @@ class AccessLogger(AbstractAccessLogger):
 
 
 class ClientsFault(logging.Filter):
-    """aiohttp logs what it cannot parse with a traceback, in which the client's bytes are, a token, say: one line instead."""
+    """Replaces the traceback that aiohttp logs for a request that it cannot parse by one line. The
+    traceback would show the client's bytes, which may contain a token."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
@@ -56,10 +59,14 @@ class ClientsFault(logging.Filter):
 
 
 async def serve(settings: Settings, host: str, port: int, fd: int | None = None) -> None:
-    """Serve until SIGTERM or SIGINT, then finish the requests in flight. Port 0: a free one. `fd`: a socket that this process
-    inherited and that listens already, instead of host and port. Raises StartupError."""
+    """Serve until SIGTERM or SIGINT, then finish the requests in flight. Raises StartupError.
+
+    Port 0 takes a free port. `fd` is a listening socket that this process has inherited. If it is
+    given, host and port are ignored.
+    """
     if settings.jwt_secret is not None and is_weak(settings.jwt_secret.get_secret_value()):
-        # Refused in production. Said once and clearly here, and not by the library at each token.
+        # In production a weak secret is refused. Otherwise this warns once, and the library's own
+        # warning at each token is switched off.
         _log.warning("JWT_SECRET is weak: anybody can guess it and sign in as anybody")
         warnings.filterwarnings("ignore", category=InsecureKeyLengthWarning)
     server_logger.addFilter(ClientsFault())
@@ -69,8 +76,9 @@ async def serve(settings: Settings, host: str, port: int, fd: int | None = None)
             runner = make_runner(settings, url)
             try:
                 await runner.setup()
-                # What is there by now lives as long as the process. A body of many small lists made the collector look through
-                # all of it several times, for a tenth of a second.
+                # Everything allocated so far lives as long as the process, so the garbage collector
+                # need not look at it. While it did, a body of many small lists made it look through
+                # everything several times, which took a tenth of a second.
                 gc.collect()
                 gc.freeze()
                 connections = Connections(Limits.of(settings))
@@ -95,7 +103,8 @@ def make_runner(settings: Settings, database_url: str) -> web.AppRunner:
 async def _listening(
     runner: web.AppRunner, connections: Connections, host: str, port: int, fd: int | None
 ) -> AsyncIterator[asyncio.Server]:
-    """Not by a site of aiohttp's, which would leave the connections unguarded. Afterwards no new ones are taken."""
+    """Listens within the context, and takes no new connections after it. A site of aiohttp is not
+    used, because it would leave the connections unguarded."""
     server = await (listen(runner, connections, host, port) if fd is None else _listen_on(runner, connections, fd))
     try:
         yield server
@@ -104,7 +113,7 @@ async def _listening(
 
 
 async def listen(runner: web.AppRunner, connections: Connections, host: str, port: int) -> asyncio.Server:
-    """For a runner that is set up. Raises StartupError."""
+    """Listens on host and port. The runner must be set up. Raises StartupError."""
     try:
         return await asyncio.get_running_loop().create_server(_guarded(runner, connections), host, port)
     except OSError as error:

@@ -1,7 +1,8 @@
-"""Whom the embedded PostgreSQL runs as. The server refuses to run as root, so root starts it under another user.
+"""Chooses the user that the embedded PostgreSQL runs as.
 
-That user must be able to reach the data and the server's binaries. Where it is not, the start is refused: the permissions of
-directories that are not ours are never changed.
+The server refuses to run as root, so root starts it as another user. That user must be able to
+reach the data and the server's programs. If not, the start is refused. Jossiedb never changes the
+permissions of directories that it did not make.
 """
 
 import os
@@ -21,7 +22,8 @@ _READ_AND_ENTER = 0o5
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The user that the server runs as; `switch` where that is not the user of this process."""
+    """The user that the server runs as. `switch` is set if this process runs as root, and so must
+    start the server as another user."""
 
     name: str
     uid: int
@@ -29,23 +31,29 @@ class Account:
     switch: bool
 
     def subprocess_arguments(self) -> dict[str, Any]:
-        """What subprocess needs to run a program as this user, without the groups of the present one."""
+        """Arguments for subprocess that run a program as this user, without the groups of the
+        present user."""
         return {"user": self.uid, "group": self.gid, "extra_groups": []} if self.switch else {}
 
     def give(self, path: Path) -> None:
-        """Make `path`, which this process has just created, the user's."""
+        """Make the user the owner of `path`, which this process has just created."""
         if self.switch:
             os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
     def may(self, path: Path, bits: int) -> bool:
-        """Whether the permission bits of `path` itself allow the user `bits` (as in `other`: 4 read, 1 enter or execute)."""
+        """Whether the permissions of `path` itself grant the user `bits`: 4 to read, 1 to enter or
+        execute, or their sum."""
         status = path.stat()
         shift = 6 if status.st_uid == self.uid else 3 if status.st_gid == self.gid else 0
         return (status.st_mode >> shift) & bits == bits
 
 
 def choose(cluster: Path) -> Account:
-    """The cluster's owner, where there is one; else this process's user, or for root `postgres` or a system user of our own."""
+    """The user that the server of the cluster in this directory runs as. Raises StartupError.
+
+    If the cluster exists, that is its owner. Otherwise it is the user of this process. If that is
+    root, it is `postgres`, or else a system user that is made for this.
+    """
     owner = cluster.stat().st_uid if cluster.exists() else None
     if os.geteuid() != 0:
         if owner is not None and owner != os.geteuid():
@@ -69,7 +77,8 @@ def choose(cluster: Path) -> Account:
 
 
 def check_enter(account: Account, directory: Path) -> None:
-    """Raises StartupError, which names the directory in the way, if the user cannot get into `directory`."""
+    """Raises StartupError if the user cannot enter `directory`. The error names the directory on
+    the path that the user may not enter."""
     if not account.switch:
         return
     for step in (directory, *directory.parents):
@@ -82,7 +91,8 @@ def check_enter(account: Account, directory: Path) -> None:
 
 
 def check_programs(account: Account, bin_dir: Path) -> None:
-    """The same for the server's programs and what they load."""
+    """Raises StartupError if the user cannot use the server's programs and the files that they
+    load."""
     if not account.switch:
         return
     needed = [(step, _ENTER) for step in (bin_dir, *bin_dir.parents)]
@@ -98,7 +108,11 @@ def check_programs(account: Account, bin_dir: Path) -> None:
 
 
 def open_ours(path: Path, flags: int) -> int:
-    """A descriptor of a file of ours in the data directory, made with mode 0600. What root makes is the directory's owner's."""
+    """Opens a file in the data directory, and returns its descriptor. Raises StartupError.
+
+    A missing file is made with mode 0600. If this process is root, the directory's owner becomes
+    the owner of the file.
+    """
     try:
         descriptor = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         if os.geteuid() == 0:
@@ -112,7 +126,8 @@ def open_ours(path: Path, flags: int) -> int:
 
 
 def make_enterable(directory: Path) -> None:
-    """Make `directory` if it is missing, so that the server's user may pass through, whatever the umask. Raises StartupError."""
+    """Make `directory` if it is missing. The server's user can pass through it, even if the umask
+    would not allow that. Raises StartupError."""
     try:
         if not directory.exists():
             directory.mkdir(parents=True)
@@ -122,7 +137,8 @@ def make_enterable(directory: Path) -> None:
 
 
 def make_private(account: Account, directory: Path) -> None:
-    """`directory` with mode 0700, the user's; made if it is missing, refused if it is another's or a link. Raises StartupError."""
+    """Make `directory` if it is missing, give it mode 0700, and make the user its owner. Raises
+    StartupError if it belongs to somebody else or is a link."""
     directory.mkdir(mode=0o700, exist_ok=True)
     status = directory.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid not in {account.uid, os.geteuid()}:

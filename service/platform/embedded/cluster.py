@@ -1,4 +1,7 @@
-"""The embedded server's data directory and programs: made, started, asked. Who starts it when is in server.py."""
+"""The embedded server's data directory: makes it, starts a server on it, and reads its state.
+
+server.py decides when this happens.
+"""
 
 import os
 import shutil
@@ -17,7 +20,7 @@ from service.platform.errors import StartupError
 
 DATABASE = "jossiedb"
 _SUPERUSER = "postgres"
-_PORT = "5432"  # names the socket's file; nothing listens on TCP
+_PORT = "5432"  # part of the name of the socket's file; the server does not listen on TCP
 _SOCKET_PATH_BYTES = 107
 _DRAFT = "postgres.init."
 _LOG_BYTES = 8 * 1024 * 1024
@@ -40,7 +43,7 @@ class Cluster:
         """Whether the server takes connections."""
         if self._pid_file(_STATUS) != "ready":
             return False
-        # The file may still be that of a server that was killed; its socket refuses.
+        # A server that was killed leaves postmaster.pid behind. Its socket refuses connections.
         with socket.socket(socket.AF_UNIX) as probe:
             return probe.connect_ex(f"{self._pid_file(_SOCKET_DIR)}/.s.PGSQL.{_PORT}") == 0
 
@@ -49,21 +52,25 @@ class Cluster:
         return int(first) if first.isdigit() else None
 
     def url(self) -> str:
-        """The database's address, at the socket that the running server made."""
+        """The database's URL, with the socket of the running server."""
         directory = quote(self._pid_file(_SOCKET_DIR), safe="/")
         return f"postgresql://{_SUPERUSER}@/{DATABASE}?host={directory}&port={_PORT}"
 
     def log_tail(self) -> str:
-        """What the server last logged since it was launched, in one line."""
+        """The last lines that the server has logged since its launch, joined into one line."""
         with self.log.open("rb") as file:
             file.seek(self._log_start)
             lines = file.read().decode(errors="replace").splitlines()
         return " | ".join(line.strip() for line in lines[-_LOG_LINES:]) or "it logged nothing"
 
     def prepare(self, programs: Path, *, sync: bool) -> Account:
-        """Make the cluster if there is none; returns whom the server is to run as. Raises StartupError."""
+        """Make the cluster if there is none, and return the user that the server is to run as.
+        Raises StartupError.
+
+        With `sync=False`, a new cluster may not survive a crash of the machine.
+        """
         account = choose(self.path)
-        # Before anything is written, so that a refusal leaves nothing behind.
+        # These checks come before any write, so that a refusal leaves nothing behind.
         check_enter(account, self._data_dir)
         check_programs(account, programs)
         for draft in self._data_dir.glob(_DRAFT + "*"):
@@ -77,7 +84,7 @@ class Cluster:
     def launch(
         self, programs: Path, account: Account, settings: Mapping[str, str], lock: int
     ) -> "subprocess.Popen[bytes]":
-        """Start the server, and do not wait for it. It inherits the descriptor `lock`."""
+        """Start the server, without waiting for it. It inherits the file descriptor `lock`."""
         parameters = {
             "listen_addresses": "",
             "port": _PORT,
@@ -102,7 +109,8 @@ class Cluster:
                 cwd="/",
                 env=_environment(),
                 pass_fds=[lock],
-                # Ctrl-C in the terminal is for its clients; it is ended when they have left.
+                # Ctrl-C in the terminal must end the server's clients only. The last of them stops
+                # it.
                 start_new_session=True,
                 **account.subprocess_arguments(),
             )
@@ -123,7 +131,8 @@ class Cluster:
             raise StartupError(f"the embedded PostgreSQL's database cannot be made: {_one_line(done.stderr)}")
 
     def _init(self, programs: Path, account: Account, *, sync: bool) -> None:
-        """An initdb that is interrupted leaves a draft, never half a cluster."""
+        """Make the cluster with initdb. It is made in a draft directory, and renamed when it is
+        complete. So an interrupted initdb leaves a draft, and never half a cluster."""
         options = ["--auth=trust", "--encoding=UTF8", "--username", _SUPERUSER, "--no-instructions", "--lc-messages=C"]
         if _major(programs) >= 17:
             options += ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
@@ -165,7 +174,12 @@ class Cluster:
             )
 
     def _socket_dir(self, account: Account) -> Path:
-        """The cluster itself, or where a socket's path would be too long, or would be taken for two, a directory named after it."""
+        """The directory for the server's socket. It is the cluster's directory, if possible.
+
+        Otherwise it is a temporary directory whose name is a hash of the cluster's path. That is
+        needed if the socket's path would be too long, or has a comma, which would split it into
+        two.
+        """
         path = str(self.path)
         if len(os.fsencode(f"{path}/.s.PGSQL.{_PORT}")) <= _SOCKET_PATH_BYTES and "," not in path:
             return self.path
@@ -190,7 +204,8 @@ def _major(programs: Path) -> int:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, without what would change what the programs connect to or how they write."""
+    """This process's environment, without variables that would change the server that the programs
+    connect to, or the language of their messages."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
     return kept | {"LC_ALL": "C"}
 
@@ -205,7 +220,8 @@ def _one_line(text: str) -> str:
 
 
 def _remove(draft: Path) -> None:
-    """One that was left behind. The program that filled it may have outlived whoever started it, and go on for a moment."""
+    """Remove a draft that an earlier start has left behind. The initdb that filled it may have
+    outlived that process, and may still write for a moment. Raises StartupError."""
     deadline = time.monotonic() + REMOVE_SECONDS
     while draft.exists():
         try:

