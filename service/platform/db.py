@@ -153,8 +153,6 @@ async def open_pool(
     connection before it is used. `make` replaces asyncpg's create_pool. `options` are further
     arguments of it, or of asyncpg's connect.
     """
-    # A plain connection first, because its errors are clearer than the pool's.
-    await (await connect(url, application_name=application_name, settings=settings)).close()
 
     async def begin(*_: Any, **given: Any) -> Session:
         connecting = {name: given[name] for name in given.keys() - {"loop", "connection_class", "record_class"}}
