@@ -12,11 +12,11 @@ import asyncpg
 import pytest
 
 from service.platform.settings import Settings, load_settings
-from tests.janitor import Janitor
-from tests.pgbouncer import PgBouncer
-from tests.relays import Receiver, Relays, receiving
-from tests.resilience.account import table
-from tests.server import RUN_DIR, TEMPLATE, SharedServer, scratch, with_database
+from tests.support.postgres.janitor import Janitor
+from tests.support.postgres.pgbouncer import PgBouncer
+from tests.support.postgres.shared_server import RUN_DIR, TEMPLATE, SharedServer, scratch, with_database
+from tests.support.relay.processes import Receiver, Relays, receiving
+from tests.support.trials.account import table
 
 JWT_SECRET = "a-fixed-secret-for-tests-of-enough-length"
 WEBHOOK_SECRET_KEYS = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="

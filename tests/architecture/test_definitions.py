@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.platform.definitions import definitions, in_order
-from tests.relays import Connection
+from tests.support.relay.processes import Connection
 
 SQL = Path(__file__).parents[2] / "sql"
 FILES = sorted([*(SQL / "functions").glob("*.sql"), *(SQL / "views").glob("*.sql")])

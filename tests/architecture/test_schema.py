@@ -5,8 +5,8 @@ from pathlib import Path
 
 import asyncpg
 
-from tests.catalog import catalog
-from tests.relays import Connection
+from tests.support.postgres.schema_catalog import catalog
+from tests.support.relay.processes import Connection
 
 SCHEMA = Path(__file__).parents[2] / "sql" / "schema.sql"
 

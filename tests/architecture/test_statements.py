@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from service.platform.queries import load
-from tests.server import bin_dir
+from tests.support.postgres.shared_server import bin_dir
 
 ROOT = Path(__file__).parents[2]
 QUERIES = sorted((ROOT / "sql" / "queries").glob("*.sql"))

@@ -6,7 +6,7 @@ import inspect
 import pytest
 
 from service.platform.queries import Statements, load
-from tests.integration.steps import FUNCTIONS, OTHER_FUNCTIONS, STATEMENTS, WHOLE
+from tests.support.relay.steps import FUNCTIONS, OTHER_FUNCTIONS, STATEMENTS, WHOLE
 
 # Where rows are worked on.
 MODULES = (

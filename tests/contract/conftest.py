@@ -11,9 +11,9 @@ import aiohttp
 import pytest
 
 from tests.conftest import JWT_SECRET, WEBHOOK_SECRET_KEYS, create_database, drop_database
-from tests.contract.world import NOBODY, PASSWORD, ROLES, Client, Ears, System, User, unique
-from tests.relays import Answer, Receiver, accept, receiving
-from tests.server import TEMPLATE
+from tests.support.contract.world import NOBODY, PASSWORD, ROLES, Client, Ears, System, User, unique
+from tests.support.postgres.shared_server import TEMPLATE
+from tests.support.relay.processes import Answer, Receiver, accept, receiving
 
 _OWN = ("DATABASE_URL", "REGISTRATION", "JOSSIEDB_", "JWT_", "WEBHOOK_", "RELAY_")
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.contract.conftest import Listen
 from tests.contract.test_receiver import UUID7
-from tests.contract.world import Client, unique
+from tests.support.contract.world import Client, unique
 
 
 async def test_the_same_key_and_body_replays_the_answer(admin: Client) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.contract.conftest import Newcomer
-from tests.contract.world import PASSWORD, Client, unique
+from tests.support.contract.world import PASSWORD, Client, unique
 
 
 async def test_registration_makes_a_worker_whatever_role_is_asked_for(nobody: Client) -> None:

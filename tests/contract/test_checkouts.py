@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.contract.conftest import Listen
-from tests.contract.world import UNKNOWN_ID, Client
+from tests.support.contract.world import UNKNOWN_ID, Client
 
 KEYS = ["checkoutId", "itemId", "quantity", "userId", "status", "destinationLocation", "projectId", "requestedBy"]
 

@@ -7,10 +7,10 @@ import pytest
 
 from tests.conftest import SkipUnless
 from tests.contract.conftest import Listen
-from tests.contract.documents import commands, objects, programs
-from tests.contract.documents.blocks import BLOCKS, Block
-from tests.contract.documents.scene import Scene
-from tests.contract.world import Client, System
+from tests.support.contract.documents import commands, objects, programs
+from tests.support.contract.documents.blocks import BLOCKS, Block
+from tests.support.contract.documents.scene import Scene
+from tests.support.contract.world import Client, System
 
 # What nothing executes, and why.
 NOT_EXECUTED = {

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.contract.conftest import Listen, Newcomer
-from tests.contract.world import PASSWORD, Client, unique
+from tests.support.contract.world import PASSWORD, Client, unique
 
 
 async def test_location_created_updated_deleted(admin: Client, listen: Listen) -> None:

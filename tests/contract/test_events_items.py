@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.contract.conftest import Listen
-from tests.contract.world import Client, unique
+from tests.support.contract.world import Client, unique
 
 ITEM = ["itemId", "name", "sku", "quantity", "location_id", "category_id"]
 ALERT = ["itemId", "name", "sku", "currentStock", "minStock", "location_id", "category_id", "alert"]

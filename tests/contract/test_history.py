@@ -6,7 +6,7 @@ import pytest
 
 from tests.contract.conftest import Listen
 from tests.contract.test_receiver import TIME, answering
-from tests.contract.world import UNKNOWN_ID, Client
+from tests.support.contract.world import UNKNOWN_ID, Client
 
 URL, EVENTS = "https://receiver.invalid/in", ["item-created"]
 

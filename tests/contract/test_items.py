@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.contract.test_receiver import TIME, UUID7
-from tests.contract.world import UNKNOWN_ID, Client, unique
+from tests.support.contract.world import UNKNOWN_ID, Client, unique
 
 
 async def test_an_item_has_the_contracts_fields_and_defaults(admin: Client) -> None:

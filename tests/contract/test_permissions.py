@@ -10,15 +10,15 @@ import pytest
 from service.documents import openapi
 from service.server.app import ROUTES
 from tests.contract.conftest import Listen
-from tests.contract.permissions.table import Row, Stage
-from tests.contract.world import ROLES, Client, System, unique
+from tests.support.contract.permissions.table import Row, Stage
+from tests.support.contract.world import ROLES, Client, System, unique
 
-_FILES = sorted((Path(__file__).parent / "permissions").glob("*.py"))
+_FILES = sorted((Path(__file__).parents[1] / "support" / "contract" / "permissions").glob("*.py"))
 TABLE: list[Row] = [
     row
     for file in _FILES
     if file.stem != "table"
-    for row in importlib.import_module(f"tests.contract.permissions.{file.stem}").TABLE
+    for row in importlib.import_module(f"tests.support.contract.permissions.{file.stem}").TABLE
 ]
 
 

@@ -13,8 +13,8 @@ import pytest
 from aiohttp import web
 
 from tests.contract.conftest import Listen
-from tests.contract.world import Client
-from tests.relays import Arrival
+from tests.support.contract.world import Client
+from tests.support.relay.processes import Arrival
 
 TRICKY = 'Hydraulic “Pump” ½ 漢字 \u2028 "quoted" \\ </script>'
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")

@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 from tests.contract.conftest import Listen
-from tests.contract.world import UNKNOWN_ID, Client
+from tests.support.contract.world import UNKNOWN_ID, Client
 
 URL, EVENTS = "https://receiver.invalid/in", ["item-created"]
 

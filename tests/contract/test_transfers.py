@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.contract.conftest import Listen
-from tests.contract.world import UNKNOWN_ID, Client, unique
+from tests.support.contract.world import UNKNOWN_ID, Client, unique
 
 KEYS = ["transferId", "itemId", "quantity", "fromLocation", "toLocation", "requestedBy", "reason", "status"]
 STATES = ("pending", "approved", "rejected", "cancelled", "in_transit", "completed")

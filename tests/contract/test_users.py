@@ -6,7 +6,7 @@ import pytest
 
 from tests.contract.conftest import Listen, Newcomer
 from tests.contract.test_receiver import TIME
-from tests.contract.world import PASSWORD, UNKNOWN_ID, Client, unique
+from tests.support.contract.world import PASSWORD, UNKNOWN_ID, Client, unique
 
 NEW_PASSWORD = "another-password-for-tests"
 

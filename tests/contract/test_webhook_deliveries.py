@@ -5,7 +5,7 @@ import pytest
 from tests.contract.conftest import Listen
 from tests.contract.test_receiver import TIME, answering
 from tests.contract.test_webhooks import ONCE, URL, failed_event
-from tests.contract.world import UNKNOWN_ID, Client
+from tests.support.contract.world import UNKNOWN_ID, Client
 
 
 async def test_the_events_of_a_webhook_have_the_contracts_form(admin: Client, listen: Listen) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.contract.conftest import Listen
-from tests.contract.world import UNKNOWN_ID, Client
+from tests.support.contract.world import UNKNOWN_ID, Client
 
 URL, EVENTS = "https://receiver.invalid/in", ["item-created"]
 ALL_TYPES = [

@@ -7,7 +7,7 @@ import pytest
 
 from tests.contract.conftest import Listen, Newcomer
 from tests.contract.test_receiver import TIME, UUID7, answering
-from tests.contract.world import UNKNOWN_ID, Client, Ears
+from tests.support.contract.world import UNKNOWN_ID, Client, Ears
 
 URL, EVENTS = "https://receiver.invalid/in", ["item-created"]
 CREATE = {"url": URL, "events": EVENTS}

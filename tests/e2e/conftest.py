@@ -17,7 +17,7 @@ import pytest
 
 from service.platform.settings import Settings
 from tests.conftest import SkipUnless
-from tests.relays import PATIENCE, Relays
+from tests.support.relay.processes import PATIENCE, Relays
 
 ROOT = Path(__file__).resolve().parents[2]
 NODE_DIR = Path(__file__).parent / "node"

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from tests.conftest import SkipUnless
 from tests.e2e.conftest import Api
-from tests.relays import Arrival, Relays, receiving, until
+from tests.support.relay.processes import Arrival, Relays, receiving, until
 
 CREATE_LOW_STOCK = """
 curl -X POST http://localhost:3002/api/v1/webhooks \\

@@ -18,8 +18,8 @@ import pytest
 
 from service.platform.settings import Settings
 from tests.conftest import SkipUnless
-from tests.relays import PATIENCE, until
-from tests.server import scratch
+from tests.support.postgres.shared_server import scratch
+from tests.support.relay.processes import PATIENCE, until
 
 MARK = "JOSSIEDB_TEST_MARK"
 DELIVERY = re.compile(

@@ -12,7 +12,7 @@ from service.events.catalogue import CATALOGUE
 from service.server.app import ROUTES
 from tests.conftest import SkipUnless
 from tests.e2e.conftest import Api
-from tests.relays import PATIENCE
+from tests.support.relay.processes import PATIENCE
 
 # Time of the page, which passes as fast as its work is done.
 BUDGET_MS = 20_000

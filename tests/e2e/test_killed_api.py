@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from tests.e2e.conftest import Api
-from tests.relays import Connection, until
+from tests.support.relay.processes import Connection, until
 
 
 # What is written last: with that table locked, the item and its event are written and the commit is not sent.

@@ -11,7 +11,7 @@ from standardwebhooks import Webhook
 
 from service.delivery.sign import new_secret
 from tests.e2e.conftest import NODE_DIR, Api, line_printer
-from tests.relays import Receiver, Relays, receiving
+from tests.support.relay.processes import Receiver, Relays, receiving
 
 EVENTS = ["item-created", "item-updated", "item-deleted", "low-stock-alert"]
 NAMES = (

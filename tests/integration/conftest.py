@@ -17,9 +17,9 @@ from service.delivery.subject import Subject, subject_of
 from service.platform.db import Pool, open_pool
 from service.platform.settings import Settings
 from service.server.app import make_app
-from tests.integration.senders import Sending, register
-from tests.relays import Connection
-from tests.server import WAITING
+from tests.support.postgres.shared_server import WAITING
+from tests.support.relay.processes import Connection
+from tests.support.relay.sending import Sending, register
 
 Api = TestClient[web.Request, web.Application]
 # Events whose data does not say where they happen.

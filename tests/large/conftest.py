@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import drop_database
 from tests.integration.conftest import api, sign_up
-from tests.large.template import create_large_database, make_template
+from tests.support.large.template import create_large_database, make_template
 
 __all__ = ["api", "sign_up"]
 

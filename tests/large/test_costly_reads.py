@@ -8,10 +8,10 @@ import pytest
 from service.api.admission import reads_at_once
 from service.platform.queries import load
 from service.platform.settings import Settings
-from tests.integration.caller import Answer, Caller
 from tests.integration.conftest import Api, SignUp
-from tests.large.people import token_of
-from tests.relays import Connection
+from tests.support.api.caller import Answer, Caller
+from tests.support.large.people import token_of
+from tests.support.relay.processes import Connection
 
 # The statements that go through the log. Parallel workers of theirs are rows of their own.
 COSTLY = [load("replay").count.sql, load("stream").page.sql]

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from service.platform.settings import Settings, load_settings
-from tests.resilience.throwaway import Throwaway
-from tests.resilience.trial import Trial, trial
+from tests.support.postgres.throwaway import Throwaway
+from tests.support.trials.trial import Trial, trial
 
 FULL = "JOSSIEDB_TEST_FAULTS"
 StartTrial = Callable[..., AbstractAsyncContextManager[Trial]]

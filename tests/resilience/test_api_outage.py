@@ -8,8 +8,8 @@ import aiohttp
 import asyncpg
 import pytest
 
-from tests.integration.command import Server, serving
-from tests.resilience.throwaway import Throwaway
+from tests.support.command_line import Server, serving
+from tests.support.postgres.throwaway import Throwaway
 
 AWAY, BACK = "the database is away", "the database is back"
 NEWCOMER = {"username": "ada", "email": "ada@example.org", "password": "correct horse battery staple"}

@@ -12,14 +12,14 @@ import asyncpg
 import pytest
 
 from service.platform.settings import load_settings
-from tests.faketime import NOW, FakeClock
-from tests.integration.breakers import answering
-from tests.integration.command import BOSS, PASSWORD, Server, run, serving
-from tests.relays import Receiver, Relays, accept, add_webhook, until, write_event
 from tests.resilience.conftest import StartTrial, trials
-from tests.resilience.outages import some_arrive
-from tests.resilience.throwaway import Throwaway
-from tests.resilience.trial import PATIENCE, Trial
+from tests.support.command_line import BOSS, PASSWORD, Server, run, serving
+from tests.support.faketime import NOW, FakeClock
+from tests.support.postgres.throwaway import Throwaway
+from tests.support.relay.breakers import answering
+from tests.support.relay.processes import Receiver, Relays, accept, add_webhook, until, write_event
+from tests.support.trials.outages import some_arrive
+from tests.support.trials.trial import PATIENCE, Trial
 
 LEAPS = ["+1h", "+10d", "-1h", "-10d"]
 

@@ -8,13 +8,23 @@ from aiohttp import web
 
 from relay.rules.policy import MAX_LOST_LEASES
 from service.platform.settings import Settings
-from tests.integration.relay_log import RelayLog
-from tests.relays import Arrival, Connection, Receiver, RelayProcess, Relays, add_webhook, receiving, until, write_event
 from tests.resilience.conftest import StartTrial
-from tests.resilience.crashing_relay import FATAL
-from tests.resilience.trial import PATIENCE, ROOT, Trial
+from tests.support.relay.crashing_relay import FATAL
+from tests.support.relay.log import RelayLog
+from tests.support.relay.processes import (
+    Arrival,
+    Connection,
+    Receiver,
+    RelayProcess,
+    Relays,
+    add_webhook,
+    receiving,
+    until,
+    write_event,
+)
+from tests.support.trials.trial import PATIENCE, ROOT, Trial
 
-CRASHING = (sys.executable, "-m", "tests.resilience.crashing_relay")
+CRASHING = (sys.executable, "-m", "tests.support.relay.crashing_relay")
 ENVIRONMENT = {"PYTHONPATH": str(ROOT)}
 SUSPECT = 5
 

@@ -7,12 +7,12 @@ import asyncpg
 import pytest
 
 from service.platform.db import AWAY as GONE
-from tests.relays import until
 from tests.resilience.conftest import HowOften, StartTrial
-from tests.resilience.outages import AWAY, BACK, said, some_arrive
-from tests.resilience.small_disk import SmallDisk
-from tests.resilience.throwaway import Throwaway
-from tests.resilience.trial import PATIENCE, Trial
+from tests.support.postgres.small_disk import SmallDisk
+from tests.support.postgres.throwaway import Throwaway
+from tests.support.relay.processes import until
+from tests.support.trials.outages import AWAY, BACK, said, some_arrive
+from tests.support.trials.trial import PATIENCE, Trial
 
 FULL = "No space left on device"
 MEGABYTES = 96

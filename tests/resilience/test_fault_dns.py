@@ -7,12 +7,12 @@ from itertools import cycle
 import pytest
 
 from service.platform.settings import Settings
-from tests.relays import add_webhook, until
 from tests.resilience.conftest import HowOften, StartTrial
-from tests.resilience.scripted_dns import NXDOMAIN, SERVFAIL, Script, scripted_dns
-from tests.resilience.trial import PATIENCE, ROOT
+from tests.support.receivers.scripted_dns import NXDOMAIN, SERVFAIL, Script, scripted_dns
+from tests.support.relay.processes import add_webhook, until
+from tests.support.trials.trial import PATIENCE, ROOT
 
-RESOLVING = (sys.executable, "-m", "tests.resilience.resolving_relay")
+RESOLVING = (sys.executable, "-m", "tests.support.relay.resolving_relay")
 # Few enough that the breaker stays closed, and each is tried.
 EVENTS = 4
 HERE, NOBODY = "127.0.0.1", "127.0.0.9"

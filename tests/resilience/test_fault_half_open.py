@@ -8,12 +8,12 @@ import asyncpg
 import pytest
 
 from relay.watch.database import open_queues
-from tests.relays import RelayProcess, until
 from tests.resilience.conftest import HowOften, StartTrial
-from tests.resilience.swallowing_proxy import SwallowingProxy
-from tests.resilience.throwaway import Throwaway
-from tests.resilience.trial import PATIENCE, Trial
-from tests.server import THIS_DATABASE
+from tests.support.postgres.shared_server import THIS_DATABASE
+from tests.support.postgres.swallowing_proxy import SwallowingProxy
+from tests.support.postgres.throwaway import Throwaway
+from tests.support.relay.processes import RelayProcess, until
+from tests.support.trials.trial import PATIENCE, Trial
 
 # One that only gave up when the time of its statements is up would take a minute to come back.
 SLOW_RETURN = 30.0

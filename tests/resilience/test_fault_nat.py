@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.forgetful_nat import ForgetfulNat, forgetful_nat
-from tests.relays import until
 from tests.resilience.conftest import HowOften, StartTrial
-from tests.resilience.trial import PATIENCE
+from tests.support.receivers.forgetful_nat import ForgetfulNat, forgetful_nat
+from tests.support.relay.processes import until
+from tests.support.trials.trial import PATIENCE
 
 
 async def at_work(nat: ForgetfulNat) -> bool:

@@ -6,8 +6,8 @@ import asyncpg
 import pytest
 
 from tests.resilience.conftest import HowOften, StartTrial
-from tests.resilience.outages import some_arrive
-from tests.resilience.throwaway import Throwaway
+from tests.support.postgres.throwaway import Throwaway
+from tests.support.trials.outages import some_arrive
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import pytest
 
 from tests.conftest import StartPooler
 from tests.resilience.conftest import HowOften, StartTrial
-from tests.resilience.outages import AWAY, BACK, all_said, some_arrive
-from tests.resilience.throwaway import Throwaway
-from tests.resilience.trial import Trial
+from tests.support.postgres.throwaway import Throwaway
+from tests.support.trials.outages import AWAY, BACK, all_said, some_arrive
+from tests.support.trials.trial import Trial
 
 
 async def _is_right(trial: Trial) -> None:

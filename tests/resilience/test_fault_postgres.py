@@ -9,9 +9,9 @@ import asyncpg
 import pytest
 
 from tests.resilience.conftest import HowOften, StartTrial
-from tests.resilience.outages import AWAY, BACK, all_said, some_arrive
-from tests.resilience.throwaway import Throwaway
-from tests.resilience.trial import Trial
+from tests.support.postgres.throwaway import Throwaway
+from tests.support.trials.outages import AWAY, BACK, all_said, some_arrive
+from tests.support.trials.trial import Trial
 
 
 async def _outages(trial: Trial, server: Throwaway, times: int, *, kill: bool) -> None:

@@ -8,16 +8,16 @@ import pytest
 
 from service.platform.queries import load
 from service.platform.settings import Settings
-from tests.relays import add_webhook, until
 from tests.resilience.conftest import HowOften, StartTrial
-from tests.resilience.ill_receivers import (
+from tests.support.receivers.ill_receivers import (
     MISBEHAVIOURS,
     closing_kept_alive,
     gone_and_well_in_turn,
     misbehaving,
     wrong_certificate,
 )
-from tests.resilience.trial import PATIENCE, Trial
+from tests.support.relay.processes import add_webhook, until
+from tests.support.trials.trial import PATIENCE, Trial
 
 
 async def _memory_kb(trial: Trial) -> int:

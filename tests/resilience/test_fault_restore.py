@@ -16,12 +16,12 @@ import pytest
 
 from service.platform.embedded.account import choose
 from service.platform.settings import Settings, load_settings
-from tests.integration.command import BOSS, PASSWORD, run, serving
-from tests.relays import Receiver, Relays
-from tests.resilience.restores import IMPATIENT, Scene, base_backup, copy
-from tests.resilience.throwaway import Throwaway
-from tests.resilience.trial import Patient
-from tests.server import bin_dir, with_database
+from tests.support.command_line import BOSS, PASSWORD, run, serving
+from tests.support.postgres.shared_server import bin_dir, with_database
+from tests.support.postgres.throwaway import Throwaway
+from tests.support.relay.processes import Receiver, Relays
+from tests.support.trials.restores import IMPATIENT, Scene, base_backup, copy
+from tests.support.trials.trial import Patient
 
 
 async def _program(name: str, *arguments: str) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import SkipUnless
-from tests.relays import RelayProcess, until
 from tests.resilience.conftest import HowOften, StartTrial
-from tests.resilience.swallowing_proxy import SwallowingProxy
-from tests.resilience.throwaway import Throwaway
-from tests.resilience.trial import PATIENCE, Trial
+from tests.support.postgres.swallowing_proxy import SwallowingProxy
+from tests.support.postgres.throwaway import Throwaway
+from tests.support.relay.processes import RelayProcess, until
+from tests.support.trials.trial import PATIENCE, Trial
 
 # The load needs eight, so that all of three relays have work.
 FEW_SLOTS = "4"

@@ -6,8 +6,8 @@ import signal
 import pytest
 
 from service.platform.settings import Settings
-from tests.ordered import Watch, change_all, check_order, items, ordered_webhook
-from tests.relays import Arrival, Connection, Receiver, Relays, until
+from tests.support.relay.ordered_webhooks import Watch, change_all, check_order, items, ordered_webhook
+from tests.support.relay.processes import Arrival, Connection, Receiver, Relays, until
 
 ITEMS = 40
 ROUNDS = 12

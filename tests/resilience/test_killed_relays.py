@@ -7,7 +7,7 @@ from collections import Counter
 from aiohttp import web
 
 from service.platform.settings import Settings
-from tests.relays import Arrival, Connection, Receiver, RelayProcess, Relays, add_webhook, until
+from tests.support.relay.processes import Arrival, Connection, Receiver, RelayProcess, Relays, add_webhook, until
 
 EVENTS = 200
 WEBHOOKS = 10

@@ -4,7 +4,7 @@ import asyncpg
 from aiohttp import web
 
 from service.platform.settings import Settings
-from tests.relays import Arrival, Connection, Receiver, Relays, add_webhook, until, write_event
+from tests.support.relay.processes import Arrival, Connection, Receiver, Relays, add_webhook, until, write_event
 
 ROUNDS = 40
 HOUR_MS = "3600000"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from service.platform.clock import iso, iso_or_none
 from service.platform.ids import PATIENCE_MS, new_id, parse_id
-from tests.faketime import NOW, FakeClock
+from tests.support.faketime import NOW, FakeClock
 
 
 def test_ids_are_version_7_and_tell_their_time() -> None:

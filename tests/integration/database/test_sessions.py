@@ -1,0 +1,116 @@
+"""What holds in each session of ours: from the start, on every later use, and whatever stands before the server."""
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from relay.lead.listen import LISTENING
+from relay.watch.database import LETTING_GO, PLANNING, QueueConnection, open_queues
+from service.platform.db import connect, open_pool
+from service.platform.queries import Connection
+from service.platform.session import Session, open_session
+from tests.conftest import StartPooler
+from tests.support.relay.processes import Connection as Database
+
+EVERYWHERE = {
+    "search_path": "public, pg_temp",
+    "TimeZone": "UTC",
+    "DateStyle": "ISO, MDY",
+    "IntervalStyle": "postgres",
+    "standard_conforming_strings": "on",
+    "default_transaction_isolation": "read committed",
+    "statement_timeout": "1min",
+    "lock_timeout": "0",
+}
+# What a database may have for a default. None of it is to be left in force.
+HOSTILE = {
+    "search_path": "somewhere, public",
+    "timezone": "Asia/Tokyo",
+    "datestyle": "SQL, DMY",
+    "intervalstyle": "iso_8601",
+    "standard_conforming_strings": "off",
+    "default_transaction_isolation": "serializable",
+    "statement_timeout": "7s",
+    "lock_timeout": "8s",
+    "enable_seqscan": "on",
+    "plan_cache_mode": "force_custom_plan",
+}
+READ = "select name, current_setting(name) as value from unnest($1::text[]) as name"
+# PostgreSQL has no keepalives on a socket in the file system, and reads 0 there.
+KEEPALIVES = {name for name in LETTING_GO if name.startswith("tcp_")}
+
+
+async def in_force(connection: Connection, names: list[str]) -> dict[str, str]:
+    return {row["name"]: row["value"] for row in await connection.fetch(READ, names)}
+
+
+@pytest.fixture(params=["direct", "through PgBouncer"])
+async def hostile_url(
+    request: pytest.FixtureRequest,
+    connection: Database,
+    database_url: str,
+) -> AsyncIterator[str]:
+    """A database whose defaults are none of ours."""
+    database = await connection.fetchval("select current_database()")
+    for name, value in HOSTILE.items():
+        await connection.execute(f"alter database {database} set {name} = {value if ',' in value else repr(value)}")
+    if request.param == "direct":
+        yield database_url
+    else:
+        start_pooler: StartPooler = request.getfixturevalue("start_pooler")
+        yield start_pooler(database_url).url
+
+
+async def test_the_apis_settings_hold_on_a_connections_second_use(hostile_url: str) -> None:
+    async with await open_pool(hostile_url, application_name="api", size=1) as pool:
+        pids = set()
+        for _ in range(3):
+            async with pool.acquire() as connection:
+                pids.add(await connection.fetchval("select pg_backend_pid()"))
+                assert await in_force(connection, list(EVERYWHERE)) == EVERYWHERE
+        # It was one server session each time.
+        assert len(pids) == 1
+
+
+async def test_a_relays_settings_hold_on_a_connections_second_use(hostile_url: str) -> None:
+    async with await open_queues(hostile_url) as pool:
+        wanted = EVERYWHERE | PLANNING | {"idle_in_transaction_session_timeout": "10s"}
+        for _ in range(3):
+            async with pool.acquire() as connection:
+                assert await in_force(connection, list(wanted)) == wanted
+
+
+async def test_the_settings_of_the_listen_connection_hold(hostile_url: str) -> None:
+    connection = await open_session(hostile_url, QueueConnection, application_name="listen", settings=LISTENING)
+    wanted = EVERYWHERE | {name: value for name, value in LISTENING.items() if name not in KEEPALIVES}
+    assert await in_force(connection, list(wanted)) == wanted
+    await connection.close()
+
+
+async def test_a_setting_that_a_transaction_changes_ends_with_it(hostile_url: str) -> None:
+    async with await open_pool(hostile_url, application_name="api", size=1) as pool:
+        async with pool.acquire() as connection, connection.transaction():
+            await connection.execute("select set_config('statement_timeout', '5s', true)")
+        async with pool.acquire() as connection:
+            assert await in_force(connection, list(EVERYWHERE)) == EVERYWHERE
+
+
+async def test_an_argument_that_no_connection_takes_is_refused(database_url: str) -> None:
+    with pytest.raises(TypeError):
+        await open_pool(database_url, application_name="api", size=1, server_settings={"statement_timeout": "15s"})
+
+
+async def test_the_first_connection_is_made_as_every_later_one(hostile_url: str) -> None:
+    first = await connect(hostile_url, application_name="start")
+    assert await in_force(first, list(EVERYWHERE)) == EVERYWHERE
+    await first.close()
+
+
+async def test_a_session_that_is_not_in_force_any_more_is_noticed(database_url: str) -> None:
+    session = await open_session(database_url, Session, application_name="test")
+    await session.verify()
+    await session.execute("discard all")
+    with pytest.raises(asyncpg.InterfaceError, match="pool_mode = session"):
+        await session.verify()
+    await session.close()

@@ -1,0 +1,93 @@
+"""Changes of items that happen at once, and ones that fail at the last moment."""
+
+import asyncio
+from typing import Any
+
+import orjson
+import pytest
+
+from service.platform.server_clock import SERVER_CLOCK
+from tests.integration.conftest import Api, SignUp, SomebodyWaits
+from tests.support.api.caller import Caller, Database, take_events
+
+
+@pytest.fixture
+async def admin(api: Api, sign_up: SignUp) -> Caller:
+    return Caller(api, await sign_up("admin"))
+
+
+async def test_a_mutation_that_fails_when_it_commits_leaves_neither_row_nor_event(
+    admin: Caller, connection: Database
+) -> None:
+    item = await admin.make("/items", name="Pump", quantity=9)
+    await take_events(connection)
+    records = await connection.fetchval("select count(*) from audit")
+    # Deferred: it fires at the commit, and only if the outbox row has been written.
+    await connection.execute(
+        """
+        create function refuse() returns trigger language plpgsql as $$
+        begin
+          if exists (select from outbox) then raise 'refused at the commit'; end if;
+          return null;
+        end $$;
+        create constraint trigger refuse after insert or update or delete on items
+          deferrable initially deferred for each row execute function refuse();
+        """
+    )
+
+    assert (await admin.put(f"/items/{item['id']}", {"quantity": 1})).status == 500
+    assert (await admin.post("/items", {"name": "Other"})).status == 500
+    assert (await admin.delete(f"/items/{item['id']}")).status == 500
+
+    assert (await admin.get("/items")).body == [item]
+    assert await take_events(connection) == []
+    assert await connection.fetchval("select count(*) from audit") == records
+
+
+async def test_of_two_changes_of_an_item_the_later_has_the_later_time(
+    admin: Caller, connection: Database, somebody_waits: SomebodyWaits
+) -> None:
+    """Although it may have begun before the other."""
+    item = await admin.make("/items", name="Pump", quantity=9)
+    await take_events(connection)
+    async with connection.transaction():
+        await connection.execute("select from items where id = $1 for update", item["id"])
+        changing = asyncio.create_task(admin.put(f"/items/{item['id']}", {"quantity": 8}))
+        await somebody_waits()
+        let_go = SERVER_CLOCK.now()
+    assert (await changing).status == 200
+    assert await connection.fetchval("select min(occurred_at) from outbox") >= let_go
+
+
+async def test_concurrent_updates_of_different_fields_are_all_kept(admin: Caller, connection: Database) -> None:
+    item = await admin.make("/items", name="Pump", quantity=100)
+    await take_events(connection)
+    changes: list[dict[str, Any]] = [
+        {"name": "Big pump"},
+        {"sku": "HP-1"},
+        {"description": "new"},
+        {"quantity": 99},
+        {"min_quantity": 7},
+        {"condition": "fair"},
+        {"status": "lost"},
+        {"purchase_date": "2024-01-31"},
+        {"attributes": {"a": 1}},
+    ]
+
+    answers = await asyncio.gather(*(admin.put(f"/items/{item['id']}", change) for change in changes))
+
+    assert {answer.status for answer in answers} == {200}
+    wanted = {name: value for change in changes for name, value in change.items()}
+    now = (await admin.get(f"/items/{item['id']}")).body
+    assert {name: now[name] for name in wanted} == wanted
+    # Each event tells of its own change, and of the item as the ones before it had left it.
+    events = [orjson.loads(data) for _, data in await take_events(connection)]
+    assert sorted(name for event in events for name in event["changes"]) == sorted(wanted)
+    assert (events[-1]["name"], events[-1]["sku"], events[-1]["quantity"]) == ("Big pump", "HP-1", 99)
+
+
+async def test_of_items_created_at_once_with_one_sku_one_wins(admin: Caller, connection: Database) -> None:
+    answers = await asyncio.gather(*(admin.post("/items", {"name": "Pump", "sku": "HP-1"}) for _ in range(6)))
+
+    assert sorted(answer.status for answer in answers) == [201, 409, 409, 409, 409, 409]
+    assert [event for event, _ in await take_events(connection)] == ["item-created", "low-stock-alert"]

@@ -1,0 +1,79 @@
+"""A leader among its peers: it sends what it can of what it fans out, and names the rest to them."""
+
+import asyncio
+from typing import Any
+
+from aiohttp import web
+
+from service.platform.settings import Settings
+from tests.support.relay.processes import (
+    Arrival,
+    Connection,
+    Receiver,
+    Relays,
+    accept,
+    add_user,
+    add_webhook,
+    until,
+    write_event,
+)
+
+
+async def empty(connection: Connection) -> Any:
+    return await connection.fetchval("select not exists (select from outbox) and not exists (select from deliveries)")
+
+
+async def test_the_leader_sends_what_it_has_slots_for_and_its_peers_the_rest(
+    connection: Connection, settings: Settings, receiver: Receiver, relays: Relays
+) -> None:
+    owner_id = await add_user(connection)
+    for number in range(4):
+        await add_webhook(connection, settings, f"{receiver.url}/{number}", ["item-created"], owner_id=owner_id)
+    # Four for an owner who is alone.
+    await relays.start(2, RELAY_CONCURRENCY="5", RELAY_POLL_INTERVAL="86400000")
+    leader, follower = await relays.leader(), await relays.follower()
+    assert leader is not None
+    ids = [(row := await relays.row(relay)) and row["id"] for relay in (leader, follower)]
+    senders = "select relay_id, count(*) from attempts group by 1"
+    await write_event(connection)
+    await until(lambda: empty(connection), "the first is delivered")
+    assert {row[0]: row[1] for row in await connection.fetch(senders)} == {ids[0]: 4}
+
+    together = asyncio.Event()
+
+    async def hold(arrival: Arrival) -> web.StreamResponse:
+        # Only both relays' slots together are eight.
+        if len(receiver.arrivals) == 4 + 8:
+            together.set()
+        await together.wait()
+        return await accept(arrival)
+
+    receiver.answer = hold
+    for _ in range(2):
+        await write_event(connection)
+    await until(lambda: empty(connection), "all are delivered")
+    assert {row[0]: row[1] for row in await connection.fetch(senders)} == {ids[0]: 8, ids[1]: 4}
+    assert await relays.poll_wakes() == 0
+
+
+async def test_many_lanes_are_named_to_the_peers_in_several_parts(
+    connection: Connection, settings: Settings, receiver: Receiver, relays: Relays
+) -> None:
+    owner_id = await add_user(connection)
+    lanes = {
+        str((await add_webhook(connection, settings, receiver.url, ["item-created"], owner_id=owner_id)).id)
+        for _ in range(450)
+    }
+    await relays.start(2, RELAY_CONCURRENCY="4", RELAY_POLL_INTERVAL="86400000")
+    named: list[str] = []
+    await connection.add_listener("jossiedb_work", lambda *heard: named.append(str(heard[3]).partition(" ")[2]))
+    await write_event(connection)
+    await until(lambda: empty(connection), "all are delivered")
+    assert [part.count(",") + 1 for part in named] == [200, 200, 47]
+    given = await connection.fetch(
+        "select webhook_id from attempts where webhook_id <> all ($1::uuid[])", ",".join(named).split(",")
+    )
+    # Three are the leader's own, from fan-out, as the fourth slot is another owner's; every other lane was named once.
+    assert (len(given), len(set(",".join(named).split(",")))) == (3, 447)
+    assert {str(row[0]) for row in await connection.fetch("select webhook_id from attempts")} == lanes
+    assert await connection.fetchval("select count(distinct relay_id) from attempts") == 2

@@ -1,0 +1,88 @@
+"""What docs/WEBHOOKS_GUIDE.md shows of replays and of the stream is true and runs."""
+
+import asyncio
+import json
+import re
+import shlex
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.webhooks.replays import Counted, Job, Request
+from service.webhooks.stream import StreamEvent, StreamReply
+from tests.integration.conftest import Api, SignUp
+from tests.support.api.caller import Caller, Database
+from tests.support.api.webhooks import make_webhook
+from tests.support.relay.replays import Leader, leading
+
+GUIDE = (Path(__file__).parents[3] / "docs" / "WEBHOOKS_GUIDE.md").read_text(encoding="utf-8")
+
+
+def _block(language: str, containing: str) -> str:
+    blocks = re.findall(rf"^```{language}\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
+    (found,) = [block for block in blocks if containing in block]
+    return str(found)
+
+
+@pytest.fixture
+async def leader(connection: Database, database_url: str) -> AsyncIterator[Leader]:
+    async with leading(connection, database_url) as leader:
+        yield leader
+
+
+async def test_the_answers_shown_are_like_those_given(api: Api, sign_up: SignUp, leader: Leader) -> None:
+    owner = Caller(api, await sign_up("worker"))
+    webhook_id = (await make_webhook(owner))["id"]
+    job = json.loads(_block("json", '"job"'))["job"]
+    assert set(job) == set(Job.__annotations__)
+    assert set(job["request"]) == set(Request.__annotations__)
+    assert set(json.loads(_block("json", '"byType"'))) == set(Counted.__required_keys__)
+    page = json.loads(_block("json", '"signature"'))
+    assert (list(page), list(page["events"][0])) == (
+        list(StreamReply.__annotations__),
+        list(StreamEvent.__annotations__),
+    )
+
+    command = shlex.split(_block("bash", '"dryRun": true'))
+    body = json.loads(command[command.index("-d") + 1])
+    for dry, example, status in ((True, json.loads(_block("json", '"byType"')), 200), (False, {"job": job}, 202)):
+        answer = await owner.post(f"/webhooks/{webhook_id}/replay", {**body, "dryRun": dry})
+        assert (answer.status, set(answer.body)) == (status, set(example))
+    await leader.write_many(1)
+    shown = (await owner.get(f"/webhooks/{webhook_id}/stream")).body
+    assert (list(shown), list(shown["events"][0])) == (list(page), list(page["events"][0]))
+
+
+async def test_the_receiver_that_fetches_gets_every_event_and_can_verify_it(
+    api: Api, sign_up: SignUp, leader: Leader
+) -> None:
+    owner = Caller(api, await sign_up("worker"))
+    webhook = await make_webhook(owner)
+    names: dict[str, Any] = {}
+    exec(_block("python", "def verify_data"), names)  # it is ours, from docs/
+    exec(_block("python", "def pull"), names)
+    got: list[Any] = []
+
+    class EnoughError(Exception):
+        pass
+
+    def handle(event: Any) -> None:
+        assert names["verify_data"](json.dumps(event).encode(), event["signature"], webhook["secret"])
+        got.append(event["position"])
+        if len(got) == 4:
+            raise EnoughError
+
+    base = str(api.make_url("/api/v1"))
+    await leader.write_many(2)
+    pulling = asyncio.create_task(
+        asyncio.to_thread(names["pull"], base, webhook["id"], owner.token, "earliest", handle)
+    )
+    async with asyncio.timeout(30):
+        while len(got) < 2:
+            await asyncio.sleep(0.01)
+    await leader.write_many(2)
+    with pytest.raises(EnoughError):
+        await pulling
+    assert got == ["1", "2", "3", "4"]

@@ -1,0 +1,70 @@
+"""A depot with a pump of which there are ten, a site, and one caller of each role."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tests.integration.conftest import Api, SignUp
+from tests.support.api.caller import Answer, Caller, Database, stored, take_events
+
+ROLES = ("admin", "supervisor", "foreman", "worker", "personnel")
+
+
+@dataclass(frozen=True, slots=True)
+class Yard:
+    """`pump` has no category, and `depot` and `site` are ids of locations. The foreman is assigned to neither of them."""
+
+    people: dict[str, Caller]
+    depot: str
+    site: str
+    pump: dict[str, Any]
+    connection: Database
+
+    @property
+    def admin(self) -> Caller:
+        return self.people["admin"]
+
+    @property
+    def worker(self) -> Caller:
+        return self.people["worker"]
+
+    async def ask_out(self, caller: Caller, quantity: int = 1, **more: Any) -> Answer:
+        return await caller.post("/checkouts/checkout", {"item_id": self.pump["id"], "quantity": quantity, **more})
+
+    async def check_out(self, caller: Caller, quantity: int = 1, **more: Any) -> dict[str, Any]:
+        answer = await self.ask_out(caller, quantity, **more)
+        assert answer.status == 201, answer.body
+        return dict(answer.body)
+
+    async def act(self, caller: Caller, checkout: dict[str, Any], action: str, **body: Any) -> Answer:
+        return await caller.ask("POST", f"/checkouts/{checkout['id']}/{action}", body or None)
+
+    async def item(self, item_id: str | None = None) -> Any:
+        return (await self.admin.get(f"/items/{item_id or self.pump['id']}")).body
+
+    async def assign_foreman(self, location_id: str) -> None:
+        user_id = str(self.people["foreman"].token.user_id)
+        answer = await self.admin.post(f"/locations/{location_id}/foremen", {"user_id": user_id})
+        assert answer.status == 200, answer.body
+        await take_events(self.connection)
+
+    def updated(self, left: int, **changes: tuple[Any, Any]) -> tuple[str, str]:
+        """The pump's item-updated."""
+        told = {name: {"from": old, "to": new} for name, (old, new) in changes.items()}
+        return stored(
+            "item-updated",
+            itemId=self.pump["id"],
+            name=self.pump["name"],
+            sku=self.pump["sku"],
+            quantity=left,
+            location_id=self.depot,
+            category_id=None,
+            changes=told,
+        )
+
+
+async def open_yard(api: Api, sign_up: SignUp, connection: Database) -> Yard:
+    people = {role: Caller(api, await sign_up(role)) for role in ROLES}
+    depot, site = [(await people["admin"].make("/locations", name=name))["id"] for name in ("Depot", "Site")]
+    pump = await people["admin"].make("/items", name="Pump", sku="HP-1", quantity=10, min_quantity=0, location_id=depot)
+    await take_events(connection)
+    return Yard(people, depot, site, pump, connection)

@@ -1,0 +1,48 @@
+"""What a block of the documents is executed with."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import SkipUnless
+from tests.contract.conftest import Listen
+from tests.contract.test_receiver import answering
+from tests.support.contract.world import Client, Ears, System
+
+OWN_SECRET = "what it had: abcdefghijklmnop"
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a block is executed with."""
+
+    admin: Client
+    system: System
+    listen: Listen
+    skip_unless: SkipUnless
+    directory: Path
+
+    async def failed(self) -> tuple[Ears, str]:
+        """A webhook whose receiver failed, and the event that it failed on."""
+        ears = await self.listen(self.admin, ["item-created"], answer=answering(500), retryPolicy={"maxRetries": 0})
+        item = await self.admin.item()
+        event_id = (await ears.hear("item-created", itemId=item["id"])).event_id
+        await ears.ended(event_id, "failed")
+        return ears, event_id
+
+    async def deliveries(self) -> list[dict[str, Any]]:
+        """One under a secret that was made, and one under a secret of the receiver's own."""
+        return [await self.delivery(), await self.delivery(secret=OWN_SECRET)]
+
+    async def delivery(self, **fields: Any) -> dict[str, Any]:
+        """A delivery, and one that was forged. `fields`: of its webhook."""
+        ears = await self.listen(self.admin, ["item-created"], **fields)
+        item = await self.admin.item(name='Hydraulic “Pump” ½ 漢字 \u2028 "quoted" \\ </script>')
+        arrival = await ears.hear("item-created", itemId=item["id"])
+        body = arrival.body.decode()
+        return {
+            "body": body,
+            "forged": body.replace("Pump", "Bump"),
+            "headers": {name.lower(): value for name, value in arrival.headers.items()},
+            "secret": ears.secret,
+        }

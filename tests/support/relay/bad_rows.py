@@ -1,0 +1,108 @@
+"""A relay, a webhook that is well, and bad ones beside it."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from service.platform.settings import Settings
+from tests.support.relay.failing_step import Poison, defect, refused
+from tests.support.relay.log import RelayLog
+from tests.support.relay.processes import Arrival, Connection, Receiver, Webhook, add_webhook, until, write_event
+from tests.support.relay.steps import FUNCTIONS, STATEMENTS
+
+TYPE = "item-created"
+Error = Callable[[], Exception]
+
+
+class World:
+    """A relay, a webhook that is well, and a bad one that is made anew for each step."""
+
+    def __init__(self, connection: Connection, settings: Settings, receiver: Receiver, poison: Poison) -> None:
+        self.connection = connection
+        self.settings = settings
+        self.receiver = receiver
+        self.poison = poison
+        self.log = RelayLog(connection)
+        receiver.answer = self._answer
+
+    async def begin(self) -> None:
+        self.good = await add_webhook(self.connection, self.settings, f"{self.receiver.url}/good", [TYPE])
+
+    async def _answer(self, arrival: Arrival) -> web.StreamResponse:
+        if arrival.path == "/bad":
+            return web.Response(status=418, headers={"x-bad": "x-bad"})
+        return web.Response()
+
+    async def bad(self, path: str = "/well", **options: object) -> Webhook:
+        """One whose receiver is well, unless `path` says otherwise."""
+        return await add_webhook(self.connection, self.settings, self.receiver.url + path, [TYPE], **options)  # type: ignore[arg-type]
+
+    async def delivered(self, event_id: object) -> None:
+        """To the one that is well."""
+
+        def arrived() -> bool:
+            return any(one.path == "/good" and one.event_id == str(event_id) for one in self.receiver.arrivals)
+
+        await self.receiver.wait_for(arrived)
+
+    async def nobody_else_minds(self) -> None:
+        """An event that is written now is delivered and recorded."""
+        event_id = await write_event(self.connection, routed=True)
+        await self.delivered(event_id)
+        await self.recorded(event_id)
+
+    async def recorded(self, event_id: object) -> None:
+        async def recorded() -> bool:
+            return bool(
+                await self.connection.fetchval(
+                    "select exists (select from attempts where webhook_id = $1 and event_id = $2 and outcome = 'success')",
+                    self.good.id,
+                    event_id,
+                )
+            )
+
+        await until(recorded, "the delivery of the other webhook is recorded")
+
+    async def met(self) -> None:
+        async def met() -> bool:
+            return self.poison.hits > 0
+
+        await until(met, "the fault is met")
+
+    @asynccontextmanager
+    async def one(self, step: str, error: Error, path: str = "/well", **options: object) -> AsyncIterator[Webhook]:
+        """A step that is to fail so, and a bad webhook of its own."""
+        bad = await self.bad(path, **options)
+        try:
+            yield bad
+            self.poison.clear()
+            await self.nobody_else_minds()
+        except BaseException as failed:
+            failed.add_note(f"with {error.__name__} in {step}")
+            raise
+        self.poison.clear()
+        await self.connection.execute("update webhooks set active = false where id = $1", bad.id)
+
+
+def each(scenario: str) -> Iterator[tuple[str, str, Error]]:
+    """Step, needle, error."""
+    for step in STATEMENTS.get(scenario, ()):
+        for error in (refused, defect):
+            yield step, "ID", error
+    for step, needle in FUNCTIONS.get(scenario, {}).items():
+        yield step, needle, defect
+
+
+async def has_ended(world: World, webhook: Webhook, event_id: object) -> None:
+    async def ended() -> bool:
+        return bool(
+            await world.connection.fetchval(
+                "select exists (select from attempts where webhook_id = $1 and event_id = $2 and outcome <> 'superseded'"
+                " and (outcome = 'success' or error is not null))",
+                webhook.id,
+                event_id,
+            )
+        )
+
+    await until(ended, "the bad row has ended, with its reason")

@@ -1,0 +1,97 @@
+"""A relay in the test's own process, and faults that meet one webhook's rows in one of its steps."""
+
+import asyncio
+import importlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import pytest
+
+from relay.main import run
+from relay.transport import HttpTransport
+from service.platform.queries import Statement
+from service.platform.settings import Settings
+from tests.support.relay.processes import Connection, until
+
+
+class Poison:
+    """One step at a time fails, wherever `needle` is in what it is given: a statement `feature.name`, or a function
+    `module:name`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._patch = monkeypatch
+        self._step = ""
+        self._needle = ""
+        self._error: Callable[[], Exception] = RuntimeError
+        self.hits = 0
+        for method in ("fetch", "fetchrow", "fetchval", "execute"):
+            self._wrap_statement(method)
+
+    def _wrap_statement(self, method: str) -> None:
+        plain = getattr(Statement, method)
+
+        async def poisoned(statement: Statement, connection: Any, **values: Any) -> Any:
+            self._meet(statement.name, values)
+            return await plain(statement, connection, **values)
+
+        self._patch.setattr(Statement, method, poisoned)
+
+    def function(self, step: str) -> None:
+        """Make this function one that can fail."""
+        module_name, _, name = step.partition(":")
+        owner: Any = importlib.import_module(module_name)
+        *path, last = name.split(".")
+        for part in path:
+            owner = getattr(owner, part)
+        plain = getattr(owner, last)
+
+        def poisoned(*args: Any, **values: Any) -> Any:
+            self._meet(step, (args, values))
+            return plain(*args, **values)
+
+        self._patch.setattr(owner, last, staticmethod(poisoned) if isinstance(owner, type) else poisoned)
+
+    def set(self, step: str, needle: object, error: Callable[[], Exception]) -> None:
+        self._step, self._needle, self._error, self.hits = step, str(needle), error, 0
+
+    def clear(self) -> None:
+        self._step = ""
+
+    def _meet(self, step: str, given: object) -> None:
+        if step == self._step and self._needle in repr(given):
+            self.hits += 1
+            raise self._error()
+
+
+def refused() -> Exception:
+    return asyncpg.DataError("refused by the test")
+
+
+def defect() -> Exception:
+    return RuntimeError("a defect of the test")
+
+
+@asynccontextmanager
+async def relaying(
+    connection: Connection, settings: Settings, url: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator["asyncio.Task[None]"]:
+    """A whole relay; the task must not end before the test does."""
+    # They would outlast the test.
+    for name in ("freeze", "set_threshold"):
+        monkeypatch.setattr(f"relay.main.gc.{name}", lambda *_: None)
+    task = asyncio.create_task(run(settings, url, HttpTransport(settings.webhook_allowed_networks)))
+
+    async def leads() -> bool:
+        if task.done():
+            task.result()
+        return bool(await connection.fetchval("select exists (select from relays where leader)"))
+
+    try:
+        await until(leads, "the relay leads")
+        yield task
+        assert not task.done(), "the relay has ended"
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,21 @@
+"""Fan-out without a relay: what tests of it do again and again."""
+
+from uuid import UUID
+
+import pytest
+
+from relay.lead.fanout import FanOut
+from service.platform.db import Pool
+from tests.support.relay.processes import Connection
+
+BOTH_WAYS = [pytest.param(False, id="by psql"), pytest.param(True, id="by the service")]
+
+
+async def drain(pool: Pool) -> None:
+    fanout = FanOut(pool)
+    while (await fanout.batch()).taken:
+        pass
+
+
+async def queued(connection: Connection) -> set[tuple[UUID, UUID]]:
+    return {tuple(row) for row in await connection.fetch("select webhook_id, event_id from deliveries")}

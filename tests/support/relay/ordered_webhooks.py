@@ -1,0 +1,133 @@
+"""Webhooks that ask for order by item, and a receiver that watches whether they get it."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+from uuid import UUID
+
+import orjson
+from aiohttp import web
+
+from service.platform.ids import new_id
+from service.platform.settings import Settings
+from tests.support.postgres.audit_scripts import run_audit
+from tests.support.relay.processes import Arrival, Connection, Queries, Receiver, Webhook, add_webhook, until
+
+EVENT = "item-updated"
+
+
+async def ordered_webhook(
+    connection: Connection,
+    settings: Settings,
+    url: str,
+    on_failure: Literal["block", "skip"] = "block",
+    *,
+    max_retries: int = 3,
+) -> Webhook:
+    return await add_webhook(
+        connection, settings, url, [EVENT], max_retries=max_retries, ordering="item", on_failure=on_failure
+    )
+
+
+def items(count: int) -> list[UUID]:
+    return [new_id() for _ in range(count)]
+
+
+async def change(connection: Queries, item_id: UUID, number: int = 0) -> UUID:
+    """An event of the item; `number` is the writer's own count."""
+    event_id: UUID = await connection.fetchval(
+        "insert into outbox (type, data) values ($1, $2) returning id",
+        EVENT,
+        orjson.dumps({"itemId": str(item_id), "n": number}).decode(),
+    )
+    return event_id
+
+
+async def change_all(connection: Connection, item_ids: Sequence[UUID], rounds: int) -> None:
+    """`rounds` events of each item, by turns, in one transaction."""
+    for number in range(rounds):
+        await connection.executemany(
+            "insert into outbox (type, data) values ($1, $2)",
+            [(EVENT, orjson.dumps({"itemId": str(item_id), "n": number}).decode()) for item_id in item_ids],
+        )
+
+
+Verdict = Callable[[Arrival], Awaitable[int]]
+
+
+async def accepted(_: Arrival) -> int:
+    return 200
+
+
+@dataclass
+class Watch:
+    """An answer for a receiver that sees whether two events of an item are under way at once, and notes the numbers that it
+    accepted for the first time, those of the order and those of the writer, by path and item, as they came. `verdict` gives
+    the status."""
+
+    verdict: Verdict = accepted
+    overlaps: list[str] = field(default_factory=list)
+    taken: dict[tuple[str, str], list[int]] = field(default_factory=lambda: defaultdict(list))
+    numbers: dict[tuple[str, str], list[int]] = field(default_factory=lambda: defaultdict(list))
+    _under_way: dict[tuple[str, str], set[str]] = field(default_factory=lambda: defaultdict(set))
+
+    async def __call__(self, arrival: Arrival) -> web.StreamResponse:
+        envelope = arrival.envelope
+        key = arrival.path, envelope["data"]["itemId"]
+        # The same one twice is what a relay that was killed leaves.
+        if self._under_way[key] - {arrival.event_id}:
+            self.overlaps.append(f"{key} {envelope}")
+        self._under_way[key].add(arrival.event_id)
+        try:
+            status = await self.verdict(arrival)
+        finally:
+            self._under_way[key].discard(arrival.event_id)
+        if 200 <= status <= 299 and envelope["data"]["n"] not in self.numbers[key]:
+            self.numbers[key].append(envelope["data"]["n"])
+            if "sequence" in envelope:
+                self.taken[key].append(envelope["sequence"])
+        return web.Response(status=status)
+
+
+async def waits_for(connection: Connection, webhook: Webhook, event_id: UUID) -> None:
+    """Until the event is pending, and not due as others of its item are before it."""
+
+    async def waits() -> bool:
+        found: bool = await connection.fetchval(
+            "select exists (select from deliveries where webhook_id = $1 and event_id = $2 and next_attempt_at is null)",
+            webhook.id,
+            event_id,
+        )
+        return found
+
+    await until(waits, f"{event_id} waits for its turn")
+
+
+async def blocked(connection: Connection, count: int = 1) -> None:
+    """Until so many items are blocked."""
+
+    async def are() -> bool:
+        found: int = await connection.fetchval("select count(*) from item_orders where blocked_position is not null")
+        return found == count
+
+    await until(are, f"{count} items are blocked")
+
+
+async def check_order(url: str) -> None:
+    assert await run_audit("order", url) == []
+    assert await run_audit("outbox_completeness", url) == []
+
+
+def gate(receiver: Receiver, watch: Watch) -> asyncio.Event:
+    """What comes to the receiver is answered when this is set."""
+    opened = asyncio.Event()
+
+    async def verdict(_: Arrival) -> int:
+        await opened.wait()
+        return 200
+
+    watch.verdict = verdict
+    receiver.answer = watch
+    return opened

@@ -1,0 +1,38 @@
+"""What docs/DELIVERIES.md draws, and what a table takes."""
+
+import re
+from collections.abc import AsyncIterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from tests.support.api.caller import Database
+
+GUIDE = (Path(__file__).parents[2] / "docs" / "DELIVERIES.md").read_text(encoding="utf-8")
+BEGIN = "[*]"
+Edge = tuple[str, str]
+
+
+def drawn(heading: str) -> set[Edge]:
+    """The edges of the diagram below a heading."""
+    diagram = GUIDE.partition(f"## {heading}\n")[2].partition("```mermaid\n")[2].partition("```")[0]
+    return set(re.findall(r"^ +(\S+) --> (\w+)", diagram, re.MULTILINE))
+
+
+def states(edges: set[Edge]) -> set[str]:
+    return {state for edge in edges for state in edge} - {BEGIN}
+
+
+async def taken_by(
+    connection: Database, table: str, choices: dict[str, tuple[Any, ...]]
+) -> AsyncIterator[dict[str, Any]]:
+    """Set the one row of a table in every way that there is, and yield where its constraints let that be."""
+    assignments = ", ".join(f"{name} = ${number}" for number, name in enumerate(choices, start=1))
+    for values in product(*choices.values()):
+        try:
+            await connection.execute(f"update {table} set {assignments}", *values)
+        except asyncpg.CheckViolationError:
+            continue
+        yield dict(zip(choices, values, strict=True))

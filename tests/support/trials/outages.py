@@ -1,0 +1,33 @@
+"""What trials of an outage wait for."""
+
+from tests.support.relay.processes import RelayProcess, until
+from tests.support.trials.trial import PATIENCE, Trial
+
+# What each outage is announced with, once, and its end.
+AWAY, BACK = "the database is away", "the database is back"
+
+
+async def some_arrive(trial: Trial, more: int = 40) -> None:
+    """The load flows."""
+    trial.receiver.read()
+    before = len(trial.receiver.arrived)
+
+    async def arrived() -> bool:
+        trial.receiver.read()
+        return len(trial.receiver.arrived) >= before + more
+
+    await until(arrived, f"{trial.fault}: {more} more arrive", PATIENCE)
+
+
+def said(relay: RelayProcess, event: str) -> int:
+    return sum(line["event"] == event for line in relay.log())
+
+
+async def all_said(trial: Trial, event: str, times: int) -> None:
+    """Every relay has said so, that often and no more."""
+
+    async def have_said() -> bool:
+        return all(said(relay, event) >= times for relay in trial.relays.started)
+
+    await until(have_said, f"every relay says {event!r}", PATIENCE)
+    assert {said(relay, event) for relay in trial.relays.started} == {times}
