@@ -1,28 +1,30 @@
 """What all tests share: databases, settings, and what to do about programs that are not installed."""
 
 import os
-import shutil
 import signal
-import uuid
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import asyncpg
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 
+from service.auth.tokens import Tokens
 from service.platform.settings import Settings, load_settings
+from service.server.app import make_app
+from tests.support.api.caller import Api, SignUp, Token, open_session
+from tests.support.database import Connection, create_database, drop_database
+from tests.support.environment import SETTINGS, is_setting
 from tests.support.postgres.janitor import Janitor
-from tests.support.postgres.pgbouncer import PgBouncer
-from tests.support.postgres.shared_server import RUN_DIR, TEMPLATE, SharedServer, scratch, with_database
-from tests.support.relay.processes import Receiver, Relays, receiving
+from tests.support.postgres.pgbouncer import PgBouncer, StartPooler
+from tests.support.postgres.shared_server import RUN_DIR, TEMPLATE, SharedServer, scratch
+from tests.support.programs import SkipUnless
+from tests.support.receivers.receiver import Receiver, receiving
+from tests.support.relay.processes import Relays
 from tests.support.trials.account import table
 
-JWT_SECRET = "a-fixed-secret-for-tests-of-enough-length"
-WEBHOOK_SECRET_KEYS = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
-_PREFIXES = ("JOSSIEDB_", "JWT_", "WEBHOOK_", "RELAY_")
 _janitor = pytest.StashKey[Janitor]()
-StartPooler = Callable[..., PgBouncer]
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -90,15 +92,6 @@ def skip_unless() -> "SkipUnless":
     return SkipUnless()
 
 
-class SkipUnless:
-    def __call__(self, program: str) -> str:
-        # Debian's servers are in directories that only root has in its PATH.
-        path = shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
-        if path is None:
-            pytest.skip(f"{program} is not installed")
-        return path
-
-
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:
     """The run's server, at its database `postgres`."""
@@ -106,24 +99,6 @@ def server_url() -> Iterator[str]:
     server.start()
     yield server.url
     server.stop()
-
-
-async def create_database(server_url: str, template: str) -> str:
-    name = f"test_{uuid.uuid4().hex}"
-    admin = await asyncpg.connect(server_url)
-    try:
-        await admin.execute(f"create database {name} template {template} strategy file_copy")
-    finally:
-        await admin.close()
-    return with_database(server_url, name)
-
-
-async def drop_database(server_url: str, url: str) -> None:
-    admin = await asyncpg.connect(server_url)
-    try:
-        await admin.execute(f"drop database {url.partition('@/')[2].partition('?')[0]} with (force)")
-    finally:
-        await admin.close()
 
 
 @pytest.fixture
@@ -151,7 +126,7 @@ async def empty_database_url(server_url: str) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def connection(database_url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+async def connection(database_url: str) -> AsyncIterator[Connection]:
     """A connection to the test's database."""
     connection = await asyncpg.connect(database_url, server_settings={"timezone": "UTC"})
     yield connection
@@ -169,13 +144,11 @@ def start_pooler(skip_unless: SkipUnless) -> Iterator[StartPooler]:
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The environment, without the settings of the one who runs the tests, and with fixed secrets."""
-    for name in list(os.environ):
-        if name == "DATABASE_URL" or name == "REGISTRATION" or (name.startswith(_PREFIXES) and "_TEST_" not in name):
-            monkeypatch.delenv(name)
+    for name in filter(is_setting, list(os.environ)):
+        monkeypatch.delenv(name)
     monkeypatch.setenv("JOSSIEDB_DATA_DIR", str(tmp_path))
-    monkeypatch.setenv("JWT_SECRET", JWT_SECRET)
-    monkeypatch.setenv("WEBHOOK_SECRET_KEYS", WEBHOOK_SECRET_KEYS)
-    monkeypatch.setenv("WEBHOOK_ALLOWED_NETWORKS", "127.0.0.0/8,::1/128")
+    for name, value in SETTINGS.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture
@@ -186,9 +159,7 @@ def settings(environment: None, database_url: str, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.fixture
-async def relays(
-    connection: "asyncpg.Connection[asyncpg.Record]", settings: Settings, tmp_path: Path
-) -> AsyncIterator[Relays]:
+async def relays(connection: Connection, settings: Settings, tmp_path: Path) -> AsyncIterator[Relays]:
     """Relay processes on the test's database, ended with the test."""
     relays = Relays(tmp_path, connection)
     yield relays
@@ -200,3 +171,39 @@ async def receiver() -> AsyncIterator[Receiver]:
     """A receiver that accepts everything, until its `answer` is replaced."""
     async with receiving() as receiver:
         yield receiver
+
+
+@pytest.fixture
+async def api(settings: Settings, database_url: str) -> AsyncIterator[Api]:
+    """A client of the API, which serves on a port of its own with the test's database."""
+    async with TestClient(TestServer(make_app(settings, database_url))) as client:
+        yield client
+
+
+@pytest.fixture
+async def sign_up(settings: Settings, connection: Connection) -> SignUp:
+    """`await sign_up("foreman")` is a token of a new user of that role, who has no password.
+
+    Nothing is written to the outbox: what a test finds there comes from what it does itself.
+    """
+    tokens = Tokens.of(settings)
+
+    async def sign_up(role: str = "worker") -> Token:
+        number = await connection.fetchval("select count(*) from users")
+        username = f"{role}{number}"
+        user_id = await connection.fetchval(
+            "insert into users (username, email, full_name, role, password_hash) values ($1, $2, $3, $4, '!') returning id",
+            username,
+            f"{username}@example.org",
+            username.title(),
+            role,
+        )
+        return await open_session(connection, tokens, user_id)
+
+    return sign_up
+
+
+@pytest.fixture
+def node(skip_unless: SkipUnless) -> str:
+    """Node's program."""
+    return skip_unless("node")

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from service.platform.definitions import definitions, in_order
-from tests.support.relay.processes import Connection
+from tests.support.database import Connection
+from tests.support.paths import ROOT
 
-SQL = Path(__file__).parents[2] / "sql"
+SQL = ROOT / "sql"
 FILES = sorted([*(SQL / "functions").glob("*.sql"), *(SQL / "views").glob("*.sql")])
 # Since this migration, functions and views have files of their own. The migrations before it stay as they are.
 SINCE = "0042"

@@ -1,15 +1,15 @@
 """A statement that changes more than one row locks them in an order first, or steps over what is locked, or says why it need not."""
 
 import re
-from pathlib import Path
 
 import pytest
 import sqlglot
 from sqlglot import expressions
 
 from service.platform.queries import load
+from tests.support.paths import ROOT
 
-QUERIES = sorted(path.stem for path in (Path(__file__).parents[2] / "sql" / "queries").glob("*.sql"))
+QUERIES = sorted(path.stem for path in (ROOT / "sql" / "queries").glob("*.sql"))
 
 # Statements that change several rows and lock them in no order of their own: why that is no deadlock.
 EXCEPT = {

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
+
 FILES = sorted(path.stem for path in (ROOT / "sql" / "queries").glob("*.sql"))
 MODULES = sorted(path for package in ("service", "relay") for path in (ROOT / package).rglob("*.py"))
 

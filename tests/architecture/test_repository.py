@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from service.platform.settings import Settings
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(sys.executable).parent
 FOLDERS = ("bench", "examples", "relay", "service", "tests", "tools")
 LOCKS = [*sorted(ROOT.glob("requirements*.lock")), ROOT / "tests" / "clients" / "requirements.lock"]

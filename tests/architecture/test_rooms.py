@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
+
 SERVICE = ROOT / "service"
 # HTTP itself keeps idempotent answers, and names for clients of the Node system.
 FEATURES = sorted(path for path in SERVICE.rglob("*.py") if path.relative_to(SERVICE).parts[0] != "api")

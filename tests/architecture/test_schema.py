@@ -1,14 +1,14 @@
 """sql/schema.sql is what the migrations add up to."""
 
 import re
-from pathlib import Path
 
 import asyncpg
 
+from tests.support.database import Connection
+from tests.support.paths import ROOT
 from tests.support.postgres.schema_catalog import catalog
-from tests.support.relay.processes import Connection
 
-SCHEMA = Path(__file__).parents[2] / "sql" / "schema.sql"
+SCHEMA = ROOT / "sql" / "schema.sql"
 
 
 async def test_the_migrated_catalog_is_that_of_schema_sql(database_url: str, empty_database_url: str) -> None:

@@ -10,9 +10,9 @@ import asyncpg
 import pytest
 
 from service.platform.queries import load
+from tests.support.paths import ROOT
 from tests.support.postgres.shared_server import bin_dir
 
-ROOT = Path(__file__).parents[2]
 QUERIES = sorted((ROOT / "sql" / "queries").glob("*.sql"))
 SOURCES = sorted(path for package in ("service", "relay") for path in (ROOT / package).rglob("*.py"))
 SQL = re.compile(

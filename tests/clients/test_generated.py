@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 
 from service.events.catalogue import CATALOGUE
-from tests.conftest import SkipUnless
-from tests.integration.conftest import Api, SignUp
+from tests.support.api.caller import Api, SignUp
+from tests.support.paths import TESTS
+from tests.support.programs import SkipUnless
 from tools.make_documents import DOCS
 
 PROGRAMS = Path(__file__).parent / "programs"
-PACKAGES = Path(__file__).parents[1] / "e2e" / "node" / "package.json"
+PACKAGES = TESTS / "e2e" / "node" / "package.json"
 OPENAPI, ASYNCAPI = DOCS / "openapi.json", DOCS / "asyncapi.json"
 # Seconds: a machine with other work takes its time to compile.
 PATIENCE = 240
@@ -42,11 +43,6 @@ async def _run(*command: str | Path, cwd: Path | None = None, environment: dict[
             process.kill()
     assert process.returncode == 0, output.decode()
     return output.decode()
-
-
-@pytest.fixture
-async def node(skip_unless: SkipUnless) -> str:
-    return skip_unless("node")
 
 
 @pytest.fixture

@@ -5,17 +5,18 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any
 
 import aiohttp
 import pytest
 
-from tests.conftest import JWT_SECRET, WEBHOOK_SECRET_KEYS, create_database, drop_database
-from tests.support.contract.world import NOBODY, PASSWORD, ROLES, Client, Ears, System, User, unique
+from tests.support.contract.client import NOBODY, PASSWORD, ROLES, Client, Newcomer, User, unique
+from tests.support.contract.ears import Ears, Listen
+from tests.support.contract.system import System
+from tests.support.database import create_database, drop_database
+from tests.support.environment import SETTINGS, is_setting
 from tests.support.postgres.shared_server import TEMPLATE
-from tests.support.relay.processes import Answer, Receiver, accept, receiving
-
-_OWN = ("DATABASE_URL", "REGISTRATION", "JOSSIEDB_", "JWT_", "WEBHOOK_", "RELAY_")
+from tests.support.receivers.receiver import Receiver, Responder, accept, receiving
 
 
 @pytest.fixture(scope="session")
@@ -23,17 +24,9 @@ def system(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """The API and a relay, on a database of their own."""
     directory = tmp_path_factory.mktemp("system")
     database_url = asyncio.run(create_database(server_url, TEMPLATE))
-    inherited = {name: value for name, value in os.environ.items() if "_TEST_" in name or not name.startswith(_OWN)}
+    inherited = {name: value for name, value in os.environ.items() if not is_setting(name)}
     system = System(
-        directory,
-        inherited
-        | {
-            "DATABASE_URL": database_url,
-            "JOSSIEDB_DATA_DIR": str(directory),
-            "JWT_SECRET": JWT_SECRET,
-            "WEBHOOK_SECRET_KEYS": WEBHOOK_SECRET_KEYS,
-            "WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8,::1/128",
-        },
+        directory, inherited | SETTINGS | {"DATABASE_URL": database_url, "JOSSIEDB_DATA_DIR": str(directory)}
     )
     try:
         system.start()
@@ -96,10 +89,6 @@ def personnel(clients: dict[str, Client]) -> Client:
     return clients["personnel"]
 
 
-class Newcomer(Protocol):
-    async def __call__(self) -> Client: ...
-
-
 @pytest.fixture
 def newcomer(nobody: Client) -> Newcomer:
     """`await newcomer()` is a worker of the test's own, registered and signed in."""
@@ -113,16 +102,12 @@ def newcomer(nobody: Client) -> Newcomer:
     return register
 
 
-class Listen(Protocol):
-    async def __call__(self, client: Client, events: list[str], *, answer: Answer = ..., **fields: Any) -> Ears: ...
-
-
 @pytest.fixture
 async def listen() -> AsyncIterator[Listen]:
     """`await listen(client, events)` is a webhook of that client's with a receiver of its own. It goes with the test."""
     async with contextlib.AsyncExitStack() as stack:
 
-        async def listen(client: Client, events: list[str], *, answer: Answer = accept, **fields: Any) -> Ears:
+        async def listen(client: Client, events: list[str], *, answer: Responder = accept, **fields: Any) -> Ears:
             receiver: Receiver = await stack.enter_async_context(receiving(answer))
             ears = Ears(client, await client.webhook(receiver.url, events, **fields), receiver)
             stack.push_async_callback(client.ask, "DELETE", f"/webhooks/{ears.id}")

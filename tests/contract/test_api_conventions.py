@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.contract.conftest import Listen
-from tests.contract.test_receiver import UUID7
-from tests.support.contract.world import Client, unique
+from tests.support.contract.client import Client, unique
+from tests.support.contract.ears import Listen
+from tests.support.contract.formats import UUID7
 
 
 async def test_the_same_key_and_body_replays_the_answer(admin: Client) -> None:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.contract.conftest import Listen
-from tests.support.contract.world import UNKNOWN_ID, Client
+from tests.support.contract.client import UNKNOWN_ID, Client
+from tests.support.contract.ears import Listen
 
 KEYS = ["checkoutId", "itemId", "quantity", "userId", "status", "destinationLocation", "projectId", "requestedBy"]
 

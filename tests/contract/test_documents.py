@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import SkipUnless
-from tests.contract.conftest import Listen
+from tests.support.contract.client import Client
 from tests.support.contract.documents import commands, objects, programs
 from tests.support.contract.documents.blocks import BLOCKS, Block
 from tests.support.contract.documents.scene import Scene
-from tests.support.contract.world import Client, System
+from tests.support.contract.ears import Listen
+from tests.support.contract.system import System
+from tests.support.programs import SkipUnless
 
 # What nothing executes, and why.
 NOT_EXECUTED = {

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.contract.conftest import Listen, Newcomer
-from tests.support.contract.world import PASSWORD, Client, unique
+from tests.support.contract.client import PASSWORD, Client, Newcomer, unique
+from tests.support.contract.ears import Listen
 
 
 async def test_location_created_updated_deleted(admin: Client, listen: Listen) -> None:

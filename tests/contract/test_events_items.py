@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.contract.conftest import Listen
-from tests.support.contract.world import Client, unique
+from tests.support.contract.client import Client, unique
+from tests.support.contract.ears import Listen
 
 ITEM = ["itemId", "name", "sku", "quantity", "location_id", "category_id"]
 ALERT = ["itemId", "name", "sku", "currentStock", "minStock", "location_id", "category_id", "alert"]

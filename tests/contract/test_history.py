@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from tests.contract.conftest import Listen
-from tests.contract.test_receiver import TIME, answering
-from tests.support.contract.world import UNKNOWN_ID, Client
+from tests.support.contract.client import UNKNOWN_ID, Client
+from tests.support.contract.ears import Listen, answering
+from tests.support.contract.formats import TIME
 
 URL, EVENTS = "https://receiver.invalid/in", ["item-created"]
 

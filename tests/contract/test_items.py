@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.contract.test_receiver import TIME, UUID7
-from tests.support.contract.world import UNKNOWN_ID, Client, unique
+from tests.support.contract.client import UNKNOWN_ID, Client, unique
+from tests.support.contract.formats import TIME, UUID7
 
 
 async def test_an_item_has_the_contracts_fields_and_defaults(admin: Client) -> None:

@@ -2,18 +2,19 @@
 
 import importlib
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from service.documents import openapi
 from service.server.app import ROUTES
-from tests.contract.conftest import Listen
+from tests.support.contract.client import ROLES, Client, unique
+from tests.support.contract.ears import Listen
 from tests.support.contract.permissions.table import Row, Stage
-from tests.support.contract.world import ROLES, Client, System, unique
+from tests.support.contract.system import System
+from tests.support.paths import TESTS
 
-_FILES = sorted((Path(__file__).parents[1] / "support" / "contract" / "permissions").glob("*.py"))
+_FILES = sorted((TESTS / "support" / "contract" / "permissions").glob("*.py"))
 TABLE: list[Row] = [
     row
     for file in _FILES

@@ -10,31 +10,17 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from aiohttp import web
 
-from tests.contract.conftest import Listen
-from tests.support.contract.world import Client
-from tests.support.relay.processes import Arrival
+from tests.support.contract.client import Client
+from tests.support.contract.ears import Listen, answering
+from tests.support.contract.formats import TIME, UUID7
 
 TRICKY = 'Hydraulic “Pump” ½ 漢字 \u2028 "quoted" \\ </script>'
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
 def compact(value: Any) -> bytes:
     """As JSON.stringify does for integers and text."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def answering(*statuses: int, **headers: str) -> Any:
-    """Answers these in turn, and the last of them from then on."""
-    left = list(statuses)
-
-    async def answer(_: Arrival) -> web.StreamResponse:
-        status = left.pop(0) if len(left) > 1 else left[0]
-        return web.Response(status=status, headers=headers, text="so it answered")
-
-    return answer
 
 
 async def test_the_body_has_its_keys_in_order(admin: Client, listen: Listen) -> None:

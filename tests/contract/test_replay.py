@@ -7,8 +7,8 @@ import hmac
 import json
 from typing import Any
 
-from tests.contract.conftest import Listen
-from tests.support.contract.world import UNKNOWN_ID, Client
+from tests.support.contract.client import UNKNOWN_ID, Client
+from tests.support.contract.ears import Listen
 
 URL, EVENTS = "https://receiver.invalid/in", ["item-created"]
 

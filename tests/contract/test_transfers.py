@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.contract.conftest import Listen
-from tests.support.contract.world import UNKNOWN_ID, Client, unique
+from tests.support.contract.client import UNKNOWN_ID, Client, unique
+from tests.support.contract.ears import Listen
 
 KEYS = ["transferId", "itemId", "quantity", "fromLocation", "toLocation", "requestedBy", "reason", "status"]
 STATES = ("pending", "approved", "rejected", "cancelled", "in_transit", "completed")

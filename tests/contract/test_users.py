@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from tests.contract.conftest import Listen, Newcomer
-from tests.contract.test_receiver import TIME
-from tests.support.contract.world import PASSWORD, UNKNOWN_ID, Client, unique
+from tests.support.contract.client import PASSWORD, UNKNOWN_ID, Client, Newcomer, unique
+from tests.support.contract.ears import Listen
+from tests.support.contract.formats import TIME
 
 NEW_PASSWORD = "another-password-for-tests"
 

@@ -2,10 +2,9 @@
 
 import pytest
 
-from tests.contract.conftest import Listen
-from tests.contract.test_receiver import TIME, answering
-from tests.contract.test_webhooks import ONCE, URL, failed_event
-from tests.support.contract.world import UNKNOWN_ID, Client
+from tests.support.contract.client import UNKNOWN_ID, Client
+from tests.support.contract.ears import ONCE, Listen, answering, failed_event
+from tests.support.contract.formats import TIME
 
 
 async def test_the_events_of_a_webhook_have_the_contracts_form(admin: Client, listen: Listen) -> None:
@@ -62,7 +61,7 @@ async def test_the_events_are_paged_newest_first_and_filtered_by_status(admin: C
 @pytest.mark.parametrize("query", ["status=unknown", "limit=0", "limit=201", "skip=-1", "limit=x"])
 async def test_a_bad_query_of_the_events_is_refused(owner: Client, query: str) -> None:
     """`?status=pending|success|failed&skip=0&limit=50`"""
-    made = await owner.webhook(URL, ["item-created"])
+    made = await owner.webhook("https://receiver.invalid/in", ["item-created"])
     (await owner.ask("GET", f"/webhooks/{made['id']}/events?{query}")).problem(400, f"?{query.partition('=')[0]}")
 
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.contract.conftest import Listen
-from tests.support.contract.world import UNKNOWN_ID, Client
+from tests.support.contract.client import UNKNOWN_ID, Client
+from tests.support.contract.ears import Listen
 
 URL, EVENTS = "https://receiver.invalid/in", ["item-created"]
 ALL_TYPES = [

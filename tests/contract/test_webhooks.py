@@ -5,19 +5,12 @@ from typing import Any
 
 import pytest
 
-from tests.contract.conftest import Listen, Newcomer
-from tests.contract.test_receiver import TIME, UUID7, answering
-from tests.support.contract.world import UNKNOWN_ID, Client, Ears
+from tests.support.contract.client import UNKNOWN_ID, Client, Newcomer
+from tests.support.contract.ears import ONCE, Ears, Listen, answering, failed_event
+from tests.support.contract.formats import TIME, UUID7
 
 URL, EVENTS = "https://receiver.invalid/in", ["item-created"]
 CREATE = {"url": URL, "events": EVENTS}
-ONCE = {"maxRetries": 0, "retryDelay": 100}
-
-
-async def failed_event(admin: Client, ears: Ears) -> dict[str, Any]:
-    item = await admin.item()
-    arrival = await ears.hear("item-created", itemId=item["id"])
-    return await ears.ended(arrival.event_id, "failed")
 
 
 async def test_creation_answers_201_with_webhook_and_message(owner: Client) -> None:

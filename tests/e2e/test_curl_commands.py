@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tests.conftest import SkipUnless
-from tests.e2e.conftest import Api
-from tests.support.relay.processes import Arrival, Relays, receiving, until
+from tests.support.e2e import Api
+from tests.support.programs import SkipUnless
+from tests.support.receivers.receiver import Arrival, receiving
+from tests.support.relay.processes import Relays
+from tests.support.waiting import until
 
 CREATE_LOW_STOCK = """
 curl -X POST http://localhost:3002/api/v1/webhooks \\

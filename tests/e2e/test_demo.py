@@ -17,9 +17,9 @@ import asyncpg
 import pytest
 
 from service.platform.settings import Settings
-from tests.conftest import SkipUnless
 from tests.support.postgres.shared_server import scratch
-from tests.support.relay.processes import PATIENCE, until
+from tests.support.programs import SkipUnless
+from tests.support.waiting import PATIENCE, until
 
 MARK = "JOSSIEDB_TEST_MARK"
 DELIVERY = re.compile(

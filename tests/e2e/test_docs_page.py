@@ -10,9 +10,9 @@ import pytest
 
 from service.events.catalogue import CATALOGUE
 from service.server.app import ROUTES
-from tests.conftest import SkipUnless
-from tests.e2e.conftest import Api
-from tests.support.relay.processes import PATIENCE
+from tests.support.e2e import Api
+from tests.support.programs import SkipUnless
+from tests.support.waiting import PATIENCE
 
 # Time of the page, which passes as fast as its work is done.
 BUDGET_MS = 20_000

@@ -6,8 +6,9 @@ import aiohttp
 import asyncpg
 import pytest
 
-from tests.e2e.conftest import Api
-from tests.support.relay.processes import Connection, until
+from tests.support.database import Connection
+from tests.support.e2e import Api
+from tests.support.waiting import until
 
 
 # What is written last: with that table locked, the item and its event are written and the commit is not sent.

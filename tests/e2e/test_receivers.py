@@ -10,8 +10,9 @@ import pytest
 from standardwebhooks import Webhook
 
 from service.delivery.sign import new_secret
-from tests.e2e.conftest import NODE_DIR, Api, line_printer
-from tests.support.relay.processes import Receiver, Relays, receiving
+from tests.support.e2e import NODE_DIR, Api, line_printer
+from tests.support.receivers.receiver import Receiver, receiving
+from tests.support.relay.processes import Relays
 
 EVENTS = ["item-created", "item-updated", "item-deleted", "low-stock-alert"]
 NAMES = (

@@ -9,11 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import drop_database
-from tests.integration.conftest import api, sign_up
+from tests.support.database import drop_database
 from tests.support.large.template import create_large_database, make_template
-
-__all__ = ["api", "sign_up"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

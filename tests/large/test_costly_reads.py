@@ -8,10 +8,9 @@ import pytest
 from service.api.admission import reads_at_once
 from service.platform.queries import load
 from service.platform.settings import Settings
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Answer, Caller
+from tests.support.api.caller import Answer, Api, Caller, SignUp
+from tests.support.database import Connection
 from tests.support.large.people import token_of
-from tests.support.relay.processes import Connection
 
 # The statements that go through the log. Parallel workers of theirs are rows of their own.
 COSTLY = [load("replay").count.sql, load("stream").page.sql]

@@ -12,8 +12,8 @@ from service.inventory import lists
 from service.inventory.models import ItemQuery
 from service.platform.db import Pool, open_pool
 from service.platform.queries import Statement
+from tests.support.database import Connection
 from tests.support.large.template import ITEMS
-from tests.support.relay.processes import Connection
 
 # An item that is looked up by its id takes four, in either table: of 50,000 matches 200,000, and of all items 4,000,000. Where a
 # foreman searches for a word that each item has, as many are looked at as it takes to count 10,000 that are theirs.

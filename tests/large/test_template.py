@@ -2,9 +2,9 @@
 
 import asyncpg
 
+from tests.support.database import Connection, with_database
 from tests.support.large.template import ATTEMPTS, EVENTS, ITEMS
-from tests.support.postgres.shared_server import TEMPLATE, with_database
-from tests.support.relay.processes import Connection
+from tests.support.postgres.shared_server import TEMPLATE
 
 
 async def test_the_template_holds_what_it_promises(connection: Connection) -> None:

@@ -12,14 +12,16 @@ import asyncpg
 import pytest
 
 from service.platform.settings import load_settings
-from tests.resilience.conftest import StartTrial, trials
 from tests.support.command_line import BOSS, PASSWORD, Server, run, serving
 from tests.support.faketime import NOW, FakeClock
-from tests.support.postgres.throwaway import Throwaway
+from tests.support.postgres.throwaway import Throwaway, throwaway_server
+from tests.support.receivers.receiver import Receiver, accept
 from tests.support.relay.breakers import answering
-from tests.support.relay.processes import Receiver, Relays, accept, add_webhook, until, write_event
+from tests.support.relay.processes import Relays
+from tests.support.rows import add_webhook, write_event
 from tests.support.trials.outages import some_arrive
-from tests.support.trials.trial import PATIENCE, Trial
+from tests.support.trials.trial import PATIENCE, StartTrial, Trial, trials
+from tests.support.waiting import until
 
 LEAPS = ["+1h", "+10d", "-1h", "-10d"]
 
@@ -27,13 +29,8 @@ LEAPS = ["+1h", "+10d", "-1h", "-10d"]
 @pytest.fixture
 def wrong(environment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Throwaway]:
     """A PostgreSQL whose clock can be made to leap; processes that the test starts find it."""
-    server = Throwaway(wrong_clock=True)
-    try:
-        monkeypatch.setenv("DATABASE_URL", server.start())
-        server.migrate()
+    with throwaway_server(monkeypatch, wrong_clock=True) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture

@@ -8,21 +8,15 @@ from aiohttp import web
 
 from relay.rules.policy import MAX_LOST_LEASES
 from service.platform.settings import Settings
-from tests.resilience.conftest import StartTrial
+from tests.support.database import Connection
+from tests.support.paths import ROOT
+from tests.support.receivers.receiver import Arrival, Receiver, receiving
 from tests.support.relay.crashing_relay import FATAL
 from tests.support.relay.log import RelayLog
-from tests.support.relay.processes import (
-    Arrival,
-    Connection,
-    Receiver,
-    RelayProcess,
-    Relays,
-    add_webhook,
-    receiving,
-    until,
-    write_event,
-)
-from tests.support.trials.trial import PATIENCE, ROOT, Trial
+from tests.support.relay.processes import RelayProcess, Relays
+from tests.support.rows import add_webhook, write_event
+from tests.support.trials.trial import PATIENCE, StartTrial, Trial
+from tests.support.waiting import until
 
 CRASHING = (sys.executable, "-m", "tests.support.relay.crashing_relay")
 ENVIRONMENT = {"PYTHONPATH": str(ROOT)}

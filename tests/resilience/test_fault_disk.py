@@ -7,12 +7,11 @@ import asyncpg
 import pytest
 
 from service.platform.db import AWAY as GONE
-from tests.resilience.conftest import HowOften, StartTrial
 from tests.support.postgres.small_disk import SmallDisk
 from tests.support.postgres.throwaway import Throwaway
-from tests.support.relay.processes import until
 from tests.support.trials.outages import AWAY, BACK, said, some_arrive
-from tests.support.trials.trial import PATIENCE, Trial
+from tests.support.trials.trial import PATIENCE, HowOften, StartTrial, Trial
+from tests.support.waiting import until
 
 FULL = "No space left on device"
 MEGABYTES = 96

@@ -7,10 +7,11 @@ from itertools import cycle
 import pytest
 
 from service.platform.settings import Settings
-from tests.resilience.conftest import HowOften, StartTrial
-from tests.support.receivers.scripted_dns import NXDOMAIN, SERVFAIL, Script, scripted_dns
-from tests.support.relay.processes import add_webhook, until
-from tests.support.trials.trial import PATIENCE, ROOT
+from tests.support.paths import ROOT
+from tests.support.receivers.dns_server import NXDOMAIN, SERVFAIL, Script, names
+from tests.support.rows import add_webhook
+from tests.support.trials.trial import PATIENCE, HowOften, StartTrial
+from tests.support.waiting import until
 
 RESOLVING = (sys.executable, "-m", "tests.support.relay.resolving_relay")
 # Few enough that the breaker stays closed, and each is tried.
@@ -32,7 +33,7 @@ async def test_names_that_hang_fail_flap_or_change(
         "flaps.test": lambda: next(flapping),
         "changes.test": lambda: next(changing),
     }
-    async with scripted_dns(scripts) as dns, start_trial("DNS hangs, fails, flaps, changes", per_second=20) as trial:
+    async with names(scripts, ttl=0) as dns, start_trial("DNS hangs, fails, flaps, changes", per_second=20) as trial:
         trial.may_repeat = False
         port = trial.receiver.url.rpartition(":")[2]
         for name in ("well.test", "flaps.test", "changes.test"):
@@ -52,7 +53,7 @@ async def test_names_that_hang_fail_flap_or_change(
             2,
             command=RESOLVING,
             PYTHONPATH=str(ROOT),
-            TRIAL_NAMESERVER=f"127.0.0.1:{dns.port}",
+            TRIAL_NAMESERVER=dns.address,
             WEBHOOK_BREAKER_DELAY="500",
         )
         await trial.db.execute(

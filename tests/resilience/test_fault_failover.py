@@ -11,13 +11,13 @@ import pytest
 from relay.lead.doorbell import LOCK_CLASS, LOCK_LEADER
 from service.platform.errors import StartupError
 from service.platform.lifecycle import require_migrated
-from tests.resilience.conftest import HowOften, StartTrial
 from tests.support.postgres.audit_scripts import run_audit
 from tests.support.postgres.swallowing_proxy import SwallowingProxy
 from tests.support.postgres.throwaway import Throwaway
-from tests.support.relay.processes import until, write_event
+from tests.support.rows import write_event
 from tests.support.trials.outages import AWAY, BACK, all_said, some_arrive
-from tests.support.trials.trial import PATIENCE, Trial
+from tests.support.trials.trial import PATIENCE, HowOften, StartTrial, Trial
+from tests.support.waiting import until
 
 # Whoever relies on the poll after a failover waits for an hour.
 HOUR_MS = "3600000"

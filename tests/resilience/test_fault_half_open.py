@@ -8,12 +8,12 @@ import asyncpg
 import pytest
 
 from relay.watch.database import open_queues
-from tests.resilience.conftest import HowOften, StartTrial
-from tests.support.postgres.shared_server import THIS_DATABASE
+from tests.support.database import THIS_DATABASE
 from tests.support.postgres.swallowing_proxy import SwallowingProxy
 from tests.support.postgres.throwaway import Throwaway
-from tests.support.relay.processes import RelayProcess, until
-from tests.support.trials.trial import PATIENCE, Trial
+from tests.support.relay.processes import RelayProcess
+from tests.support.trials.trial import PATIENCE, HowOften, StartTrial, Trial
+from tests.support.waiting import until
 
 # One that only gave up when the time of its statements is up would take a minute to come back.
 SLOW_RETURN = 30.0

@@ -5,10 +5,10 @@ from contextlib import AsyncExitStack
 import pytest
 
 from service.platform.settings import Settings
-from tests.resilience.conftest import StartTrial
 from tests.support.receivers.ill_receivers import MISBEHAVIOURS, misbehaving
-from tests.support.relay.processes import add_user, add_webhook, until
-from tests.support.trials.trial import PATIENCE, Trial
+from tests.support.rows import add_user, add_webhook
+from tests.support.trials.trial import PATIENCE, StartTrial, Trial
+from tests.support.waiting import until
 
 WEBHOOKS, EVENTS = 8, 75
 # Of two relays with the slots that they have by default.

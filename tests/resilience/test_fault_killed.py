@@ -4,9 +4,9 @@ import asyncio
 import random
 import signal
 
-from tests.resilience.conftest import HowOften, StartTrial
-from tests.support.relay.processes import RelayProcess, until
-from tests.support.trials.trial import PATIENCE, Trial
+from tests.support.relay.processes import RelayProcess
+from tests.support.trials.trial import PATIENCE, HowOften, StartTrial, Trial
+from tests.support.waiting import until
 
 # The load needs eight slots, at the least. A leader with no more leaves work to the others; with the default it would do all of it.
 FEW_SLOTS = "8"

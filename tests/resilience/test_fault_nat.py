@@ -2,10 +2,9 @@
 
 import pytest
 
-from tests.resilience.conftest import HowOften, StartTrial
 from tests.support.receivers.forgetful_nat import ForgetfulNat, forgetful_nat
-from tests.support.relay.processes import until
-from tests.support.trials.trial import PATIENCE
+from tests.support.trials.trial import PATIENCE, HowOften, StartTrial
+from tests.support.waiting import until
 
 
 async def at_work(nat: ForgetfulNat) -> bool:

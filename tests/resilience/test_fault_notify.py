@@ -5,23 +5,17 @@ from collections.abc import Iterator
 import asyncpg
 import pytest
 
-from tests.resilience.conftest import HowOften, StartTrial
-from tests.support.postgres.throwaway import Throwaway
+from tests.support.postgres.throwaway import Throwaway, throwaway_server
 from tests.support.trials.outages import some_arrive
+from tests.support.trials.trial import HowOften, StartTrial
 
 
 @pytest.fixture
 def throwaway(environment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Throwaway]:
     """Its queue is as small as it can be."""
-    cluster = Throwaway(small_queue=True)
-    try:
-        monkeypatch.setenv("DATABASE_URL", cluster.start())
-        # Nobody rings, so this is how long an event may wait.
-        monkeypatch.setenv("RELAY_POLL_INTERVAL", "500")
-        cluster.migrate()
-        yield cluster
-    finally:
-        cluster.stop()
+    monkeypatch.setenv("RELAY_POLL_INTERVAL", "500")
+    with throwaway_server(monkeypatch, small_queue=True) as server:
+        yield server
 
 
 async def test_a_queue_of_notifications_that_is_full(

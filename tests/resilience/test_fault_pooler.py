@@ -5,11 +5,10 @@ import random
 
 import pytest
 
-from tests.conftest import StartPooler
-from tests.resilience.conftest import HowOften, StartTrial
+from tests.support.postgres.pgbouncer import StartPooler
 from tests.support.postgres.throwaway import Throwaway
 from tests.support.trials.outages import AWAY, BACK, all_said, some_arrive
-from tests.support.trials.trial import Trial
+from tests.support.trials.trial import HowOften, StartTrial, Trial
 
 
 async def _is_right(trial: Trial) -> None:

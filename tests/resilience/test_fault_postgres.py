@@ -8,10 +8,9 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 
-from tests.resilience.conftest import HowOften, StartTrial
 from tests.support.postgres.throwaway import Throwaway
 from tests.support.trials.outages import AWAY, BACK, all_said, some_arrive
-from tests.support.trials.trial import Trial
+from tests.support.trials.trial import HowOften, StartTrial, Trial
 
 
 async def _outages(trial: Trial, server: Throwaway, times: int, *, kill: bool) -> None:

@@ -8,7 +8,6 @@ import pytest
 
 from service.platform.queries import load
 from service.platform.settings import Settings
-from tests.resilience.conftest import HowOften, StartTrial
 from tests.support.receivers.ill_receivers import (
     MISBEHAVIOURS,
     closing_kept_alive,
@@ -16,8 +15,9 @@ from tests.support.receivers.ill_receivers import (
     misbehaving,
     wrong_certificate,
 )
-from tests.support.relay.processes import add_webhook, until
-from tests.support.trials.trial import PATIENCE, Trial
+from tests.support.rows import add_webhook
+from tests.support.trials.trial import PATIENCE, HowOften, StartTrial, Trial
+from tests.support.waiting import until
 
 
 async def _memory_kb(trial: Trial) -> int:

@@ -17,9 +17,11 @@ import pytest
 from service.platform.embedded.account import choose
 from service.platform.settings import Settings, load_settings
 from tests.support.command_line import BOSS, PASSWORD, run, serving
-from tests.support.postgres.shared_server import bin_dir, with_database
+from tests.support.database import with_database
+from tests.support.postgres.shared_server import bin_dir
 from tests.support.postgres.throwaway import Throwaway
-from tests.support.relay.processes import Receiver, Relays
+from tests.support.receivers.receiver import Receiver
+from tests.support.relay.processes import Relays
 from tests.support.trials.restores import IMPATIENT, Scene, base_backup, copy
 from tests.support.trials.trial import Patient
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import SkipUnless
-from tests.resilience.conftest import HowOften, StartTrial
 from tests.support.postgres.swallowing_proxy import SwallowingProxy
 from tests.support.postgres.throwaway import Throwaway
-from tests.support.relay.processes import RelayProcess, until
-from tests.support.trials.trial import PATIENCE, Trial
+from tests.support.programs import SkipUnless
+from tests.support.relay.processes import RelayProcess
+from tests.support.trials.trial import PATIENCE, HowOften, StartTrial, Trial
+from tests.support.waiting import until
 
 # The load needs eight, so that all of three relays have work.
 FEW_SLOTS = "4"

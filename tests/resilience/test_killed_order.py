@@ -6,8 +6,11 @@ import signal
 import pytest
 
 from service.platform.settings import Settings
+from tests.support.database import Connection
+from tests.support.receivers.receiver import Arrival, Receiver
 from tests.support.relay.ordered_webhooks import Watch, change_all, check_order, items, ordered_webhook
-from tests.support.relay.processes import Arrival, Connection, Receiver, Relays, until
+from tests.support.relay.processes import Relays
+from tests.support.waiting import until
 
 ITEMS = 40
 ROUNDS = 12

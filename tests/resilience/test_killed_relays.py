@@ -7,7 +7,11 @@ from collections import Counter
 from aiohttp import web
 
 from service.platform.settings import Settings
-from tests.support.relay.processes import Arrival, Connection, Receiver, RelayProcess, Relays, add_webhook, until
+from tests.support.database import Connection
+from tests.support.receivers.receiver import Arrival, Receiver
+from tests.support.relay.processes import RelayProcess, Relays
+from tests.support.rows import add_webhook
+from tests.support.waiting import until
 
 EVENTS = 200
 WEBHOOKS = 10

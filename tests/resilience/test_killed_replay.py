@@ -4,14 +4,14 @@ import signal
 from collections import Counter
 from typing import Any
 
-from tests.integration.conftest import Api, SignUp
-from tests.integration.conftest import api as api  # noqa: PLC0414 - fixtures of the integration tests
-from tests.integration.conftest import sign_up as sign_up  # noqa: PLC0414
-from tests.support.api.caller import Caller
+from tests.support.api.caller import Api, Caller, SignUp
 from tests.support.api.webhooks import make_webhook
+from tests.support.database import Connection
 from tests.support.postgres.audit_scripts import run_audit
-from tests.support.relay.processes import Connection, Receiver, Relays, until
+from tests.support.receivers.receiver import Receiver
+from tests.support.relay.processes import Relays
 from tests.support.relay.replays import ask_replay, dry_run, show_job
+from tests.support.waiting import until
 
 EVENTS = 2000
 

@@ -4,7 +4,11 @@ import asyncpg
 from aiohttp import web
 
 from service.platform.settings import Settings
-from tests.support.relay.processes import Arrival, Connection, Receiver, Relays, add_webhook, until, write_event
+from tests.support.database import Connection
+from tests.support.receivers.receiver import Arrival, Receiver
+from tests.support.relay.processes import Relays
+from tests.support.rows import add_webhook, write_event
+from tests.support.waiting import until
 
 ROUNDS = 40
 HOUR_MS = "3600000"

@@ -4,14 +4,15 @@ import asyncio
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
+
 COMMAND = [sys.executable, "-m", "service"]
 PASSWORD = "correct horse battery staple"
 BOSS = ["users", "create", "--username", "boss", "--email", "boss@example.org", "--full-name", "The Boss"]
@@ -45,6 +46,27 @@ async def refusal(*arguments: str, given: str = "") -> str:
     (line,) = errors.splitlines()
     assert line.startswith("jossiedb: ")
     return line
+
+
+def create_user(username: str, role: str, password: str, environment: Mapping[str, str] | None = None) -> None:
+    """By `jossiedb users create`. Blocks until it is done."""
+    user = ["--username", username, "--email", f"{username}@example.org", "--full-name", f"The {role}", "--role", role]
+    subprocess.run(
+        [*COMMAND, "users", "create", *user],
+        input=f"{password}\n".encode(),
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+
+
+def served_address(log: Path) -> str:
+    """The address at which `jossiedb serve` answers, from its log so far; empty if it is not ready."""
+    for line in log.read_text(encoding="utf-8").splitlines():
+        if line.startswith("{") and (entry := orjson.loads(line))["event"] == "ready":
+            return str(entry["address"])
+    return ""
 
 
 class Server:

@@ -3,14 +3,14 @@
 import re
 from collections.abc import AsyncIterator
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import asyncpg
 
-from tests.support.api.caller import Database
+from tests.support.database import Connection
+from tests.support.paths import DOCS
 
-GUIDE = (Path(__file__).parents[2] / "docs" / "DELIVERIES.md").read_text(encoding="utf-8")
+GUIDE = (DOCS / "DELIVERIES.md").read_text(encoding="utf-8")
 BEGIN = "[*]"
 Edge = tuple[str, str]
 
@@ -26,7 +26,7 @@ def states(edges: set[Edge]) -> set[str]:
 
 
 async def taken_by(
-    connection: Database, table: str, choices: dict[str, tuple[Any, ...]]
+    connection: Connection, table: str, choices: dict[str, tuple[Any, ...]]
 ) -> AsyncIterator[dict[str, Any]]:
     """Set the one row of a table in every way that there is, and yield where its constraints let that be."""
     assignments = ", ".join(f"{name} = ${number}" for number, name in enumerate(choices, start=1))

@@ -7,7 +7,7 @@ import pytest
 from service.platform.errors import StartupError
 from service.platform.settings import load_settings, unknown_names
 from service.platform.vault import new_key
-from tests.conftest import JWT_SECRET, WEBHOOK_SECRET_KEYS
+from tests.support.environment import JWT_SECRET, WEBHOOK_SECRET_KEYS
 
 pytestmark = pytest.mark.usefixtures("environment")
 

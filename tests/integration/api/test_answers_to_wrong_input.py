@@ -13,9 +13,9 @@ from service.api.problems import MAX_ERRORS
 from service.api.routes import MAX_BODY_BYTES
 from service.mutation import EVENTS_AT_ONCE
 from service.server.app import ROUTES
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller, Database
+from tests.support.api.caller import Caller
 from tests.support.api.webhooks import make_webhook
+from tests.support.database import Connection
 
 MAX_ANSWER_BYTES = 16 * 1024
 ANY_ID = "0198c7a0-7c5f-7e55-8d4b-000000000000"
@@ -24,11 +24,6 @@ FIELDS = {
     f"{route.method} {route.path}": sorted(set(route.body.model_fields) | {"userId", "items", "webhook"})
     for route in BODIES
 }
-
-
-@pytest.fixture
-async def admin(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("admin"))
 
 
 def _filling(kind: str, size: int) -> Any:
@@ -144,7 +139,7 @@ async def test_no_error_lists_the_catalogue(admin: Caller) -> None:
 # Answers that would grow with what is stored
 
 
-async def test_a_delivery_with_very_many_attempts_shows_the_latest(admin: Caller, connection: Database) -> None:
+async def test_a_delivery_with_very_many_attempts_shows_the_latest(admin: Caller, connection: Connection) -> None:
     webhook_id = (await make_webhook(admin))["id"]
     event_id = await connection.fetchval(
         """insert into events (position, id, seq, type, data, occurred_at, audience, location_ids, user_ids, deliveries)
@@ -168,7 +163,7 @@ async def test_a_delivery_with_very_many_attempts_shows_the_latest(admin: Caller
 
 
 async def test_a_logout_from_very_many_sessions_writes_an_event_of_each_in_one_transaction(
-    admin: Caller, connection: Database
+    admin: Caller, connection: Connection
 ) -> None:
     sessions = 2 * EVENTS_AT_ONCE + 10
     await connection.execute(

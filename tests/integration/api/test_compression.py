@@ -9,13 +9,8 @@ import pytest
 from aiohttp import ClientSession
 from multidict import CIMultiDict
 
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller, Database
-
-
-@pytest.fixture
-async def admin(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("admin"))
+from tests.support.api.caller import Caller
+from tests.support.database import Connection
 
 
 async def get(who: Caller, path: str, method: str = "GET", **headers: str) -> tuple[int, CIMultiDict[str], bytes]:
@@ -46,7 +41,7 @@ async def get(who: Caller, path: str, method: str = "GET", **headers: str) -> tu
     ],
 )
 async def test_a_list_comes_as_the_client_asks(
-    admin: Caller, connection: Database, accepted: str, coding: str | None
+    admin: Caller, connection: Connection, accepted: str, coding: str | None
 ) -> None:
     await connection.execute("insert into items (name) select 'item ' || n from generate_series(1, 200) as n")
     _, plain_headers, plain = await get(admin, "/items?limit=200")

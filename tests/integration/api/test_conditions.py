@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.integration.conftest import Api, Outbox, SignUp, SomebodyWaits
-from tests.support.api.caller import Caller, Database
+from tests.support.api.caller import Api, Caller, SignUp
+from tests.support.api.outbox import Outbox
+from tests.support.database import Connection, SomebodyWaits
 
 NEW_USER = {"username": "anna", "email": "anna@example.org", "password": "long enough to be one"}
 MADE = {
@@ -25,11 +26,6 @@ CHANGES: dict[str, Any] = {
     "/users": {"full_name": "Anna"},
 }
 resources = pytest.mark.parametrize("path", list(MADE))
-
-
-@pytest.fixture
-async def admin(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("admin"))
 
 
 async def _make(admin: Caller, path: str) -> tuple[str, str]:
@@ -64,7 +60,7 @@ async def test_what_the_client_has_already_is_not_sent_again(admin: Caller, path
 
 @resources
 async def test_a_change_of_something_that_has_changed_since_is_refused(
-    admin: Caller, outbox: Outbox, connection: Database, path: str
+    admin: Caller, outbox: Outbox, connection: Connection, path: str
 ) -> None:
     one, tag = await _make(admin, path)
     await admin.put(one, CHANGES[path])
@@ -117,7 +113,7 @@ async def test_a_header_that_holds_no_tags_is_refused(admin: Caller, header: str
 
 
 async def test_the_condition_is_held_against_what_another_has_just_committed(
-    admin: Caller, connection: Database, somebody_waits: SomebodyWaits
+    admin: Caller, connection: Connection, somebody_waits: SomebodyWaits
 ) -> None:
     one, tag = await _make(admin, "/items")
     async with connection.transaction():
@@ -135,7 +131,7 @@ async def test_of_two_who_read_the_same_one_changes_it(admin: Caller) -> None:
     assert sorted(answer.status for answer in answers) == [200, 412, 412, 412, 412]
 
 
-async def test_a_webhook_keeps_its_tag_while_deliveries_are_counted(admin: Caller, connection: Database) -> None:
+async def test_a_webhook_keeps_its_tag_while_deliveries_are_counted(admin: Caller, connection: Connection) -> None:
     one, tag = await _make(admin, "/webhooks")
     await connection.execute(
         "insert into delivery_counts (webhook_id, day, status, ended, current, last_at)"

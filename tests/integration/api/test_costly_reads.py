@@ -16,9 +16,9 @@ from service.inventory import lists
 from service.platform.errors import Unavailable
 from service.platform.settings import Settings
 from service.webhooks import stream
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Answer, Caller, Database
+from tests.support.api.caller import Answer, Api, Caller, SignUp
 from tests.support.api.webhooks import make_webhook
+from tests.support.database import Connection
 
 HELD = """select count(*) from pg_stat_activity
            where datname = current_database() and application_name = 'jossiedb service' and wait_event_type = 'Lock'"""
@@ -40,7 +40,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def audit_locked(another_connection: Database) -> AsyncIterator[None]:
+async def audit_locked(another_connection: Connection) -> AsyncIterator[None]:
     """Whoever reads the audit trail waits."""
     async with another_connection.transaction():
         await another_connection.execute("lock table audit in access exclusive mode")
@@ -48,7 +48,7 @@ async def audit_locked(another_connection: Database) -> AsyncIterator[None]:
 
 
 @pytest.fixture
-def held(connection: Database) -> Held:
+def held(connection: Connection) -> Held:
     async def held() -> int:
         count: int = await connection.fetchval(HELD)
         return count
@@ -75,7 +75,7 @@ async def _end(*tasks: "asyncio.Task[Answer]") -> None:
 
 
 async def test_twelve_costly_reads_leave_the_pool_to_ordinary_requests(
-    admins: list[Caller], patient: None, another_connection: Database, settings: Settings, held: Held
+    admins: list[Caller], patient: None, another_connection: Connection, settings: Settings, held: Held
 ) -> None:
     at_once = reads_at_once(settings.jossiedb_pool_size)
     async with another_connection.transaction():
@@ -158,7 +158,7 @@ async def test_a_read_that_takes_too_long_is_told_so_and_the_database_is_not_tak
 
 
 async def test_the_stream_asks_for_admission_only_when_it_reads_from_far_back(
-    admins: list[Caller], connection: Database, monkeypatch: pytest.MonkeyPatch
+    admins: list[Caller], connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     owner = admins[0]
     webhook_id = (await make_webhook(owner))["id"]
@@ -216,7 +216,7 @@ async def test_a_list_of_items_asks_for_admission_only_where_all_that_match_are_
 
 
 async def test_imports_run_one_at_a_time_and_take_no_place_of_the_costly_reads(
-    admins: list[Caller], api: Api, sign_up: SignUp, patient: None, another_connection: Database, held: Held
+    admins: list[Caller], api: Api, sign_up: SignUp, patient: None, another_connection: Connection, held: Held
 ) -> None:
     foreman = Caller(api, await sign_up("foreman"))
     async with another_connection.transaction():
@@ -238,7 +238,7 @@ async def test_imports_run_one_at_a_time_and_take_no_place_of_the_costly_reads(
 
 
 async def test_an_import_beside_another_is_told_when_to_come_again(
-    admins: list[Caller], patient: None, another_connection: Database, held: Held, monkeypatch: pytest.MonkeyPatch
+    admins: list[Caller], patient: None, another_connection: Connection, held: Held, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with another_connection.transaction():
         await another_connection.execute("lock table items in exclusive mode")
@@ -257,7 +257,7 @@ async def _import(who: Caller, name: str) -> Answer:
 
 
 async def test_an_export_that_is_under_way_waits_for_its_place_longer_than_one_that_begins(
-    admins: list[Caller], connection: Database, monkeypatch: pytest.MonkeyPatch
+    admins: list[Caller], connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await connection.execute("insert into items (name) select 'x' from generate_series(1, 5)")
     monkeypatch.setattr(lists, "STRETCH", 2)
@@ -285,7 +285,7 @@ async def test_an_export_that_is_under_way_waits_for_its_place_longer_than_one_t
 
 
 async def test_health_is_answered_while_every_connection_of_the_pool_is_taken(
-    admins: list[Caller], another_connection: Database, settings: Settings, held: Held
+    admins: list[Caller], another_connection: Connection, settings: Settings, held: Held
 ) -> None:
     item = await admins[0].make("/items", name="a")
     async with another_connection.transaction():

@@ -5,15 +5,10 @@ import pytest
 from service.api import admission, counts
 from service.audit import reads as audit
 from service.webhooks import delivery_reads, replay_reads, replays
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller, Database
+from tests.support.api.caller import Caller
 from tests.support.api.webhooks import make_webhook
+from tests.support.database import Connection
 from tests.support.relay.replays import A_WHILE_AGO
-
-
-@pytest.fixture
-async def admin(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("admin"))
 
 
 @pytest.fixture
@@ -23,14 +18,14 @@ def up_to_ten(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "MOST", 10)
 
 
-async def _items(connection: Database, count: int) -> None:
+async def _items(connection: Connection, count: int) -> None:
     await connection.execute(
         "insert into items (name) select 'item ' || n from generate_series(1, $1::int) as n", count
     )
 
 
 @pytest.mark.parametrize("count", [10_000, 10_001])
-async def test_a_total_is_exact_up_to_ten_thousand(count: int, admin: Caller, connection: Database) -> None:
+async def test_a_total_is_exact_up_to_ten_thousand(count: int, admin: Caller, connection: Connection) -> None:
     await _items(connection, count)
     answer = await admin.get("/items")
     assert answer.headers["X-Total-Count"] == "10000"
@@ -41,7 +36,7 @@ async def test_a_total_is_exact_up_to_ten_thousand(count: int, admin: Caller, co
 @pytest.mark.usefixtures("up_to_ten")
 @pytest.mark.parametrize("path", ["/items", "/items?sort=name", "/locations", "/categories", "/users", "/audit"])
 async def test_a_page_beyond_the_last_row_adds_nothing_to_the_total(
-    path: str, admin: Caller, connection: Database
+    path: str, admin: Caller, connection: Connection
 ) -> None:
     await _items(connection, 12)
     for table in ("locations", "categories"):
@@ -63,7 +58,7 @@ async def test_a_page_beyond_the_last_row_adds_nothing_to_the_total(
 
 
 @pytest.mark.usefixtures("up_to_ten")
-async def test_pages_beyond_the_count_follow_one_another_to_the_last_row(admin: Caller, connection: Database) -> None:
+async def test_pages_beyond_the_count_follow_one_another_to_the_last_row(admin: Caller, connection: Connection) -> None:
     await _items(connection, 25)
     seen, skip = [], 0
     while True:
@@ -80,7 +75,7 @@ async def test_pages_beyond_the_count_follow_one_another_to_the_last_row(admin: 
 
 @pytest.mark.usefixtures("up_to_ten")
 @pytest.mark.parametrize("path", ["/locations", "/categories", "/audit", "/users", "/auth/sessions"])
-async def test_every_list_says_that_its_total_is_a_minimum(path: str, admin: Caller, connection: Database) -> None:
+async def test_every_list_says_that_its_total_is_a_minimum(path: str, admin: Caller, connection: Connection) -> None:
     me = admin.token.user_id
     await connection.execute("insert into locations (name) select 'l' || n from generate_series(1, 12) as n")
     await connection.execute("insert into categories (name) select 'c' || n from generate_series(1, 12) as n")
@@ -101,7 +96,7 @@ async def test_every_list_says_that_its_total_is_a_minimum(path: str, admin: Cal
 
 @pytest.mark.usefixtures("up_to_ten")
 async def test_a_webhook_with_a_long_backlog_says_that_more_wait_than_are_counted(
-    admin: Caller, connection: Database
+    admin: Caller, connection: Connection
 ) -> None:
     webhook_id = (await make_webhook(admin))["id"]
     await connection.execute(
@@ -117,7 +112,7 @@ async def test_a_webhook_with_a_long_backlog_says_that_more_wait_than_are_counte
 
 
 async def test_a_count_that_takes_too_long_is_at_least_what_the_page_has_shown(
-    admin: Caller, another_connection: Database, connection: Database, monkeypatch: pytest.MonkeyPatch
+    admin: Caller, another_connection: Connection, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The page and its count are two statements; the second alone is held up here."""
     await connection.execute(
@@ -135,7 +130,7 @@ async def test_a_count_that_takes_too_long_is_at_least_what_the_page_has_shown(
 
 
 async def test_a_dry_run_counts_the_oldest_and_says_that_there_are_more(
-    admin: Caller, connection: Database, monkeypatch: pytest.MonkeyPatch
+    admin: Caller, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(replay_reads, "MOST", 10)
     monkeypatch.setattr(replays, "STRETCHES", (2, 4))

@@ -9,16 +9,11 @@ import pytest
 from service.api.paging import IdPage, NewestPage, PositionPage, SortedPage
 from service.api.routes import Route
 from service.server.app import ROUTES
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Answer, Caller, Database
+from tests.support.api.caller import Answer, Caller
+from tests.support.database import Connection
 from tests.support.relay.log import RelayLog
 
 CURSOR_PAGES = (IdPage, NewestPage, PositionPage, SortedPage)
-
-
-@pytest.fixture
-async def admin(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("admin"))
 
 
 def _next(answer: Answer) -> str | None:
@@ -149,7 +144,7 @@ async def test_a_position_or_a_time_that_the_database_cannot_hold_is_refused(adm
         assert (await admin.get("/audit", cursor=cursor)).status == 400
 
 
-async def test_a_webhooks_events_page_by_position(admin: Caller, connection: Database) -> None:
+async def test_a_webhooks_events_page_by_position(admin: Caller, connection: Connection) -> None:
     created = await admin.make("/webhooks", url="https://example.org/hook", events=["item-created"])
     webhook_id = created["webhook"]["id"]
     path = f"/webhooks/{webhook_id}/events"

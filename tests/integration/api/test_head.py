@@ -7,18 +7,12 @@ import pytest
 
 from service.platform.ids import new_id
 from service.server.app import ROUTES
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Answer, Caller
+from tests.support.api.caller import Answer, Api, Caller, SignUp
 from tests.support.api.webhooks import make_webhook
 
 READ = [entry.path for entry in ROUTES if entry.method == "GET"]
 # What is made anew for each answer.
 OWN = {"Transfer-Encoding", "Date", "X-Request-ID"}
-
-
-@pytest.fixture
-async def admin(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("admin"))
 
 
 def _headers(answer: Answer) -> dict[str, str]:

@@ -14,26 +14,22 @@ from service.platform.db import open_pool
 from service.platform.settings import Settings
 from service.platform.vault import new_key
 from service.server.app import make_app
-from tests.integration.conftest import Api, Outbox, SignUp, SomebodyWaits
-from tests.support.api.caller import Answer, Caller, Database
+from tests.support.api.caller import Answer, Api, Caller, SignUp
+from tests.support.api.outbox import Outbox
+from tests.support.database import Connection, SomebodyWaits
 from tests.support.relay.parts import housekeeping
-
-
-@pytest.fixture
-async def admin(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("admin"))
 
 
 def _replayed(answer: Answer) -> bool:
     return "Idempotency-Replayed" in answer.headers
 
 
-async def _items(connection: Database) -> Any:
+async def _items(connection: Connection) -> Any:
     return await connection.fetchval("select count(*) from items")
 
 
 async def test_the_same_request_again_is_given_the_first_answer_and_does_nothing(
-    admin: Caller, connection: Database, outbox: Outbox
+    admin: Caller, connection: Connection, outbox: Outbox
 ) -> None:
     keyed = admin.sending(Idempotency_Key="a-key")
     body = {"name": "Pump ½ 漢字 \u2028", "quantity": 9, "attributes": {"a": [1, None]}}
@@ -51,7 +47,7 @@ async def test_the_same_request_again_is_given_the_first_answer_and_does_nothing
 
 
 async def test_a_secret_that_was_answered_is_answered_again_and_is_not_readable_in_the_table(
-    admin: Caller, connection: Database
+    admin: Caller, connection: Connection
 ) -> None:
     body = {"url": "https://example.org/hook", "events": ["item-created"]}
     first, again = [await admin.sending(Idempotency_Key="k").post("/webhooks", body) for _ in range(2)]
@@ -66,7 +62,7 @@ async def test_a_secret_that_was_answered_is_answered_again_and_is_not_readable_
     [("/items", {"name": "B"}), ("/items?_x=1", {"name": "A"}), ("/locations", {"name": "A"})],
 )
 async def test_a_key_that_was_used_for_something_else_is_refused(
-    admin: Caller, connection: Database, path: str, body: dict[str, str]
+    admin: Caller, connection: Connection, path: str, body: dict[str, str]
 ) -> None:
     keyed = admin.sending(Idempotency_Key="k")
     await keyed.make("/items", name="A")
@@ -74,7 +70,9 @@ async def test_a_key_that_was_used_for_something_else_is_refused(
     assert await _items(connection) == 1
 
 
-async def test_each_user_has_keys_of_their_own(admin: Caller, api: Api, sign_up: SignUp, connection: Database) -> None:
+async def test_each_user_has_keys_of_their_own(
+    admin: Caller, api: Api, sign_up: SignUp, connection: Connection
+) -> None:
     other = Caller(api, await sign_up("admin"))
     for caller, name in ((admin, "A"), (other, "B"), (admin.sending(Idempotency_Key="other"), "C")):
         answer = await caller.sending(**{"Idempotency-Key": "k", **caller.headers}).post("/items", {"name": name})
@@ -83,13 +81,13 @@ async def test_each_user_has_keys_of_their_own(admin: Caller, api: Api, sign_up:
 
 
 @pytest.mark.parametrize("key", ["", "with space", "ümlaut", "x" * 256, "tab\t."])
-async def test_a_key_that_is_not_visible_ascii_is_refused(admin: Caller, connection: Database, key: str) -> None:
+async def test_a_key_that_is_not_visible_ascii_is_refused(admin: Caller, connection: Connection, key: str) -> None:
     answer = await admin.sending(Idempotency_Key=key).post("/items", {"name": "A"})
     assert (answer.status, answer.headers["Content-Type"]) == (400, "application/problem+json")
     assert await _items(connection) == 0
 
 
-async def test_an_error_is_not_kept_so_the_request_can_be_tried_again(admin: Caller, connection: Database) -> None:
+async def test_an_error_is_not_kept_so_the_request_can_be_tried_again(admin: Caller, connection: Connection) -> None:
     keyed = admin.sending(Idempotency_Key="k")
     taken = await admin.make("/locations", name="Yard")
     assert (await keyed.post("/locations", {"name": "yard"})).status == 409
@@ -101,7 +99,7 @@ async def test_an_error_is_not_kept_so_the_request_can_be_tried_again(admin: Cal
 
 
 async def test_a_request_whose_twin_still_runs_is_told_so(
-    admin: Caller, connection: Database, somebody_waits: SomebodyWaits
+    admin: Caller, connection: Connection, somebody_waits: SomebodyWaits
 ) -> None:
     keyed = admin.sending(Idempotency_Key="k")
     async with connection.transaction():
@@ -114,7 +112,7 @@ async def test_a_request_whose_twin_still_runs_is_told_so(
     assert _replayed(await keyed.post("/items", {"name": "A"}))
 
 
-async def test_of_many_at_once_one_is_done(admin: Caller, connection: Database) -> None:
+async def test_of_many_at_once_one_is_done(admin: Caller, connection: Connection) -> None:
     keyed = admin.sending(Idempotency_Key="k")
     answers = await asyncio.gather(*(keyed.post("/items", {"name": "A"}) for _ in range(12)))
     assert {answer.status for answer in answers} <= {201, 409}
@@ -124,7 +122,7 @@ async def test_of_many_at_once_one_is_done(admin: Caller, connection: Database) 
 
 
 async def test_a_commit_that_fails_leaves_neither_the_change_nor_an_answer(
-    admin: Caller, connection: Database, outbox: Outbox
+    admin: Caller, connection: Connection, outbox: Outbox
 ) -> None:
     await connection.execute(
         """create function refuse() returns trigger language plpgsql as
@@ -157,7 +155,7 @@ async def test_a_request_with_a_key_needs_one_connection_only(
 
 
 async def test_what_a_handler_does_on_several_connections_is_one_transaction(
-    connection: Database, database_url: str
+    connection: Connection, database_url: str
 ) -> None:
     writer = await asyncpg.connect(database_url)
     whole = writer.transaction()
@@ -176,7 +174,7 @@ async def test_what_a_handler_does_on_several_connections_is_one_transaction(
 
 
 async def test_an_answer_is_given_again_as_long_as_it_is_kept(
-    admin: Caller, connection: Database, database_url: str, settings: Settings
+    admin: Caller, connection: Connection, database_url: str, settings: Settings
 ) -> None:
     keyed = admin.sending(Idempotency_Key="k")
     await keyed.make("/items", name="A")
@@ -204,7 +202,7 @@ async def test_an_answer_is_given_again_as_long_as_it_is_kept(
 
 
 async def test_an_answer_that_cannot_be_opened_is_not_done_again(
-    admin: Caller, settings: Settings, database_url: str, connection: Database
+    admin: Caller, settings: Settings, database_url: str, connection: Connection
 ) -> None:
     await admin.sending(Idempotency_Key="k").make("/items", name="A")
     other = settings.model_copy(update={"webhook_secret_keys": SecretStr(new_key())})
@@ -215,7 +213,7 @@ async def test_an_answer_that_cannot_be_opened_is_not_done_again(
     assert await _items(connection) == 1
 
 
-async def test_sign_in_routes_keep_nothing(admin: Caller, connection: Database) -> None:
+async def test_sign_in_routes_keep_nothing(admin: Caller, connection: Connection) -> None:
     new = {"username": "newcomer", "email": "n@example.org", "full_name": "N", "password": "correct horse battery"}
     keyed = admin.sending(Idempotency_Key="k")
     assert (await keyed.post("/auth/register", new)).status == 201
@@ -231,7 +229,7 @@ class TestOfARouteThatWaits:
         created = await admin.make("/webhooks", url="https://example.org/hook", events=["item-created"], timeout=7000)
         return f"/webhooks/{created['webhook']['id']}/test"
 
-    async def _finish(self, connection: Database) -> None:
+    async def _finish(self, connection: Connection) -> None:
         async with asyncio.timeout(30):
             while (
                 await connection.fetchval(
@@ -241,7 +239,7 @@ class TestOfARouteThatWaits:
             ):
                 await asyncio.sleep(0.01)
 
-    async def test_it_is_done_once_and_answered_twice(self, admin: Caller, connection: Database, path: str) -> None:
+    async def test_it_is_done_once_and_answered_twice(self, admin: Caller, connection: Connection, path: str) -> None:
         keyed = admin.sending(Idempotency_Key="k")
         first = asyncio.create_task(keyed.post(path, None))
         async with asyncio.timeout(30):
@@ -254,13 +252,13 @@ class TestOfARouteThatWaits:
         assert (again.body, _replayed(again)) == ((await first).body, True)
         assert await connection.fetchval("select count(*) from webhook_tests") == 1
 
-    async def test_an_error_frees_the_key(self, admin: Caller, connection: Database, path: str) -> None:
+    async def test_an_error_frees_the_key(self, admin: Caller, connection: Connection, path: str) -> None:
         keyed = admin.sending(Idempotency_Key="k")
         assert (await keyed.post("/webhooks/01890000-0000-7000-8000-000000000000/test", None)).status == 404
         assert await connection.fetchval("select count(*) from idempotent_answers") == 0
 
     async def test_what_a_dead_process_reserved_is_free_after_a_while(
-        self, admin: Caller, connection: Database, path: str
+        self, admin: Caller, connection: Connection, path: str
     ) -> None:
         keyed = admin.sending(Idempotency_Key="k")
         first = asyncio.create_task(keyed.post(path, None))

@@ -13,8 +13,9 @@ from service.inventory import reads
 from service.platform.queries import Statement
 from service.platform.settings import Settings
 from service.server.app import make_app
-from tests.integration.conftest import Api, Outbox, SignUp
-from tests.support.api.caller import Caller, Database
+from tests.support.api.caller import Api, Caller, SignUp
+from tests.support.api.outbox import Outbox
+from tests.support.database import Connection
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ async def answer(api: Api, method: str, path: str, headers: dict[str, str], **bo
         return await response.json()
 
 
-async def add_items(connection: Database, count: int) -> None:
+async def add_items(connection: Connection, count: int) -> None:
     await connection.execute(
         "insert into items (name) select 'Item ' || n from generate_series(1, $1::int) as n", count
     )
@@ -88,7 +89,9 @@ async def test_what_a_client_was_given_it_can_send_back(node: Api, admin: dict[s
     assert await outbox() == before
 
 
-async def test_a_list_without_a_page_is_whole(node: Api, api: Api, admin: dict[str, str], connection: Database) -> None:
+async def test_a_list_without_a_page_is_whole(
+    node: Api, api: Api, admin: dict[str, str], connection: Connection
+) -> None:
     await add_items(connection, 450)
     async with node.get("/api/v1/items", headers=admin) as response:
         found = await response.json()
@@ -100,7 +103,7 @@ async def test_a_list_without_a_page_is_whole(node: Api, api: Api, admin: dict[s
 
 
 async def test_a_whole_list_has_an_end(
-    node: Api, admin: dict[str, str], connection: Database, monkeypatch: pytest.MonkeyPatch
+    node: Api, admin: dict[str, str], connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert MAX_ROWS == 10_000
     monkeypatch.setattr("service.api.node_clients.MAX_ROWS", 400)
@@ -111,7 +114,7 @@ async def test_a_whole_list_has_an_end(
 
 
 async def test_others_have_their_turn_between_the_rows_of_a_whole_list(
-    node: Api, admin: dict[str, str], connection: Database, monkeypatch: pytest.MonkeyPatch
+    node: Api, admin: dict[str, str], connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await add_items(connection, 30)
     monkeypatch.setattr(slices, "SLICE_SECONDS", 0.0)
@@ -139,7 +142,7 @@ async def test_others_have_their_turn_between_the_rows_of_a_whole_list(
 
 
 async def test_a_whole_list_goes_on_after_a_count_that_took_too_long(
-    node: Api, sign_up: SignUp, connection: Database, monkeypatch: pytest.MonkeyPatch
+    node: Api, sign_up: SignUp, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     foreman = await sign_up("foreman")
     await connection.execute(
@@ -171,7 +174,7 @@ async def test_a_whole_list_goes_on_after_a_count_that_took_too_long(
     assert counted == 1
 
 
-async def test_filters_hold_in_a_whole_list(node: Api, admin: dict[str, str], connection: Database) -> None:
+async def test_filters_hold_in_a_whole_list(node: Api, admin: dict[str, str], connection: Connection) -> None:
     await add_items(connection, 3)
     assert [item["name"] for item in await answer(node, "GET", "/items?search=Item+2", admin)] == ["Item 2"]
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -18,14 +17,10 @@ from service.api.routes import MAX_BODY_BYTES
 from service.platform.settings import Settings
 from service.platform.vault import new_key
 from service.server.app import make_app
-from tests.integration.conftest import Api, SignUp
 from tests.integration.inventory.test_items_canonical import ITEM, JSON, TEXT, _body
-from tests.support.api.caller import Answer, Caller, Database
-
-
-@pytest.fixture
-async def admin(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("admin"))
+from tests.support.api.caller import Answer, Caller, SignUp
+from tests.support.database import Connection
+from tests.support.paths import DOCS
 
 
 def _check(answer: Answer, status: int, slug: str) -> None:
@@ -111,7 +106,7 @@ async def test_a_refusal_with_a_key_has_the_same_shape(admin: Caller) -> None:
     _check(await admin.sending(Idempotency_Key="\t").post("/items", {"name": "B"}), 400, "invalid-request")
 
 
-async def test_a_request_id_is_taken_or_made_and_is_in_the_audit_trail(admin: Caller, connection: Database) -> None:
+async def test_a_request_id_is_taken_or_made_and_is_in_the_audit_trail(admin: Caller, connection: Connection) -> None:
     for given_id, taken in (("req-1", True), ("with space", False), ("x" * 129, False)):
         answer = await admin.sending(X_Request_ID=given_id).post("/categories", {"name": given_id})
         assert (answer.headers["X-Request-ID"] == given_id) is taken
@@ -189,7 +184,7 @@ async def test_while_the_database_is_away_the_client_is_told_when_to_come_back(
 
 
 async def test_a_webhook_whose_key_was_lost_says_which_and_can_be_removed(
-    admin: Caller, settings: Settings, database_url: str, connection: Database
+    admin: Caller, settings: Settings, database_url: str, connection: Connection
 ) -> None:
     webhook = {"url": "https://example.org/hook", "events": ["item-created"]}
     created = [await admin.make("/webhooks", **webhook, headers={"X-Key": "v"}) for _ in range(2)]
@@ -241,6 +236,6 @@ async def test_no_body_whatever_is_too_much_for_the_server(admin: Caller, body: 
 
 
 async def test_the_documented_problem_is_what_the_api_answers(admin: Caller) -> None:
-    text = (Path(__file__).parents[3] / "docs" / "API.md").read_text(encoding="utf-8")
+    text = (DOCS / "API.md").read_text(encoding="utf-8")
     documented = orjson.loads(text.partition("```json\n")[2].partition("```")[0])
     assert (await admin.post("/items", {"name": " ", "quantity": -1})).body == documented

@@ -13,9 +13,9 @@ from service.auth.passwords import Passwords
 from service.auth.throttle import MAX_LOGIN_FAILURES
 from service.platform.settings import Settings, load_settings
 from service.server.app import make_app, request_id_middleware
-from tests.integration.conftest import Api, Outbox, SignUp
-from tests.support.api.caller import Caller
-from tests.support.relay.processes import Connection
+from tests.support.api.caller import Api, Caller, SignUp
+from tests.support.api.outbox import Outbox
+from tests.support.database import Connection
 
 CLIENT = "192.0.2.44"
 PASSWORD = "a-long-password"

@@ -15,8 +15,8 @@ from service.api import connections as module
 from service.api.connections import Connections, Limits
 from service.platform.settings import Settings, load_settings
 from service.server.serve import listen, make_runner
-from tests.integration.conftest import SignUp, Token
-from tests.support.relay.processes import Connection
+from tests.support.api.caller import SignUp, Token
+from tests.support.database import Connection
 
 PATIENCE = 30
 # Never reached, unless a test says otherwise.

@@ -4,20 +4,14 @@ import re
 from typing import Any
 from uuid import uuid4
 
-import pytest
-
 from service.api.routes import Route
 from service.api.unknown import HEADER
 from service.server.app import ROUTES
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Answer, Caller, Database, take_events
+from tests.support.api.caller import Answer, Api, Caller
+from tests.support.api.outbox import take_events
 from tests.support.api.registration import ANNA
 from tests.support.api.webhooks import URL, make_webhook
-
-
-@pytest.fixture
-async def admin(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("admin"))
+from tests.support.database import Connection
 
 
 def _ignored(answer: Answer) -> set[str]:
@@ -64,7 +58,7 @@ async def test_a_parameter_that_is_given_twice_is_refused(admin: Caller) -> None
     assert (answer.status, answer.pointers) == (400, ["?status"])
 
 
-async def test_what_get_gave_is_taken_back_and_changes_nothing(admin: Caller, connection: Database) -> None:
+async def test_what_get_gave_is_taken_back_and_changes_nothing(admin: Caller, connection: Connection) -> None:
     user = await admin.make("/users", **ANNA)
     place = await admin.make("/locations", name="Yard", address="Linden Road 4")
     category = await admin.make("/categories", name="Pumps")
@@ -85,7 +79,7 @@ async def test_what_get_gave_is_taken_back_and_changes_nothing(admin: Caller, co
     assert await take_events(connection) == []
 
 
-async def test_what_get_and_post_gave_of_a_webhook_is_taken_back(admin: Caller, connection: Database) -> None:
+async def test_what_get_and_post_gave_of_a_webhook_is_taken_back(admin: Caller, connection: Connection) -> None:
     made = await make_webhook(
         admin, headers={"X-Token": "secret value"}, filters={"minStockThreshold": 5}, rateLimit={"perSecond": 3}
     )
@@ -105,7 +99,7 @@ async def test_what_get_and_post_gave_of_a_webhook_is_taken_back(admin: Caller, 
     assert kept["secret_sealed"] == before["secret_sealed"]
 
 
-async def test_a_users_name_is_changed_and_a_taken_one_is_refused(admin: Caller, connection: Database) -> None:
+async def test_a_users_name_is_changed_and_a_taken_one_is_refused(admin: Caller, connection: Connection) -> None:
     user = await admin.make("/users", **ANNA)
     await admin.make("/users", **{**ANNA, "username": "berta", "email": "berta@example.org"})
     await take_events(connection)

@@ -12,11 +12,12 @@ from service.platform.db import Pool
 from service.platform.errors import TooManyRequests
 from service.platform.ids import new_id
 from service.platform.settings import Settings
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller
+from tests.support.api.caller import Api, Caller, SignUp
 from tests.support.api.webhooks import make_webhook
+from tests.support.database import Connection
 from tests.support.relay.fan_out import drain
-from tests.support.relay.processes import Connection, until, write_event
+from tests.support.rows import write_event
+from tests.support.waiting import until
 
 LEAPS = ["1 hour", "10 days"]
 

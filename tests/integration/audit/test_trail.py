@@ -3,19 +3,12 @@
 from typing import Any
 from uuid import uuid4
 
-import pytest
-
 from service.platform.queries import load
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller, Database
+from tests.support.api.caller import Caller
+from tests.support.database import Connection
 
 
-@pytest.fixture
-async def admin(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("admin"))
-
-
-async def test_an_entry_says_who_did_what_to_what_when_and_from_where(admin: Caller, connection: Database) -> None:
+async def test_an_entry_says_who_did_what_to_what_when_and_from_where(admin: Caller, connection: Connection) -> None:
     item = await admin.make("/items", name="Pump", quantity=9)
     changed = await admin.put(f"/items/{item['id']}", {"quantity": 8})
     (entry, _) = (await admin.get("/audit", entity="item")).body
@@ -35,7 +28,7 @@ async def test_an_entry_says_who_did_what_to_what_when_and_from_where(admin: Cal
     }
 
 
-async def test_entries_are_filtered_newest_first_and_paged(admin: Caller, connection: Database) -> None:
+async def test_entries_are_filtered_newest_first_and_paged(admin: Caller, connection: Connection) -> None:
     rows = [await admin.make("/categories", name=name) for name in "abc"]
     await admin.delete(f"/categories/{rows[0]['id']}")
     await connection.execute(
@@ -65,7 +58,7 @@ async def test_entries_are_filtered_newest_first_and_paged(admin: Caller, connec
     assert (bad.status, sorted(bad.pointers)) == (400, ["?actor_id", "?since", "?until"])
 
 
-async def plan(connection: Database, statement: Any, mode: str, **values: str) -> str:
+async def plan(connection: Connection, statement: Any, mode: str, **values: str) -> str:
     """How the statement is executed with these values, as literals; those not given are null."""
     await connection.execute(f"set plan_cache_mode = {mode}")
     await connection.execute(f"prepare asked as {statement.sql}")
@@ -75,7 +68,7 @@ async def plan(connection: Database, statement: Any, mode: str, **values: str) -
     return "\n".join(line[0] for line in lines)
 
 
-async def test_entries_are_found_by_index(connection: Database) -> None:
+async def test_entries_are_found_by_index(connection: Connection) -> None:
     await connection.execute(
         "insert into audit (at, actor_id, action, entity, entity_id)"
         " select now() - n * interval '1 minute', gen_random_uuid(), 'act' || n % 500, 'item', gen_random_uuid()"
@@ -96,7 +89,7 @@ async def test_entries_are_found_by_index(connection: Database) -> None:
         assert index in await plan(connection, sql.list_entries, "force_custom_plan", **values, **page)
 
 
-async def test_the_places_of_an_item_are_found_by_index(connection: Database) -> None:
+async def test_the_places_of_an_item_are_found_by_index(connection: Connection) -> None:
     await connection.execute(
         "insert into items (name, sku) select 'Pump ' || md5(n::text), 'S-' || n from generate_series(1, 5000) as n"
     )

@@ -6,23 +6,18 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import orjson
-import pytest
 
 from service.auth.last_used import LAST_USED
 from service.auth.throttle import MAX_LOGIN_FAILURES, Throttle
 from service.platform.db import Pool, open_pool
 from service.platform.errors import TooManyRequests
-from tests.integration.conftest import Api, Outbox, SignUp
-from tests.support.api.caller import Caller, Database, take_events
-from tests.support.api.registration import ANNA, AUTH, PASSWORD, bearer, login, profile_status, register, signed_in_anna
+from tests.support.api.caller import Api, Caller, SignUp
+from tests.support.api.outbox import Outbox, take_events
+from tests.support.api.registration import ANNA, AUTH, PASSWORD, bearer, login, profile_status, register
+from tests.support.database import Connection
 
 
-@pytest.fixture
-async def anna(api: Api) -> dict[str, Any]:
-    return await signed_in_anna(api)
-
-
-async def test_sessions_are_listed_and_counted(api: Api, connection: Database, anna: dict[str, Any]) -> None:
+async def test_sessions_are_listed_and_counted(api: Api, connection: Connection, anna: dict[str, Any]) -> None:
     newer = await (await login(api, deviceInfo="Anna's phone")).json()
     gone = await (await login(api)).json()
     await api.post(f"{AUTH}/logout", headers=bearer(gone["token"]))
@@ -50,7 +45,7 @@ async def test_sessions_are_listed_and_counted(api: Api, connection: Database, a
 
 
 async def test_a_user_ends_one_of_their_own_sessions_only(
-    api: Api, sign_up: SignUp, outbox: Outbox, connection: Database
+    api: Api, sign_up: SignUp, outbox: Outbox, connection: Connection
 ) -> None:
     admin, worker = Caller(api, await sign_up("admin")), Caller(api, await sign_up("worker"))
     assert (await worker.delete(f"/auth/sessions/{admin.token.session_id}")).status == 403
@@ -65,7 +60,7 @@ async def test_a_user_ends_one_of_their_own_sessions_only(
     assert await connection.fetchval("select end_reason from sessions where ended_at is not null") == "revoked"
 
 
-async def test_a_new_password_ends_the_other_sessions(api: Api, connection: Database, anna: dict[str, Any]) -> None:
+async def test_a_new_password_ends_the_other_sessions(api: Api, connection: Connection, anna: dict[str, Any]) -> None:
     others = [await (await login(api)).json() for _ in range(2)]
     await connection.execute("delete from outbox")
     me = bearer(anna["token"])
@@ -92,7 +87,9 @@ async def test_a_new_password_ends_the_other_sessions(api: Api, connection: Data
     assert "longer" not in entry["after"]
 
 
-async def test_the_last_use_of_a_session_is_kept_to_the_minute(api: Api, connection: Database, sign_up: SignUp) -> None:
+async def test_the_last_use_of_a_session_is_kept_to_the_minute(
+    api: Api, connection: Connection, sign_up: SignUp
+) -> None:
     caller = Caller(api, await sign_up("worker"))
     session = caller.token.session_id
 
@@ -113,7 +110,7 @@ async def test_the_last_use_of_a_session_is_kept_to_the_minute(api: Api, connect
         assert await last_used() < fresh
 
 
-async def test_ten_failed_logins_make_that_address_wait_and_nobody_else(api: Api, connection: Database) -> None:
+async def test_ten_failed_logins_make_that_address_wait_and_nobody_else(api: Api, connection: Connection) -> None:
     await register(api)
     await connection.execute(
         "insert into login_failures (identifier, ip_address, at)"
@@ -133,7 +130,7 @@ async def test_ten_failed_logins_make_that_address_wait_and_nobody_else(api: Api
     assert [row[0] for row in left] == ["10.9.8.7"]
 
 
-async def test_those_who_try_at_once_have_ten_tries_too(api: Api, connection: Database) -> None:
+async def test_those_who_try_at_once_have_ten_tries_too(api: Api, connection: Connection) -> None:
     await register(api)
     answers = await asyncio.gather(*(login(api, password=f"wrong one {number}") for number in range(30)))
     statuses = Counter(answer.status for answer in answers)
@@ -142,7 +139,7 @@ async def test_those_who_try_at_once_have_ten_tries_too(api: Api, connection: Da
     assert (await login(api)).status == 429
 
 
-async def test_tries_are_counted_together_by_two_processes(api: Api, connection: Database, database_url: str) -> None:
+async def test_tries_are_counted_together_by_two_processes(api: Api, connection: Connection, database_url: str) -> None:
     await register(api)
     pools = [await open_pool(database_url, application_name="test", size=4) for _ in range(2)]
 

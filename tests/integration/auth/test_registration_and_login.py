@@ -8,18 +8,14 @@ import orjson
 import pytest
 
 from service.platform.settings import Settings
-from tests.integration.conftest import Api, Outbox, SomebodyWaits
-from tests.support.api.caller import Database
-from tests.support.api.registration import AUTH, PASSWORD, login, profile_status, register, signed_in_anna
-
-
-@pytest.fixture
-async def anna(api: Api) -> dict[str, Any]:
-    return await signed_in_anna(api)
+from tests.support.api.caller import Api
+from tests.support.api.outbox import Outbox
+from tests.support.api.registration import AUTH, PASSWORD, login, profile_status, register
+from tests.support.database import Connection, SomebodyWaits
 
 
 async def test_registration_makes_a_worker_whatever_role_is_asked_for(
-    api: Api, connection: Database, outbox: Outbox
+    api: Api, connection: Connection, outbox: Outbox
 ) -> None:
     answer = await register(api, role="admin")
     user = await answer.json()
@@ -91,7 +87,7 @@ BAD_FIELDS: list[tuple[dict[str, Any], list[str]]] = [
 ]
 
 
-async def test_each_bad_field_of_a_registration_is_named(api: Api, connection: Database) -> None:
+async def test_each_bad_field_of_a_registration_is_named(api: Api, connection: Connection) -> None:
     for changes, pointers in BAD_FIELDS:
         answer = await register(api, **changes)
         assert answer.status == 400, changes
@@ -122,7 +118,7 @@ async def test_either_key_takes_either_identifier_in_any_case(api: Api) -> None:
 
 
 async def test_a_login_answers_with_user_tokens_and_session_and_writes_its_event(
-    api: Api, connection: Database, outbox: Outbox
+    api: Api, connection: Connection, outbox: Outbox
 ) -> None:
     user = await (await register(api)).json()
     answer = await api.post(
@@ -182,7 +178,7 @@ async def test_what_the_headers_say_of_the_device_is_kept_readable(api: Api, out
 
 
 async def test_an_unknown_user_and_a_wrong_password_get_the_same_answer(
-    api: Api, connection: Database, outbox: Outbox
+    api: Api, connection: Connection, outbox: Outbox
 ) -> None:
     await register(api)
     wrong, unknown = await login(api, password="wrong password"), await login(api, identifier="nobody")
@@ -199,7 +195,7 @@ async def test_a_login_without_an_identifier_is_not_valid(api: Api) -> None:
 
 
 async def test_a_suspended_user_cannot_sign_in_and_is_out_at_once(
-    api: Api, connection: Database, anna: dict[str, Any]
+    api: Api, connection: Connection, anna: dict[str, Any]
 ) -> None:
     await connection.execute("update users set status = 'suspended'")
     assert await profile_status(api, anna["token"]) == 401
@@ -207,7 +203,7 @@ async def test_a_suspended_user_cannot_sign_in_and_is_out_at_once(
     assert (await api.post(f"{AUTH}/refresh", json={"refreshToken": anna["refreshToken"]})).status == 401
 
 
-async def test_logins_at_the_same_time_renew_a_hash_of_old_parameters(api: Api, connection: Database) -> None:
+async def test_logins_at_the_same_time_renew_a_hash_of_old_parameters(api: Api, connection: Connection) -> None:
     await register(api)
     old = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
     await connection.execute("update users set password_hash = $1", old)
@@ -220,7 +216,7 @@ async def test_logins_at_the_same_time_renew_a_hash_of_old_parameters(api: Api, 
 
 @pytest.mark.parametrize("table", ["outbox", "audit"])
 async def test_a_mutation_whose_commit_fails_leaves_neither_rows_nor_events(
-    api: Api, connection: Database, table: str
+    api: Api, connection: Connection, table: str
 ) -> None:
     await connection.execute(
         f"""
@@ -242,7 +238,7 @@ async def test_a_mutation_whose_commit_fails_leaves_neither_rows_nor_events(
 
 
 async def test_a_password_changed_during_a_login_does_not_let_the_old_one_in(
-    api: Api, connection: Database, somebody_waits: SomebodyWaits
+    api: Api, connection: Connection, somebody_waits: SomebodyWaits
 ) -> None:
     """The old password was verified before the change committed; the session may not be made after it."""
     await register(api)

@@ -5,21 +5,16 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-import pytest
 
 from service.auth.tokens import Tokens
 from service.platform.settings import Settings
-from tests.integration.conftest import Api, Outbox, SignUp
-from tests.support.api.caller import Database
-from tests.support.api.registration import AUTH, bearer, login, profile_status, signed_in_anna
+from tests.support.api.caller import Api, SignUp
+from tests.support.api.outbox import Outbox
+from tests.support.api.registration import AUTH, bearer, login, profile_status
+from tests.support.database import Connection
 
 
-@pytest.fixture
-async def anna(api: Api) -> dict[str, Any]:
-    return await signed_in_anna(api)
-
-
-async def test_the_profile_is_the_users_as_it_is_now(api: Api, connection: Database, anna: dict[str, Any]) -> None:
+async def test_the_profile_is_the_users_as_it_is_now(api: Api, connection: Connection, anna: dict[str, Any]) -> None:
     await connection.execute("update users set role = 'foreman', full_name = 'Anna K.'")
     profile = await (await api.get(f"{AUTH}/profile", headers=bearer(anna["token"]))).json()
     assert (profile["role"], profile["full_name"]) == ("foreman", "Anna K.")
@@ -50,7 +45,7 @@ async def test_a_request_without_a_good_token_is_told_why(api: Api) -> None:
         assert detail in (await answer.json())["detail"]
 
 
-async def test_a_session_that_has_run_out_says_so(api: Api, connection: Database, anna: dict[str, Any]) -> None:
+async def test_a_session_that_has_run_out_says_so(api: Api, connection: Connection, anna: dict[str, Any]) -> None:
     await connection.execute(
         "update sessions set created_at = now() - interval '2 days', expires_at = now() - interval '1 day'"
     )
@@ -66,7 +61,7 @@ async def test_a_token_of_a_session_is_not_good_for_another_user(api: Api, setti
 
 
 async def test_a_logout_ends_its_session_at_once_and_no_other(
-    api: Api, connection: Database, outbox: Outbox, anna: dict[str, Any]
+    api: Api, connection: Connection, outbox: Outbox, anna: dict[str, Any]
 ) -> None:
     other = await (await login(api)).json()
     answer = await api.post(f"{AUTH}/logout", headers=bearer(anna["token"]))
@@ -88,7 +83,7 @@ async def test_logging_out_twice_at_once_writes_one_event(api: Api, outbox: Outb
 
 
 async def test_logout_all_ends_each_session_with_an_event_of_its_own(
-    api: Api, connection: Database, outbox: Outbox, sign_up: SignUp, anna: dict[str, Any]
+    api: Api, connection: Connection, outbox: Outbox, sign_up: SignUp, anna: dict[str, Any]
 ) -> None:
     stranger = await sign_up("worker")
     others = [await (await login(api)).json() for _ in range(2)]
@@ -103,7 +98,7 @@ async def test_logout_all_ends_each_session_with_an_event_of_its_own(
 
 
 async def test_a_refresh_gives_new_tokens_of_the_same_session(
-    api: Api, connection: Database, outbox: Outbox, anna: dict[str, Any]
+    api: Api, connection: Connection, outbox: Outbox, anna: dict[str, Any]
 ) -> None:
     answer = await api.post(f"{AUTH}/refresh", json={"refreshToken": anna["refreshToken"]})
     renewed = await answer.json()
@@ -127,7 +122,7 @@ async def test_a_refresh_gives_new_tokens_of_the_same_session(
 
 
 async def test_a_refresh_token_used_twice_ends_its_session(
-    api: Api, connection: Database, anna: dict[str, Any]
+    api: Api, connection: Connection, anna: dict[str, Any]
 ) -> None:
     renewed = await (await api.post(f"{AUTH}/refresh", json={"refreshToken": anna["refreshToken"]})).json()
     answer = await api.post(f"{AUTH}/refresh", json={"refreshToken": anna["refreshToken"]})
@@ -142,7 +137,7 @@ async def test_a_refresh_token_used_twice_ends_its_session(
 
 
 async def test_of_refreshes_at_the_same_time_at_most_one_succeeds(
-    api: Api, connection: Database, outbox: Outbox, anna: dict[str, Any]
+    api: Api, connection: Connection, outbox: Outbox, anna: dict[str, Any]
 ) -> None:
     answers = await asyncio.gather(
         *(api.post(f"{AUTH}/refresh", json={"refreshToken": anna["refreshToken"]}) for _ in range(5))

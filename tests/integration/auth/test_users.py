@@ -8,17 +8,13 @@ from uuid import UUID, uuid4
 import orjson
 import pytest
 
-from tests.integration.conftest import Api, Outbox, SignUp, SomebodyWaits
-from tests.support.api.caller import Answer, Caller, Database, take_events
+from tests.support.api.caller import Answer, Api, Caller, SignUp
+from tests.support.api.outbox import Outbox, take_events
 from tests.support.api.registration import ANNA, PASSWORD, login, profile_status, signed_in_anna
 from tests.support.api.webhooks import make_webhook
+from tests.support.database import Connection, SomebodyWaits
 
 ROLES = ("admin", "supervisor", "foreman", "worker", "personnel")
-
-
-@pytest.fixture
-async def admin(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("admin"))
 
 
 def kinds(events: list[tuple[str, Any]]) -> list[str]:
@@ -49,7 +45,7 @@ async def test_only_admins_read_and_write_users_and_the_audit_trail(api: Api, si
 
 
 async def test_an_admin_creates_a_user_of_any_role_who_can_sign_in(
-    api: Api, admin: Caller, connection: Database
+    api: Api, admin: Caller, connection: Connection
 ) -> None:
     created = await admin.make("/users", **ANNA, role="foreman")
     assert (created["role"], created["status"], created["full_name"]) == ("foreman", "active", "Anna Köhler")
@@ -65,7 +61,9 @@ async def test_an_admin_creates_a_user_of_any_role_who_can_sign_in(
     assert (bad.status, sorted(bad.pointers)) == (400, ["/email", "/password", "/role", "/username"])
 
 
-async def test_users_are_listed_by_role_status_and_search(admin: Caller, sign_up: SignUp, connection: Database) -> None:
+async def test_users_are_listed_by_role_status_and_search(
+    admin: Caller, sign_up: SignUp, connection: Connection
+) -> None:
     for role in ("worker", "worker", "foreman"):
         await sign_up(role)
     await connection.execute(
@@ -91,7 +89,7 @@ async def test_users_are_listed_by_role_status_and_search(admin: Caller, sign_up
 
 
 async def test_a_change_of_a_user_says_what_changed(
-    admin: Caller, sign_up: SignUp, outbox: Outbox, connection: Database
+    admin: Caller, sign_up: SignUp, outbox: Outbox, connection: Connection
 ) -> None:
     worker = await sign_up("worker")
     answer = await admin.put(
@@ -118,7 +116,7 @@ async def test_a_change_of_a_user_says_what_changed(
     assert (await admin.put(f"/users/{worker.user_id}", {"role": None})).status == 400
 
 
-async def test_a_suspended_user_is_out_at_once(api: Api, admin: Caller, connection: Database) -> None:
+async def test_a_suspended_user_is_out_at_once(api: Api, admin: Caller, connection: Connection) -> None:
     anna = await signed_in_anna(api)
     await login(api)
     await connection.execute("delete from outbox")
@@ -134,7 +132,7 @@ async def test_a_suspended_user_is_out_at_once(api: Api, admin: Caller, connecti
     assert (await login(api)).status == 200
 
 
-async def test_a_password_reset_ends_the_users_sessions(api: Api, admin: Caller, connection: Database) -> None:
+async def test_a_password_reset_ends_the_users_sessions(api: Api, admin: Caller, connection: Connection) -> None:
     anna = await signed_in_anna(api)
     await connection.execute("delete from outbox")
     answer = await admin.put(f"/users/{anna['user']['id']}", {"password": "another good one"})
@@ -153,7 +151,7 @@ async def test_a_password_reset_ends_the_users_sessions(api: Api, admin: Caller,
 
 
 async def test_an_admin_lists_and_ends_the_sessions_of_a_user(
-    admin: Caller, sign_up: SignUp, outbox: Outbox, connection: Database
+    admin: Caller, sign_up: SignUp, outbox: Outbox, connection: Connection
 ) -> None:
     worker, other = await sign_up("worker"), await sign_up("worker")
     sessions = await admin.get(f"/users/{worker.user_id}/sessions")
@@ -174,7 +172,7 @@ async def test_an_admin_lists_and_ends_the_sessions_of_a_user(
 
 
 async def test_a_user_without_history_is_removed_with_their_sessions_and_assignments(
-    admin: Caller, sign_up: SignUp, connection: Database
+    admin: Caller, sign_up: SignUp, connection: Connection
 ) -> None:
     foreman = await sign_up("foreman")
     depot = await admin.make("/locations", name="Depot")
@@ -204,7 +202,7 @@ async def test_a_user_with_webhooks_is_suspended_and_not_removed(
     assert (await owner.get("/auth/profile")).status == 200
 
 
-async def test_the_last_active_admin_stays_one(admin: Caller, sign_up: SignUp, connection: Database) -> None:
+async def test_the_last_active_admin_stays_one(admin: Caller, sign_up: SignUp, connection: Connection) -> None:
     me = f"/users/{admin.token.user_id}"
     away = await sign_up("admin")
     await connection.execute("update users set status = 'suspended' where id = $1", away.user_id)
@@ -230,7 +228,7 @@ WAYS: dict[str, Ask] = {
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_of_two_admins_who_go_at_the_same_time_one_stays(
-    way: str, api: Api, admin: Caller, sign_up: SignUp, connection: Database, somebody_waits: SomebodyWaits
+    way: str, api: Api, admin: Caller, sign_up: SignUp, connection: Connection, somebody_waits: SomebodyWaits
 ) -> None:
     other = Caller(api, await sign_up("admin"))
     async with connection.transaction():
@@ -244,7 +242,7 @@ async def test_of_two_admins_who_go_at_the_same_time_one_stays(
 
 
 async def test_who_stops_being_a_foreman_is_taken_off_their_locations(
-    admin: Caller, sign_up: SignUp, connection: Database
+    admin: Caller, sign_up: SignUp, connection: Connection
 ) -> None:
     foreman, stays = await sign_up("foreman"), await sign_up("foreman")
     places = [await admin.make("/locations", name=name) for name in ("Depot", "Yard")]
@@ -266,7 +264,7 @@ async def test_who_stops_being_a_foreman_is_taken_off_their_locations(
 
 
 async def test_an_assignment_that_comes_while_a_foreman_is_demoted_does_not_outlive_it(
-    admin: Caller, sign_up: SignUp, connection: Database, somebody_waits: SomebodyWaits
+    admin: Caller, sign_up: SignUp, connection: Connection, somebody_waits: SomebodyWaits
 ) -> None:
     foreman = await sign_up("foreman")
     depot = await admin.make("/locations", name="Depot")

@@ -5,20 +5,21 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Database, take_events
+from tests.support.api.caller import Api, SignUp
 from tests.support.api.checkout_yard import Yard, open_yard
+from tests.support.api.outbox import take_events
+from tests.support.database import Connection
 from tests.support.postgres.audit_scripts import run_audit
 
 
 @pytest.fixture
-async def yard(api: Api, sign_up: SignUp, connection: Database, database_url: str) -> AsyncIterator[Yard]:
+async def yard(api: Api, sign_up: SignUp, connection: Connection, database_url: str) -> AsyncIterator[Yard]:
     """In the end every unit must be accounted for."""
     yield await open_yard(api, sign_up, connection)
     assert await run_audit("stock_conservation", database_url) == []
 
 
-async def test_of_checkouts_of_the_last_unit_one_wins(yard: Yard, connection: Database) -> None:
+async def test_of_checkouts_of_the_last_unit_one_wins(yard: Yard, connection: Connection) -> None:
     await yard.check_out(yard.admin, 9)
     await take_events(connection)
 
@@ -28,7 +29,7 @@ async def test_of_checkouts_of_the_last_unit_one_wins(yard: Yard, connection: Da
     assert [event for event, _ in await take_events(connection)] == ["item-checkout", "item-updated"]
 
 
-async def test_of_authorisations_of_the_last_units_one_wins(yard: Yard, connection: Database) -> None:
+async def test_of_authorisations_of_the_last_units_one_wins(yard: Yard, connection: Connection) -> None:
     asked = [await yard.check_out(yard.worker, 6) for _ in range(3)]
 
     answers = await asyncio.gather(*(yard.act(yard.admin, one, "authorize") for one in asked))
@@ -37,7 +38,7 @@ async def test_of_authorisations_of_the_last_units_one_wins(yard: Yard, connecti
     assert (await yard.item())["quantity"] == 4
 
 
-async def test_of_steps_that_exclude_each_other_one_is_taken(yard: Yard, connection: Database) -> None:
+async def test_of_steps_that_exclude_each_other_one_is_taken(yard: Yard, connection: Connection) -> None:
     asked = await yard.check_out(yard.worker, 6)
     await take_events(connection)
 
@@ -48,7 +49,7 @@ async def test_of_steps_that_exclude_each_other_one_is_taken(yard: Yard, connect
     assert len([event for event, _ in await take_events(connection) if "checkout" in event]) == 1
 
 
-async def test_check_ins_at_once_return_what_was_out_and_no_more(yard: Yard, connection: Database) -> None:
+async def test_check_ins_at_once_return_what_was_out_and_no_more(yard: Yard, connection: Connection) -> None:
     out = await yard.check_out(yard.admin, 5)
 
     answers = await asyncio.gather(
@@ -64,7 +65,7 @@ async def test_check_ins_at_once_return_what_was_out_and_no_more(yard: Yard, con
 
 
 async def test_returns_crosswise_between_two_locations_do_not_wait_for_each_other(
-    yard: Yard, connection: Database
+    yard: Yard, connection: Connection
 ) -> None:
     other = await yard.admin.make("/items", name="Pump", sku="HP-1", quantity=10, location_id=yard.site)
     here = await yard.check_out(yard.admin, 8)
@@ -86,7 +87,7 @@ async def test_returns_crosswise_between_two_locations_do_not_wait_for_each_othe
 
 
 async def test_an_item_that_first_comes_to_a_location_twice_at_once_is_made_there_once(
-    yard: Yard, connection: Database
+    yard: Yard, connection: Connection
 ) -> None:
     out = [await yard.check_out(yard.admin, 2) for _ in range(4)]
 

@@ -8,15 +8,11 @@ import asyncpg
 import orjson
 import pytest
 
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller, Database, take_events
-from tests.support.api.checkout_yard import Yard, open_yard
+from tests.support.api.caller import Caller
+from tests.support.api.checkout_yard import Yard
+from tests.support.api.outbox import take_events
 from tests.support.api.webhooks import make_webhook
-
-
-@pytest.fixture
-async def yard(api: Api, sign_up: SignUp, connection: Database) -> Yard:
-    return await open_yard(api, sign_up, connection)
+from tests.support.database import Connection
 
 
 def _id(caller: Caller) -> str:
@@ -25,7 +21,7 @@ def _id(caller: Caller) -> str:
 
 @pytest.mark.parametrize(("role", "status"), [("admin", "active"), ("supervisor", "pending_authorization")])
 async def test_an_admin_and_a_supervisor_hand_out_to_somebody_else(
-    yard: Yard, connection: Database, role: str, status: str
+    yard: Yard, connection: Connection, role: str, status: str
 ) -> None:
     by = yard.people[role]
     checkout = await yard.check_out(by, 2, user_id=_id(yard.worker))
@@ -45,7 +41,7 @@ async def test_an_admin_and_a_supervisor_hand_out_to_somebody_else(
         assert (await yard.act(yard.worker, checkout, "checkin")).status == 200
 
 
-async def test_every_event_of_a_checkout_says_who_asked(yard: Yard, connection: Database) -> None:
+async def test_every_event_of_a_checkout_says_who_asked(yard: Yard, connection: Connection) -> None:
     supervisor = yard.people["supervisor"]
     for action in ("authorize", "reject", "cancel"):
         checkout = await yard.check_out(supervisor, 1, user_id=_id(yard.worker))
@@ -72,7 +68,7 @@ async def test_ones_own_id_and_null_change_nothing_for_anybody(yard: Yard, role:
 
 
 @pytest.mark.parametrize("role", ["foreman", "worker", "personnel"])
-async def test_others_hand_out_to_nobody(yard: Yard, connection: Database, role: str) -> None:
+async def test_others_hand_out_to_nobody(yard: Yard, connection: Connection, role: str) -> None:
     await yard.assign_foreman(yard.depot)
     for holder in (_id(yard.admin), str(uuid4())):
         assert (await yard.ask_out(yard.people[role], user_id=holder)).status == 403
@@ -80,7 +76,7 @@ async def test_others_hand_out_to_nobody(yard: Yard, connection: Database, role:
     assert await take_events(connection) == []
 
 
-async def test_a_holder_who_does_not_exist_is_refused(yard: Yard, connection: Database) -> None:
+async def test_a_holder_who_does_not_exist_is_refused(yard: Yard, connection: Connection) -> None:
     for holder in (str(uuid4()), "somebody"):
         answer = await yard.ask_out(yard.admin, user_id=holder)
         assert (answer.status, answer.pointers) == (400, ["/user_id"])
@@ -88,7 +84,7 @@ async def test_a_holder_who_does_not_exist_is_refused(yard: Yard, connection: Da
     assert await take_events(connection) == []
 
 
-async def test_who_asked_stays_while_the_checkout_is_open(yard: Yard, connection: Database) -> None:
+async def test_who_asked_stays_while_the_checkout_is_open(yard: Yard, connection: Connection) -> None:
     supervisor = yard.people["supervisor"]
     checkout = await yard.check_out(supervisor, 1, user_id=_id(yard.worker))
     assert (await yard.admin.delete(f"/users/{_id(supervisor)}")).status == 409
@@ -99,7 +95,7 @@ async def test_who_asked_stays_while_the_checkout_is_open(yard: Yard, connection
     assert (await yard.admin.get(f"/checkouts/{checkout['id']}")).body["requested_by"] == _id(supervisor)
 
 
-async def test_a_checkout_from_before_was_asked_for_by_its_holder(yard: Yard, connection: Database) -> None:
+async def test_a_checkout_from_before_was_asked_for_by_its_holder(yard: Yard, connection: Connection) -> None:
     checkout_id = await connection.fetchval(
         "insert into checkouts (item_id, user_id, quantity, status) values ($1, $2, 1, 'pending_authorization') returning id",
         UUID(yard.pump["id"]),
@@ -120,7 +116,7 @@ async def test_one_reads_what_one_asked_for_also_when_ones_role_has_shrunk(yard:
     assert (await supervisor.get(f"/checkouts/{mine['id']}")).status == 200
 
 
-async def test_a_foreman_checks_out_only_what_a_foreman_may_read(yard: Yard, connection: Database) -> None:
+async def test_a_foreman_checks_out_only_what_a_foreman_may_read(yard: Yard, connection: Connection) -> None:
     foreman = yard.people["foreman"]
     assert (await yard.ask_out(foreman)).status == (await foreman.get(f"/items/{yard.pump['id']}")).status == 403
     # Not even whether there are as many.
@@ -132,7 +128,7 @@ async def test_a_foreman_checks_out_only_what_a_foreman_may_read(yard: Yard, con
     assert (await foreman.post("/checkouts/checkout", {"item_id": nowhere["id"], "quantity": 1})).status == 201
 
 
-async def test_a_day_that_is_over_everywhere_is_no_day_to_return(yard: Yard, connection: Database) -> None:
+async def test_a_day_that_is_over_everywhere_is_no_day_to_return(yard: Yard, connection: Connection) -> None:
     today = datetime.now(UTC).date()
     answer = await yard.ask_out(yard.admin, expected_return_date=str(today - timedelta(days=2)))
     assert (answer.status, answer.pointers) == (422, ["/expected_return_date"])
@@ -166,7 +162,7 @@ async def test_the_status_stays_active_while_overdue_stands_beside_it(yard: Yard
         assert (await yard.admin.get("/checkouts", **query)).status == 400
 
 
-async def test_a_webhook_of_the_holder_and_one_of_who_asked_get_the_event(yard: Yard, connection: Database) -> None:
+async def test_a_webhook_of_the_holder_and_one_of_who_asked_get_the_event(yard: Yard, connection: Connection) -> None:
     """Both are concerned; another worker is not."""
     await make_webhook(yard.worker, events=["item-checkout"])
     await yard.check_out(yard.people["supervisor"], 1, user_id=_id(yard.worker))

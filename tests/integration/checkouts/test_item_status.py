@@ -1,19 +1,13 @@
 """The item's status follows its units: checked out with the last of them, and available when some are back."""
 
 import orjson
-import pytest
 
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Database, take_events
-from tests.support.api.checkout_yard import Yard, open_yard
-
-
-@pytest.fixture
-async def yard(api: Api, sign_up: SignUp, connection: Database) -> Yard:
-    return await open_yard(api, sign_up, connection)
+from tests.support.api.checkout_yard import Yard
+from tests.support.api.outbox import take_events
+from tests.support.database import Connection
 
 
-async def test_the_status_of_the_item_follows_its_last_unit(yard: Yard, connection: Database) -> None:
+async def test_the_status_of_the_item_follows_its_last_unit(yard: Yard, connection: Connection) -> None:
     await yard.admin.put(f"/items/{yard.pump['id']}", {"min_quantity": 3})
     await yard.check_out(yard.admin, 1)
     await take_events(connection)
@@ -33,7 +27,7 @@ async def test_the_status_of_the_item_follows_its_last_unit(yard: Yard, connecti
 
 
 async def test_an_item_whose_last_units_came_back_elsewhere_is_not_checked_out_any_more(
-    yard: Yard, connection: Database
+    yard: Yard, connection: Connection
 ) -> None:
     one, other = await yard.check_out(yard.admin, 4), await yard.check_out(yard.admin, 6)
     assert (await yard.item())["status"] == "checked_out"

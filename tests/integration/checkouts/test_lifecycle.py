@@ -8,17 +8,13 @@ from uuid import UUID
 import orjson
 import pytest
 
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller, Database, stored, take_events
-from tests.support.api.checkout_yard import Yard, open_yard
+from tests.support.api.caller import Caller
+from tests.support.api.checkout_yard import Yard
+from tests.support.api.outbox import stored, take_events
+from tests.support.database import Connection
 from tests.support.postgres.audit_scripts import run_audit
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-
-
-@pytest.fixture
-async def yard(api: Api, sign_up: SignUp, connection: Database) -> Yard:
-    return await open_yard(api, sign_up, connection)
 
 
 def _out(event: str, yard: Yard, checkout: dict[str, Any], status: str) -> tuple[str, str]:
@@ -47,12 +43,12 @@ def _in(yard: Yard, checkout: dict[str, Any], quantity: int, by: Caller, place: 
     )
 
 
-async def _places(connection: Database) -> list[list[str]]:
+async def _places(connection: Connection) -> list[list[str]]:
     rows = await connection.fetch("select location_ids from outbox where type ~ 'checkout|checkin' order by seq")
     return [[str(place) for place in row["location_ids"]] for row in rows]
 
 
-async def test_a_request_waits_is_authorised_and_comes_back_in_parts(yard: Yard, connection: Database) -> None:
+async def test_a_request_waits_is_authorised_and_comes_back_in_parts(yard: Yard, connection: Connection) -> None:
     asked = await yard.check_out(
         yard.worker,
         4,
@@ -129,7 +125,7 @@ async def test_a_request_waits_is_authorised_and_comes_back_in_parts(yard: Yard,
     assert (await yard.worker.get(path)).body == over.body
 
 
-async def test_an_admins_checkout_is_active_at_once(yard: Yard, connection: Database) -> None:
+async def test_an_admins_checkout_is_active_at_once(yard: Yard, connection: Connection) -> None:
     checkout = await yard.check_out(yard.admin, 2)
 
     assert (checkout["status"], checkout["authorized_by"]) == ("active", str(yard.admin.token.user_id))
@@ -147,7 +143,7 @@ async def test_everybody_else_waits_for_authorisation(yard: Yard, role: str) -> 
     assert (await yard.item())["quantity"] == 10
 
 
-async def test_a_rejection_and_a_cancellation_touch_no_stock(yard: Yard, connection: Database) -> None:
+async def test_a_rejection_and_a_cancellation_touch_no_stock(yard: Yard, connection: Connection) -> None:
     for action, caller, status in (("reject", yard.admin, "rejected"), ("cancel", yard.worker, "cancelled")):
         asked = await yard.check_out(yard.worker, 2, destination_location_id=yard.site)
         await take_events(connection)
@@ -163,7 +159,7 @@ async def test_a_rejection_and_a_cancellation_touch_no_stock(yard: Yard, connect
 
 
 async def test_units_that_come_back_elsewhere_go_into_a_new_item_there_and_then_into_that(
-    yard: Yard, connection: Database
+    yard: Yard, connection: Connection
 ) -> None:
     checkout = await yard.check_out(yard.admin, 5)
     await take_events(connection)
@@ -190,7 +186,7 @@ async def test_units_that_come_back_elsewhere_go_into_a_new_item_there_and_then_
     assert {back["location_id"] for back in second.body["returns"]} == {yard.site}
 
 
-async def test_an_item_with_a_serial_number_comes_back_where_its_unit_does(yard: Yard, connection: Database) -> None:
+async def test_an_item_with_a_serial_number_comes_back_where_its_unit_does(yard: Yard, connection: Connection) -> None:
     drill = await yard.admin.make("/items", name="Drill", serial_number="S-1", quantity=1, location_id=yard.depot)
     out = await yard.admin.make("/checkouts/checkout", item_id=drill["id"], quantity=1)
     await yard.admin.put(f"/items/{drill['id']}", {"sku": "D-1"})
@@ -207,7 +203,7 @@ async def test_an_item_with_a_serial_number_comes_back_where_its_unit_does(yard:
 
 
 async def test_every_unit_is_in_the_ledger_and_the_audit_finds_what_is_not(
-    yard: Yard, connection: Database, database_url: str
+    yard: Yard, connection: Connection, database_url: str
 ) -> None:
     checkout = await yard.check_out(yard.admin, 5)
     await yard.act(yard.admin, checkout, "checkin", quantity=1)
@@ -230,7 +226,7 @@ async def test_every_unit_is_in_the_ledger_and_the_audit_finds_what_is_not(
         assert problem in {row.split("|")[0] for row in await run_audit("stock_conservation", database_url)}, damage
 
 
-async def test_every_step_is_audited_with_what_was_before_and_after(yard: Yard, connection: Database) -> None:
+async def test_every_step_is_audited_with_what_was_before_and_after(yard: Yard, connection: Connection) -> None:
     steps = []
     asked = await yard.check_out(yard.worker, 2)
     steps.append(asked)

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller, Database, take_events
-from tests.support.api.checkout_yard import ROLES, Yard, open_yard
+from tests.support.api.caller import Api, Caller, SignUp
+from tests.support.api.checkout_yard import ROLES, Yard
+from tests.support.api.outbox import take_events
+from tests.support.database import Connection
 
 ACTIONS = ("authorize", "reject", "cancel", "checkin")
 # own: the caller asked for it. other: somebody else did. assigned: somebody else did, and its item is where the caller is foreman.
@@ -17,11 +18,6 @@ ALLOWED = {
     "worker": {"own": {"read", "cancel", "checkin"}, "other": set()},
     "personnel": {"own": {"read"}, "other": set()},
 }
-
-
-@pytest.fixture
-async def yard(api: Api, sign_up: SignUp, connection: Database) -> Yard:
-    return await open_yard(api, sign_up, connection)
 
 
 async def _checkout(yard: Yard, whose: Caller, status: str) -> dict[str, Any]:
@@ -61,7 +57,7 @@ async def test_the_matrix_of_checkouts_holds(yard: Yard, api: Api, sign_up: Sign
 
 
 async def test_a_foreman_knows_what_goes_to_an_assigned_location_and_where_the_item_is_now(
-    yard: Yard, connection: Database
+    yard: Yard, connection: Connection
 ) -> None:
     foreman = yard.people["foreman"]
     going = await yard.check_out(yard.admin, destination_location_id=yard.site)
@@ -90,7 +86,7 @@ async def test_a_foreman_learns_nothing_from_a_refusal_about_an_item_that_they_m
     assert "Pump has 10 left" in (await yard.ask_out(foreman, 11)).body["detail"]
 
 
-async def test_a_refusal_leaves_nothing(yard: Yard, connection: Database) -> None:
+async def test_a_refusal_leaves_nothing(yard: Yard, connection: Connection) -> None:
     asked = await yard.check_out(yard.worker)
     await take_events(connection)
     records = await connection.fetchval("select count(*) from audit")

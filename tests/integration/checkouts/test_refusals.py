@@ -6,19 +6,14 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Database, take_events
-from tests.support.api.checkout_yard import Yard, open_yard
+from tests.support.api.checkout_yard import Yard
+from tests.support.api.outbox import take_events
+from tests.support.database import Connection
 
 ACTIONS = ("authorize", "reject", "cancel", "checkin")
 
 
-@pytest.fixture
-async def yard(api: Api, sign_up: SignUp, connection: Database) -> Yard:
-    return await open_yard(api, sign_up, connection)
-
-
-async def test_bad_fields_are_all_named(yard: Yard, connection: Database) -> None:
+async def test_bad_fields_are_all_named(yard: Yard, connection: Connection) -> None:
     fine = {"item_id": yard.pump["id"], "quantity": 1}
     for body, pointers in (
         ({}, ["/item_id", "/quantity"]),
@@ -58,7 +53,7 @@ async def test_bad_fields_are_all_named(yard: Yard, connection: Database) -> Non
     assert await take_events(connection) == []
 
 
-async def test_only_units_that_nobody_has_reserved_can_be_taken(yard: Yard, connection: Database) -> None:
+async def test_only_units_that_nobody_has_reserved_can_be_taken(yard: Yard, connection: Connection) -> None:
     await connection.execute("update items set reserved_quantity = 4")
     for caller in (yard.admin, yard.worker):
         answer = await yard.ask_out(caller, 7)
@@ -78,7 +73,7 @@ async def test_only_units_that_nobody_has_reserved_can_be_taken(yard: Yard, conn
     assert (await yard.item())["quantity"] == 3
 
 
-async def test_an_item_that_is_not_in_use_cannot_be_checked_out(yard: Yard, connection: Database) -> None:
+async def test_an_item_that_is_not_in_use_cannot_be_checked_out(yard: Yard, connection: Connection) -> None:
     asked = await yard.check_out(yard.worker)
     for status in ("maintenance", "retired", "lost"):
         await yard.admin.put(f"/items/{yard.pump['id']}", {"status": status})
@@ -92,7 +87,7 @@ async def test_an_item_that_is_not_in_use_cannot_be_checked_out(yard: Yard, conn
     assert await take_events(connection) == []
 
 
-async def test_no_more_comes_back_than_is_out(yard: Yard, connection: Database) -> None:
+async def test_no_more_comes_back_than_is_out(yard: Yard, connection: Connection) -> None:
     out = await yard.check_out(yard.admin, 5)
     await yard.act(yard.admin, out, "checkin", quantity=2)
     await take_events(connection)
@@ -105,7 +100,7 @@ async def test_no_more_comes_back_than_is_out(yard: Yard, connection: Database) 
     assert (await yard.act(yard.admin, out, "checkin", quantity=3)).body["status"] == "returned"
 
 
-async def test_each_step_starts_from_its_state_only(yard: Yard, connection: Database) -> None:
+async def test_each_step_starts_from_its_state_only(yard: Yard, connection: Connection) -> None:
     async def in_state(*actions: str) -> dict[str, Any]:
         checkout = await yard.check_out(yard.worker)
         for action in actions:
@@ -134,7 +129,7 @@ async def test_each_step_starts_from_its_state_only(yard: Yard, connection: Data
 
 
 async def test_what_an_open_checkout_needs_stays_and_what_has_ended_outlives_it(
-    yard: Yard, connection: Database
+    yard: Yard, connection: Connection
 ) -> None:
     place = (await yard.admin.make("/locations", name="Bridge"))["id"]
     asked = await yard.check_out(yard.worker, 10, destination_location_id=place)
@@ -157,7 +152,7 @@ async def test_what_an_open_checkout_needs_stays_and_what_has_ended_outlives_it(
     assert (await yard.act(yard.admin, asked, "checkin")).status == 409
 
 
-async def test_units_come_back_only_into_an_item_that_can_take_them(yard: Yard, connection: Database) -> None:
+async def test_units_come_back_only_into_an_item_that_can_take_them(yard: Yard, connection: Connection) -> None:
     out = await yard.check_out(yard.admin, 5)
     full = await yard.admin.put(f"/items/{yard.pump['id']}", {"quantity": 2**31 - 5})
     there = await yard.admin.make("/items", name="Pump", sku="HP-1", location_id=yard.site, quantity=2**31 - 1)

@@ -1,20 +1,20 @@
 """docs/CHECKOUTS.md draws what the database allows."""
 
 import re
-from pathlib import Path
 
 import asyncpg
 import pytest
 
-from tests.integration.conftest import SignUp
-from tests.support.api.caller import Database
+from tests.support.api.caller import SignUp
+from tests.support.database import Connection
+from tests.support.paths import DOCS
 
-DIAGRAM = (Path(__file__).parents[3] / "docs" / "CHECKOUTS.md").read_text(encoding="utf-8").partition("```mermaid\n")[2]
+DIAGRAM = (DOCS / "CHECKOUTS.md").read_text(encoding="utf-8").partition("```mermaid\n")[2]
 EDGES = re.findall(r"^ +(\S+) --> (\w+)", DIAGRAM.partition("```")[0], re.MULTILINE)
 BEGIN = "[*]"
 
 
-async def test_the_diagram_draws_the_steps_that_the_table_allows(connection: Database) -> None:
+async def test_the_diagram_draws_the_steps_that_the_table_allows(connection: Connection) -> None:
     constraint = await connection.fetchval(
         "select pg_get_expr(conbin, conrelid) from pg_constraint where conname = 'checkouts_edge_check'"
     )
@@ -31,7 +31,7 @@ async def test_the_diagram_draws_the_steps_that_the_table_allows(connection: Dat
     assert sorted((row["came_from"], row["status"]) for row in allowed) == sorted(EDGES)
 
 
-async def test_a_state_without_what_it_means_cannot_be_stored(connection: Database, sign_up: SignUp) -> None:
+async def test_a_state_without_what_it_means_cannot_be_stored(connection: Connection, sign_up: SignUp) -> None:
     item_id = await connection.fetchval("insert into items (name) values ('Pump') returning id")
     user_id = (await sign_up("worker")).user_id
     await connection.execute(

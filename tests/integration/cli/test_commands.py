@@ -15,9 +15,11 @@ import pytest
 from service.cli import psql
 from service.platform.errors import StartupError
 from service.platform.settings import Settings
-from tests.integration.conftest import Api, Outbox
-from tests.support.api.caller import Database
-from tests.support.command_line import BOSS, COMMAND, PASSWORD, ROOT, TIMEOUT, refusal, run, started
+from tests.support.api.caller import Api
+from tests.support.api.outbox import Outbox
+from tests.support.command_line import BOSS, COMMAND, PASSWORD, TIMEOUT, refusal, run, started
+from tests.support.database import Connection
+from tests.support.paths import ROOT
 from tests.support.relay.log import RelayLog
 
 
@@ -56,7 +58,7 @@ async def test_a_user_with_bad_fields_is_refused_with_all_of_them(settings: Sett
 
 @pytest.mark.parametrize(("again", "code"), [(PASSWORD, 0), ("something else", 2)])
 async def test_on_a_terminal_the_password_is_asked_for_twice_and_not_shown(
-    settings: Settings, connection: Database, again: str, code: int
+    settings: Settings, connection: Connection, again: str, code: int
 ) -> None:
     master, slave = pty.openpty()
     process = await asyncio.create_subprocess_exec(
@@ -99,7 +101,7 @@ async def test_a_database_that_does_not_exist_is_named(
 
 
 async def test_a_login_that_may_read_nothing_is_refused_in_a_line(
-    settings: Settings, connection: Database, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     role = f"reads_nothing_{uuid4().hex}"
     await connection.execute(f"create role {role} login password 'x'")
@@ -130,7 +132,9 @@ async def test_the_help_names_each_command(environment: None) -> None:
         assert re.search(rf"^│ {command} ", output, re.MULTILINE), command
 
 
-async def test_psql_opens_the_database_in_use_with_its_own_arguments(settings: Settings, connection: Database) -> None:
+async def test_psql_opens_the_database_in_use_with_its_own_arguments(
+    settings: Settings, connection: Connection
+) -> None:
     await connection.execute("create table mark (word text); insert into mark values ('here')")
     assert await run("psql", "-At", "-c", "select word from mark") == (0, "here\n", "")
     code, _, errors = await run("psql", "--set=ON_ERROR_STOP=1", "-c", "select nonsense")
@@ -190,7 +194,7 @@ async def test_the_audits_are_listed_with_what_they_tell(environment: None) -> N
     assert all(len(line.split()) > 3 for line in output.splitlines())
 
 
-async def test_an_audit_that_finds_a_fault_ends_with_exit_code_1(settings: Settings, connection: Database) -> None:
+async def test_an_audit_that_finds_a_fault_ends_with_exit_code_1(settings: Settings, connection: Connection) -> None:
     code, output, errors = await run("audit", "outbox_completeness")
     assert (code, errors) == (0, "")
     assert "(0 rows)" in output
@@ -207,7 +211,9 @@ async def test_an_audit_that_finds_a_fault_ends_with_exit_code_1(settings: Setti
     assert (await run("audit", "outbox_completeness", "-v", "since=1 hour"))[0] == 0
 
 
-async def test_an_audit_that_only_reports_is_well_whatever_it_returns(settings: Settings, connection: Database) -> None:
+async def test_an_audit_that_only_reports_is_well_whatever_it_returns(
+    settings: Settings, connection: Connection
+) -> None:
     await connection.execute(
         "insert into outbox (type, data, written_at) values ('test-event', '{}', now() - interval '1 hour')"
     )
@@ -225,7 +231,7 @@ async def test_a_variable_that_an_audit_does_not_know_is_refused(settings: Setti
     assert "undelivered takes older_than" in await refusal("audit", "undelivered", "-v", variable)
 
 
-async def test_ctrl_c_ends_a_command_without_a_traceback(settings: Settings, connection: Database) -> None:
+async def test_ctrl_c_ends_a_command_without_a_traceback(settings: Settings, connection: Connection) -> None:
     await connection.execute("select pg_advisory_lock(1246712659, 3)")  # another migrator's
     connected = (
         "select exists (select from pg_stat_activity where datname = current_database() and application_name = $1)"

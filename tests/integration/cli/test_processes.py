@@ -11,9 +11,8 @@ import pytest
 from yarl import URL
 
 from service.platform.settings import Settings
-from tests.integration.conftest import SomebodyWaits
-from tests.support.api.caller import Database
 from tests.support.command_line import BOSS, PASSWORD, TIMEOUT, refusal, run, serving, started
+from tests.support.database import Connection, SomebodyWaits
 from tests.support.postgres.shared_server import scratch
 
 
@@ -96,7 +95,7 @@ async def test_names_that_are_no_settings_are_warned_about_once(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_serve_finishes_what_is_in_flight_when_it_is_told_to_stop(
-    settings: Settings, connection: Database, somebody_waits: SomebodyWaits, number: signal.Signals
+    settings: Settings, connection: Connection, somebody_waits: SomebodyWaits, number: signal.Signals
 ) -> None:
     assert (await run(*BOSS, given=f"{PASSWORD}\n"))[0] == 0
     async with serving() as server, aiohttp.ClientSession(server.address) as client:
@@ -127,7 +126,7 @@ async def listens(address: str) -> bool:
 
 
 async def test_the_log_has_a_line_for_each_request_and_no_secret(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, connection: Database
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, connection: Connection
 ) -> None:
     monkeypatch.setenv("JOSSIEDB_LOG_LEVEL", "debug")
     assert (await run(*BOSS, given=f"{PASSWORD}\n"))[0] == 0
@@ -211,7 +210,7 @@ async def test_the_healthcheck_tells_a_working_api_from_one_that_is_not(settings
 
 
 async def test_the_healthcheck_of_a_relay_looks_for_one_on_this_host_that_is_alive(
-    settings: Settings, connection: Database, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def check() -> int | None:
         return (await run("healthcheck", "--relay"))[0]
@@ -252,7 +251,7 @@ async def use_embedded_server() -> None:
         assert await server.end(signal.SIGINT) == 0
 
 
-async def test_relay_is_a_relay_that_the_healthcheck_finds(settings: Settings, connection: Database) -> None:
+async def test_relay_is_a_relay_that_the_healthcheck_finds(settings: Settings, connection: Connection) -> None:
     async with started("relay") as process:
         async with asyncio.timeout(TIMEOUT):
             while not await connection.fetchval("select exists (select from relays where pid = $1)", process.pid):
@@ -265,7 +264,7 @@ async def test_relay_is_a_relay_that_the_healthcheck_finds(settings: Settings, c
 
 
 async def test_a_server_that_is_told_to_stop_answers_who_waits_for_events(
-    settings: Settings, connection: Database
+    settings: Settings, connection: Connection
 ) -> None:
     code, _, errors = await run(*BOSS, "--role", "admin", given=f"{PASSWORD}\n")
     assert code == 0, errors
@@ -293,7 +292,7 @@ async def test_a_server_that_is_told_to_stop_answers_who_waits_for_events(
         assert await waiting == (200, [])
 
 
-async def test_it_serves_on_a_socket_that_it_was_given(settings: Settings, connection: Database) -> None:
+async def test_it_serves_on_a_socket_that_it_was_given(settings: Settings, connection: Connection) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         async with (
@@ -303,5 +302,5 @@ async def test_it_serves_on_a_socket_that_it_was_given(settings: Settings, conne
             assert response.status == 200
 
 
-async def test_a_descriptor_that_is_no_socket_is_refused_in_a_line(settings: Settings, connection: Database) -> None:
+async def test_a_descriptor_that_is_no_socket_is_refused_in_a_line(settings: Settings, connection: Connection) -> None:
     assert "--fd 987 is no socket to listen on" in await refusal("serve", "--fd", "987")

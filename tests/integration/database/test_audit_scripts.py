@@ -4,8 +4,12 @@ import pytest
 from aiohttp import web
 
 from service.platform.settings import Settings
+from tests.support.database import Connection
 from tests.support.postgres.audit_scripts import run_audit
-from tests.support.relay.processes import Arrival, Connection, Receiver, Relays, add_webhook, until, write_event
+from tests.support.receivers.receiver import Arrival, Receiver
+from tests.support.relay.processes import Relays
+from tests.support.rows import add_webhook, write_event
+from tests.support.waiting import until
 
 
 @pytest.fixture

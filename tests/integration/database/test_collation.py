@@ -14,12 +14,12 @@ from service.platform.embedded.server import EmbeddedServer
 from service.platform.errors import StartupError
 from service.platform.settings import Settings, load_settings
 from service.server.app import make_app
-from tests.conftest import SkipUnless
-from tests.integration.conftest import Api
-from tests.support.api.caller import Database
+from tests.support.api.caller import Api
+from tests.support.database import Connection, with_database
 from tests.support.postgres.janitor import Janitor
-from tests.support.postgres.shared_server import scratch, with_database
-from tests.support.relay.processes import add_webhook
+from tests.support.postgres.shared_server import scratch
+from tests.support.programs import SkipUnless
+from tests.support.rows import add_webhook
 
 PASSWORD = "correct horse battery"
 
@@ -49,7 +49,7 @@ async def turkish_url(debians_server: str) -> str:
 
 
 @pytest.fixture
-async def turkish(turkish_url: str) -> AsyncIterator[Database]:
+async def turkish(turkish_url: str) -> AsyncIterator[Connection]:
     connection = await asyncpg.connect(turkish_url)
     assert await connection.fetchval("select lower('IRIS')") == "ırıs"
     yield connection
@@ -74,7 +74,7 @@ async def _log_in(api: Api, username: str, password: str = PASSWORD) -> int:
 
 
 async def test_users_and_their_events_are_the_same_in_a_turkish_database(
-    turkish: Database, turkish_url: str, turkish_settings: Settings
+    turkish: Connection, turkish_url: str, turkish_settings: Settings
 ) -> None:
     await migrate.migrate(turkish)
     webhook = await add_webhook(turkish, turkish_settings, "http://127.0.0.1:1/", ["user-login"])
@@ -96,7 +96,7 @@ async def test_users_and_their_events_are_the_same_in_a_turkish_database(
 
 
 async def test_users_that_are_one_only_now_are_named_and_nothing_is_changed(
-    turkish: Database, monkeypatch: pytest.MonkeyPatch
+    turkish: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = tuple(migration for migration in migrate.migrations() if migration.version < 37)
     with monkeypatch.context() as patch:
@@ -121,7 +121,7 @@ async def test_users_that_are_one_only_now_are_named_and_nothing_is_changed(
 
 
 async def test_letters_beyond_ascii_are_told_apart_in_an_address_and_not_in_a_place(
-    turkish: Database, turkish_url: str, turkish_settings: Settings
+    turkish: Connection, turkish_url: str, turkish_settings: Settings
 ) -> None:
     await migrate.migrate(turkish)
     async with TestClient(TestServer(make_app(turkish_settings, turkish_url))) as api:

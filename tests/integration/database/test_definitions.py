@@ -13,7 +13,7 @@ from service.platform import migrate
 from service.platform.definitions import Definition, definitions
 from service.platform.errors import StartupError
 from service.platform.migrate import Migration
-from tests.support.api.caller import Database
+from tests.support.database import Connection
 
 Version: TypeAlias = Callable[..., None]
 PLUS_ONE = "create or replace function public.step(n integer) returns integer language sql immutable return n + 1;"
@@ -45,14 +45,14 @@ def version(monkeypatch: pytest.MonkeyPatch) -> Version:
     return become
 
 
-async def _texts(connection: Database) -> list[asyncpg.Record]:
+async def _texts(connection: Connection) -> list[asyncpg.Record]:
     """Each function with its transaction: one that is created again has another."""
     return await connection.fetch(
         "select oid, xmin::text from pg_proc where pronamespace = 'public'::regnamespace order by oid"
     )
 
 
-async def test_a_text_is_applied_when_it_changes_and_only_then(connection: Database, version: Version) -> None:
+async def test_a_text_is_applied_when_it_changes_and_only_then(connection: Connection, version: Version) -> None:
     before = await _texts(connection)
     assert not await migrate.migrate(connection)
     assert await _texts(connection) == before
@@ -67,7 +67,7 @@ async def test_a_text_is_applied_when_it_changes_and_only_then(connection: Datab
 
 
 async def test_a_text_is_applied_again_after_somebody_has_dropped_what_it_defines(
-    connection: Database, version: Version
+    connection: Connection, version: Version
 ) -> None:
     version([_function("step", PLUS_ONE)])
     await migrate.migrate(connection)
@@ -79,7 +79,7 @@ async def test_a_text_is_applied_again_after_somebody_has_dropped_what_it_define
 
 
 async def test_two_migrators_at_once_apply_a_text_once(
-    connection: Database, database_url: str, version: Version
+    connection: Connection, database_url: str, version: Version
 ) -> None:
     version([_function("step", PLUS_ONE)])
     other = await asyncpg.connect(database_url)
@@ -92,7 +92,7 @@ async def test_two_migrators_at_once_apply_a_text_once(
 
 
 async def test_a_migration_that_needs_a_function_works_before_and_after_its_text_changes(
-    connection: Database, another_database_url: str, version: Version
+    connection: Connection, another_database_url: str, version: Version
 ) -> None:
     """A migration creates what it needs itself. A new database and one that is migrated step by step end alike."""
     creates = _next_migration(f"{PLUS_ONE.replace(' or replace', '')} create table steps (n integer default step(1));")
@@ -115,7 +115,7 @@ async def test_a_migration_that_needs_a_function_works_before_and_after_its_text
 
 
 async def test_an_older_version_leaves_the_functions_of_a_newer_one_alone(
-    connection: Database, version: Version
+    connection: Connection, version: Version
 ) -> None:
     version([_function("step", PLUS_TWO)], [_next_migration("create table steps (n integer)")])
     await migrate.migrate(connection)
@@ -126,7 +126,7 @@ async def test_an_older_version_leaves_the_functions_of_a_newer_one_alone(
 
 
 async def test_a_text_that_the_server_refuses_is_named_and_leaves_no_trace(
-    connection: Database, version: Version
+    connection: Connection, version: Version
 ) -> None:
     version([_function("step", PLUS_ONE)])
     await migrate.migrate(connection)
@@ -136,7 +136,7 @@ async def test_a_text_that_the_server_refuses_is_named_and_leaves_no_trace(
     assert await connection.fetchval("select step(1)") == 2
 
 
-async def test_ids_that_the_database_makes_sort_by_when_they_were_made(connection: Database) -> None:
+async def test_ids_that_the_database_makes_sort_by_when_they_were_made(connection: Connection) -> None:
     """PostgreSQL 18 has a function of this name; this is the one for 15 to 17."""
     made = [await connection.fetchval("select public.uuidv7()") for _ in range(100)]
     assert made == sorted(made)

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import pytest
 from service.platform.embedded import account as accounts
 from service.platform.embedded.account import Account, check_enter, check_programs
 from service.platform.errors import StartupError
-from tests.support.postgres.embedded import data_directory, embedded, postmaster, query, server_runs, wait_until
+from tests.support.postgres.embedded import embedded, postmaster, query, server_runs, wait_until
 from tests.support.postgres.shared_server import bin_dir
 
 HOLDER = """
@@ -30,12 +29,6 @@ with EmbeddedServer(Path(sys.argv[1]), bin_dir=Path(sys.argv[2]), sync=False) as
     sys.stdin.read()
 """
 STRANGER = Account("stranger", 54321, 54321, switch=True)
-
-
-@pytest.fixture
-def data_dir() -> Iterator[Path]:
-    with data_directory() as directory:
-        yield directory
 
 
 class Holder:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -13,14 +12,8 @@ from structlog.testing import capture_logs
 from service.platform.embedded.keep_up import kept_up
 from service.platform.lifecycle import database
 from service.platform.settings import load_settings
-from tests.support.postgres.embedded import data_directory, embedded, postmaster, query, server_runs
-from tests.support.relay.processes import until
-
-
-@pytest.fixture
-def data_dir() -> Iterator[Path]:
-    with data_directory() as directory:
-        yield directory
+from tests.support.postgres.embedded import embedded, postmaster, query, server_runs
+from tests.support.waiting import until
 
 
 async def answers(url: str) -> None:

@@ -6,9 +6,8 @@ from relay.lead.fanout import FanOut
 from service.delivery.subject import columns, subject_of
 from service.platform.db import Pool
 from service.platform.queries import load
-from tests.integration.conftest import SomebodyWaits
-from tests.support.postgres.shared_server import WAITING
-from tests.support.relay.processes import Connection, write_event
+from tests.support.database import WAITING, Connection, SomebodyWaits
+from tests.support.rows import write_event
 
 _SQL = load("fanout")
 

@@ -10,17 +10,17 @@ from relay.lead.fanout import FanOut
 from service.platform import migrate
 from service.platform.errors import StartupError
 from service.platform.ids import new_id
-from tests.support.api.caller import Database
+from tests.support.database import Connection
 
 
 @pytest.fixture
-async def empty(empty_database_url: str) -> AsyncIterator[Database]:
+async def empty(empty_database_url: str) -> AsyncIterator[Connection]:
     connection = await asyncpg.connect(empty_database_url, server_settings={"timezone": "UTC"})
     yield connection
     await connection.close()
 
 
-async def _migrate_to(connection: Database, version: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def _migrate_to(connection: Connection, version: int, monkeypatch: pytest.MonkeyPatch) -> None:
     known = tuple(migration for migration in migrate.migrations() if migration.version <= version)
     with monkeypatch.context() as patch:
         patch.setattr(migrate, "migrations", lambda: known)
@@ -30,7 +30,7 @@ async def _migrate_to(connection: Database, version: int, monkeypatch: pytest.Mo
 
 
 async def test_events_of_a_time_that_no_relay_can_read_are_set_aside_and_the_others_stay(
-    empty: Database, monkeypatch: pytest.MonkeyPatch
+    empty: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await _migrate_to(empty, 20, monkeypatch)
     for moment in ("10000-01-01", "0001-12-31 BC", "9999-12-31 23:59:59", "0001-01-01"):
@@ -50,7 +50,7 @@ async def test_events_of_a_time_that_no_relay_can_read_are_set_aside_and_the_oth
 
 
 async def test_an_open_transfer_whose_requester_was_removed_before_can_still_come_to_its_end(
-    empty: Database, monkeypatch: pytest.MonkeyPatch
+    empty: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await _migrate_to(empty, 21, monkeypatch)
     insert = (
@@ -74,7 +74,7 @@ async def test_an_open_transfer_whose_requester_was_removed_before_can_still_com
 
 
 async def test_a_migration_that_waits_for_a_table_keeps_nobody_from_it(
-    empty: Database, empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+    empty: Connection, empty_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await _migrate_to(empty, 20, monkeypatch)
     monkeypatch.setattr(migrate, "LOCK_PAUSE_SECONDS", 0.05)
@@ -93,7 +93,7 @@ async def test_a_migration_that_waits_for_a_table_keeps_nobody_from_it(
 
 
 async def test_events_that_the_version_before_has_written_and_still_writes_are_fanned_out_in_their_order(
-    empty: Database, monkeypatch: pytest.MonkeyPatch
+    empty: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await _migrate_to(empty, 22, monkeypatch)
     ids = [new_id() for _ in range(4)]
@@ -114,7 +114,7 @@ async def test_events_that_the_version_before_has_written_and_still_writes_are_f
 
 
 async def test_a_migration_that_gets_no_lock_in_time_says_so_and_can_be_run_again(
-    empty: Database, empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+    empty: Connection, empty_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await _migrate_to(empty, 20, monkeypatch)
     monkeypatch.setattr(migrate, "LOCK_WAIT_SECONDS", 1)
@@ -128,7 +128,7 @@ async def test_a_migration_that_gets_no_lock_in_time_says_so_and_can_be_run_agai
 
 
 async def test_a_migrator_that_is_cut_off_says_so(
-    empty: Database, empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+    empty: Connection, empty_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await _migrate_to(empty, 20, monkeypatch)
     migrator = await asyncpg.connect(empty_database_url)
@@ -144,7 +144,7 @@ async def test_a_migrator_that_is_cut_off_says_so(
 
 
 async def test_a_role_that_may_not_do_what_a_migration_does_is_told_before_anything_is_done(
-    empty: Database, empty_database_url: str
+    empty: Connection, empty_database_url: str
 ) -> None:
     role = f"joss_{new_id().hex}"
     await empty.execute(f"create role {role}")

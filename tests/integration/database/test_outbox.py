@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from service.platform.ids import new_id
-from tests.support.relay.processes import Connection
+from tests.support.database import Connection
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,13 @@ import pytest
 from service.platform.db import AWAY, Pool, connect, open_pool
 from service.platform.errors import StartupError
 from service.platform.settings import Settings
-from tests.conftest import StartPooler
 from tests.support.command_line import BOSS, PASSWORD, refusal, run, serving
-from tests.support.relay.processes import Connection, Receiver, Relays, add_webhook, until
+from tests.support.database import Connection
+from tests.support.postgres.pgbouncer import StartPooler
+from tests.support.receivers.receiver import Receiver
+from tests.support.relay.processes import Relays
+from tests.support.rows import add_webhook
+from tests.support.waiting import until
 
 SHARING = [
     {"pool_mode": "transaction"},

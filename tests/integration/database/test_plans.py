@@ -17,7 +17,7 @@ from relay.watch.database import open_queues
 from service.delivery.subject import columns, subject_of
 from service.platform.queries import Connection, Statement, load
 from service.platform.settings import Settings
-from tests.support.relay.processes import add_user, add_webhook
+from tests.support.rows import add_user, add_webhook
 
 CLAIM, RECORD, LEASES, FANOUT = load("claim"), load("record"), load("leases"), load("fanout")
 LANES = 100

@@ -11,10 +11,8 @@ from service.platform.db import connect
 from service.platform.errors import StartupError
 from service.platform.lifecycle import require_migrated
 from service.platform.settings import Settings
-from tests.conftest import drop_database
-from tests.support.api.caller import Database
 from tests.support.command_line import BOSS, PASSWORD, refusal, run
-from tests.support.postgres.shared_server import with_database
+from tests.support.database import Connection, drop_database, with_database
 
 # libpq takes all of them but the last two, which are for other programs.
 PARAMETERS = (
@@ -48,7 +46,7 @@ async def test_a_database_that_is_not_utf8_is_refused(
 
 
 @pytest.fixture
-async def role(connection: Database) -> AsyncIterator[str]:
+async def role(connection: Connection) -> AsyncIterator[str]:
     """A role that may log in, and nothing else."""
     role = f"joss_{uuid.uuid4().hex}"
     await connection.execute(f"create role {role} login")
@@ -56,7 +54,7 @@ async def role(connection: Database) -> AsyncIterator[str]:
     await connection.execute(f"drop owned by {role} cascade; drop role {role}")
 
 
-async def test_a_role_with_too_few_rights_is_told_which(connection: Database, database_url: str, role: str) -> None:
+async def test_a_role_with_too_few_rights_is_told_which(connection: Connection, database_url: str, role: str) -> None:
     url = database_url.replace("postgres@", f"{role}@")
     for lacking, granted in (
         ("this role lacks select on schema_migrations", f"grant select on all tables in schema public to {role}"),
@@ -75,7 +73,7 @@ async def test_a_role_with_too_few_rights_is_told_which(connection: Database, da
 
 
 async def test_a_server_that_takes_no_writes_is_refused_but_can_be_audited(
-    settings: Settings, connection: Database
+    settings: Settings, connection: Connection
 ) -> None:
     database = await connection.fetchval("select current_database()")
     await connection.execute(f"alter database {database} set default_transaction_read_only = on")

@@ -12,9 +12,10 @@ from service.platform.db import connect
 from service.platform.migrate import check_migrated, migrate
 from service.platform.settings import Settings
 from service.server.app import make_app
+from tests.support.database import Connection
 from tests.support.postgres.schema_catalog import catalog
 from tests.support.postgres.shared_server import bin_dir
-from tests.support.relay.processes import Connection, add_webhook, write_event
+from tests.support.rows import add_webhook, write_event
 
 # Another program's, of the names that are ours, in a schema that is looked at first.
 HOSTILE = """

@@ -5,7 +5,7 @@ import asyncio
 import asyncpg
 
 from service.platform.db import AWAY, open_pool
-from tests.support.relay.processes import Connection
+from tests.support.database import Connection
 
 ROUNDS = 40
 WORKERS = 6

@@ -10,8 +10,7 @@ from relay.watch.database import LETTING_GO, PLANNING, QueueConnection, open_que
 from service.platform.db import connect, open_pool
 from service.platform.queries import Connection
 from service.platform.session import Session, open_session
-from tests.conftest import StartPooler
-from tests.support.relay.processes import Connection as Database
+from tests.support.postgres.pgbouncer import StartPooler
 
 EVERYWHERE = {
     "search_path": "public, pg_temp",
@@ -48,7 +47,7 @@ async def in_force(connection: Connection, names: list[str]) -> dict[str, str]:
 @pytest.fixture(params=["direct", "through PgBouncer"])
 async def hostile_url(
     request: pytest.FixtureRequest,
-    connection: Database,
+    connection: Connection,
     database_url: str,
 ) -> AsyncIterator[str]:
     """A database whose defaults are none of ours."""

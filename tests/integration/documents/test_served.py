@@ -6,7 +6,7 @@ import pytest
 
 from service.documents import asyncapi, openapi
 from service.server.app import ROUTES
-from tests.integration.conftest import Api
+from tests.support.api.caller import Api
 
 
 @pytest.mark.parametrize("name", ["openapi", "asyncapi"])

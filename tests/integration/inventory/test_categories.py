@@ -10,17 +10,13 @@ from aiohttp.test_utils import TestClient, TestServer
 from service.inventory.rules import MAX_DEPTH
 from service.platform.settings import Settings
 from service.server.app import make_app
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller, Database, stored, take_events
-
-
-@pytest.fixture
-async def admin(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("admin"))
+from tests.support.api.caller import Caller
+from tests.support.api.outbox import stored, take_events
+from tests.support.database import Connection
 
 
 async def test_a_category_is_created_changed_and_deleted_each_with_its_event(
-    admin: Caller, connection: Database
+    admin: Caller, connection: Connection
 ) -> None:
     root = await admin.make("/categories", name="Machines")
     await take_events(connection)
@@ -60,7 +56,7 @@ async def test_a_category_is_created_changed_and_deleted_each_with_its_event(
     assert orjson.loads(records[2]["before"]) == changed.body
 
 
-async def test_a_category_cannot_come_below_itself(admin: Caller, connection: Database) -> None:
+async def test_a_category_cannot_come_below_itself(admin: Caller, connection: Connection) -> None:
     top = await admin.make("/categories", name="a")
     middle = await admin.make("/categories", name="b", parent_id=top["id"])
     low = await admin.make("/categories", name="c", parent_id=middle["id"])
@@ -74,7 +70,7 @@ async def test_a_category_cannot_come_below_itself(admin: Caller, connection: Da
     assert (await admin.put(f"/categories/{low['id']}", {"parent_id": top["id"]})).status == 200
 
 
-async def test_two_changes_at_once_cannot_close_a_circle(admin: Caller, connection: Database) -> None:
+async def test_two_changes_at_once_cannot_close_a_circle(admin: Caller, connection: Connection) -> None:
     for number in range(5):
         one = await admin.make("/categories", name=f"one {number}")
         two = await admin.make("/categories", name=f"two {number}")
@@ -108,7 +104,7 @@ async def test_an_unknown_parent_is_named(admin: Caller) -> None:
         assert (answer.status, answer.pointers) == (400, ["/parent_id"])
 
 
-async def _line(connection: Database, count: int) -> list[UUID]:
+async def _line(connection: Connection, count: int) -> list[UUID]:
     """Categories of which each is below the one before."""
     ids = [uuid4() for _ in range(count)]
     await connection.executemany(
@@ -118,7 +114,7 @@ async def _line(connection: Database, count: int) -> list[UUID]:
     return ids
 
 
-async def test_categories_nest_at_most_64_deep(admin: Caller, connection: Database) -> None:
+async def test_categories_nest_at_most_64_deep(admin: Caller, connection: Connection) -> None:
     ids = await _line(connection, MAX_DEPTH - 1)
     pair = await admin.make("/categories", name="Upper")
     await admin.make("/categories", name="Lower", parent_id=pair["id"])
@@ -138,7 +134,7 @@ async def test_categories_nest_at_most_64_deep(admin: Caller, connection: Databa
 
 
 async def test_a_tree_from_before_that_is_deeper_is_answered_flat_below(
-    admin: Caller, connection: Database, settings: Settings, database_url: str
+    admin: Caller, connection: Connection, settings: Settings, database_url: str
 ) -> None:
     ids = await _line(connection, 300)
     await connection.execute("insert into categories (name, parent_id) values ('beside', $1)", ids[-2])
@@ -160,7 +156,7 @@ async def test_a_tree_from_before_that_is_deeper_is_answered_flat_below(
     assert (await admin.put(f"/categories/{ids[-3]}", {"parent_id": None})).status == 200
 
 
-async def test_a_category_that_is_used_stays(admin: Caller, connection: Database) -> None:
+async def test_a_category_that_is_used_stays(admin: Caller, connection: Connection) -> None:
     top = await admin.make("/categories", name="Machines")
     low = await admin.make("/categories", name="Pumps", parent_id=top["id"])
     item = await admin.make("/items", name="Pump", category_id=low["id"])

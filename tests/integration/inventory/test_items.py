@@ -7,16 +7,12 @@ from uuid import uuid4
 import orjson
 import pytest
 
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller, Database, stored, take_events
+from tests.support.api.caller import Caller
+from tests.support.api.outbox import stored, take_events
+from tests.support.database import Connection
 
 ODD = 'Hydraulic “Pump” ½ 漢字 \u2028 "quoted" \\ </script>'
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-
-
-@pytest.fixture
-async def admin(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("admin"))
 
 
 async def test_a_created_item_has_all_its_fields_and_is_read_back_unchanged(admin: Caller) -> None:
@@ -92,7 +88,7 @@ async def test_only_a_name_is_needed(admin: Caller) -> None:
     ]
 
 
-async def test_a_creation_writes_its_event_and_its_alert_in_that_order(admin: Caller, connection: Database) -> None:
+async def test_a_creation_writes_its_event_and_its_alert_in_that_order(admin: Caller, connection: Connection) -> None:
     place = await admin.make("/locations", name="Depot")
     kind = await admin.make("/categories", name="Pumps")
     await take_events(connection)
@@ -115,13 +111,13 @@ async def test_a_creation_writes_its_event_and_its_alert_in_that_order(admin: Ca
     ]
 
 
-async def test_a_creation_with_enough_stock_alerts_nobody(admin: Caller, connection: Database) -> None:
+async def test_a_creation_with_enough_stock_alerts_nobody(admin: Caller, connection: Connection) -> None:
     await admin.make("/items", name="Pump", quantity=5)
 
     assert [event for event, _ in await take_events(connection)] == ["item-created"]
 
 
-async def test_an_update_tells_every_changed_field(admin: Caller, connection: Database) -> None:
+async def test_an_update_tells_every_changed_field(admin: Caller, connection: Connection) -> None:
     kind = await admin.make("/categories", name="Pumps")
     item = await admin.make("/items", name="Pump", quantity=10, attributes={"b": 1, "a": "x"})
     await take_events(connection)
@@ -184,7 +180,7 @@ async def test_an_update_keeps_what_was_not_sent_and_empties_what_was_null(admin
     assert {**answer.body, "updated_at": ""} == {**item, "description": None, "quantity": 9, "updated_at": ""}
 
 
-async def test_an_update_that_changes_nothing_writes_nothing(admin: Caller, connection: Database) -> None:
+async def test_an_update_that_changes_nothing_writes_nothing(admin: Caller, connection: Connection) -> None:
     item = await admin.make("/items", name="Pump", sku="HP-1", quantity=3, attributes={"a": 1})
     await take_events(connection)
     records = await connection.fetchval("select count(*) from audit")
@@ -198,7 +194,7 @@ async def test_an_update_that_changes_nothing_writes_nothing(admin: Caller, conn
 
 
 async def test_each_change_of_stock_or_minimum_that_leaves_too_little_alerts_again(
-    admin: Caller, connection: Database
+    admin: Caller, connection: Connection
 ) -> None:
     item = await admin.make("/items", name="Pump", quantity=10)
     await take_events(connection)
@@ -217,7 +213,7 @@ async def test_each_change_of_stock_or_minimum_that_leaves_too_little_alerts_aga
 
 
 @pytest.mark.parametrize("key", ["location_id", "locationId"])
-async def test_a_move_is_an_update_of_the_location(admin: Caller, connection: Database, key: str) -> None:
+async def test_a_move_is_an_update_of_the_location(admin: Caller, connection: Connection, key: str) -> None:
     depot, site = [(await admin.make("/locations", name=name))["id"] for name in ("Depot", "Site")]
     item = await admin.make("/items", name="Pump", quantity=1, location_id=depot)
     await take_events(connection)
@@ -239,7 +235,7 @@ async def test_a_move_is_an_update_of_the_location(admin: Caller, connection: Da
     ]
 
 
-async def test_a_deletion_tells_what_was_there(admin: Caller, connection: Database) -> None:
+async def test_a_deletion_tells_what_was_there(admin: Caller, connection: Connection) -> None:
     item = await admin.make("/items", name="Pump", sku="HP-1", quantity=10)
     await take_events(connection)
 
@@ -252,7 +248,7 @@ async def test_a_deletion_tells_what_was_there(admin: Caller, connection: Databa
     assert (await admin.delete(f"/items/{item['id']}")).status == 404
 
 
-async def test_the_audit_trail_has_who_did_what_and_the_events_of_it(admin: Caller, connection: Database) -> None:
+async def test_the_audit_trail_has_who_did_what_and_the_events_of_it(admin: Caller, connection: Connection) -> None:
     item = await admin.make("/items", name="Pump", quantity=3)
     changed = (await admin.put(f"/items/{item['id']}", {"name": "Big pump"})).body
     await admin.delete(f"/items/{item['id']}")
@@ -272,7 +268,7 @@ async def test_the_audit_trail_has_who_did_what_and_the_events_of_it(admin: Call
 
 
 async def test_an_item_with_a_serial_number_has_a_minimum_of_none_unless_one_is_said(
-    admin: Caller, connection: Database
+    admin: Caller, connection: Connection
 ) -> None:
     await take_events(connection)
     plain = await admin.make("/items", name="Pump", quantity=9)

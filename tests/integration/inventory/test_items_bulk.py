@@ -5,28 +5,23 @@ from typing import Any
 from uuid import uuid4
 
 import orjson
-import pytest
 
 from service.inventory.bulk_routes import MAX_BYTES, MAX_OPERATIONS
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller, Database, take_events
-
-
-@pytest.fixture
-async def admin(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("admin"))
+from tests.support.api.caller import Caller
+from tests.support.api.outbox import take_events
+from tests.support.database import Connection
 
 
 def create(**item: Any) -> dict[str, Any]:
     return {"op": "create", "item": item}
 
 
-async def _items(connection: Database) -> list[tuple[str, int]]:
+async def _items(connection: Connection) -> list[tuple[str, int]]:
     return [tuple(row) for row in await connection.fetch("select name, quantity from items order by id")]
 
 
 async def test_all_are_done_in_one_transaction_with_the_events_of_each_in_order(
-    admin: Caller, connection: Database
+    admin: Caller, connection: Connection
 ) -> None:
     old = await admin.make("/items", name="old", quantity=9)
     await take_events(connection)
@@ -68,7 +63,7 @@ async def test_all_are_done_in_one_transaction_with_the_events_of_each_in_order(
     assert [tuple(row) for row in audited] == [("create", 2), ("count", 2), ("update", 1), ("create", 1)]
 
 
-async def test_one_that_is_refused_undoes_all(admin: Caller, connection: Database) -> None:
+async def test_one_that_is_refused_undoes_all(admin: Caller, connection: Connection) -> None:
     await admin.make("/items", name="old", sku="A")
     before = await connection.fetchval("select count(*) from outbox")
     answer = await admin.post(
@@ -91,7 +86,7 @@ async def test_one_that_is_refused_undoes_all(admin: Caller, connection: Databas
     assert await connection.fetchval("select count(*) from outbox") == before
 
 
-async def test_each_by_itself_leaves_out_those_that_are_refused(admin: Caller, connection: Database) -> None:
+async def test_each_by_itself_leaves_out_those_that_are_refused(admin: Caller, connection: Connection) -> None:
     answer = await admin.post(
         "/items/bulk",
         {
@@ -127,7 +122,7 @@ async def test_each_by_itself_leaves_out_those_that_are_refused(admin: Caller, c
     assert [type for type, _ in await take_events(connection)] == ["item-created", "low-stock-alert"] * 2
 
 
-async def test_a_later_operation_sees_what_an_earlier_did(admin: Caller, connection: Database) -> None:
+async def test_a_later_operation_sees_what_an_earlier_did(admin: Caller, connection: Connection) -> None:
     item = await admin.make("/items", name="a", sku="A")
     answer = await admin.post(
         "/items/bulk",
@@ -136,7 +131,7 @@ async def test_a_later_operation_sees_what_an_earlier_did(admin: Caller, connect
     assert answer.status == 200, answer.body
 
 
-async def test_a_key_makes_a_bulk_once(admin: Caller, connection: Database) -> None:
+async def test_a_key_makes_a_bulk_once(admin: Caller, connection: Connection) -> None:
     keyed = admin.sending(Idempotency_Key="once")
     body = {"mode": "each", "operations": [create(name="a", sku="A"), create(name="b", sku="A")]}
     first, again = await keyed.post("/items/bulk", body), await keyed.post("/items/bulk", body)
@@ -145,7 +140,7 @@ async def test_a_key_makes_a_bulk_once(admin: Caller, connection: Database) -> N
     assert await _items(connection) == [("a", 0)]
 
 
-async def test_what_is_too_much_is_refused(admin: Caller, connection: Database) -> None:
+async def test_what_is_too_much_is_refused(admin: Caller, connection: Connection) -> None:
     for operations in ([], [create(name="x")] * (MAX_OPERATIONS + 1), "none"):
         answer = await admin.post("/items/bulk", {"operations": operations})
         assert (answer.status, answer.pointers) == (400, ["/operations"])
@@ -159,7 +154,7 @@ async def test_what_is_too_much_is_refused(admin: Caller, connection: Database) 
 
 
 async def test_two_with_the_same_items_in_opposite_orders_do_not_wait_for_each_other(
-    admin: Caller, connection: Database
+    admin: Caller, connection: Connection
 ) -> None:
     ids = [(await admin.make("/items", name=f"{number}"))["id"] for number in range(20)]
 

@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.platform import canonical
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller, Database, take_events
+from tests.support.api.caller import Api, Caller, SignUp
+from tests.support.api.outbox import take_events
+from tests.support.database import Connection
 
 # What receivers stumble over comes often, anything else sometimes.
 TEXT = st.text(st.one_of(st.sampled_from("\"\\/\x01\x1f\x7f\u2028\u2029½漢😀<>&'\x00"), st.characters()), max_size=40)
@@ -62,7 +63,7 @@ def examined() -> Iterator[list[int]]:
 async def test_event_data_is_what_javascript_would_write_and_fits_a_request(
     api: Api,
     sign_up: SignUp,
-    connection: Database,
+    connection: Connection,
     examined: list[int],
     first: dict[str, Any],
     then: dict[str, Any],

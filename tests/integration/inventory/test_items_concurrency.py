@@ -4,20 +4,15 @@ import asyncio
 from typing import Any
 
 import orjson
-import pytest
 
 from service.platform.server_clock import SERVER_CLOCK
-from tests.integration.conftest import Api, SignUp, SomebodyWaits
-from tests.support.api.caller import Caller, Database, take_events
-
-
-@pytest.fixture
-async def admin(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("admin"))
+from tests.support.api.caller import Caller
+from tests.support.api.outbox import take_events
+from tests.support.database import Connection, SomebodyWaits
 
 
 async def test_a_mutation_that_fails_when_it_commits_leaves_neither_row_nor_event(
-    admin: Caller, connection: Database
+    admin: Caller, connection: Connection
 ) -> None:
     item = await admin.make("/items", name="Pump", quantity=9)
     await take_events(connection)
@@ -45,7 +40,7 @@ async def test_a_mutation_that_fails_when_it_commits_leaves_neither_row_nor_even
 
 
 async def test_of_two_changes_of_an_item_the_later_has_the_later_time(
-    admin: Caller, connection: Database, somebody_waits: SomebodyWaits
+    admin: Caller, connection: Connection, somebody_waits: SomebodyWaits
 ) -> None:
     """Although it may have begun before the other."""
     item = await admin.make("/items", name="Pump", quantity=9)
@@ -59,7 +54,7 @@ async def test_of_two_changes_of_an_item_the_later_has_the_later_time(
     assert await connection.fetchval("select min(occurred_at) from outbox") >= let_go
 
 
-async def test_concurrent_updates_of_different_fields_are_all_kept(admin: Caller, connection: Database) -> None:
+async def test_concurrent_updates_of_different_fields_are_all_kept(admin: Caller, connection: Connection) -> None:
     item = await admin.make("/items", name="Pump", quantity=100)
     await take_events(connection)
     changes: list[dict[str, Any]] = [
@@ -86,7 +81,7 @@ async def test_concurrent_updates_of_different_fields_are_all_kept(admin: Caller
     assert (events[-1]["name"], events[-1]["sku"], events[-1]["quantity"]) == ("Big pump", "HP-1", 99)
 
 
-async def test_of_items_created_at_once_with_one_sku_one_wins(admin: Caller, connection: Database) -> None:
+async def test_of_items_created_at_once_with_one_sku_one_wins(admin: Caller, connection: Connection) -> None:
     answers = await asyncio.gather(*(admin.post("/items", {"name": "Pump", "sku": "HP-1"}) for _ in range(6)))
 
     assert sorted(answer.status for answer in answers) == [201, 409, 409, 409, 409, 409]

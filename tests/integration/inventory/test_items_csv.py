@@ -12,13 +12,9 @@ import pytest
 from service.api import counts
 from service.inventory import lists
 from service.inventory.import_routes import MAX_BYTES, MAX_LINES
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Answer, Caller, Database, take_events
-
-
-@pytest.fixture
-async def admin(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("admin"))
+from tests.support.api.caller import Answer, Api, Caller, SignUp
+from tests.support.api.outbox import take_events
+from tests.support.database import Connection
 
 
 async def send(who: Caller, text: str | bytes, **query: str) -> Answer:
@@ -26,7 +22,7 @@ async def send(who: Caller, text: str | bytes, **query: str) -> Answer:
     return await who.sending(Content_Type="text/csv; charset=utf-8").ask("POST", "/items/import", raw, **query)
 
 
-async def names(connection: Database) -> list[str]:
+async def names(connection: Connection) -> list[str]:
     return [row[0] for row in await connection.fetch("select name from items order by id")]
 
 
@@ -38,7 +34,7 @@ async def names(connection: Database) -> list[str]:
         'sku;name;quantity\rA;Pump, small;3\rB;"say ""x""\nand more";0',
     ],
 )
-async def test_lines_become_items_with_the_events_of_each(admin: Caller, connection: Database, text: str) -> None:
+async def test_lines_become_items_with_the_events_of_each(admin: Caller, connection: Connection, text: str) -> None:
     answer = await send(admin, text)
     assert (answer.status, answer.body) == (
         200,
@@ -62,7 +58,7 @@ async def test_an_answer_does_not_grow_with_what_is_wrong(admin: Caller, query: 
     assert len(orjson.dumps(answer.body)) < 15_000
 
 
-async def test_blank_lines_are_skipped_and_bounded_as_others_are(admin: Caller, connection: Database) -> None:
+async def test_blank_lines_are_skipped_and_bounded_as_others_are(admin: Caller, connection: Connection) -> None:
     bearable = await send(admin, b"name\n" + b"\n" * (MAX_LINES - 1) + b"Pump\n\n")
     assert (bearable.status, bearable.body["lines"]) == (200, 1)
     too_many = await send(admin, b"name\nHose\n" + b"\n" * (MAX_BYTES - 10))
@@ -107,7 +103,7 @@ gone,E,1,,0198c0de-7a11-7c3e-9f00-5b7d3c2a1e10
 """
 
 
-async def test_a_dry_run_names_each_bad_line_and_keeps_nothing(admin: Caller, connection: Database) -> None:
+async def test_a_dry_run_names_each_bad_line_and_keeps_nothing(admin: Caller, connection: Connection) -> None:
     await admin.make("/items", name="there", sku="X")
     await take_events(connection)
     moves = await connection.fetchval("select count(*) from stock_moves")
@@ -135,7 +131,7 @@ async def test_a_dry_run_names_each_bad_line_and_keeps_nothing(admin: Caller, co
     assert await connection.fetchval("select count(*) from stock_moves") == moves
 
 
-async def test_one_bad_line_keeps_all_out(admin: Caller, connection: Database) -> None:
+async def test_one_bad_line_keeps_all_out(admin: Caller, connection: Connection) -> None:
     await admin.make("/items", name="there", sku="X")
     for text, status, line in (
         (BAD, 400, 3),
@@ -173,7 +169,7 @@ async def test_a_file_that_cannot_be_read_is_refused(admin: Caller, text: str | 
     assert detail in answer.body["detail"]
 
 
-async def test_a_file_that_is_too_large_is_refused(admin: Caller, connection: Database) -> None:
+async def test_a_file_that_is_too_large_is_refused(admin: Caller, connection: Connection) -> None:
     assert (await send(admin, "name\n" + "x\n" * (MAX_LINES + 1))).status == 413
     assert (await send(admin, b"name\n" + b"x" * MAX_BYTES)).status == 413
     # One row of more than an item can have, open to the end of the file.
@@ -186,7 +182,7 @@ async def test_only_csv_is_taken(admin: Caller) -> None:
     assert (await admin.post("/items/import", {"name": "x"})).status == 415
 
 
-async def test_a_key_makes_an_import_once(admin: Caller, connection: Database) -> None:
+async def test_a_key_makes_an_import_once(admin: Caller, connection: Connection) -> None:
     keyed = admin.sending(Idempotency_Key="once")
     first, again = await send(keyed, "name\nx\n"), await send(keyed, "name\nx\n")
     assert (first.body, again.headers["Idempotency-Replayed"]) == (again.body, "true")
@@ -213,7 +209,7 @@ async def test_others_are_answered_while_a_large_file_is_read(admin: Caller, api
 
 
 async def test_an_export_has_what_a_list_has_and_can_be_imported(
-    admin: Caller, connection: Database, monkeypatch: pytest.MonkeyPatch
+    admin: Caller, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = await admin.make("/locations", name="Depot")
     made = [
@@ -242,7 +238,7 @@ async def test_an_export_has_what_a_list_has_and_can_be_imported(
 
 @pytest.mark.parametrize("way", ["few", "many"])
 async def test_an_export_is_filtered_like_a_list(
-    admin: Caller, connection: Database, monkeypatch: pytest.MonkeyPatch, way: str
+    admin: Caller, connection: Connection, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     if way == "many":
         monkeypatch.setattr(counts, "MOST", 3)
@@ -278,7 +274,7 @@ async def test_a_foreman_exports_what_a_foreman_reads(admin: Caller, api: Api, s
 
 
 async def test_an_export_that_fails_on_its_way_does_not_look_complete(
-    admin: Caller, connection: Database, monkeypatch: pytest.MonkeyPatch, api: Api
+    admin: Caller, connection: Connection, monkeypatch: pytest.MonkeyPatch, api: Api
 ) -> None:
     await connection.execute("insert into items (name) select 'x' from generate_series(1, 1200)")
     by_ids, calls = lists.by_ids, 0

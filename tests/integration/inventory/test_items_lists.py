@@ -5,15 +5,10 @@ from uuid import uuid4
 
 import pytest
 
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller, Database
+from tests.support.api.caller import Api, Caller, SignUp
+from tests.support.database import Connection
 
 ROLES = ("admin", "supervisor", "foreman", "worker", "personnel")
-
-
-@pytest.fixture
-async def admin(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("admin"))
 
 
 def names(items: Any) -> list[str]:
@@ -88,7 +83,7 @@ async def test_pages_cover_the_list_and_link_to_each_other(admin: Caller) -> Non
     assert 'skip=2&status=lost>; rel="prev"' in rest[1].headers["Link"]
 
 
-async def test_without_a_limit_a_page_has_50(admin: Caller, connection: Database) -> None:
+async def test_without_a_limit_a_page_has_50(admin: Caller, connection: Connection) -> None:
     await connection.execute("insert into items (name) select 'item ' || n from generate_series(1, 120) as n")
 
     assert len((await admin.get("/items")).body) == 50
@@ -119,7 +114,7 @@ async def test_a_foreman_sees_items_of_assigned_locations_and_of_none(admin: Cal
 
 @pytest.mark.parametrize("role", ROLES)
 async def test_everybody_reads_and_only_an_admin_writes(
-    admin: Caller, api: Api, sign_up: SignUp, connection: Database, role: str
+    admin: Caller, api: Api, sign_up: SignUp, connection: Connection, role: str
 ) -> None:
     who = Caller(api, await sign_up(role))
     foreman = await sign_up("foreman")

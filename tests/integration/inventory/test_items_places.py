@@ -2,13 +2,8 @@
 
 import pytest
 
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller, Database
-
-
-@pytest.fixture
-async def admin(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("admin"))
+from tests.support.api.caller import Api, Caller, SignUp
+from tests.support.database import Connection
 
 
 def place(location: dict[str, str] | None, quantity: int, reserved: int = 0) -> dict[str, object]:
@@ -22,7 +17,7 @@ def place(location: dict[str, str] | None, quantity: int, reserved: int = 0) -> 
 
 
 async def test_the_summary_says_where_there_is_the_same_sku(
-    api: Api, admin: Caller, sign_up: SignUp, connection: Database
+    api: Api, admin: Caller, sign_up: SignUp, connection: Connection
 ) -> None:
     yard, depot = await admin.make("/locations", name="Yard"), await admin.make("/locations", name="Depot")
     foreman = Caller(api, await sign_up("foreman"))

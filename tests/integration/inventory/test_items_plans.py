@@ -12,7 +12,7 @@ from service.api.order import BY_ID, Key, Order, Place
 from service.inventory.lists import order_values
 from service.inventory.models import ItemQuery
 from service.platform.queries import Statement, load
-from tests.support.relay.processes import Connection
+from tests.support.database import Connection
 
 SQL = load("lists")
 SMALL, LARGE, FITTING, STRETCH = 3_000, 15_000, 20, 1000

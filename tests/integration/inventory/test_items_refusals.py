@@ -5,13 +5,9 @@ from uuid import uuid4
 
 import pytest
 
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller, Database, take_events
-
-
-@pytest.fixture
-async def admin(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("admin"))
+from tests.support.api.caller import Caller
+from tests.support.api.outbox import take_events
+from tests.support.database import Connection
 
 
 @pytest.mark.parametrize(
@@ -19,7 +15,7 @@ async def admin(api: Api, sign_up: SignUp) -> Caller:
     [({"quantity": 3}, "/quantity"), ({"serial_number": "S-1"}, "/serial_number")],
 )
 async def test_what_a_rule_forbids_changes_nothing(
-    admin: Caller, connection: Database, change: dict[str, Any], pointer: str
+    admin: Caller, connection: Connection, change: dict[str, Any], pointer: str
 ) -> None:
     item = await admin.make("/items", name="Pump", quantity=10)
     await connection.execute("update items set reserved_quantity = 4")
@@ -59,7 +55,7 @@ async def test_a_sku_is_unique_within_a_location_and_a_serial_number_everywhere(
 
 
 @pytest.mark.parametrize("field", ["category_id", "location_id"])
-async def test_an_unknown_category_or_location_is_named(admin: Caller, connection: Database, field: str) -> None:
+async def test_an_unknown_category_or_location_is_named(admin: Caller, connection: Connection, field: str) -> None:
     item = await admin.make("/items", name="x", quantity=9)
     await take_events(connection)
 
@@ -71,7 +67,7 @@ async def test_an_unknown_category_or_location_is_named(admin: Caller, connectio
     assert await take_events(connection) == []
 
 
-async def test_an_item_with_reserved_units_cannot_be_deleted(admin: Caller, connection: Database) -> None:
+async def test_an_item_with_reserved_units_cannot_be_deleted(admin: Caller, connection: Connection) -> None:
     item = await admin.make("/items", name="x", quantity=9)
     await connection.execute("update items set reserved_quantity = 1")
     await take_events(connection)
@@ -121,7 +117,7 @@ async def test_an_unknown_id_names_nothing(admin: Caller, item_id: str) -> None:
     assert (await admin.delete(f"/items/{item_id}")).status == 404
 
 
-async def test_a_change_too_large_for_one_event_is_refused_whole(admin: Caller, connection: Database) -> None:
+async def test_a_change_too_large_for_one_event_is_refused_whole(admin: Caller, connection: Connection) -> None:
     item = await admin.make("/items", name="x", description="\x01" * 8000)
     await take_events(connection)
 

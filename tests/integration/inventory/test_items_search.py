@@ -4,13 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller, Database
-
-
-@pytest.fixture
-async def admin(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("admin"))
+from tests.support.api.caller import Api, Caller, SignUp
+from tests.support.database import Connection
 
 
 def names(items: Any) -> list[str]:
@@ -87,7 +82,7 @@ async def test_a_search_sees_a_change_at_once_and_nothing_of_what_is_gone(admin:
     assert await found(admin, search="steel") == []
 
 
-async def test_a_list_is_filtered_by_each_of_its_filters(admin: Caller, connection: Database) -> None:
+async def test_a_list_is_filtered_by_each_of_its_filters(admin: Caller, connection: Connection) -> None:
     tools = await admin.make("/categories", name="Tools")
     drills = await admin.make("/categories", name="Drills", parent_id=tools["id"])
     await admin.make("/items", name="a", quantity=9, category_id=tools["id"], purchase_date="2026-01-05")

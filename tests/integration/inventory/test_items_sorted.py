@@ -7,15 +7,10 @@ import pytest
 
 from service.inventory import lists
 from service.inventory.models import ItemQuery
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Answer, Caller, Database
+from tests.support.api.caller import Answer, Caller
+from tests.support.database import Connection
 
 SORTS = [f"{sign}{column}" for column in ItemQuery.KINDS for sign in ("", "-")]
-
-
-@pytest.fixture
-async def admin(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("admin"))
 
 
 @pytest.fixture(params=["walked", "sorted"])
@@ -26,7 +21,7 @@ def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.fixture
-async def items(connection: Database) -> list[dict[str, Any]]:
+async def items(connection: Connection) -> list[dict[str, Any]]:
     """Of each value there are several, and of some none."""
     rows = await connection.fetch(
         """insert into items (name, sku, quantity, purchase_date, created_at, updated_at, status)
@@ -103,7 +98,7 @@ async def test_a_cursor_of_another_order_is_refused(admin: Caller, items: list[d
 
 
 async def test_a_page_is_found_wherever_its_items_stand_in_the_order(
-    admin: Caller, connection: Database, either_way: None
+    admin: Caller, connection: Connection, either_way: None
 ) -> None:
     await connection.execute("insert into items (name) select 'drill ' || n from generate_series(100, 499) as n")
     await connection.execute("insert into items (name) select 'washer ' || n from generate_series(100, 159) as n")

@@ -6,17 +6,13 @@ from uuid import uuid4
 import orjson
 import pytest
 
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller, Database, stored, take_events
-
-
-@pytest.fixture
-async def admin(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("admin"))
+from tests.support.api.caller import Api, Caller, SignUp
+from tests.support.api.outbox import stored, take_events
+from tests.support.database import Connection
 
 
 async def test_a_location_is_created_changed_and_deleted_each_with_its_event(
-    admin: Caller, connection: Database
+    admin: Caller, connection: Connection
 ) -> None:
     created = await admin.make("/locations", name="Depot ½", description="old", address="Weg 1")
     path = f"/locations/{created['id']}"
@@ -67,7 +63,7 @@ async def test_names_of_locations_differ_by_more_than_case(admin: Caller) -> Non
         assert (answer.status, answer.pointers) == (409, ["/name"])
 
 
-async def test_a_location_with_items_stays(admin: Caller, connection: Database) -> None:
+async def test_a_location_with_items_stays(admin: Caller, connection: Connection) -> None:
     depot = await admin.make("/locations", name="Depot")
     item = await admin.make("/items", name="Pump", location_id=depot["id"])
     await take_events(connection)
@@ -80,7 +76,7 @@ async def test_a_location_with_items_stays(admin: Caller, connection: Database) 
 
 
 async def test_items_that_come_into_a_location_while_it_is_deleted_are_refused_or_keep_it(
-    admin: Caller, connection: Database
+    admin: Caller, connection: Connection
 ) -> None:
     item = await admin.make("/items", name="Mover")
     for number in range(8):
@@ -104,7 +100,7 @@ async def test_items_that_come_into_a_location_while_it_is_deleted_are_refused_o
     )
 
 
-async def test_foremen_are_assigned_and_taken_off(admin: Caller, sign_up: SignUp, connection: Database) -> None:
+async def test_foremen_are_assigned_and_taken_off(admin: Caller, sign_up: SignUp, connection: Connection) -> None:
     # They are shown by id, and ids made in the same millisecond have no order before PostgreSQL 18.
     foremen = sorted([str((await sign_up("foreman")).user_id) for _ in range(3)])
     depot = await admin.make("/locations", name="Depot")
@@ -134,7 +130,7 @@ async def test_foremen_are_assigned_and_taken_off(admin: Caller, sign_up: SignUp
     assert [row["action"] for row in actions] == ["add-foremen", "add-foremen", "remove-foreman"]
 
 
-async def test_only_users_who_are_foremen_are_assigned(admin: Caller, sign_up: SignUp, connection: Database) -> None:
+async def test_only_users_who_are_foremen_are_assigned(admin: Caller, sign_up: SignUp, connection: Connection) -> None:
     foreman, worker = [str((await sign_up(role)).user_id) for role in ("foreman", "worker")]
     depot = await admin.make("/locations", name="Depot")
     path = f"/locations/{depot['id']}/foremen"

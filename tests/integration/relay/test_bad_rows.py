@@ -14,13 +14,17 @@ from relay.send.target import Targets
 from service.platform.db import Pool
 from service.platform.ids import new_id
 from service.platform.settings import Settings
+from tests.support.database import Connection
+from tests.support.receivers.receiver import Receiver
 from tests.support.relay.bad_rows import TYPE, World, each, has_ended
 from tests.support.relay.failing_step import Poison, defect, relaying
 from tests.support.relay.log import RelayLog
 from tests.support.relay.parts import housekeeping
-from tests.support.relay.processes import Connection, Receiver, Relays, Webhook, add_webhook, until, write_event
+from tests.support.relay.processes import Relays
 from tests.support.relay.sending import register
 from tests.support.relay.steps import FUNCTIONS
+from tests.support.rows import Webhook, add_webhook, write_event
+from tests.support.waiting import until
 
 
 @pytest.fixture

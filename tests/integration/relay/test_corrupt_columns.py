@@ -7,9 +7,12 @@ import pytest
 from aiohttp import web
 
 from service.platform.settings import Settings
+from tests.support.database import Connection
+from tests.support.receivers.receiver import Arrival, Receiver
 from tests.support.relay.failing_step import relaying
 from tests.support.relay.log import RelayLog
-from tests.support.relay.processes import Arrival, Connection, Receiver, Webhook, add_webhook, until, write_event
+from tests.support.rows import Webhook, add_webhook, write_event
+from tests.support.waiting import until
 
 TYPE = "item-created"
 # By type, what psql could write. Most of it is refused by a check, and then there is nothing to show.

@@ -6,8 +6,12 @@ from relay.transport import HttpTransport
 from service.platform.db import Pool
 from service.platform.ids import new_id
 from service.platform.settings import Settings
-from tests.support.relay.processes import Arrival, Connection, Receiver, Relays, add_webhook, until, write_event
+from tests.support.database import Connection
+from tests.support.receivers.receiver import Arrival, Receiver
+from tests.support.relay.processes import Relays
 from tests.support.relay.sending import Sending, register
+from tests.support.rows import add_webhook, write_event
+from tests.support.waiting import until
 
 OWED = """
 (webhook_id, position, event_id, event_type, event_at) select $1, position, id, type, recorded_at from events

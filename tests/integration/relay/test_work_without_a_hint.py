@@ -16,16 +16,18 @@ from relay.board import Board
 from relay.lead.fanout import MAX_EVENTS, FanOut
 from relay.lead.replay import Replay
 from relay.transport import HttpTransport
-from relay.watch.database import open_queues
 from relay.watch.outage import Outage
 from service.platform.db import Pool
 from service.platform.ids import new_id
 from service.platform.settings import Settings
+from tests.support.database import WAITING, Connection
 from tests.support.postgres.cutting_proxy import cutting_proxy
-from tests.support.postgres.shared_server import WAITING
+from tests.support.receivers.receiver import Arrival, Receiver
 from tests.support.relay.parts import leading
-from tests.support.relay.processes import Arrival, Connection, Receiver, Relays, add_webhook, until, write_event
+from tests.support.relay.processes import Relays
 from tests.support.relay.sending import Sending, register
+from tests.support.rows import add_webhook, write_event
+from tests.support.waiting import until
 
 NEVER = {"RELAY_POLL_INTERVAL": "86400000"}
 # What a relay that is gone has recorded: a retry of each event in the log, so many seconds apart.
@@ -33,13 +35,6 @@ RETRIES = """
     insert into deliveries (webhook_id, position, event_id, event_type, event_at, attempts, next_attempt_at)
     select $1, position, id, type, recorded_at, 1, now() + make_interval(secs => $2 * position) from events
 """
-
-
-@pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
-    pool = await open_queues(database_url)
-    yield pool
-    await pool.close()
 
 
 @asynccontextmanager
@@ -170,16 +165,16 @@ def lose_one(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
 
 async def test_what_a_result_made_due_whose_answer_was_lost(
-    connection: Connection, settings: Settings, receiver: Receiver, pool: Pool, monkeypatch: pytest.MonkeyPatch
+    connection: Connection, settings: Settings, receiver: Receiver, queues: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await add_webhook(connection, settings, receiver.url, ["item-updated"], ordering="item", on_failure="block")
     item = json.dumps({"itemId": str(new_id())})
     for _ in range(2):
         await write_event(connection, "item-updated", item, routed=True)
-    await FanOut(pool).batch()
+    await FanOut(queues).batch()
     lost = lose_one(monkeypatch)
     transport = HttpTransport(settings.webhook_allowed_networks)
-    sending = Sending(pool, settings, await register(connection), transport)
+    sending = Sending(queues, settings, await register(connection), transport)
     await receiver.wait_for(lambda: len(receiver.arrivals) == 2)
     assert lost
     await sending.stop()
@@ -187,10 +182,10 @@ async def test_what_a_result_made_due_whose_answer_was_lost(
 
 
 async def test_what_a_replay_queued_whose_answer_was_lost(
-    connection: Connection, settings: Settings, pool: Pool, monkeypatch: pytest.MonkeyPatch
+    connection: Connection, settings: Settings, queues: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await write_event(connection, routed=True)
-    await FanOut(pool).batch()
+    await FanOut(queues).batch()
     webhook = await add_webhook(connection, settings, "http://127.0.0.1:9/", ["item-created"])
     await connection.execute(
         "insert into replay_jobs (webhook_id, since, until, wanted, position, through)"
@@ -199,7 +194,7 @@ async def test_what_a_replay_queued_whose_answer_was_lost(
     )
     board = Board()
     sweeps = board.sweeps
-    replay = Replay(pool, board, Outage(board), leading(), ttl_seconds=86_400, poll_seconds=3600)
+    replay = Replay(queues, board, Outage(board), leading(), ttl_seconds=86_400, poll_seconds=3600)
     lost = lose_one(monkeypatch)
     running = asyncio.create_task(replay.run())
 

@@ -4,32 +4,24 @@ import asyncio
 import json
 import re
 import shlex
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from service.webhooks.replays import Counted, Job, Request
 from service.webhooks.stream import StreamEvent, StreamReply
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller, Database
+from tests.support.api.caller import Api, Caller, SignUp
 from tests.support.api.webhooks import make_webhook
-from tests.support.relay.replays import Leader, leading
+from tests.support.paths import DOCS
+from tests.support.relay.replays import Leader
 
-GUIDE = (Path(__file__).parents[3] / "docs" / "WEBHOOKS_GUIDE.md").read_text(encoding="utf-8")
+GUIDE = (DOCS / "WEBHOOKS_GUIDE.md").read_text(encoding="utf-8")
 
 
 def _block(language: str, containing: str) -> str:
     blocks = re.findall(rf"^```{language}\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
     (found,) = [block for block in blocks if containing in block]
     return str(found)
-
-
-@pytest.fixture
-async def leader(connection: Database, database_url: str) -> AsyncIterator[Leader]:
-    async with leading(connection, database_url) as leader:
-        yield leader
 
 
 async def test_the_answers_shown_are_like_those_given(api: Api, sign_up: SignUp, leader: Leader) -> None:

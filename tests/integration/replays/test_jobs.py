@@ -1,6 +1,5 @@
 """Replays as jobs that are asked for, shown, cancelled, forgotten and refused."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
@@ -10,29 +9,11 @@ import pytest
 from service.api import admission
 from service.platform.ids import new_id
 from service.platform.settings import Settings
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller, Database
+from tests.support.api.caller import Api, Caller, SignUp
 from tests.support.api.webhooks import make_webhook
+from tests.support.database import Connection
 from tests.support.relay.parts import housekeeping
-from tests.support.relay.replays import A_WHILE_AGO, Leader, ask_replay, leading, show_job
-
-
-@pytest.fixture
-async def owner(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("worker"))
-
-
-@pytest.fixture
-async def webhook_id(owner: Caller) -> str:
-    webhook_id: str = (await make_webhook(owner))["id"]
-    return webhook_id
-
-
-@pytest.fixture
-async def leader(connection: Database, database_url: str) -> AsyncIterator[Leader]:
-    async with leading(connection, database_url) as leader:
-        yield leader
-
+from tests.support.relay.replays import A_WHILE_AGO, Leader, ask_replay, show_job
 
 # The jobs
 
@@ -61,7 +42,7 @@ async def test_replays_are_listed_newest_first(owner: Caller, webhook_id: str) -
 
 
 async def test_replays_are_forgotten_a_while_after_they_ended(
-    owner: Caller, webhook_id: str, leader: Leader, connection: Database, settings: Settings
+    owner: Caller, webhook_id: str, leader: Leader, connection: Connection, settings: Settings
 ) -> None:
     jobs = [await ask_replay(owner, webhook_id) for _ in range(2)]
     await leader.work()
@@ -75,7 +56,7 @@ async def test_replays_are_forgotten_a_while_after_they_ended(
     assert (await owner.get(f"/webhooks/{webhook_id}/replays/{jobs[0]['id']}")).status == 404
 
 
-async def test_replays_are_in_the_audit_trail(owner: Caller, webhook_id: str, connection: Database) -> None:
+async def test_replays_are_in_the_audit_trail(owner: Caller, webhook_id: str, connection: Connection) -> None:
     job = await ask_replay(owner, webhook_id)
     await owner.delete(f"/webhooks/{webhook_id}/replays/{job['id']}")
     rows = await connection.fetch("select action, entity_id, after from audit where action like '%replay' order by at")
@@ -87,7 +68,7 @@ async def test_replays_are_in_the_audit_trail(owner: Caller, webhook_id: str, co
 
 
 async def test_a_range_that_takes_too_long_to_count_can_be_replayed_without_a_total(
-    owner: Caller, webhook_id: str, leader: Leader, connection: Database, monkeypatch: pytest.MonkeyPatch
+    owner: Caller, webhook_id: str, leader: Leader, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await leader.end(webhook_id, await leader.write_many(1))
     monkeypatch.setattr(admission, "STATEMENT_MS", 1000)

@@ -1,6 +1,5 @@
 """Replays: what they take, what they count, and what becomes of the queue."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -10,35 +9,17 @@ import pytest
 from relay.lead import replay
 from service.platform.clock import iso
 from service.platform.ids import new_id
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller, Database
+from tests.support.api.caller import Api, Caller, SignUp
 from tests.support.api.webhooks import make_webhook, stats_of
 from tests.support.api.webhooks import retry as retry_one
-from tests.support.relay.replays import A_WHILE_AGO, Leader, ask_replay, dry_run, leading, show_job
-
-
-@pytest.fixture
-async def owner(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("worker"))
-
-
-@pytest.fixture
-async def webhook_id(owner: Caller) -> str:
-    webhook_id: str = (await make_webhook(owner))["id"]
-    return webhook_id
-
-
-@pytest.fixture
-async def leader(connection: Database, database_url: str) -> AsyncIterator[Leader]:
-    async with leading(connection, database_url) as leader:
-        yield leader
-
+from tests.support.database import Connection
+from tests.support.relay.replays import A_WHILE_AGO, Leader, ask_replay, dry_run, show_job
 
 # What is sent again
 
 
 async def test_a_replay_queues_what_failed_under_a_fresh_policy(
-    owner: Caller, webhook_id: str, leader: Leader, connection: Database
+    owner: Caller, webhook_id: str, leader: Leader, connection: Connection
 ) -> None:
     events = await leader.write_many(4)
     await leader.end(webhook_id, events[:1], "success")
@@ -76,7 +57,7 @@ async def test_a_replay_queues_what_failed_under_a_fresh_policy(
 
 
 async def test_a_new_webhook_is_given_what_happened_before_it_existed(
-    owner: Caller, webhook_id: str, leader: Leader, connection: Database
+    owner: Caller, webhook_id: str, leader: Leader, connection: Connection
 ) -> None:
     events = await leader.write_many(3)
     late = (await make_webhook(owner))["id"]
@@ -116,7 +97,7 @@ async def test_what_was_missed_is_what_the_webhook_wants_today_and_its_owner_may
 
 
 async def test_what_the_owner_may_no_longer_read_is_not_sent_again(
-    owner: Caller, leader: Leader, connection: Database
+    owner: Caller, leader: Leader, connection: Connection
 ) -> None:
     await connection.execute("update users set role = 'admin'")
     webhook_id = (await make_webhook(owner, events=["user-login"]))["id"]
@@ -154,7 +135,7 @@ async def test_a_status_says_what_is_sent_again_and_a_dry_run_counts_just_that(
 
 
 async def test_a_range_is_of_when_things_happened_with_its_end_left_out(
-    owner: Caller, webhook_id: str, leader: Leader, connection: Database
+    owner: Caller, webhook_id: str, leader: Leader, connection: Connection
 ) -> None:
     events = await leader.write_many(3)
     await leader.end(webhook_id, events)
@@ -194,7 +175,7 @@ async def test_events_that_come_after_a_replay_was_asked_for_are_not_its(
 
 
 async def test_a_replay_goes_on_in_batches_as_its_lane_empties_and_another_leader_takes_it_over(
-    owner: Caller, webhook_id: str, leader: Leader, connection: Database, monkeypatch: pytest.MonkeyPatch
+    owner: Caller, webhook_id: str, leader: Leader, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {"MAX_DUE": 5, "LEAST_BATCH": 2, "SCAN": 7}.items():
         monkeypatch.setattr(replay, name, value)
@@ -252,7 +233,7 @@ async def test_a_replay_waits_while_its_webhook_is_parked(owner: Caller, webhook
 
 
 async def test_a_replay_waits_until_what_was_discarded_has_been_ended(
-    owner: Caller, webhook_id: str, leader: Leader, connection: Database
+    owner: Caller, webhook_id: str, leader: Leader, connection: Connection
 ) -> None:
     events = await leader.write_many(2)
     await leader.end(webhook_id, events[:1])
@@ -267,7 +248,7 @@ async def test_a_replay_waits_until_what_was_discarded_has_been_ended(
 
 
 async def test_a_deleted_webhooks_replay_is_cancelled(
-    owner: Caller, webhook_id: str, leader: Leader, connection: Database
+    owner: Caller, webhook_id: str, leader: Leader, connection: Connection
 ) -> None:
     await leader.end(webhook_id, await leader.write_many(1))
     await ask_replay(owner, webhook_id)
@@ -279,7 +260,7 @@ async def test_a_deleted_webhooks_replay_is_cancelled(
 
 
 async def test_a_replay_that_cannot_go_on_fails_with_the_reason_and_stops_no_other(
-    owner: Caller, webhook_id: str, leader: Leader, connection: Database
+    owner: Caller, webhook_id: str, leader: Leader, connection: Connection
 ) -> None:
     await leader.end(webhook_id, await leader.write_many(1))
     other = (await make_webhook(owner))["id"]

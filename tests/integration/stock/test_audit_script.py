@@ -3,9 +3,9 @@
 import asyncpg
 import pytest
 
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Database
+from tests.support.api.caller import Api, SignUp
 from tests.support.api.transfer_yard import open_yard
+from tests.support.database import Connection
 from tests.support.postgres.audit_scripts import run_audit
 
 # What would be found, by the damage. Constraints that stand in the way are dropped first: a backup may have been restored without.
@@ -42,7 +42,7 @@ COLUMNS = """
 """
 
 
-async def test_damage_is_found(api: Api, sign_up: SignUp, connection: Database, database_url: str) -> None:
+async def test_damage_is_found(api: Api, sign_up: SignUp, connection: Connection, database_url: str) -> None:
     yard = await open_yard(api, sign_up)
     await yard.step(await yard.request(), "approve", "complete")
     await yard.step(await yard.request(quantity=1), "cancel")
@@ -72,7 +72,7 @@ async def test_damage_is_found(api: Api, sign_up: SignUp, connection: Database, 
     assert await run_audit("stock_conservation", database_url) == []
 
 
-async def test_the_ledger_refuses_an_entry_that_says_nothing(connection: Database) -> None:
+async def test_the_ledger_refuses_an_entry_that_says_nothing(connection: Connection) -> None:
     for entry in ("0, 'counted', null", "1, 'transfer', null", "1, 'counted', uuidv7()", "1, 'found', null"):
         with pytest.raises(asyncpg.CheckViolationError):
             await connection.execute(

@@ -3,29 +3,25 @@
 from dataclasses import replace
 from uuid import UUID
 
-import pytest
-
 from service.mutation import Origin, mutation
 from service.platform.db import open_pool
 from service.platform.ids import new_id
 from service.stock import ledger
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller, Database, take_events
+from tests.support.api.caller import Caller
+from tests.support.api.outbox import take_events
+from tests.support.database import Connection
 
 
-@pytest.fixture
-async def admin(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("admin"))
-
-
-async def _moves(connection: Database, item_id: str) -> list[tuple[int, str, UUID | None]]:
+async def _moves(connection: Connection, item_id: str) -> list[tuple[int, str, UUID | None]]:
     rows = await connection.fetch(
         "select delta, reason, reference_id from stock_moves where item_id = $1 order by seq", item_id
     )
     return [(row["delta"], row["reason"], row["reference_id"]) for row in rows]
 
 
-async def test_the_ledger_has_every_change_of_a_quantity_and_nothing_else(admin: Caller, connection: Database) -> None:
+async def test_the_ledger_has_every_change_of_a_quantity_and_nothing_else(
+    admin: Caller, connection: Connection
+) -> None:
     item = await admin.make("/items", name="Pump", quantity=9)
     path = f"/items/{item['id']}"
     await admin.put(path, {"quantity": 4})
@@ -42,7 +38,7 @@ async def test_the_ledger_has_every_change_of_a_quantity_and_nothing_else(admin:
     ]
 
 
-async def test_a_refused_change_leaves_no_entry(admin: Caller, connection: Database) -> None:
+async def test_a_refused_change_leaves_no_entry(admin: Caller, connection: Connection) -> None:
     await admin.make("/items", name="Pump", sku="HP-1")
     item = await admin.make("/items", name="Pump", quantity=1)
 
@@ -52,7 +48,7 @@ async def test_a_refused_change_leaves_no_entry(admin: Caller, connection: Datab
 
 
 async def test_a_reservation_alone_is_neither_in_the_ledger_nor_an_event(
-    admin: Caller, connection: Database, database_url: str
+    admin: Caller, connection: Connection, database_url: str
 ) -> None:
     item = await admin.make("/items", name="Pump", quantity=9)
     item_id, reference_id = UUID(item["id"]), new_id()

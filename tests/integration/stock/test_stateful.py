@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from service.platform.ids import new_id
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Answer, Caller, Database
+from tests.support.api.caller import Answer, Api, Caller, SignUp
+from tests.support.database import Connection
 from tests.support.postgres.audit_scripts import run_audit
 
 T = TypeVar("T")
@@ -66,7 +66,7 @@ class Stock:
     """Items of two kinds at three locations, and what is known of them between two moments at which people act."""
 
     caller: Caller
-    connection: Database
+    connection: Connection
     kinds: list[str]
     places: list[str] = field(default_factory=list)
     items: list[tuple[str, str | None]] = field(default_factory=list)
@@ -75,7 +75,7 @@ class Stock:
     steps: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     @classmethod
-    async def open(cls, caller: Caller, connection: Database, quantities: list[int]) -> "Stock":
+    async def open(cls, caller: Caller, connection: Connection, quantities: list[int]) -> "Stock":
         example = new_id()
         stock = cls(caller, connection, [f"{example}-{kind}" for kind in range(KINDS)])
         for number in range(PLACES):
@@ -181,7 +181,7 @@ COMMAND = st.tuples(
 
 
 async def test_units_are_conserved_whatever_is_done_at_once(
-    api: Api, sign_up: SignUp, connection: Database, database_url: str
+    api: Api, sign_up: SignUp, connection: Connection, database_url: str
 ) -> None:
     caller = Caller(api, await sign_up("admin"))
     loop = asyncio.get_running_loop()

@@ -6,17 +6,13 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.integration.conftest import Api, SignUp, SomebodyWaits
-from tests.support.api.caller import Database, take_events
+from tests.support.api.caller import Api, SignUp
+from tests.support.api.outbox import take_events
 from tests.support.api.transfer_yard import Yard, open_yard
+from tests.support.database import Connection, SomebodyWaits
 
 
-@pytest.fixture
-async def yard(api: Api, sign_up: SignUp) -> Yard:
-    return await open_yard(api, sign_up)
-
-
-async def _told(connection: Database) -> list[tuple[str, dict[str, Any]]]:
+async def _told(connection: Connection) -> list[tuple[str, dict[str, Any]]]:
     return [(event, orjson.loads(data)) for event, data in await take_events(connection)]
 
 
@@ -28,7 +24,7 @@ async def _complete(yard: Yard, **fields: Any) -> dict[str, Any]:
     return completed
 
 
-async def _moves(connection: Database, transfer_id: str) -> list[tuple[str, int]]:
+async def _moves(connection: Connection, transfer_id: str) -> list[tuple[str, int]]:
     rows = await connection.fetch(
         "select item_id, delta from stock_moves where reason = 'transfer' and reference_id = $1 order by seq",
         transfer_id,
@@ -36,7 +32,7 @@ async def _moves(connection: Database, transfer_id: str) -> list[tuple[str, int]
     return [(str(row["item_id"]), row["delta"]) for row in rows]
 
 
-async def test_units_go_into_a_new_item_where_there_was_none(yard: Yard, connection: Database) -> None:
+async def test_units_go_into_a_new_item_where_there_was_none(yard: Yard, connection: Connection) -> None:
     transfer = await yard.request()
     await yard.step(transfer, "approve", "dispatch")
     await take_events(connection)
@@ -64,7 +60,7 @@ async def test_units_go_into_a_new_item_where_there_was_none(yard: Yard, connect
     assert (events[4][1]["currentStock"], events[4][1]["minStock"]) == (4, 7)
 
 
-async def test_units_go_into_the_item_of_the_same_sku(yard: Yard, connection: Database) -> None:
+async def test_units_go_into_the_item_of_the_same_sku(yard: Yard, connection: Connection) -> None:
     await yard.admin.make("/items", name="Pump", location_id=yard.site)
     same = await yard.admin.make("/items", name="Pumpe", sku="HP-1", quantity=20, location_id=yard.site)
     transfer = await yard.request(quantity=2)
@@ -101,7 +97,7 @@ async def test_without_the_sku_the_name_decides(yard: Yard) -> None:
         assert (arrived["quantity"], arrived["location_id"], arrived["status"]) == (1, place, "available")
 
 
-async def test_an_item_with_a_serial_number_moves_itself(api: Api, sign_up: SignUp, connection: Database) -> None:
+async def test_an_item_with_a_serial_number_moves_itself(api: Api, sign_up: SignUp, connection: Connection) -> None:
     yard = await open_yard(api, sign_up, quantity=1, min_quantity=0, serial_number="S-1")
     await yard.admin.make("/items", name="Pump", quantity=3, location_id=yard.site)
     transfer = await yard.request(quantity=1)
@@ -132,7 +128,7 @@ async def test_an_item_with_a_serial_number_moves_itself(api: Api, sign_up: Sign
     ],
 )
 async def test_units_that_cannot_arrive_stay_reserved_where_they_are(
-    moved: dict[str, Any], there: dict[str, Any], why: str, api: Api, sign_up: SignUp, connection: Database
+    moved: dict[str, Any], there: dict[str, Any], why: str, api: Api, sign_up: SignUp, connection: Connection
 ) -> None:
     yard = await open_yard(api, sign_up, **moved)
     await yard.admin.make("/items", name="There", location_id=yard.site, **there)
@@ -188,7 +184,7 @@ async def test_transfers_there_and_back_at_once_do_not_wait_for_each_other(yard:
 
 @pytest.mark.parametrize("edit", ["set sku = null, name = 'Drill'", "set location_id = null"])
 async def test_units_do_not_join_an_item_that_ceases_to_be_of_their_kind(
-    edit: str, yard: Yard, connection: Database, somebody_waits: SomebodyWaits
+    edit: str, yard: Yard, connection: Connection, somebody_waits: SomebodyWaits
 ) -> None:
     there = await yard.admin.make("/items", name="Pump", sku="HP-1", quantity=3, location_id=yard.site)
     transfer = await yard.request()
@@ -205,7 +201,7 @@ async def test_units_do_not_join_an_item_that_ceases_to_be_of_their_kind(
 
 
 async def test_units_do_not_make_a_second_item_of_a_sku_that_just_came_to_be(
-    yard: Yard, connection: Database, somebody_waits: SomebodyWaits
+    yard: Yard, connection: Connection, somebody_waits: SomebodyWaits
 ) -> None:
     transfer = await yard.request()
     await yard.step(transfer, "approve")
@@ -220,7 +216,7 @@ async def test_units_do_not_make_a_second_item_of_a_sku_that_just_came_to_be(
     assert (await yard.step(transfer, "complete")).status == 200
 
 
-async def test_a_completion_that_fails_when_it_commits_leaves_nothing(yard: Yard, connection: Database) -> None:
+async def test_a_completion_that_fails_when_it_commits_leaves_nothing(yard: Yard, connection: Connection) -> None:
     transfer = await yard.request()
     await yard.step(transfer, "approve")
     await take_events(connection)

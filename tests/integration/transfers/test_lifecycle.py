@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from service.transfers.rules import EDGES
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller, Database, stored, take_events
-from tests.support.api.transfer_yard import Yard, open_yard
+from tests.support.api.caller import Api, Caller, SignUp
+from tests.support.api.outbox import stored, take_events
+from tests.support.api.transfer_yard import Yard
+from tests.support.database import Connection
 
 # How a transfer comes into each state, and which step leads to which.
 ROADS: dict[str, tuple[str, ...]] = {
@@ -27,11 +28,6 @@ STEPS = {
     "cancel": "cancelled",
 }
 Hire = Callable[[str], Awaitable[Caller]]
-
-
-@pytest.fixture
-async def yard(api: Api, sign_up: SignUp) -> Yard:
-    return await open_yard(api, sign_up)
 
 
 @pytest.fixture
@@ -56,7 +52,9 @@ def _event(transfer: dict[str, Any], event_type: str, **more: Any) -> tuple[str,
     return stored(event_type, **data | more)
 
 
-async def test_a_request_reserves_its_units_and_asks_for_approval(yard: Yard, hire: Hire, connection: Database) -> None:
+async def test_a_request_reserves_its_units_and_asks_for_approval(
+    yard: Yard, hire: Hire, connection: Connection
+) -> None:
     worker = await hire("worker")
     await take_events(connection)
 
@@ -99,7 +97,7 @@ async def test_older_clients_name_the_fields_their_way(yard: Yard) -> None:
 
 
 @pytest.mark.parametrize("state", EDGES)
-async def test_a_transfer_goes_only_where_an_edge_leads(state: str, yard: Yard, connection: Database) -> None:
+async def test_a_transfer_goes_only_where_an_edge_leads(state: str, yard: Yard, connection: Connection) -> None:
     for step, target in STEPS.items():
         transfer = await yard.request(quantity=1)
         if ROADS[state]:
@@ -120,7 +118,7 @@ async def test_a_transfer_goes_only_where_an_edge_leads(state: str, yard: Yard, 
             assert (await yard.units(), await take_events(connection)) == (units, [])
 
 
-async def test_each_step_notes_who_took_it_and_tells_of_it(yard: Yard, hire: Hire, connection: Database) -> None:
+async def test_each_step_notes_who_took_it_and_tells_of_it(yard: Yard, hire: Hire, connection: Connection) -> None:
     worker, supervisor = await hire("worker"), await hire("supervisor")
     transfer = await yard.request(worker)
     await take_events(connection)
@@ -160,7 +158,7 @@ async def test_each_step_notes_who_took_it_and_tells_of_it(yard: Yard, hire: Hir
     ]
 
 
-async def test_a_rejection_says_why_and_releases_the_units(yard: Yard, connection: Database) -> None:
+async def test_a_rejection_says_why_and_releases_the_units(yard: Yard, connection: Connection) -> None:
     transfer = await yard.request()
     await take_events(connection)
 

@@ -7,19 +7,15 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from tests.integration.conftest import Api, SignUp, SomebodyWaits
-from tests.support.api.caller import Caller, Database, take_events
-from tests.support.api.transfer_yard import Yard, open_yard
+from tests.support.api.caller import Api, Caller, SignUp
+from tests.support.api.outbox import take_events
+from tests.support.api.transfer_yard import Yard
+from tests.support.database import Connection, SomebodyWaits
 
 NOBODY = str(uuid4())
 
 
-@pytest.fixture
-async def yard(api: Api, sign_up: SignUp) -> Yard:
-    return await open_yard(api, sign_up)
-
-
-async def test_a_bad_request_is_refused_with_what_is_wrong(yard: Yard, connection: Database) -> None:
+async def test_a_bad_request_is_refused_with_what_is_wrong(yard: Yard, connection: Connection) -> None:
     requests: list[tuple[dict[str, Any], int, list[str]]] = [
         ({"quantity": 0}, 400, ["/quantity"]),
         ({"quantity": 1.5}, 400, ["/quantity"]),
@@ -120,7 +116,9 @@ async def test_unknown_transfers_and_filters_are_refused(yard: Yard) -> None:
     assert (too_long.status, too_long.pointers) == (400, ["/reason"])
 
 
-async def test_the_table_itself_refuses_what_the_state_machine_does_not_have(yard: Yard, connection: Database) -> None:
+async def test_the_table_itself_refuses_what_the_state_machine_does_not_have(
+    yard: Yard, connection: Connection
+) -> None:
     await yard.request()
     for damage in (
         "status = 'completed'",
@@ -137,7 +135,7 @@ async def test_the_table_itself_refuses_what_the_state_machine_does_not_have(yar
 
 
 async def test_who_requested_a_transfer_stays_while_it_is_open(
-    yard: Yard, api: Api, sign_up: SignUp, connection: Database
+    yard: Yard, api: Api, sign_up: SignUp, connection: Connection
 ) -> None:
     worker = Caller(api, await sign_up("worker"))
     user = f"/users/{worker.token.user_id}"
@@ -153,7 +151,7 @@ async def test_who_requested_a_transfer_stays_while_it_is_open(
 
 @pytest.mark.parametrize("kind", ["transfers", "checkouts/checkout"])
 async def test_one_who_is_removed_at_the_same_moment_requests_nothing(
-    yard: Yard, api: Api, sign_up: SignUp, connection: Database, somebody_waits: SomebodyWaits, kind: str
+    yard: Yard, api: Api, sign_up: SignUp, connection: Connection, somebody_waits: SomebodyWaits, kind: str
 ) -> None:
     worker = Caller(api, await sign_up("worker"))
     async with connection.transaction():

@@ -2,17 +2,17 @@
 
 import re
 from itertools import pairwise
-from pathlib import Path
 
 from service.platform.db import connect
 from service.platform.migrate import migrations
 from service.transfers.rules import EDGES
-from tests.support.api.caller import Database
+from tests.support.database import Connection
+from tests.support.paths import DOCS
 
-GUIDE = Path(__file__).parents[3] / "docs" / "TRANSFERS.md"
+GUIDE = DOCS / "TRANSFERS.md"
 
 
-async def test_the_table_the_code_and_the_guide_have_the_same_edges(connection: Database) -> None:
+async def test_the_table_the_code_and_the_guide_have_the_same_edges(connection: Connection) -> None:
     check = await connection.fetchval(
         "select pg_get_expr(conbin, conrelid) from pg_constraint where conname = 'transfers_edge_check'"
     )

@@ -7,24 +7,15 @@ import pytest
 from aiohttp import web
 
 from service.platform.ids import new_id
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller, Database
+from tests.support.api.caller import Caller
 from tests.support.api.webhooks import events_of, make_webhook
+from tests.support.database import Connection
+from tests.support.receivers.receiver import Arrival, Receiver
 from tests.support.relay.log import RelayLog
-from tests.support.relay.processes import Arrival, Receiver, Relays
+from tests.support.relay.processes import Relays
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 NAME = 'Hydraulic “Pump” ½ 漢字 \u2028 "quoted" \\ </script>'
-
-
-@pytest.fixture
-async def admin(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("admin"))
-
-
-@pytest.fixture
-def log(connection: Database) -> RelayLog:
-    return RelayLog(connection)
 
 
 async def _shown(caller: Caller, webhook_id: str, event_id: object) -> Any:
@@ -103,7 +94,7 @@ async def test_each_attempt_is_shown_as_it_was_sent_and_answered_a_manual_retry_
 
 
 async def test_a_pending_event_shows_what_was_tried_and_what_was_superseded(
-    admin: Caller, log: RelayLog, connection: Database
+    admin: Caller, log: RelayLog, connection: Connection
 ) -> None:
     webhook_id = (await make_webhook(admin))["id"]
     event = await log.event(webhook_id)
@@ -160,7 +151,7 @@ async def test_an_end_without_a_request_has_none(outcome: str, admin: Caller, lo
 
 
 async def test_an_event_that_the_webhook_never_had_is_not_found(
-    admin: Caller, log: RelayLog, connection: Database
+    admin: Caller, log: RelayLog, connection: Connection
 ) -> None:
     webhook_id, other = (await make_webhook(admin))["id"], (await make_webhook(admin))["id"]
     elsewhere, dropped = await log.succeeded(other), await log.succeeded(webhook_id)

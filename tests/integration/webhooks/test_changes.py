@@ -9,23 +9,13 @@ import pytest
 
 from service.platform.ids import new_id
 from service.platform.settings import Settings
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller, Database
+from tests.support.api.caller import Api, Caller, SignUp
 from tests.support.api.webhooks import URL, make_webhook
+from tests.support.database import Connection
 from tests.support.relay.log import RelayLog
 
 
-@pytest.fixture
-async def worker(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("worker"))
-
-
-@pytest.fixture
-async def admin(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("admin"))
-
-
-async def _audit(connection: Database, webhook_id: str) -> list[tuple[str, Any, Any]]:
+async def _audit(connection: Connection, webhook_id: str) -> list[tuple[str, Any, Any]]:
     rows = await connection.fetch(
         "select action, before, after from audit where entity = 'webhook' and entity_id = $1 order by id",
         UUID(webhook_id),
@@ -39,12 +29,12 @@ async def _audit(connection: Database, webhook_id: str) -> list[tuple[str, Any, 
 
 
 async def test_a_list_has_ones_own_webhooks_oldest_first_and_an_admins_has_all(
-    worker: Caller, admin: Caller, api: Api, sign_up: SignUp
+    owner: Caller, admin: Caller, api: Api, sign_up: SignUp
 ) -> None:
-    first, second = await make_webhook(worker), await make_webhook(worker)
+    first, second = await make_webhook(owner), await make_webhook(owner)
     other = await make_webhook(Caller(api, await sign_up("personnel")))
 
-    own = await worker.get("/webhooks")
+    own = await owner.get("/webhooks")
     assert own.status == 200
     assert [webhook["id"] for webhook in own.body["webhooks"]] == [first["id"], second["id"]]
     fields = ["id", "url", "events", "active", "filters", "statistics", "createdAt", "updatedAt", "owner", "breaker"]
@@ -53,19 +43,19 @@ async def test_a_list_has_ones_own_webhooks_oldest_first_and_an_admins_has_all(
     assert [webhook["id"] for webhook in everything.body["webhooks"]] == [first["id"], second["id"], other["id"]]
 
 
-async def test_a_list_may_be_of_the_active_or_the_others(worker: Caller) -> None:
-    active, parked = await make_webhook(worker), await make_webhook(worker)
-    await worker.put(f"/webhooks/{parked['id']}", {"active": False})
+async def test_a_list_may_be_of_the_active_or_the_others(owner: Caller) -> None:
+    active, parked = await make_webhook(owner), await make_webhook(owner)
+    await owner.put(f"/webhooks/{parked['id']}", {"active": False})
     for text, expected in (("true", active), ("false", parked)):
-        answer = await worker.get("/webhooks", active=text)
+        answer = await owner.get("/webhooks", active=text)
         assert [webhook["id"] for webhook in answer.body["webhooks"]] == [expected["id"]]
-    refused = await worker.get("/webhooks", active="perhaps")
+    refused = await owner.get("/webhooks", active="perhaps")
     assert (refused.status, refused.pointers) == (400, ["?active"])
 
 
-async def test_a_webhook_is_read_as_it_was_created_without_its_secret(worker: Caller) -> None:
-    created = await make_webhook(worker, headers={"X-Key": "k"}, timeout=5000)
-    answer = await worker.get(f"/webhooks/{created['id']}")
+async def test_a_webhook_is_read_as_it_was_created_without_its_secret(owner: Caller) -> None:
+    created = await make_webhook(owner, headers={"X-Key": "k"}, timeout=5000)
+    answer = await owner.get(f"/webhooks/{created['id']}")
     del created["secret"]
     assert (answer.status, answer.body) == (200, {"webhook": created})
 
@@ -85,28 +75,28 @@ async def test_a_webhook_is_read_as_it_was_created_without_its_secret(worker: Ca
     ],
 )
 async def test_a_webhook_is_its_owners_and_an_admins(
-    method: str, path: str, worker: Caller, api: Api, sign_up: SignUp
+    method: str, path: str, owner: Caller, api: Api, sign_up: SignUp
 ) -> None:
-    webhook, gone = await make_webhook(worker), await make_webhook(worker)
-    assert (await worker.delete(f"/webhooks/{gone['id']}")).status == 204
+    webhook, gone = await make_webhook(owner), await make_webhook(owner)
+    assert (await owner.delete(f"/webhooks/{gone['id']}")).status == 204
     body: dict[str, Any] | None = {} if method == "PUT" else None
 
     for role in ("worker", "supervisor", "foreman", "personnel"):
         other = Caller(api, await sign_up(role))
         assert (await other.ask(method, f"/webhooks/{webhook['id']}{path}", body)).status == 403
-    for caller in (worker, Caller(api, await sign_up("admin"))):
+    for caller in (owner, Caller(api, await sign_up("admin"))):
         for unknown in (gone["id"], str(new_id()), "not-an-id"):
             assert (await caller.ask(method, f"/webhooks/{unknown}{path}", body)).status == 404
     async with api.request(method, f"/api/v1/webhooks/{webhook['id']}{path}") as response:
         assert response.status == 401
 
 
-async def test_an_admin_manages_the_webhooks_of_others(worker: Caller, admin: Caller) -> None:
-    webhook = await make_webhook(worker)
+async def test_an_admin_manages_the_webhooks_of_others(owner: Caller, admin: Caller) -> None:
+    webhook = await make_webhook(owner)
     path = f"/webhooks/{webhook['id']}"
     assert (await admin.get(path)).body["webhook"]["id"] == webhook["id"]
     assert (await admin.put(path, {"active": False})).body["webhook"]["active"] is False
-    assert (await worker.get(path)).body["webhook"]["active"] is False
+    assert (await owner.get(path)).body["webhook"]["active"] is False
     assert (await admin.delete(path)).status == 204
 
 
@@ -114,11 +104,11 @@ async def test_an_admin_manages_the_webhooks_of_others(worker: Caller, admin: Ca
 
 
 async def test_an_update_changes_what_it_names_and_nothing_else(
-    worker: Caller, admin: Caller, connection: Database
+    owner: Caller, admin: Caller, connection: Connection
 ) -> None:
     place, kind = await admin.make("/locations", name="Depot"), await admin.make("/categories", name="Pumps")
     webhook = await make_webhook(
-        worker, headers={"X-Key": "k"}, filters={"locations": [place["id"]], "minStockThreshold": 3}
+        owner, headers={"X-Key": "k"}, filters={"locations": [place["id"]], "minStockThreshold": 3}
     )
     path = f"/webhooks/{webhook['id']}"
     del webhook["secret"]
@@ -141,99 +131,99 @@ async def test_an_update_changes_what_it_names_and_nothing_else(
     ]
     version = 1
     for sent, shown in changes:
-        answer = await worker.put(path, sent)
+        answer = await owner.put(path, sent)
         assert answer.status == 200, answer.body
         assert set(answer.body) == {"webhook", "message"}
         old, webhook = webhook, {**webhook, **sent, **shown, "updatedAt": answer.body["webhook"]["updatedAt"]}
         assert answer.body["webhook"] == webhook
-        assert (await worker.get(path)).body["webhook"] == webhook
+        assert (await owner.get(path)).body["webhook"] == webhook
         before, version = version, await connection.fetchval("select version from webhooks")
         changed = any(webhook[name] != old[name] for name in webhook if name != "updatedAt")
         assert (version > before, webhook["updatedAt"] > old["updatedAt"]) == (changed, changed), sent
 
 
-async def test_the_mask_keeps_the_value_that_is_sent(worker: Caller, connection: Database, settings: Settings) -> None:
-    webhook = await make_webhook(worker, headers={"Authorization": "Bearer xyz", "X-Old": "old"})
+async def test_the_mask_keeps_the_value_that_is_sent(owner: Caller, connection: Connection, settings: Settings) -> None:
+    webhook = await make_webhook(owner, headers={"Authorization": "Bearer xyz", "X-Old": "old"})
     path = f"/webhooks/{webhook['id']}"
-    await worker.put(path, {"headers": {"authorization": "[set]", "X-New": "new"}})
+    await owner.put(path, {"headers": {"authorization": "[set]", "X-New": "new"}})
     row = await connection.fetchrow("select id, headers_sealed from webhooks")
     assert row is not None
     opened = settings.vault().open(row["headers_sealed"], row["id"].bytes)
     assert orjson.loads(opened) == {"authorization": "Bearer xyz", "X-New": "new"}
-    refused = await worker.put(path, {"headers": {"X-Old": "[set]"}})
+    refused = await owner.put(path, {"headers": {"X-Old": "[set]"}})
     assert (refused.status, refused.pointers) == (400, ["/headers/X-Old"])
 
 
-async def test_what_was_read_can_be_sent_back(worker: Caller, admin: Caller) -> None:
+async def test_what_was_read_can_be_sent_back(owner: Caller, admin: Caller) -> None:
     place = await admin.make("/locations", name="Depot")
-    webhook = await make_webhook(worker, headers={"X-Key": "k"}, filters={"locations": [place["id"]]})
+    webhook = await make_webhook(owner, headers={"X-Key": "k"}, filters={"locations": [place["id"]]})
     path = f"/webhooks/{webhook['id']}"
-    read = (await worker.get(path)).body["webhook"]
-    answer = await worker.put(path, read)
+    read = (await owner.get(path)).body["webhook"]
+    answer = await owner.put(path, read)
     assert answer.status == 200
     assert answer.body["webhook"] == read
 
 
-async def test_only_the_present_secret_can_be_put(worker: Caller) -> None:
-    webhook = await make_webhook(worker)
-    other = await make_webhook(worker)
+async def test_only_the_present_secret_can_be_put(owner: Caller) -> None:
+    webhook = await make_webhook(owner)
+    other = await make_webhook(owner)
     for secret in (other["secret"], webhook["secret"][:-1], None, ""):
-        refused = await worker.put(f"/webhooks/{webhook['id']}", {"secret": secret, "timeout": 5000})
+        refused = await owner.put(f"/webhooks/{webhook['id']}", {"secret": secret, "timeout": 5000})
         assert (refused.status, refused.pointers) == (400, ["/secret"])
         assert not secret or secret not in str(refused.body)
-    assert (await worker.get(f"/webhooks/{webhook['id']}")).body["webhook"]["timeout"] == 30000
-    taken = await worker.put(f"/webhooks/{webhook['id']}", {"secret": webhook["secret"], "timeout": 5000})
+    assert (await owner.get(f"/webhooks/{webhook['id']}")).body["webhook"]["timeout"] == 30000
+    taken = await owner.put(f"/webhooks/{webhook['id']}", {"secret": webhook["secret"], "timeout": 5000})
     assert (taken.status, taken.body["webhook"]["timeout"]) == (200, 5000)
 
 
 async def test_an_inactive_webhook_is_parked_and_resumed_with_what_was_pending(
-    worker: Caller, connection: Database
+    owner: Caller, connection: Connection
 ) -> None:
-    webhook = await make_webhook(worker)
+    webhook = await make_webhook(owner)
     path = f"/webhooks/{webhook['id']}"
     log = RelayLog(connection)
     await log.event(webhook["id"])
-    await worker.put(path, {"active": False})
+    await owner.put(path, {"active": False})
     assert await connection.fetchval("select count(*) from subscriptions") == 0
     assert await connection.fetchval("select count(*) from lane_wakes") == 0
 
-    await worker.put(path, {"active": True})
+    await owner.put(path, {"active": True})
     assert await connection.fetchval("select count(*) from subscriptions") == 1
     assert await connection.fetchval("select discard_through from webhooks") == 0
     assert await connection.fetchval("select webhook_id from lane_wakes") == UUID(webhook["id"])
     assert await connection.fetchval("select count(*) from deliveries") == 1
 
 
-async def test_a_webhook_may_be_resumed_without_what_was_pending(worker: Caller, connection: Database) -> None:
-    webhook = await make_webhook(worker)
+async def test_a_webhook_may_be_resumed_without_what_was_pending(owner: Caller, connection: Connection) -> None:
+    webhook = await make_webhook(owner)
     path = f"/webhooks/{webhook['id']}"
     log = RelayLog(connection)
     pending = await log.event(webhook["id"])
-    await worker.put(path, {"active": False})
+    await owner.put(path, {"active": False})
     newest = await log.event()
-    answer = await worker.put(path, {"active": True, "pending": "discard"})
+    answer = await owner.put(path, {"active": True, "pending": "discard"})
     assert answer.status == 200
     assert answer.body["webhook"]["active"] is True
     discarded = await connection.fetchval("select discard_through from webhooks")
     assert pending.position < newest.position == discarded
 
     for body in ({"pending": "discard"}, {"pending": "discard", "active": False}, {"pending": "x", "active": True}):
-        assert (await worker.put(path, body)).status == 400
+        assert (await owner.put(path, body)).status == 400
 
 
 async def test_a_sleeping_relay_is_rung_when_a_webhook_is_resumed(
-    worker: Caller, connection: Database, database_url: str
+    owner: Caller, connection: Connection, database_url: str
 ) -> None:
-    webhook = await make_webhook(worker)
+    webhook = await make_webhook(owner)
     # A relay that sleeps holds this lock; those that ring find it taken and notify.
     await connection.execute("select pg_advisory_lock(1246712659, 2)")
     rung = asyncio.Event()
     await connection.add_listener("jossiedb_wake", lambda *_: rung.set())
-    await worker.put(f"/webhooks/{webhook['id']}", {"active": False})
+    await owner.put(f"/webhooks/{webhook['id']}", {"active": False})
     # What had been notified before the answer would come with the next exchange on this connection.
     assert await connection.fetchval("select 1")
     assert not rung.is_set()
-    await worker.put(f"/webhooks/{webhook['id']}", {"active": True})
+    await owner.put(f"/webhooks/{webhook['id']}", {"active": True})
     async with asyncio.timeout(30):
         await rung.wait()
 
@@ -241,13 +231,13 @@ async def test_a_sleeping_relay_is_rung_when_a_webhook_is_resumed(
 # Delete
 
 
-async def test_a_deleted_webhook_is_gone_at_once_and_owes_nothing(worker: Caller, connection: Database) -> None:
-    webhook, kept = await make_webhook(worker), await make_webhook(worker)
+async def test_a_deleted_webhook_is_gone_at_once_and_owes_nothing(owner: Caller, connection: Connection) -> None:
+    webhook, kept = await make_webhook(owner), await make_webhook(owner)
     await RelayLog(connection).event(webhook["id"])
-    answer = await worker.delete(f"/webhooks/{webhook['id']}")
+    answer = await owner.delete(f"/webhooks/{webhook['id']}")
     assert (answer.status, answer.body) == (204, None)
 
-    assert [shown["id"] for shown in (await worker.get("/webhooks")).body["webhooks"]] == [kept["id"]]
+    assert [shown["id"] for shown in (await owner.get("/webhooks")).body["webhooks"]] == [kept["id"]]
     row = await connection.fetchrow("select * from webhooks where id = $1", UUID(webhook["id"]))
     assert row is not None
     assert row["deleted_at"] is not None
@@ -261,8 +251,8 @@ async def test_a_deleted_webhook_is_gone_at_once_and_owes_nothing(worker: Caller
 # Warnings
 
 
-async def test_a_private_receiver_is_warned_about_when_its_url_is_given(worker: Caller) -> None:
-    created = await worker.post("/webhooks", {"url": "http://10.0.0.5/hook", "events": ["item-created"]})
+async def test_a_private_receiver_is_warned_about_when_its_url_is_given(owner: Caller) -> None:
+    created = await owner.post("/webhooks", {"url": "http://10.0.0.5/hook", "events": ["item-created"]})
     assert created.status == 201
     warning = {
         "pointer": "/url",
@@ -271,23 +261,23 @@ async def test_a_private_receiver_is_warned_about_when_its_url_is_given(worker: 
     }
     assert created.body["warnings"] == [warning]
     path = f"/webhooks/{created.body['webhook']['id']}"
-    assert (await worker.put(path, {"url": URL})).body.keys() == {"webhook", "message"}
-    updated = await worker.put(path, {"url": "http://10.0.0.5/other"})
+    assert (await owner.put(path, {"url": URL})).body.keys() == {"webhook", "message"}
+    updated = await owner.put(path, {"url": "http://10.0.0.5/other"})
     assert (updated.status, updated.body["warnings"]) == (200, [warning])
-    assert (await worker.put(path, {"timeout": 5000})).body.keys() == {"webhook", "message"}
+    assert (await owner.put(path, {"timeout": 5000})).body.keys() == {"webhook", "message"}
     # The tests' relays may send there.
-    allowed = await worker.post("/webhooks", {"url": "http://127.0.0.1/hook", "events": ["item-created"]})
+    allowed = await owner.post("/webhooks", {"url": "http://127.0.0.1/hook", "events": ["item-created"]})
     assert allowed.body.keys() == {"webhook", "message"}
 
 
 # Audit
 
 
-async def test_the_audit_trail_has_each_change_without_secrets(worker: Caller, connection: Database) -> None:
-    webhook = await make_webhook(worker, headers={"X-Key": "hunter2"})
+async def test_the_audit_trail_has_each_change_without_secrets(owner: Caller, connection: Connection) -> None:
+    webhook = await make_webhook(owner, headers={"X-Key": "hunter2"})
     path = f"/webhooks/{webhook['id']}"
-    await worker.put(path, {"timeout": 5000, "headers": {"X-Key": "[set]", "X-More": "m"}})
-    await worker.delete(path)
+    await owner.put(path, {"timeout": 5000, "headers": {"X-Key": "[set]", "X-More": "m"}})
+    await owner.delete(path)
 
     (created, none, first), (updated, before, after), (deleted, last, nothing) = await _audit(connection, webhook["id"])
     assert (created, updated, deleted) == ("create", "update", "delete")
@@ -313,11 +303,11 @@ async def test_the_audit_trail_has_each_change_without_secrets(worker: Caller, c
     assert after == {**before, "timeout": 5000, "headers": {"X-Key": "[set]", "X-More": "[set]"}}
     assert {**last, "headers": after["headers"]} == after
     actors = await connection.fetch("select distinct actor_id from audit where entity = 'webhook'")
-    assert [row["actor_id"] for row in actors] == [worker.token.user_id]
+    assert [row["actor_id"] for row in actors] == [owner.token.user_id]
 
 
-async def test_a_refused_change_leaves_no_trace(worker: Caller, connection: Database) -> None:
-    webhook = await make_webhook(worker)
-    await worker.put(f"/webhooks/{webhook['id']}", {"filters": {"locations": [str(new_id())]}, "timeout": 5000})
+async def test_a_refused_change_leaves_no_trace(owner: Caller, connection: Connection) -> None:
+    webhook = await make_webhook(owner)
+    await owner.put(f"/webhooks/{webhook['id']}", {"filters": {"locations": [str(new_id())]}, "timeout": 5000})
     assert [action for action, _, _ in await _audit(connection, webhook["id"])] == ["create"]
     assert await connection.fetchval("select version from webhooks") == 1

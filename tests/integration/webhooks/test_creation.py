@@ -13,10 +13,10 @@ from service.platform.ids import new_id
 from service.platform.settings import Settings
 from service.platform.vault import Vault, new_key, parse_key
 from service.server.app import make_app
-from tests.conftest import WEBHOOK_SECRET_KEYS
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller, Database
+from tests.support.api.caller import Caller, SignUp
 from tests.support.api.webhooks import URL, make_webhook
+from tests.support.database import Connection
+from tests.support.environment import WEBHOOK_SECRET_KEYS
 from tests.support.relay.log import RelayLog
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -30,20 +30,10 @@ NO_STATISTICS = {
 }
 
 
-@pytest.fixture
-async def worker(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("worker"))
-
-
-@pytest.fixture
-async def admin(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("admin"))
-
-
 # Create
 
 
-async def test_the_documents_webhooks_can_be_created_as_they_stand_there(worker: Caller) -> None:
+async def test_the_documents_webhooks_can_be_created_as_they_stand_there(owner: Caller) -> None:
     alerts = b"""{
     "url": "https://your-app.com/webhooks/inventory",
     "events": ["low-stock-alert"],
@@ -56,14 +46,14 @@ async def test_the_documents_webhooks_can_be_created_as_they_stand_there(worker:
     "events": ["transfer-approval-needed", "transfer-approved"]
   }"""
     for body in (alerts, transfers):
-        answer = await worker.post("/webhooks", body)
+        answer = await owner.post("/webhooks", body)
         assert answer.status == 201
         assert answer.body["webhook"]["url"] == orjson.loads(body)["url"]
         assert answer.body["webhook"]["events"] == orjson.loads(body)["events"]
 
 
-async def test_a_created_webhook_has_the_defaults_and_its_secret(worker: Caller) -> None:
-    answer = await worker.post("/webhooks", {"url": URL, "events": ["item-created", "user-login"]})
+async def test_a_created_webhook_has_the_defaults_and_its_secret(owner: Caller) -> None:
+    answer = await owner.post("/webhooks", {"url": URL, "events": ["item-created", "user-login"]})
 
     assert answer.status == 201
     assert set(answer.body) == {"webhook", "message"}
@@ -105,10 +95,10 @@ async def test_the_settings_give_the_defaults(settings: Settings, database_url: 
     assert webhook["timeout"] == 9000
 
 
-async def test_a_webhook_is_what_was_asked_for(worker: Caller, admin: Caller) -> None:
+async def test_a_webhook_is_what_was_asked_for(owner: Caller, admin: Caller) -> None:
     place, kind = await admin.make("/locations", name="Depot"), await admin.make("/categories", name="Pumps")
     webhook = await make_webhook(
-        worker,
+        owner,
         filters={"locations": [place["id"], place["id"]], "categories": [kind["id"]], "minStockThreshold": 5},
         headers={"Authorization": "Bearer xyz", "X-Empty": ""},
         retryPolicy={"maxRetries": 20, "retryDelay": 100},
@@ -120,8 +110,8 @@ async def test_a_webhook_is_what_was_asked_for(worker: Caller, admin: Caller) ->
     assert webhook["timeout"] == 60000
 
 
-async def test_every_bad_field_is_named_at_once(worker: Caller) -> None:
-    answer = await worker.post(
+async def test_every_bad_field_is_named_at_once(owner: Caller) -> None:
+    answer = await owner.post(
         "/webhooks",
         {
             "url": "ftp://example.org",
@@ -147,15 +137,15 @@ async def test_every_bad_field_is_named_at_once(worker: Caller) -> None:
     assert answer.body["error"] == answer.body["detail"]
 
 
-async def test_what_is_missing_is_named(worker: Caller) -> None:
-    answer = await worker.post("/webhooks", {})
+async def test_what_is_missing_is_named(owner: Caller) -> None:
+    answer = await owner.post("/webhooks", {})
     assert (answer.status, answer.pointers) == (400, ["/url", "/events"])
 
 
-async def test_filters_name_what_exists(worker: Caller, admin: Caller) -> None:
+async def test_filters_name_what_exists(owner: Caller, admin: Caller) -> None:
     place = await admin.make("/locations", name="Depot")
     unknown = str(new_id())
-    answer = await worker.post(
+    answer = await owner.post(
         "/webhooks",
         {
             "url": URL,
@@ -168,21 +158,21 @@ async def test_filters_name_what_exists(worker: Caller, admin: Caller) -> None:
 
 
 async def test_a_webhook_may_be_put_back_as_it_was_read_although_a_place_of_its_filter_is_gone(
-    worker: Caller, admin: Caller
+    owner: Caller, admin: Caller
 ) -> None:
     places = [(await admin.make("/locations", name=name))["id"] for name in ("Depot", "Site")]
     group = (await admin.make("/categories", name="Tools"))["id"]
     filters = {"locations": places, "categories": [group]}
-    created = await worker.make("/webhooks", url=URL, events=["item-created"], filters=filters)
+    created = await owner.make("/webhooks", url=URL, events=["item-created"], filters=filters)
     path = f"/webhooks/{created['webhook']['id']}"
     await admin.delete(f"/locations/{places[0]}")
     await admin.delete(f"/categories/{group}")
 
-    read = (await worker.get(path)).body["webhook"]
-    answer = await worker.put(path, {**read, "description": "changed"})
+    read = (await owner.get(path)).body["webhook"]
+    answer = await owner.put(path, {**read, "description": "changed"})
     assert (answer.status, answer.body["webhook"]["filters"]) == (200, read["filters"])
     unknown = {"locations": [places[0], str(new_id())], "categories": [group]}
-    refused = await worker.put(path, {"filters": unknown})
+    refused = await owner.put(path, {"filters": unknown})
     assert (refused.status, refused.pointers) == (400, ["/filters/locations/1"])
 
 
@@ -201,23 +191,23 @@ async def test_only_https_is_taken_where_the_settings_say_so(
     assert [(answer.status, answer.pointers) for answer in refused] == [(400, ["/url"])] * 2
 
 
-async def test_the_mask_is_no_value_for_a_new_header(worker: Caller) -> None:
-    answer = await worker.post("/webhooks", {"url": URL, "events": ["item-created"], "headers": {"X-Key": "[set]"}})
+async def test_the_mask_is_no_value_for_a_new_header(owner: Caller) -> None:
+    answer = await owner.post("/webhooks", {"url": URL, "events": ["item-created"], "headers": {"X-Key": "[set]"}})
     assert (answer.status, answer.pointers) == (400, ["/headers/X-Key"])
 
 
-async def test_creation_resolves_no_name(worker: Caller) -> None:
-    await make_webhook(worker, url="https://no-such-host.invalid/hook")
-    await make_webhook(worker, url="http://127.0.0.1:9/hook")
+async def test_creation_resolves_no_name(owner: Caller) -> None:
+    await make_webhook(owner, url="https://no-such-host.invalid/hook")
+    await make_webhook(owner, url="http://127.0.0.1:9/hook")
 
 
 # Secrets
 
 
 async def test_secret_and_headers_are_sealed_and_a_new_key_in_front_still_opens_them(
-    worker: Caller, connection: Database, settings: Settings, database_url: str
+    owner: Caller, connection: Connection, settings: Settings, database_url: str
 ) -> None:
-    webhook = await make_webhook(worker, headers={"Authorization": "Bearer hunter2"})
+    webhook = await make_webhook(owner, headers={"Authorization": "Bearer hunter2"})
     row = await connection.fetchrow("select id, secret_sealed, headers_sealed from webhooks")
     assert row is not None
     for sealed in (row["secret_sealed"], row["headers_sealed"]):
@@ -229,9 +219,9 @@ async def test_secret_and_headers_are_sealed_and_a_new_key_in_front_still_opens_
 
     rotated = settings.model_copy(update={"webhook_secret_keys": SecretStr(f"{new_key()},{WEBHOOK_SECRET_KEYS}")})
     async with TestClient(TestServer(make_app(rotated, database_url))) as api:
-        shown = await Caller(api, worker.token).get(f"/webhooks/{webhook['id']}")
+        shown = await Caller(api, owner.token).get(f"/webhooks/{webhook['id']}")
         assert shown.body["webhook"]["headers"] == {"Authorization": "[set]"}
-        changed = await Caller(api, worker.token).put(
+        changed = await Caller(api, owner.token).put(
             f"/webhooks/{webhook['id']}", {"headers": {"Authorization": "[set]", "X-New": "n"}}
         )
         assert changed.status == 200
@@ -245,26 +235,26 @@ async def test_secret_and_headers_are_sealed_and_a_new_key_in_front_still_opens_
     lost = settings.model_copy(update={"webhook_secret_keys": SecretStr(new_key())})
     async with TestClient(TestServer(make_app(lost, database_url))) as api:
         for path in ("", "/stream"):
-            answer = await Caller(api, worker.token).get(f"/webhooks/{webhook['id']}{path}")
+            answer = await Caller(api, owner.token).get(f"/webhooks/{webhook['id']}{path}")
             assert answer.status == 503
             assert "WEBHOOK_SECRET_KEYS" in answer.body["detail"]
 
 
 async def test_the_secret_is_shown_once_and_kept_nowhere_in_the_clear(
-    worker: Caller, connection: Database, capfd: pytest.CaptureFixture[str]
+    owner: Caller, connection: Connection, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    webhook = await make_webhook(worker, headers={"X-Key": "hunter2"})
+    webhook = await make_webhook(owner, headers={"X-Key": "hunter2"})
     path = f"/webhooks/{webhook['id']}"
     event = await RelayLog(connection).failed(webhook["id"])
     answers = [
-        await worker.get("/webhooks"),
-        await worker.get(path),
-        await worker.put(path, {"active": True, "headers": {"X-Key": "[set]"}}),
-        await worker.get(f"{path}/events"),
-        await worker.post(f"{path}/events/{event.id}/retry", None),
-        await worker.get(f"{path}/stats"),
-        await worker.put(path, {"secret": webhook["secret"]}),
-        await worker.delete(path),
+        await owner.get("/webhooks"),
+        await owner.get(path),
+        await owner.put(path, {"active": True, "headers": {"X-Key": "[set]"}}),
+        await owner.get(f"{path}/events"),
+        await owner.post(f"{path}/events/{event.id}/retry", None),
+        await owner.get(f"{path}/stats"),
+        await owner.put(path, {"secret": webhook["secret"]}),
+        await owner.delete(path),
     ]
     assert [answer.status for answer in answers] == [200, 200, 200, 200, 200, 200, 200, 204]
     for answer in answers:

@@ -3,19 +3,15 @@
 import asyncio
 from typing import Any
 
-import pytest
 from aiohttp import web
 from standardwebhooks import Webhook as StandardWebhook
 
 from service.delivery import sign
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller, Database
-from tests.support.relay.processes import Arrival, Receiver, Relays, until
-
-
-@pytest.fixture
-async def admin(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("admin"))
+from tests.support.api.caller import Caller
+from tests.support.database import Connection
+from tests.support.receivers.receiver import Arrival, Receiver
+from tests.support.relay.processes import Relays
+from tests.support.waiting import until
 
 
 async def _make(admin: Caller, url: str, *events: str, **fields: Any) -> dict[str, Any]:
@@ -108,7 +104,7 @@ async def test_a_test_reaches_the_receiver_even_of_a_parked_webhook(
 
 
 async def test_what_was_parked_is_delivered_when_it_is_resumed_unless_it_is_discarded(
-    admin: Caller, relays: Relays, receiver: Receiver, connection: Database
+    admin: Caller, relays: Relays, receiver: Receiver, connection: Connection
 ) -> None:
     # The first try of each fails, so that something is pending while the webhook is parked.
     receiver.answer = _refuse
@@ -152,7 +148,7 @@ async def test_what_was_parked_is_delivered_when_it_is_resumed_unless_it_is_disc
 
 
 async def test_a_trace_goes_on_from_the_request_to_each_attempt(
-    admin: Caller, relays: Relays, receiver: Receiver, connection: Database
+    admin: Caller, relays: Relays, receiver: Receiver, connection: Connection
 ) -> None:
     trace_id, parent = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
     await _make(admin, receiver.url, "category-created", retryPolicy={"maxRetries": 1, "retryDelay": 100})

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from service.delivery.subject import departure, is_departure, subject_of
 from service.platform.db import Pool
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller, Database
+from tests.support.api.caller import Api, Caller, SignUp
 from tests.support.api.webhooks import make_webhook
+from tests.support.database import Connection
 from tests.support.relay.fan_out import BOTH_WAYS, drain
-from tests.support.relay.processes import write_event
+from tests.support.rows import write_event
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Scene:
 
     admin: Caller
     pool: Pool
-    connection: Database
+    connection: Connection
     here: str
     there: str
     plain: str
@@ -46,7 +46,7 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(api: Api, sign_up: SignUp, pool: Pool, connection: Database) -> Scene:
+async def scene(api: Api, sign_up: SignUp, pool: Pool, connection: Connection) -> Scene:
     admin = Caller(api, await sign_up("admin"))
     here, there = [(await admin.make("/locations", name=name))["id"] for name in ("Here", "There")]
     events = ["item-created", "item-updated", "item-deleted", "low-stock-alert"]

@@ -10,29 +10,13 @@ from service.api.paging import MAX_POSITION
 from service.platform.clock import iso
 from service.platform.ids import new_id
 from service.platform.queries import load
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller, Database
+from tests.support.api.caller import Caller
 from tests.support.api.webhooks import events_of, make_webhook
+from tests.support.database import Connection
 from tests.support.relay.log import RelayLog
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 ODD = '{"name":"Hydraulic “Pump” ½ 漢字 \\"quoted\\" \\\\ </script>","z":1,"a":{"b":[null,true]}}'
-
-
-@pytest.fixture
-async def owner(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("worker"))
-
-
-@pytest.fixture
-async def webhook_id(owner: Caller) -> str:
-    webhook_id: str = (await make_webhook(owner))["id"]
-    return webhook_id
-
-
-@pytest.fixture
-def log(connection: Database) -> RelayLog:
-    return RelayLog(connection)
 
 
 async def test_a_webhook_without_events_has_an_empty_list(owner: Caller, webhook_id: str) -> None:
@@ -90,7 +74,7 @@ async def test_an_event_not_yet_attempted_is_pending_and_due(owner: Caller, webh
 
 
 async def test_a_pending_event_shows_its_last_attempt_and_the_next_retry(
-    owner: Caller, webhook_id: str, log: RelayLog, connection: Database
+    owner: Caller, webhook_id: str, log: RelayLog, connection: Connection
 ) -> None:
     event = await log.event(webhook_id)
     await log.attempt(webhook_id, event, "retry", status=503, body=b"busy", error="the receiver answered 503")
@@ -118,7 +102,7 @@ async def test_a_response_that_is_no_text_is_shown_with_replacements(
 
 @pytest.mark.parametrize("outcome", ["cancelled", "expired"])
 async def test_an_end_without_a_request_is_a_failure_with_its_reason_and_the_request_before(
-    outcome: str, owner: Caller, webhook_id: str, log: RelayLog, connection: Database
+    outcome: str, owner: Caller, webhook_id: str, log: RelayLog, connection: Connection
 ) -> None:
     event = await log.event(webhook_id)
     await log.attempt(webhook_id, event, "retry", status=500, body=b"no", error="the receiver answered 500")
@@ -131,7 +115,7 @@ async def test_an_end_without_a_request_is_a_failure_with_its_reason_and_the_req
 
 
 async def test_a_result_that_came_too_late_is_not_shown(
-    owner: Caller, webhook_id: str, log: RelayLog, connection: Database
+    owner: Caller, webhook_id: str, log: RelayLog, connection: Connection
 ) -> None:
     event = await log.event(webhook_id)
     await log.attempt(webhook_id, event, "retry", status=500, error="the receiver answered 500")
@@ -208,7 +192,7 @@ async def test_another_webhooks_events_are_not_listed(owner: Caller, webhook_id:
 
 
 async def test_a_page_reads_its_own_rows_only_however_long_the_history(
-    owner: Caller, webhook_id: str, connection: Database
+    owner: Caller, webhook_id: str, connection: Connection
 ) -> None:
     """20,000 successes, 200 failures deep among them, 5,000 pending; plus as much of another webhook's."""
     await connection.execute(

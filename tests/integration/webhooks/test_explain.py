@@ -4,25 +4,21 @@ import asyncio
 from typing import Any
 from uuid import UUID
 
-import pytest
 from aiohttp import web
 
 from relay.lead.fanout import FanOut
 from service.platform.db import Pool
 from service.platform.ids import new_id
 from service.platform.queries import load
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller, Database
+from tests.support.api.caller import Api, Caller, SignUp
 from tests.support.api.webhooks import make_webhook
-from tests.support.relay.processes import Arrival, Receiver, Relays, until
+from tests.support.database import Connection
+from tests.support.receivers.receiver import Arrival, Receiver
+from tests.support.relay.processes import Relays
+from tests.support.waiting import until
 
 NOWHERE = "http://127.0.0.1:9/"
 KEYS = ["event", "webhook", "delivered", "reason", "basis", "detail", "at", "attempt", "filter"]
-
-
-@pytest.fixture
-async def admin(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("admin"))
 
 
 async def _drain(pool: Pool) -> None:
@@ -31,7 +27,7 @@ async def _drain(pool: Pool) -> None:
         pass
 
 
-async def _created(connection: Database) -> UUID:
+async def _created(connection: Connection) -> UUID:
     """The event of the item that has just been created."""
     event_id: UUID = await connection.fetchval("select id from outbox where type = 'item-created'")
     return event_id
@@ -47,7 +43,7 @@ async def _why(caller: Caller, webhook: dict[str, Any], event_id: object) -> Any
 
 
 async def test_what_a_relay_did_is_the_reason(
-    admin: Caller, sign_up: SignUp, api: Api, relays: Relays, receiver: Receiver, connection: Database
+    admin: Caller, sign_up: SignUp, api: Api, relays: Relays, receiver: Receiver, connection: Connection
 ) -> None:
     released = asyncio.Event()
 
@@ -124,7 +120,7 @@ async def test_what_a_relay_did_is_the_reason(
 
 
 async def test_what_was_delivered_stays_so_while_it_is_sent_again_or_when_it_then_fails(
-    admin: Caller, relays: Relays, receiver: Receiver, connection: Database
+    admin: Caller, relays: Relays, receiver: Receiver, connection: Connection
 ) -> None:
     webhook = await make_webhook(
         admin, url=receiver.url, events=["category-created"], retryPolicy={"maxRetries": 1, "retryDelay": 60000}
@@ -150,7 +146,7 @@ async def test_what_was_delivered_stays_so_while_it_is_sent_again_or_when_it_the
 
 
 async def test_before_a_relay_sends_it_an_event_waits_for_routing_then_for_its_turn(
-    admin: Caller, pool: Pool, connection: Database
+    admin: Caller, pool: Pool, connection: Connection
 ) -> None:
     webhook = await make_webhook(admin, url=NOWHERE)
     await admin.make("/items", name="Pump")
@@ -171,7 +167,7 @@ async def test_before_a_relay_sends_it_an_event_waits_for_routing_then_for_its_t
 
 
 async def test_what_was_still_pending_when_its_event_grew_too_old_is_expired(
-    admin: Caller, pool: Pool, connection: Database
+    admin: Caller, pool: Pool, connection: Connection
 ) -> None:
     webhook = await make_webhook(admin, url=NOWHERE)
     await admin.make("/items", name="Pump")
@@ -189,7 +185,7 @@ async def test_what_was_still_pending_when_its_event_grew_too_old_is_expired(
 
 
 async def test_the_configuration_is_the_reason_where_nothing_is_on_record(
-    admin: Caller, pool: Pool, connection: Database
+    admin: Caller, pool: Pool, connection: Connection
 ) -> None:
     here, there = [(await admin.make("/locations", name=name))["id"] for name in ("Here", "There")]
     kind, other = [(await admin.make("/categories", name=name))["id"] for name in ("Pumps", "Drills")]
@@ -235,7 +231,7 @@ async def test_the_configuration_is_the_reason_where_nothing_is_on_record(
 
 
 async def test_an_event_that_the_owner_may_not_read_reveals_nothing(
-    admin: Caller, api: Api, sign_up: SignUp, pool: Pool, connection: Database
+    admin: Caller, api: Api, sign_up: SignUp, pool: Pool, connection: Connection
 ) -> None:
     foreman = Caller(api, await sign_up("foreman"))
     place = (await admin.make("/locations", name="Secret depot"))["id"]
@@ -263,7 +259,7 @@ async def test_an_event_that_the_owner_may_not_read_reveals_nothing(
 
 
 async def test_an_event_that_was_set_aside_says_why_to_an_admin_only(
-    admin: Caller, api: Api, sign_up: SignUp, pool: Pool, connection: Database
+    admin: Caller, api: Api, sign_up: SignUp, pool: Pool, connection: Connection
 ) -> None:
     worker = Caller(api, await sign_up("worker"))
     webhook = await make_webhook(worker, url=NOWHERE)
@@ -281,7 +277,7 @@ async def test_an_event_that_was_set_aside_says_why_to_an_admin_only(
 
 
 async def test_a_user_asks_about_their_own_webhooks_an_admin_about_all(
-    admin: Caller, api: Api, sign_up: SignUp, pool: Pool, connection: Database
+    admin: Caller, api: Api, sign_up: SignUp, pool: Pool, connection: Connection
 ) -> None:
     owner, stranger = Caller(api, await sign_up("worker")), Caller(api, await sign_up("supervisor"))
     webhook, gone = await make_webhook(owner, url=NOWHERE), await make_webhook(owner, url=NOWHERE)

@@ -11,7 +11,8 @@ from service.platform.ids import new_id
 from service.platform.queries import load
 from service.platform.settings import Settings
 from service.webhooks.reasons import reason_of
-from tests.support.relay.processes import Connection, add_user, add_webhook, write_event
+from tests.support.database import Connection
+from tests.support.rows import add_user, add_webhook, write_event
 
 
 async def test_nothing_holds_an_event_back_if_and_only_if_fan_out_queued_it(

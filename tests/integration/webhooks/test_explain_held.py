@@ -7,9 +7,9 @@ from uuid import UUID
 from service.platform.clock import iso
 from service.platform.ids import new_id
 from service.platform.queries import load
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller, Database
+from tests.support.api.caller import Api, Caller, SignUp
 from tests.support.api.webhooks import make_webhook
+from tests.support.database import Connection
 from tests.support.relay.log import Event, RelayLog
 
 
@@ -20,7 +20,7 @@ async def _why(caller: Caller, webhook: dict[str, Any], event: Event) -> Any:
 
 
 async def test_what_holds_a_delivery_back_is_said_with_how_long(
-    api: Api, sign_up: SignUp, connection: Database
+    api: Api, sign_up: SignUp, connection: Connection
 ) -> None:
     owner, log = Caller(api, await sign_up("worker")), RelayLog(connection)
     webhook = await make_webhook(owner)
@@ -45,7 +45,7 @@ async def test_what_holds_a_delivery_back_is_said_with_how_long(
 
 
 async def test_what_waits_for_a_disabled_webhook_and_what_it_missed_are_told_apart(
-    api: Api, sign_up: SignUp, connection: Database
+    api: Api, sign_up: SignUp, connection: Connection
 ) -> None:
     owner, log = Caller(api, await sign_up("worker")), RelayLog(connection)
     webhook = await make_webhook(owner)
@@ -63,7 +63,7 @@ async def test_what_waits_for_a_disabled_webhook_and_what_it_missed_are_told_apa
 
 
 async def test_what_waits_for_a_token_is_rate_limited_until_a_claim_would_take_it(
-    api: Api, sign_up: SignUp, connection: Database
+    api: Api, sign_up: SignUp, connection: Connection
 ) -> None:
     owner, log = Caller(api, await sign_up("worker")), RelayLog(connection)
     webhook = await make_webhook(owner, rateLimit={"perSecond": 4, "burst": 8})

@@ -4,7 +4,6 @@ import asyncio
 import json
 import re
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, get_args
 from uuid import UUID
 
@@ -20,9 +19,10 @@ from service.webhooks.attempts import AttemptView
 from service.webhooks.bodies import CreateWebhook
 from service.webhooks.explain import ExplainedEvent, ExplainedWebhook, Explanation, FilteredView
 from service.webhooks.reasons import ReasonName
-from tests.conftest import SkipUnless
+from tests.support.paths import DOCS
+from tests.support.programs import SkipUnless
 
-GUIDE = (Path(__file__).parents[3] / "docs" / "WEBHOOKS_GUIDE.md").read_text(encoding="utf-8")
+GUIDE = (DOCS / "WEBHOOKS_GUIDE.md").read_text(encoding="utf-8")
 DATA = orjson.dumps({"name": 'Hydraulic “Pump” ½ 漢字 \u2028 "quoted" \\ </script>', "n": 2**53, "a": [None, True, {}]})
 
 # Made here, and of a receiver that had one.

@@ -2,18 +2,13 @@
 
 import pytest
 
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller, Database
+from tests.support.api.caller import Api, Caller, SignUp
+from tests.support.database import Connection
 
 
 @pytest.fixture
 async def anna(api: Api, sign_up: SignUp) -> Caller:
     return Caller(api, await sign_up("worker"))
-
-
-@pytest.fixture
-async def admin(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("admin"))
 
 
 async def _webhook(owner: Caller) -> str:
@@ -58,7 +53,7 @@ async def test_with_skip_or_limit_it_is_a_page_that_tells_of_the_others(anna: Ca
         assert (await anna.get("/webhooks", **query)).status == 400, query
 
 
-async def test_each_says_whose_it_is(anna: Caller, admin: Caller, connection: Database) -> None:
+async def test_each_says_whose_it_is(anna: Caller, admin: Caller, connection: Connection) -> None:
     await _webhook(anna)
     owner = {"id": str(anna.token.user_id), "username": anna.token.username}
     (webhook,) = (await anna.get("/webhooks")).body["webhooks"]

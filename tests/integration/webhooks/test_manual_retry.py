@@ -12,27 +12,10 @@ from service.platform.clock import iso
 from service.platform.ids import new_id
 from service.platform.settings import Settings
 from service.server.app import make_app
-from tests.integration.conftest import Api, SignUp, SomebodyWaits
-from tests.support.api.caller import Caller, Database
+from tests.support.api.caller import Caller, SignUp
 from tests.support.api.webhooks import events_of, make_webhook, retry, stats_of
+from tests.support.database import Connection, SomebodyWaits
 from tests.support.relay.log import RelayLog
-
-
-@pytest.fixture
-async def owner(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("worker"))
-
-
-@pytest.fixture
-async def webhook_id(owner: Caller) -> str:
-    webhook_id: str = (await make_webhook(owner))["id"]
-    return webhook_id
-
-
-@pytest.fixture
-def log(connection: Database) -> RelayLog:
-    return RelayLog(connection)
-
 
 # Statistics
 
@@ -52,7 +35,7 @@ async def test_statistics_of_nothing_are_zero(owner: Caller, webhook_id: str) ->
 
 
 async def test_statistics_count_what_ended_and_what_is_pending(
-    owner: Caller, webhook_id: str, log: RelayLog, connection: Database
+    owner: Caller, webhook_id: str, log: RelayLog, connection: Connection
 ) -> None:
     for _ in range(49):
         await log.succeeded(webhook_id)
@@ -135,7 +118,7 @@ async def test_what_is_older_than_the_history_counts_for_ever_but_is_not_current
 
 
 async def test_a_failed_event_can_be_sent_again_under_a_fresh_policy(
-    owner: Caller, webhook_id: str, log: RelayLog, connection: Database
+    owner: Caller, webhook_id: str, log: RelayLog, connection: Connection
 ) -> None:
     event = await log.event(webhook_id)
     await log.attempt(webhook_id, event, "retry", status=500, error="the receiver answered 500")
@@ -190,7 +173,7 @@ async def test_a_retry_moves_one_from_its_status_to_pending_and_leaves_the_lifet
 
 
 async def test_the_count_is_taken_back_where_the_end_was_counted(
-    owner: Caller, webhook_id: str, log: RelayLog, connection: Database
+    owner: Caller, webhook_id: str, log: RelayLog, connection: Connection
 ) -> None:
     yesterday = datetime.now(UTC) - timedelta(days=1)
     await log.partition(yesterday)
@@ -213,7 +196,7 @@ async def test_a_pending_event_is_not_sent_again(owner: Caller, webhook_id: str,
 
 
 async def test_of_retries_at_the_same_time_one_is_taken(
-    owner: Caller, webhook_id: str, log: RelayLog, connection: Database
+    owner: Caller, webhook_id: str, log: RelayLog, connection: Connection
 ) -> None:
     event = await log.failed(webhook_id)
     answers = await asyncio.gather(*(retry(owner, webhook_id, event) for _ in range(8)))
@@ -223,7 +206,7 @@ async def test_of_retries_at_the_same_time_one_is_taken(
 
 
 async def test_a_retry_that_meets_another_half_way_is_refused(
-    owner: Caller, webhook_id: str, log: RelayLog, connection: Database, somebody_waits: SomebodyWaits
+    owner: Caller, webhook_id: str, log: RelayLog, connection: Connection, somebody_waits: SomebodyWaits
 ) -> None:
     event = await log.failed(webhook_id)
     async with connection.transaction():
@@ -235,7 +218,7 @@ async def test_a_retry_that_meets_another_half_way_is_refused(
 
 
 async def test_a_retry_does_not_wait_for_a_relay_that_counts_something_else(
-    owner: Caller, webhook_id: str, log: RelayLog, connection: Database
+    owner: Caller, webhook_id: str, log: RelayLog, connection: Connection
 ) -> None:
     event = await log.failed(webhook_id)
     async with connection.transaction():
@@ -254,7 +237,7 @@ async def test_what_a_webhook_never_had_cannot_be_retried(owner: Caller, webhook
 
 
 async def test_an_event_whose_partition_was_dropped_cannot_be_retried(
-    owner: Caller, webhook_id: str, log: RelayLog, connection: Database
+    owner: Caller, webhook_id: str, log: RelayLog, connection: Connection
 ) -> None:
     event = await log.failed(webhook_id)
     await connection.execute("delete from events")
@@ -274,7 +257,7 @@ async def test_a_retry_of_a_parked_webhook_waits_for_it(owner: Caller, webhook_i
 
 
 async def test_what_was_discarded_can_be_retried_once_the_rest_has_been_ended(
-    owner: Caller, webhook_id: str, log: RelayLog, connection: Database
+    owner: Caller, webhook_id: str, log: RelayLog, connection: Connection
 ) -> None:
     first, second = await log.event(webhook_id), await log.event(webhook_id)
     await owner.put(f"/webhooks/{webhook_id}", {"active": True, "pending": "discard"})
@@ -288,7 +271,7 @@ async def test_what_was_discarded_can_be_retried_once_the_rest_has_been_ended(
 
 
 async def test_a_retry_is_in_the_audit_trail(
-    owner: Caller, webhook_id: str, log: RelayLog, connection: Database
+    owner: Caller, webhook_id: str, log: RelayLog, connection: Connection
 ) -> None:
     event = await log.failed(webhook_id)
     await retry(owner, webhook_id, event)

@@ -10,16 +10,19 @@ from relay.lead.fanout import FanOut
 from relay.record import notices
 from relay.record.notices import OPERATIONAL
 from service.platform.db import Pool
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller, Database
+from tests.support.api.caller import Api, Caller, SignUp
 from tests.support.api.webhooks import make_webhook
-from tests.support.relay.processes import Arrival, Receiver, Relays, until, write_event
+from tests.support.database import Connection
+from tests.support.receivers.receiver import Arrival, Receiver
+from tests.support.relay.processes import Relays
+from tests.support.rows import write_event
+from tests.support.waiting import until
 
 NEVER = {"WEBHOOK_BREAKER_DELAY": "3600000"}
 
 
 async def test_they_go_to_the_webhooks_owner_and_to_admins_if_they_are_named(
-    api: Api, sign_up: SignUp, pool: Pool, connection: Database
+    api: Api, sign_up: SignUp, pool: Pool, connection: Connection
 ) -> None:
     callers = {role: Caller(api, await sign_up(role)) for role in ("worker", "supervisor", "admin")}
     about = await make_webhook(callers["worker"], events=["item-created", "user-login"])

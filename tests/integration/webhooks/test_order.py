@@ -5,19 +5,16 @@ from typing import Any
 
 import pytest
 
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller, Database
+from tests.support.api.caller import Api, Caller, SignUp
 from tests.support.api.webhooks import events_of, make_webhook
+from tests.support.database import Connection
+from tests.support.receivers.receiver import Arrival, Receiver
 from tests.support.relay.ordered_webhooks import EVENT, Watch, blocked, change, check_order, items
-from tests.support.relay.processes import Arrival, Receiver, Relays, until
+from tests.support.relay.processes import Relays
 from tests.support.relay.replays import ask_replay
+from tests.support.waiting import until
 
 ONCE = {"maxRetries": 0, "retryDelay": 100}
-
-
-@pytest.fixture
-async def owner(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("worker"))
 
 
 class Failing:
@@ -113,7 +110,7 @@ async def test_a_blocked_item_goes_on_when_the_failed_event_is_retried_with_succ
     receiver: Receiver,
     watch: Watch,
     failing: Failing,
-    connection: Database,
+    connection: Connection,
     database_url: str,
 ) -> None:
     await relays.start()
@@ -159,7 +156,7 @@ async def test_a_skip_lets_the_later_events_follow_and_is_on_record(
     relays: Relays,
     receiver: Receiver,
     watch: Watch,
-    connection: Database,
+    connection: Connection,
     database_url: str,
 ) -> None:
     await relays.start(RELAY_POLL_INTERVAL="3600000")
@@ -204,7 +201,7 @@ async def test_who_no_longer_wants_to_wait_does_not(
     relays: Relays,
     receiver: Receiver,
     watch: Watch,
-    connection: Database,
+    connection: Connection,
     database_url: str,
 ) -> None:
     await relays.start(RELAY_POLL_INTERVAL="3600000")
@@ -233,7 +230,7 @@ async def test_a_retry_of_an_earlier_event_waits_for_the_one_under_way(
     receiver: Receiver,
     watch: Watch,
     failing: Failing,
-    connection: Database,
+    connection: Connection,
     database_url: str,
 ) -> None:
     failing.numbers.clear()
@@ -268,7 +265,7 @@ async def test_a_replay_keeps_numbers_gives_new_ones_and_resolves_what_blocked(
     receiver: Receiver,
     watch: Watch,
     failing: Failing,
-    connection: Database,
+    connection: Connection,
     database_url: str,
 ) -> None:
     blocked_item, other = items(2)

@@ -11,9 +11,9 @@ from service.platform.clock import iso
 from service.platform.db import connect
 from service.platform.ids import new_id
 from service.platform.queries import load
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller, Database
+from tests.support.api.caller import Caller
 from tests.support.api.webhooks import make_webhook, retry
+from tests.support.database import Connection
 from tests.support.relay.log import RelayLog
 
 NOW = datetime.now(UTC)
@@ -30,12 +30,7 @@ OPEN: dict[str, Any] = {
 }
 
 
-@pytest.fixture
-async def worker(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("worker"))
-
-
-async def _lane(connection: Database, webhook_id: str, **columns: Any) -> None:
+async def _lane(connection: Connection, webhook_id: str, **columns: Any) -> None:
     names = list(columns)
     assignments = ", ".join(f"{name} = ${number}" for number, name in enumerate(names, start=2))
     await connection.execute(
@@ -57,8 +52,8 @@ async def _listed_state(caller: Caller) -> Any:
 # Rate limit
 
 
-async def test_a_rate_limit_is_given_changed_as_a_whole_and_taken_away(worker: Caller, connection: Database) -> None:
-    webhook = await make_webhook(worker, rateLimit={"perSecond": 5, "burst": 20})
+async def test_a_rate_limit_is_given_changed_as_a_whole_and_taken_away(owner: Caller, connection: Connection) -> None:
+    webhook = await make_webhook(owner, rateLimit={"perSecond": 5, "burst": 20})
     path = f"/webhooks/{webhook['id']}"
     assert webhook["rateLimit"] == {"perSecond": 5, "burst": 20}
     steps: list[tuple[dict[str, Any], dict[str, int] | None]] = [
@@ -70,10 +65,10 @@ async def test_a_rate_limit_is_given_changed_as_a_whole_and_taken_away(worker: C
         ({"rateLimit": {"perSecond": 1}}, {"perSecond": 1, "burst": 1}),
     ]
     for sent, shown in steps:
-        answer = await worker.put(path, sent)
+        answer = await owner.put(path, sent)
         assert answer.status == 200, answer.body
         assert answer.body["webhook"]["rateLimit"] == shown
-        assert (await _show(worker, webhook["id"]))["rateLimit"] == shown
+        assert (await _show(owner, webhook["id"]))["rateLimit"] == shown
         stored = await connection.fetchrow("select rate_per_second, rate_burst from webhooks")
         assert stored is not None
         assert tuple(stored) == (tuple(shown.values()) if shown else (None, None))
@@ -84,9 +79,9 @@ async def test_a_rate_limit_is_given_changed_as_a_whole_and_taken_away(worker: C
     ]
 
 
-async def test_a_webhook_without_a_rate_limit_has_none(worker: Caller) -> None:
+async def test_a_webhook_without_a_rate_limit_has_none(owner: Caller) -> None:
     for fields in ({}, {"rateLimit": None}):
-        assert (await make_webhook(worker, **fields))["rateLimit"] is None
+        assert (await make_webhook(owner, **fields))["rateLimit"] is None
 
 
 @pytest.mark.parametrize(
@@ -106,66 +101,66 @@ async def test_a_webhook_without_a_rate_limit_has_none(worker: Caller) -> None:
         (5, "/rateLimit"),
     ],
 )
-async def test_a_rate_limit_that_is_none_is_refused(limit: Any, pointer: str, worker: Caller) -> None:
-    webhook = await make_webhook(worker, rateLimit={"perSecond": 3})
+async def test_a_rate_limit_that_is_none_is_refused(limit: Any, pointer: str, owner: Caller) -> None:
+    webhook = await make_webhook(owner, rateLimit={"perSecond": 3})
     for answer in (
-        await worker.post("/webhooks", {"url": webhook["url"], "events": ["item-created"], "rateLimit": limit}),
-        await worker.put(f"/webhooks/{webhook['id']}", {"rateLimit": limit}),
+        await owner.post("/webhooks", {"url": webhook["url"], "events": ["item-created"], "rateLimit": limit}),
+        await owner.put(f"/webhooks/{webhook['id']}", {"rateLimit": limit}),
     ):
         assert (answer.status, answer.pointers) == (400, [pointer])
-    assert (await _show(worker, webhook["id"]))["rateLimit"] == {"perSecond": 3, "burst": 3}
+    assert (await _show(owner, webhook["id"]))["rateLimit"] == {"perSecond": 3, "burst": 3}
 
 
 async def test_the_etag_stands_for_the_rate_limit_and_not_for_what_happens_to_the_receiver(
-    worker: Caller, connection: Database
+    owner: Caller, connection: Connection
 ) -> None:
-    webhook = await make_webhook(worker)
+    webhook = await make_webhook(owner)
     path = f"/webhooks/{webhook['id']}"
-    tag = (await worker.get(path)).headers["ETag"]
+    tag = (await owner.get(path)).headers["ETag"]
     await _lane(connection, webhook["id"], **OPEN, pauses=1, paused_until=NOW + timedelta(minutes=1))
-    assert (await worker.get(path)).headers["ETag"] == tag
-    changed = await worker.sending(If_Match=tag).put(path, {"rateLimit": {"perSecond": 5}})
+    assert (await owner.get(path)).headers["ETag"] == tag
+    changed = await owner.sending(If_Match=tag).put(path, {"rateLimit": {"perSecond": 5}})
     assert changed.status == 200
     assert changed.headers["ETag"] != tag
-    assert (await worker.sending(If_Match=tag).put(path, {"timeout": 6000})).status == 412
+    assert (await owner.sending(If_Match=tag).put(path, {"timeout": 6000})).status == 412
 
 
 # Breaker
 
 
-async def test_a_new_webhooks_breaker_is_closed(worker: Caller) -> None:
-    webhook = await make_webhook(worker)
+async def test_a_new_webhooks_breaker_is_closed(owner: Caller) -> None:
+    webhook = await make_webhook(owner)
     assert webhook["breaker"] == CLOSED
     assert (webhook["failingSince"], webhook["pausedUntil"], webhook["disabled"]) == (None, None, None)
-    assert await _listed_state(worker) == {"state": "closed"}
+    assert await _listed_state(owner) == {"state": "closed"}
 
 
-async def test_a_failing_receiver_is_seen_before_its_breaker_opens(worker: Caller, connection: Database) -> None:
-    webhook = await make_webhook(worker)
+async def test_a_failing_receiver_is_seen_before_its_breaker_opens(owner: Caller, connection: Connection) -> None:
+    webhook = await make_webhook(owner)
     await _lane(connection, webhook["id"], **FAILING)
-    shown = await _show(worker, webhook["id"])
+    shown = await _show(owner, webhook["id"])
     assert shown["breaker"] == {**CLOSED, "consecutiveFailures": 4}
     assert shown["failingSince"] == iso(FAILING["failing_since"])
-    assert await _listed_state(worker) == {"state": "closed"}
+    assert await _listed_state(owner) == {"state": "closed"}
 
 
-async def test_an_open_breaker_says_since_when_and_until_when(worker: Caller, connection: Database) -> None:
-    webhook = await make_webhook(worker)
+async def test_an_open_breaker_says_since_when_and_until_when(owner: Caller, connection: Connection) -> None:
+    webhook = await make_webhook(owner)
     await _lane(connection, webhook["id"], **OPEN)
-    shown = await _show(worker, webhook["id"])
+    shown = await _show(owner, webhook["id"])
     assert shown["breaker"] == {
         "state": "open",
         "consecutiveFailures": 12,
         "openedAt": iso(OPEN["opened_at"]),
         "nextProbe": iso(OPEN["probe_at"]),
     }
-    assert await _listed_state(worker) == {"state": "open"}
+    assert await _listed_state(owner) == {"state": "open"}
 
 
 async def test_a_breaker_is_half_open_while_a_relay_that_lives_has_a_probe_out(
-    worker: Caller, connection: Database
+    owner: Caller, connection: Connection
 ) -> None:
-    webhook, relay = await make_webhook(worker), new_id()
+    webhook, relay = await make_webhook(owner), new_id()
     await connection.execute("insert into relays (id, version, host, pid) values ($1, 'x', 'here', 1)", relay)
     soon = datetime.now(UTC) + timedelta(minutes=1)
     for probe, state in (
@@ -176,25 +171,25 @@ async def test_a_breaker_is_half_open_while_a_relay_that_lives_has_a_probe_out(
         ({"probe_by": new_id(), "probe_until": soon}, "open"),
     ):
         await _lane(connection, webhook["id"], **OPEN, **probe)
-        assert (await _show(worker, webhook["id"]))["breaker"]["state"] == state
-        assert await _listed_state(worker) == {"state": state}
+        assert (await _show(owner, webhook["id"]))["breaker"]["state"] == state
+        assert await _listed_state(owner) == {"state": state}
 
 
-async def test_a_pause_is_shown_while_it_lasts(worker: Caller, connection: Database) -> None:
-    webhook, until = await make_webhook(worker), NOW + timedelta(hours=5)
+async def test_a_pause_is_shown_while_it_lasts(owner: Caller, connection: Connection) -> None:
+    webhook, until = await make_webhook(owner), NOW + timedelta(hours=5)
     await _lane(connection, webhook["id"], pauses=1, paused_until=until)
-    assert (await _show(worker, webhook["id"]))["pausedUntil"] == iso(until)
+    assert (await _show(owner, webhook["id"]))["pausedUntil"] == iso(until)
     await _lane(connection, webhook["id"], pauses=1, paused_until=NOW - timedelta(seconds=1))
-    assert (await _show(worker, webhook["id"]))["pausedUntil"] is None
+    assert (await _show(owner, webhook["id"]))["pausedUntil"] is None
 
 
 # Made active again
 
 
 async def test_made_active_a_webhook_begins_anew_and_only_what_is_untold_is_kept(
-    worker: Caller, connection: Database
+    owner: Caller, connection: Connection
 ) -> None:
-    webhook, bystander = await make_webhook(worker), await make_webhook(worker)
+    webhook, bystander = await make_webhook(owner), await make_webhook(owner)
     known = {
         **OPEN,
         "probe_by": new_id(),
@@ -206,9 +201,9 @@ async def test_made_active_a_webhook_begins_anew_and_only_what_is_untold_is_kept
     kept = {"tokens": 1.5, "tokens_at": NOW, "unannounced": 3, "announced_at": NOW}
     for lane in (webhook, bystander):
         await _lane(connection, lane["id"], **known, **kept)
-    fresh = await make_webhook(worker)
+    fresh = await make_webhook(owner)
 
-    answer = await worker.put(f"/webhooks/{webhook['id']}", {"active": True})
+    answer = await owner.put(f"/webhooks/{webhook['id']}", {"active": True})
 
     assert answer.status == 200
     assert answer.body["webhook"]["breaker"] == CLOSED
@@ -227,27 +222,27 @@ async def test_made_active_a_webhook_begins_anew_and_only_what_is_untold_is_kept
 
 @pytest.mark.parametrize("change", [{"timeout": 6000}, {"active": False}])
 async def test_any_other_change_leaves_the_breaker_as_it_is(
-    change: dict[str, Any], worker: Caller, connection: Database
+    change: dict[str, Any], owner: Caller, connection: Connection
 ) -> None:
-    webhook = await make_webhook(worker)
+    webhook = await make_webhook(owner)
     await _lane(connection, webhook["id"], **OPEN)
-    answer = await worker.put(f"/webhooks/{webhook['id']}", change)
+    answer = await owner.put(f"/webhooks/{webhook['id']}", change)
     assert answer.body["webhook"]["breaker"]["state"] == "open"
     assert answer.body["webhook"]["disabled"] is None
 
 
-async def test_a_disabled_webhook_says_why_until_it_is_made_active(worker: Caller, connection: Database) -> None:
-    webhook = await make_webhook(worker)
+async def test_a_disabled_webhook_says_why_until_it_is_made_active(owner: Caller, connection: Connection) -> None:
+    webhook = await make_webhook(owner)
     path = f"/webhooks/{webhook['id']}"
     reason = "the receiver answered 410: it will take nothing any more"
     await connection.execute("update webhooks set active = false, disabled_at = $1, disabled_reason = $2", NOW, reason)
     disabled = {"at": iso(NOW), "reason": reason}
     for change in ({}, {"timeout": 6000}, {"active": False}):
-        answer = await worker.put(path, change)
+        answer = await owner.put(path, change)
         assert answer.status == 200, answer.body
         assert (answer.body["webhook"]["active"], answer.body["webhook"]["disabled"]) == (False, disabled)
 
-    answer = await worker.put(path, {"active": True})
+    answer = await owner.put(path, {"active": True})
 
     assert answer.status == 200
     assert (answer.body["webhook"]["active"], answer.body["webhook"]["disabled"]) == (True, None)
@@ -261,10 +256,10 @@ async def test_a_disabled_webhook_says_why_until_it_is_made_active(worker: Calle
 
 
 async def test_a_change_and_a_relay_that_disables_do_not_wait_for_each_other(
-    worker: Caller, connection: Database, database_url: str
+    owner: Caller, connection: Connection, database_url: str
 ) -> None:
     """A relay has locked the lane when it comes to the webhook, and a change the webhook when it comes to the lane."""
-    webhook = await make_webhook(worker)
+    webhook = await make_webhook(owner)
     path, webhook_id = f"/webhooks/{webhook['id']}", UUID(webhook["id"])
     relay = await connect(database_url, application_name="test")
     await relay.execute("set lock_timeout = '10s'")
@@ -277,25 +272,25 @@ async def test_a_change_and_a_relay_that_disables_do_not_wait_for_each_other(
             assert await load("settle").disable.fetchval(relay, webhook_id=webhook_id, reason="gone") == webhook_id
     finally:
         await relay.close()
-    assert (await worker.get(path)).body["webhook"]["disabled"]["reason"] == "gone"
+    assert (await owner.get(path)).body["webhook"]["disabled"]["reason"] == "gone"
 
 
 # A manual retry
 
 
 async def test_a_retry_goes_as_the_probe_of_an_open_breaker_and_of_no_other(
-    worker: Caller, connection: Database
+    owner: Caller, connection: Connection
 ) -> None:
-    webhook = await make_webhook(worker)
+    webhook = await make_webhook(owner)
     log = RelayLog(connection)
     await log.failed(webhook["id"])
     while_failing, while_open = await log.failed(webhook["id"]), await log.failed(webhook["id"])
 
     await _lane(connection, webhook["id"], **FAILING)
-    assert (await retry(worker, webhook["id"], while_failing)).status == 200
+    assert (await retry(owner, webhook["id"], while_failing)).status == 200
     assert await connection.fetchval("select probe_position from receiver_health") is None
 
     await _lane(connection, webhook["id"], **OPEN)
-    assert (await retry(worker, webhook["id"], while_open)).status == 200
+    assert (await retry(owner, webhook["id"], while_open)).status == 200
     assert await connection.fetchval("select probe_position from receiver_health") == while_open.position
     assert await connection.fetchval("select count(*) from lane_wakes") == 2

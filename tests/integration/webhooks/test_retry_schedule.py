@@ -2,29 +2,25 @@
 
 from typing import Any
 
-import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from service.platform.settings import Settings
 from service.server.app import make_app
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller, Database
+from tests.support.api.caller import Api, Caller, SignUp
 from tests.support.api.webhooks import URL, make_webhook
-from tests.support.relay.processes import Arrival, Receiver, Relays, until
+from tests.support.database import Connection
+from tests.support.receivers.receiver import Arrival, Receiver
+from tests.support.relay.processes import Relays
+from tests.support.waiting import until
 
 
-@pytest.fixture
-async def worker(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("worker"))
-
-
-async def test_a_schedule_is_kept_merged_and_cleared(worker: Caller) -> None:
-    webhook = await make_webhook(worker, retryPolicy={"schedule": "standard", "maxRetries": 9})
+async def test_a_schedule_is_kept_merged_and_cleared(owner: Caller) -> None:
+    webhook = await make_webhook(owner, retryPolicy={"schedule": "standard", "maxRetries": 9})
     path = f"/webhooks/{webhook['id']}"
     standard = {"maxRetries": 9, "retryDelay": 5000, "schedule": "standard"}
     assert webhook["retryPolicy"] == standard
-    assert (await worker.get(path)).body["webhook"]["retryPolicy"] == standard
+    assert (await owner.get(path)).body["webhook"]["retryPolicy"] == standard
     changes: list[tuple[dict[str, Any], dict[str, Any]]] = [
         ({}, standard),
         (standard, standard),
@@ -37,9 +33,9 @@ async def test_a_schedule_is_kept_merged_and_cleared(worker: Caller) -> None:
         ({"schedule": None, "maxRetries": 0}, {"maxRetries": 0, "retryDelay": 200}),
     ]
     for sent, shown in changes:
-        answer = await worker.put(path, {"retryPolicy": sent})
+        answer = await owner.put(path, {"retryPolicy": sent})
         assert (answer.status, answer.body["webhook"]["retryPolicy"]) == (200, shown)
-        assert (await worker.get(path)).body["webhook"]["retryPolicy"] == shown
+        assert (await owner.get(path)).body["webhook"]["retryPolicy"] == shown
 
 
 async def test_a_schedule_that_does_not_fit_is_refused_with_its_place(
@@ -47,8 +43,8 @@ async def test_a_schedule_that_does_not_fit_is_refused_with_its_place(
 ) -> None:
     settings = settings.model_copy(update={"webhook_event_ttl": 2 * 86_400})
     async with TestClient(TestServer(make_app(settings, database_url))) as api:
-        worker = Caller(api, await sign_up("worker"))
-        webhook = await make_webhook(worker, retryPolicy={"schedule": [100, 200]})
+        owner = Caller(api, await sign_up("worker"))
+        webhook = await make_webhook(owner, retryPolicy={"schedule": [100, 200]})
         refused: list[tuple[dict[str, Any], str]] = [
             ({"schedule": [100, 99]}, "/retryPolicy/schedule/1"),
             ({"schedule": "hourly"}, "/retryPolicy/schedule"),
@@ -60,17 +56,17 @@ async def test_a_schedule_that_does_not_fit_is_refused_with_its_place(
         ]
         for policy, pointer in refused:
             for answer in (
-                await worker.post("/webhooks", {"url": URL, "events": ["item-created"], "retryPolicy": policy}),
-                await worker.put(f"/webhooks/{webhook['id']}", {"retryPolicy": policy}),
+                await owner.post("/webhooks", {"url": URL, "events": ["item-created"], "retryPolicy": policy}),
+                await owner.put(f"/webhooks/{webhook['id']}", {"retryPolicy": policy}),
             ):
                 assert (answer.status, answer.pointers) == (400, [pointer])
-        alone = await worker.put(f"/webhooks/{webhook['id']}", {"retryPolicy": {"maxRetries": 5}})
+        alone = await owner.put(f"/webhooks/{webhook['id']}", {"retryPolicy": {"maxRetries": 5}})
         assert (alone.status, alone.pointers) == (400, ["/retryPolicy/maxRetries"])
-        assert (await worker.get(f"/webhooks/{webhook['id']}")).body["webhook"]["retryPolicy"]["schedule"] == [100, 200]
+        assert (await owner.get(f"/webhooks/{webhook['id']}")).body["webhook"]["retryPolicy"]["schedule"] == [100, 200]
 
 
-async def test_a_description_is_kept_changed_and_cleared(worker: Caller) -> None:
-    webhook = await make_webhook(worker, description="Orders ½ 漢字, to the ERP")
+async def test_a_description_is_kept_changed_and_cleared(owner: Caller) -> None:
+    webhook = await make_webhook(owner, description="Orders ½ 漢字, to the ERP")
     path = f"/webhooks/{webhook['id']}"
     assert webhook["description"] == "Orders ½ 漢字, to the ERP"
     for sent, shown in (
@@ -78,14 +74,14 @@ async def test_a_description_is_kept_changed_and_cleared(worker: Caller) -> None
         ({"description": "x" * 500}, "x" * 500),
         ({"description": None}, None),
     ):
-        assert (await worker.put(path, sent)).body["webhook"]["description"] == shown
-        assert (await worker.get(path)).body["webhook"]["description"] == shown
-    too_long = await worker.put(path, {"description": "x" * 501})
+        assert (await owner.put(path, sent)).body["webhook"]["description"] == shown
+        assert (await owner.get(path)).body["webhook"]["description"] == shown
+    too_long = await owner.put(path, {"description": "x" * 501})
     assert (too_long.status, too_long.pointers) == (400, ["/description"])
 
 
 async def test_a_relay_keeps_to_the_schedule_that_it_finds(
-    api: Api, sign_up: SignUp, relays: Relays, receiver: Receiver, connection: Database
+    api: Api, sign_up: SignUp, relays: Relays, receiver: Receiver, connection: Connection
 ) -> None:
     async def refuse(_: Arrival) -> web.StreamResponse:
         return web.Response(status=500)

@@ -12,31 +12,23 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from service.api.unknown import HEADER
 from service.platform.settings import Settings
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller, Database, take_events
+from tests.support.api.caller import Caller
+from tests.support.api.outbox import take_events
 from tests.support.api.webhooks import make_webhook
-from tests.support.relay.processes import Arrival, Receiver, Relays
+from tests.support.database import Connection
+from tests.support.receivers.receiver import Arrival, Receiver
+from tests.support.relay.processes import Relays
 
 WHSEC = "whsec_" + base64.b64encode(bytes(range(24))).decode()
 # The second happens to be base64, and is its own key all the same.
 PLAIN = ("what WEBHOOK_SECRET had: ~!", "YWJjZGVmZ2hpamtsbW5vcA==")
 
 
-@pytest.fixture
-async def worker(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("worker"))
-
-
-@pytest.fixture
-async def admin(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("admin"))
-
-
 @pytest.mark.parametrize("secret", [WHSEC, "whsec_" + base64.b64encode(bytes(64)).decode(), *PLAIN, "x" * 128])
-async def test_a_given_secret_is_the_webhooks(worker: Caller, secret: str) -> None:
-    webhook = await make_webhook(worker, secret=secret)
+async def test_a_given_secret_is_the_webhooks(owner: Caller, secret: str) -> None:
+    webhook = await make_webhook(owner, secret=secret)
     assert webhook["secret"] == secret
-    assert (await worker.put(f"/webhooks/{webhook['id']}", {"secret": secret})).status == 200
+    assert (await owner.put(f"/webhooks/{webhook['id']}", {"secret": secret})).status == 200
 
 
 @pytest.mark.parametrize(
@@ -56,15 +48,15 @@ async def test_a_given_secret_is_the_webhooks(worker: Caller, secret: str) -> No
         5,
     ],
 )
-async def test_a_secret_that_cannot_be_one_is_refused_and_not_repeated(worker: Caller, secret: Any) -> None:
+async def test_a_secret_that_cannot_be_one_is_refused_and_not_repeated(owner: Caller, secret: Any) -> None:
     body = {"url": "https://example.org/", "events": ["item-created"], "secret": secret}
-    answer = await worker.post("/webhooks", body)
+    answer = await owner.post("/webhooks", body)
     assert (answer.status, answer.pointers) == (400, ["/secret"])
     assert not isinstance(secret, str) or not secret or secret not in str(answer.body)
 
 
 async def test_a_webhook_is_made_inactive_where_that_was_asked_for(
-    worker: Caller, admin: Caller, relays: Relays, receiver: Receiver, connection: Database
+    owner: Caller, admin: Caller, relays: Relays, receiver: Receiver, connection: Connection
 ) -> None:
     webhook = await make_webhook(admin, url=receiver.url, active=False)
     assert webhook["active"] is False
@@ -111,7 +103,7 @@ def _library(secret: str) -> Webhook:
 
 
 async def test_while_a_rotation_lasts_either_secret_verifies_and_then_the_new_one_alone(
-    admin: Caller, relays: Relays, receiver: Receiver, connection: Database
+    admin: Caller, relays: Relays, receiver: Receiver, connection: Connection
 ) -> None:
     webhook = await make_webhook(admin, url=receiver.url, secret=PLAIN[0])
     path, old = f"/webhooks/{webhook['id']}", webhook["secret"]
@@ -148,37 +140,37 @@ async def test_while_a_rotation_lasts_either_secret_verifies_and_then_the_new_on
     assert pulled[2]["signature"] == _older(new, after)
 
 
-async def test_a_second_rotation_waits_or_ends_the_first(worker: Caller) -> None:
-    webhook = await make_webhook(worker)
+async def test_a_second_rotation_waits_or_ends_the_first(owner: Caller) -> None:
+    webhook = await make_webhook(owner)
     path = f"/webhooks/{webhook['id']}"
-    first = (await worker.post(f"{path}/secret/rotate", None)).body["webhook"]
+    first = (await owner.post(f"{path}/secret/rotate", None)).body["webhook"]
     assert first["overlapUntil"] > webhook["createdAt"]
-    refused = await worker.post(f"{path}/secret/rotate", {"overlapSeconds": 60})
+    refused = await owner.post(f"{path}/secret/rotate", {"overlapSeconds": 60})
     assert (refused.status, refused.pointers) == (409, ["/overlapSeconds"])
-    second = await worker.post(f"{path}/secret/rotate", {"overlapSeconds": 0})
+    second = await owner.post(f"{path}/secret/rotate", {"overlapSeconds": 0})
     assert (second.status, "overlapUntil" in second.body["webhook"]) == (200, False)
     for secret in (webhook["secret"], first["secret"]):
-        assert (await worker.put(path, {"secret": secret})).status == 400
-    assert (await worker.put(path, {"secret": second.body["webhook"]["secret"]})).status == 200
+        assert (await owner.put(path, {"secret": secret})).status == 400
+    assert (await owner.put(path, {"secret": second.body["webhook"]["secret"]})).status == 200
 
 
 @pytest.mark.parametrize("seconds", [-1, 604_801, 1.5, "long", None])
-async def test_an_overlap_that_cannot_be_is_refused(worker: Caller, seconds: Any) -> None:
-    webhook = await make_webhook(worker)
-    answer = await worker.post(f"/webhooks/{webhook['id']}/secret/rotate", {"overlapSeconds": seconds})
+async def test_an_overlap_that_cannot_be_is_refused(owner: Caller, seconds: Any) -> None:
+    webhook = await make_webhook(owner)
+    answer = await owner.post(f"/webhooks/{webhook['id']}/secret/rotate", {"overlapSeconds": seconds})
     assert (answer.status, answer.pointers) == (400, ["/overlapSeconds"])
 
 
 async def test_a_rotation_is_told_and_audited_without_the_secret(
-    worker: Caller, admin: Caller, connection: Database
+    owner: Caller, admin: Caller, connection: Connection
 ) -> None:
-    webhook = await make_webhook(worker, url="https://chat.example.org:8443/hooks/token?key=k")
+    webhook = await make_webhook(owner, url="https://chat.example.org:8443/hooks/token?key=k")
     path = f"/webhooks/{webhook['id']}/secret/rotate"
     rotated = (await admin.post(path, {"overlapSeconds": 60})).body["webhook"]
     ((kind, data),) = await take_events(connection)
     assert kind == "secret-rotated"
     assert (
-        f'"userId":"{worker.token.user_id}","url":"https://chat.example.org:8443","rotatedBy":"{admin.token.user_id}"'
+        f'"userId":"{owner.token.user_id}","url":"https://chat.example.org:8443","rotatedBy":"{admin.token.user_id}"'
         in data
     )
     assert f'"overlapUntil":"{rotated["overlapUntil"]}"' in data
@@ -190,15 +182,15 @@ async def test_a_rotation_is_told_and_audited_without_the_secret(
         assert rotated["secret"] not in text
 
 
-async def test_a_rotation_under_a_key_is_done_once(worker: Caller) -> None:
-    webhook = await make_webhook(worker)
-    keyed = worker.sending(Idempotency_Key="k")
+async def test_a_rotation_under_a_key_is_done_once(owner: Caller) -> None:
+    webhook = await make_webhook(owner)
+    keyed = owner.sending(Idempotency_Key="k")
     first, again = [await keyed.post(f"/webhooks/{webhook['id']}/secret/rotate", {}) for _ in range(2)]
     assert first.body == again.body
 
 
 async def test_a_relay_that_keeps_a_target_in_memory_stops_signing_twice_when_the_overlap_ends(
-    admin: Caller, connection: Database, settings: Settings, relays: Relays, receiver: Receiver
+    admin: Caller, connection: Connection, settings: Settings, relays: Relays, receiver: Receiver
 ) -> None:
     webhook = await make_webhook(admin, url=receiver.url)
     await admin.post(f"/webhooks/{webhook['id']}/secret/rotate", {"overlapSeconds": 1})
@@ -213,13 +205,13 @@ async def test_a_relay_that_keeps_a_target_in_memory_stops_signing_twice_when_th
     assert await connection.fetchval("select clock_timestamp() >= overlap_until from webhooks")
 
 
-async def test_what_a_rotation_does_not_know_is_named(worker: Caller) -> None:
-    webhook = await make_webhook(worker)
-    answer = await worker.post(f"/webhooks/{webhook['id']}/secret/rotate", {"secret": "x" * 20})
+async def test_what_a_rotation_does_not_know_is_named(owner: Caller) -> None:
+    webhook = await make_webhook(owner)
+    answer = await owner.post(f"/webhooks/{webhook['id']}/secret/rotate", {"secret": "x" * 20})
     assert (answer.status, answer.headers[HEADER]) == (200, "secret")
 
 
-async def test_a_previous_secret_stands_beside_its_end(connection: Database, worker: Caller) -> None:
-    await make_webhook(worker)
+async def test_a_previous_secret_stands_beside_its_end(connection: Connection, owner: Caller) -> None:
+    await make_webhook(owner)
     with pytest.raises(asyncpg.CheckViolationError):
         await connection.execute("update webhooks set overlap_until = now()")

@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import hmac
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
@@ -16,21 +15,10 @@ from service.platform.db import CONTENDED, open_pool
 from service.platform.ids import new_id
 from service.webhooks import stream
 from service.webhooks.stream import WATCH, LogWatch
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Answer, Caller, Database
+from tests.support.api.caller import Answer, Api, Caller, SignUp
 from tests.support.api.webhooks import make_webhook
-from tests.support.relay.replays import Leader, leading
-
-
-@pytest.fixture
-async def owner(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("worker"))
-
-
-@pytest.fixture
-async def leader(connection: Database, database_url: str) -> AsyncIterator[Leader]:
-    async with leading(connection, database_url) as leader:
-        yield leader
+from tests.support.database import Connection
+from tests.support.relay.replays import Leader
 
 
 async def _read(caller: Caller, webhook_id: str, **query: str) -> Any:
@@ -207,7 +195,7 @@ async def test_readers_skip_nothing_and_repeat_nothing_while_two_leaders_fan_out
 
 
 async def test_a_cursor_older_than_the_log_is_told_where_the_log_begins(
-    owner: Caller, leader: Leader, connection: Database
+    owner: Caller, leader: Leader, connection: Connection
 ) -> None:
     webhook_id = (await make_webhook(owner))["id"]
     await leader.write_many(5)
@@ -255,7 +243,7 @@ async def test_a_client_that_goes_away_leaves_nothing_behind(owner: Caller) -> N
 
 
 async def test_what_ended_meanwhile_is_not_answered(
-    owner: Caller, leader: Leader, connection: Database, api: Api, sign_up: SignUp
+    owner: Caller, leader: Leader, connection: Connection, api: Api, sign_up: SignUp
 ) -> None:
     webhook_id = (await make_webhook(owner))["id"]
     deleted = (await make_webhook(owner))["id"]
@@ -312,7 +300,9 @@ async def test_a_stream_is_for_the_owner_and_admins(owner: Caller, api: Api, sig
     assert (await owner.get(f"/webhooks/{new_id()}/stream")).status == 404
 
 
-async def test_a_webhook_whose_key_was_lost_cannot_be_read(owner: Caller, leader: Leader, connection: Database) -> None:
+async def test_a_webhook_whose_key_was_lost_cannot_be_read(
+    owner: Caller, leader: Leader, connection: Connection
+) -> None:
     webhook_id = (await make_webhook(owner))["id"]
     await leader.write_many(1)
     await connection.execute("update webhooks set secret_sealed = '\\x00'")

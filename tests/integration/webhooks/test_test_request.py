@@ -9,13 +9,8 @@ import pytest
 from aiohttp import ClientTimeout
 
 from service.platform.ids import new_id
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller, Database
-
-
-@pytest.fixture
-async def owner(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("worker"))
+from tests.support.api.caller import Caller
+from tests.support.database import Connection
 
 
 @pytest.fixture
@@ -25,7 +20,7 @@ async def webhook_id(owner: Caller) -> str:
     return webhook_id
 
 
-async def _asked(connection: Database) -> asyncpg.Record:
+async def _asked(connection: Connection) -> asyncpg.Record:
     """The test that the API waits for, once it has been written."""
     async with asyncio.timeout(30):
         while (row := await connection.fetchrow("select * from webhook_tests where finished_at is null")) is None:
@@ -33,7 +28,7 @@ async def _asked(connection: Database) -> asyncpg.Record:
     return row
 
 
-async def _answer(connection: Database, status: int | None, error: str | None) -> None:
+async def _answer(connection: Connection, status: int | None, error: str | None) -> None:
     row = await _asked(connection)
     await connection.execute(
         "update webhook_tests set claimed_by = $2, finished_at = now(), status = $3, error = $4 where id = $1",
@@ -67,7 +62,7 @@ async def test_a_test_says_what_the_receiver_answered(
     expected: dict[str, Any],
     owner: Caller,
     webhook_id: str,
-    connection: Database,
+    connection: Connection,
 ) -> None:
     asking = asyncio.create_task(owner.post(f"/webhooks/{webhook_id}/test", None))
     await _answer(connection, status, error)
@@ -78,7 +73,7 @@ async def test_a_test_says_what_the_receiver_answered(
 
 
 async def test_a_test_is_asked_of_the_relay_with_its_lane_and_a_deadline(
-    owner: Caller, webhook_id: str, connection: Database
+    owner: Caller, webhook_id: str, connection: Connection
 ) -> None:
     asking = asyncio.create_task(owner.post(f"/webhooks/{webhook_id}/test", {"ignored": True}))
     row = await _asked(connection)
@@ -101,7 +96,7 @@ async def test_a_test_is_asked_of_the_relay_with_its_lane_and_a_deadline(
     ("claimed", "why"), [(False, "no relay answered within 12 s"), (True, "did not report within 12 s")]
 )
 async def test_without_a_relays_answer_a_test_says_so(
-    claimed: bool, why: str, owner: Caller, webhook_id: str, connection: Database
+    claimed: bool, why: str, owner: Caller, webhook_id: str, connection: Connection
 ) -> None:
     asking = asyncio.create_task(owner.post(f"/webhooks/{webhook_id}/test", None))
     row = await _asked(connection)
@@ -116,14 +111,14 @@ async def test_without_a_relays_answer_a_test_says_so(
     assert why in answer.body["error"]
 
 
-async def test_an_inactive_webhook_can_be_tested(owner: Caller, webhook_id: str, connection: Database) -> None:
+async def test_an_inactive_webhook_can_be_tested(owner: Caller, webhook_id: str, connection: Connection) -> None:
     await owner.put(f"/webhooks/{webhook_id}", {"active": False})
     asking = asyncio.create_task(owner.post(f"/webhooks/{webhook_id}/test", None))
     await _answer(connection, 200, None)
     assert (await asking).body["success"] is True
 
 
-async def test_a_test_is_outside_history_and_statistics(owner: Caller, webhook_id: str, connection: Database) -> None:
+async def test_a_test_is_outside_history_and_statistics(owner: Caller, webhook_id: str, connection: Connection) -> None:
     asking = asyncio.create_task(owner.post(f"/webhooks/{webhook_id}/test", None))
     await _answer(connection, 500, "the receiver answered 500")
     await asking
@@ -133,7 +128,7 @@ async def test_a_test_is_outside_history_and_statistics(owner: Caller, webhook_i
 
 
 async def test_more_tests_can_wait_than_there_are_connections(
-    owner: Caller, webhook_id: str, connection: Database
+    owner: Caller, webhook_id: str, connection: Connection
 ) -> None:
     asking = [asyncio.create_task(owner.post(f"/webhooks/{webhook_id}/test", None)) for _ in range(25)]
     async with asyncio.timeout(60):
@@ -145,7 +140,7 @@ async def test_more_tests_can_wait_than_there_are_connections(
 
 
 async def test_a_client_that_does_not_wait_harms_nobody(
-    owner: Caller, webhook_id: str, connection: Database, capfd: pytest.CaptureFixture[str]
+    owner: Caller, webhook_id: str, connection: Connection, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = f"/api/v1/webhooks/{webhook_id}/test"
     asking = asyncio.create_task(owner.api.post(path, headers=owner.token.headers, timeout=ClientTimeout(total=None)))

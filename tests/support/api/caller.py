@@ -1,17 +1,48 @@
 """Somebody who asks the API, and what the mutations left in the database."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any
+from uuid import UUID
 
-import asyncpg
 import orjson
+from aiohttp import web
+from aiohttp.test_utils import TestClient
 from multidict import CIMultiDictProxy
 
-from tests.integration.conftest import Api, Token, events_of
+from service.auth.tokens import Tokens
+from tests.support.database import Connection
 
-Database: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Api = TestClient[web.Request, web.Application]
+
+
+class Token(str):
+    """A bearer token that knows whose it is; `headers` are what a request sends."""
+
+    user_id: UUID
+    session_id: UUID
+    username: str
+    role: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self}"}
+
+
+SignUp = Callable[[str], Awaitable[Token]]
+
+
+async def open_session(connection: Connection, tokens: Tokens, user_id: UUID) -> Token:
+    """A token of a new session of this user."""
+    user = await connection.fetchrow("select username, role from users where id = $1", user_id)
+    assert user is not None
+    session_id = await connection.fetchval(
+        "insert into sessions (user_id, expires_at) values ($1, now() + interval '1 day') returning id", user_id
+    )
+    token = Token(tokens.access(user_id, session_id))
+    token.user_id, token.session_id, token.username, token.role = user_id, session_id, user["username"], user["role"]
+    return token
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +99,3 @@ class Caller:
         answer = await self.post(path, fields)
         assert answer.status == 201, answer.body
         return answer.body
-
-
-async def take_events(connection: Database) -> list[tuple[str, str]]:
-    """Type and data, as stored, of the events in the outbox, in order. They are gone from it then."""
-    events = await events_of(connection)
-    await connection.execute("delete from outbox")
-    return events
-
-
-def stored(event_type: str, **data: Any) -> tuple[str, str]:
-    """An event as `take_events` gives it: compact, keys in this order."""
-    return event_type, orjson.dumps(data).decode()

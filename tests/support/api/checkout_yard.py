@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Answer, Caller, Database, stored, take_events
+from tests.support.api.caller import Answer, Api, Caller, SignUp
+from tests.support.api.outbox import stored, take_events
+from tests.support.database import Connection
 
 ROLES = ("admin", "supervisor", "foreman", "worker", "personnel")
 
@@ -17,7 +18,7 @@ class Yard:
     depot: str
     site: str
     pump: dict[str, Any]
-    connection: Database
+    connection: Connection
 
     @property
     def admin(self) -> Caller:
@@ -62,7 +63,7 @@ class Yard:
         )
 
 
-async def open_yard(api: Api, sign_up: SignUp, connection: Database) -> Yard:
+async def open_yard(api: Api, sign_up: SignUp, connection: Connection) -> Yard:
     people = {role: Caller(api, await sign_up(role)) for role in ROLES}
     depot, site = [(await people["admin"].make("/locations", name=name))["id"] for name in ("Depot", "Site")]
     pump = await people["admin"].make("/items", name="Pump", sku="HP-1", quantity=10, min_quantity=0, location_id=depot)

@@ -4,7 +4,7 @@ from typing import Any
 
 from aiohttp import ClientResponse
 
-from tests.integration.conftest import Api
+from tests.support.api.caller import Api
 
 PASSWORD = "correct horse battery staple"
 ANNA = {"username": "Anna.K", "email": "Anna@Example.org", "password": PASSWORD, "full_name": "Anna Köhler"}

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Answer, Caller
+from tests.support.api.caller import Answer, Api, Caller, SignUp
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,9 @@ import asyncpg
 
 from service.platform.queries import Statements
 from service.platform.vault import Vault, parse_key
-from tests.conftest import WEBHOOK_SECRET_KEYS
-from tests.support.postgres.shared_server import RUN_DIR, TEMPLATE, with_database
+from tests.support.database import with_database
+from tests.support.environment import WEBHOOK_SECRET_KEYS
+from tests.support.postgres.shared_server import RUN_DIR, TEMPLATE
 
 LARGE_TEMPLATE = "jossiedb_large_template"
 ITEMS = EVENTS = 1_000_000

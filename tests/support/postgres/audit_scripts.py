@@ -1,11 +1,11 @@
 """The psql scripts of sql/audit, run as a person would."""
 
 import asyncio
-from pathlib import Path
 
+from tests.support.paths import ROOT
 from tests.support.postgres.shared_server import bin_dir
 
-DIRECTORY = Path(__file__).parents[3] / "sql" / "audit"
+DIRECTORY = ROOT / "sql" / "audit"
 
 
 async def run_audit(name: str, url: str, **variables: str) -> list[str]:

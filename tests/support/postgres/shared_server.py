@@ -5,20 +5,17 @@ import fcntl
 import os
 import shutil
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
 from service.platform.embedded.server import EmbeddedServer
 from service.platform.embedded.server import bin_dir as embedded_bin_dir
 from service.platform.migrate import migrate
+from tests.support.database import with_database
 
 RUN_DIR = "JOSSIEDB_TEST_RUN_DIR"
 PG_BIN = "JOSSIEDB_TEST_PG_BIN"
 TEMPLATE = "jossiedb_template"
-WAITING = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
-# For a WHERE of pg_locks, which lists those of all databases of the server. A lock on a transaction belongs to no database.
-THIS_DATABASE = "database = (select oid from pg_database where datname = current_database())"
 _MEMORY = Path("/dev/shm")
 ROOM_GIB = "JOSSIEDB_TEST_ROOM_GIB"
 _GIB = 1024**3
@@ -49,10 +46,6 @@ def scratch() -> Path:
 def bin_dir() -> Path:
     """The PostgreSQL programs under test: JOSSIEDB_TEST_PG_BIN, or the embedded ones."""
     return Path(os.environ[PG_BIN]) if os.environ.get(PG_BIN) else embedded_bin_dir()
-
-
-def with_database(url: str, name: str) -> str:
-    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 
 class SharedServer:

@@ -5,19 +5,21 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import asyncpg
+import pytest
 
 from service.platform.embedded.account import choose
 from service.platform.embedded.server import EmbeddedServer
 from service.platform.embedded.server import bin_dir as embedded_bin_dir
 from service.platform.migrate import migrate
+from tests.support.database import with_database
 from tests.support.faketime import FakeClock
 from tests.support.postgres.janitor import Janitor
-from tests.support.postgres.shared_server import bin_dir, scratch, with_database
+from tests.support.postgres.shared_server import bin_dir, scratch
 
 # Whether it syncs makes no difference to a process that is killed: what it wrote is the kernel's.
 _SETTINGS = {"fsync": "off", "max_connections": "40", "superuser_reserved_connections": "3"}
@@ -172,3 +174,17 @@ class Throwaway:
             self.start()
 
         await asyncio.to_thread(again)
+
+
+@contextmanager
+def throwaway_server(
+    monkeypatch: pytest.MonkeyPatch, *, small_queue: bool = False, wrong_clock: bool = False
+) -> Iterator[Throwaway]:
+    """A migrated one that is stopped at the end. Processes that the test starts find it by DATABASE_URL."""
+    server = Throwaway(small_queue=small_queue, wrong_clock=wrong_clock)
+    try:
+        monkeypatch.setenv("DATABASE_URL", server.start())
+        server.migrate()
+        yield server
+    finally:
+        server.stop()

@@ -4,19 +4,23 @@ import asyncio
 import socket
 import struct
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 A, AAAA = 1, 28
 NXDOMAIN, SERVFAIL = 3, 2
+# Addresses, the code of a failure, or None for no answer.
+Found = list[str] | int | None
+# Called for each question, so that an answer may differ from the one before it.
+Script = Callable[[], Found]
 
 
 @dataclass
 class Names:
-    """`known`: addresses by name, or the code of a failure; what is `silent` is never answered. All else does not exist."""
+    """`known`: what is found under a name. Questions about `silent` names are never answered. No other name exists."""
 
-    known: dict[str, list[str] | int] = field(default_factory=dict)
+    known: dict[str, list[str] | int | Script] = field(default_factory=dict)
     silent: set[str] = field(default_factory=set)
     ttl: int = 60
     # Names of which only A is answered.
@@ -37,7 +41,10 @@ class Names:
         self.asked[name] += kind == A
         if name in self.silent or (kind == AAAA and name in self.silent_about_ipv6):
             return None
-        found = self.known.get(name, NXDOMAIN)
+        known = self.known.get(name, NXDOMAIN)
+        found = known() if callable(known) else known
+        if found is None:
+            return None
         if isinstance(found, int):
             return number + struct.pack("!HHHHH", 0x8180 | found, 1, 0, 0, 0) + question
         records = [
@@ -67,8 +74,8 @@ class _Protocol(asyncio.DatagramProtocol):
 
 
 @asynccontextmanager
-async def names(known: dict[str, list[str] | int] | None = None) -> AsyncIterator[Names]:
-    served = Names(known or {})
+async def names(known: Mapping[str, list[str] | int | Script] | None = None, *, ttl: int = 60) -> AsyncIterator[Names]:
+    served = Names(dict(known or {}), ttl=ttl)
     loop = asyncio.get_running_loop()
     transport, _ = await loop.create_datagram_endpoint(lambda: _Protocol(served), local_addr=("127.0.0.1", 0))
     try:

@@ -123,3 +123,12 @@ async def post(transport: Transport, answer: bytes | Script, timeout_ms: int = P
 
 def ok(body: bytes = b"", *headers: bytes) -> bytes:
     return b"\r\n".join([b"HTTP/1.1 200 OK", b"Content-Length: %d" % len(body), *headers]) + b"\r\n\r\n" + body
+
+
+def then_hang(answer: bytes) -> Script:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(answer)
+        await peer.gone()
+
+    return script

@@ -6,10 +6,13 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from service.platform.settings import Settings
+from tests.support.database import Connection
+from tests.support.receivers.receiver import Arrival, Receiver
 from tests.support.relay.failing_step import Poison, defect, refused
 from tests.support.relay.log import RelayLog
-from tests.support.relay.processes import Arrival, Connection, Receiver, Webhook, add_webhook, until, write_event
 from tests.support.relay.steps import FUNCTIONS, STATEMENTS
+from tests.support.rows import Webhook, add_webhook, write_event
+from tests.support.waiting import until
 
 TYPE = "item-created"
 Error = Callable[[], Exception]

@@ -5,7 +5,10 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.support.relay.processes import Arrival, Connection, Receiver, until, write_event
+from tests.support.database import Connection
+from tests.support.receivers.receiver import Arrival, Receiver
+from tests.support.rows import write_event
+from tests.support.waiting import until
 
 
 def answering(status: int, **headers: str) -> Any:

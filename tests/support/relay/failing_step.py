@@ -13,7 +13,8 @@ from relay.main import run
 from relay.transport import HttpTransport
 from service.platform.queries import Statement
 from service.platform.settings import Settings
-from tests.support.relay.processes import Connection, until
+from tests.support.database import Connection
+from tests.support.waiting import until
 
 
 class Poison:

@@ -6,7 +6,7 @@ import pytest
 
 from relay.lead.fanout import FanOut
 from service.platform.db import Pool
-from tests.support.relay.processes import Connection
+from tests.support.database import Connection
 
 BOTH_WAYS = [pytest.param(False, id="by psql"), pytest.param(True, id="by the service")]
 

@@ -12,8 +12,11 @@ from aiohttp import web
 
 from service.platform.ids import new_id
 from service.platform.settings import Settings
+from tests.support.database import Connection, Queries
 from tests.support.postgres.audit_scripts import run_audit
-from tests.support.relay.processes import Arrival, Connection, Queries, Receiver, Webhook, add_webhook, until
+from tests.support.receivers.receiver import Arrival, Receiver
+from tests.support.rows import Webhook, add_webhook
+from tests.support.waiting import until
 
 EVENT = "item-updated"
 

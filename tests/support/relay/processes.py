@@ -5,51 +5,18 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
-from uuid import UUID
+from typing import Any
 
 import asyncpg
-from aiohttp import web
 
 from relay.lead.doorbell import LOCK_CLASS, LOCK_LEADER
-from service.delivery import sign
-from service.delivery.subject import columns, subject_of
-from service.platform.ids import new_id
-from service.platform.queries import load
-from service.platform.settings import Settings
-from tests.support.postgres.shared_server import THIS_DATABASE
+from tests.support.database import THIS_DATABASE, Queries
+from tests.support.waiting import PATIENCE, until
 
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
-PATIENCE = 60.0
 RELAY = (sys.executable, "-m", "relay")
-_TICK = 0.01
-
-
-class Queries(Protocol):
-    """What tests ask the database through: a connection, or something that outlives the server's absence."""
-
-    async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]: ...
-
-    async def fetchrow(self, query: str, *args: Any) -> asyncpg.Record | None: ...
-
-    async def fetchval(self, query: str, *args: Any) -> Any: ...
-
-    async def execute(self, query: str, *args: Any) -> str: ...
-
-
-async def until(condition: Callable[[], Awaitable[object]], what: str, patience: float = PATIENCE) -> None:
-    """Wait for a condition; `what` is said if it never comes."""
-    loop = asyncio.get_running_loop()
-    end = loop.time() + patience
-    while not await condition():
-        if loop.time() > end:
-            raise AssertionError(f"not within {patience} s: {what}")
-        await asyncio.sleep(_TICK)
 
 
 class RelayProcess:
@@ -169,162 +136,3 @@ class Relays:
             except TimeoutError:
                 relay.send(signal.SIGKILL)
                 await relay.ended()
-
-
-@dataclass(frozen=True)
-class Arrival:
-    """A request as it reached the receiver."""
-
-    path: str
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def envelope(self) -> dict[str, Any]:
-        parsed: dict[str, Any] = json.loads(self.body)
-        return parsed
-
-    @property
-    def event_id(self) -> str:
-        return str(self.envelope["id"])
-
-
-Answer = Callable[[Arrival], Awaitable[web.StreamResponse]]
-
-
-async def accept(_: Arrival) -> web.StreamResponse:
-    return web.Response(text="ok")
-
-
-@dataclass
-class Receiver:
-    """A receiver on a free port of 127.0.0.1. `answer` may be replaced at any time."""
-
-    answer: Answer = accept
-    arrivals: list[Arrival] = field(default_factory=list)
-    url: str = ""
-    _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
-
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        arrival = Arrival(request.path, dict(request.headers), await request.read())
-        self.arrivals.append(arrival)
-        async with self._changed:
-            self._changed.notify_all()
-        return await self.answer(arrival)
-
-    def ids(self) -> list[str]:
-        return [arrival.event_id for arrival in self.arrivals]
-
-    async def wait_for(self, condition: Callable[[], bool], patience: float = PATIENCE) -> None:
-        async with self._changed:
-            await asyncio.wait_for(self._changed.wait_for(condition), patience)
-
-
-@asynccontextmanager
-async def receiving(answer: Answer = accept) -> AsyncIterator[Receiver]:
-    receiver = Receiver(answer)
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", receiver.handle)
-    runner = web.AppRunner(app, shutdown_timeout=1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
-        yield receiver
-    finally:
-        await runner.cleanup()
-
-
-@dataclass(frozen=True)
-class Webhook:
-    id: UUID
-    secret: str
-
-
-async def add_user(connection: Queries, role: str = "admin", status: str = "active") -> UUID:
-    user_id = new_id()
-    await connection.execute(
-        "insert into users (id, username, email, full_name, role, status, password_hash) values ($1, $2, $3, 'A Person', $4, $5, '!')",
-        user_id,
-        f"user-{user_id.hex[-12:]}",
-        f"{user_id.hex}@example.org",
-        role,
-        status,
-    )
-    return user_id
-
-
-async def add_webhook(
-    connection: Queries,
-    settings: Settings,
-    url: str,
-    events: list[str],
-    *,
-    owner_id: UUID | None = None,
-    max_retries: int = 3,
-    retry_delay_ms: int = 100,
-    timeout_ms: int = 5000,
-    headers: Mapping[str, str] | None = None,
-    locations: list[UUID] | None = None,
-    categories: list[UUID] | None = None,
-    threshold: int | None = None,
-    ordering: str | None = None,
-    on_failure: str | None = None,
-) -> Webhook:
-    webhook_id, secret, vault = new_id(), sign.new_secret(), settings.vault()
-    await connection.execute(
-        "insert into webhooks (id, owner_id, url, events, secret_sealed, headers_sealed, max_retries, retry_delay_ms, timeout_ms,"
-        " filter_locations, filter_categories, min_stock_threshold, ordering, on_failure)"
-        " values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
-        webhook_id,
-        owner_id or await add_user(connection),
-        url,
-        events,
-        vault.seal(secret.encode(), webhook_id.bytes),
-        vault.seal(json.dumps(dict(headers)).encode(), webhook_id.bytes) if headers else None,
-        max_retries,
-        retry_delay_ms,
-        timeout_ms,
-        locations or [],
-        categories or [],
-        threshold,
-        ordering,
-        on_failure,
-    )
-    return Webhook(webhook_id, secret)
-
-
-async def write_event(
-    connection: Queries,
-    event_type: str = "item-created",
-    data: str = '{"name":"x"}',
-    *,
-    location_ids: Sequence[UUID] | None = None,
-    routed: bool = False,
-) -> UUID:
-    """What psql would do; `routed`: what the service does, which says of an event what it is about."""
-    if not routed:
-        by_psql: UUID = await connection.fetchval(
-            "insert into outbox (type, data, location_ids) values ($1, $2, $3) returning id",
-            event_type,
-            data,
-            location_ids,
-        )
-        return by_psql
-    subject = subject_of(event_type, data, location_ids)
-    event_id = new_id()
-    statement = load("mutation").insert_events
-    values = statement.arguments(
-        {
-            "ids": [event_id],
-            "types": [event_type],
-            "datas": [subject.data],
-            "occurred_at": datetime.now(UTC),
-            "traceparent": None,
-            **columns([subject]),
-        }
-    )
-    # The database gives another one where this host's clock is not its own.
-    written: UUID = await connection.fetchval(statement.sql, *values)
-    return written

@@ -14,7 +14,8 @@ from relay.lead.fanout import FanOut
 from relay.lead.replay import Replay
 from relay.watch.outage import Outage
 from service.platform.db import open_pool
-from tests.support.api.caller import Caller, Database
+from tests.support.api.caller import Caller
+from tests.support.database import Connection
 from tests.support.postgres.audit_scripts import run_audit
 from tests.support.relay.log import Event, RelayLog
 
@@ -26,7 +27,7 @@ class Leader:
     """What the leader does with the log, one step at a time."""
 
     pool: "asyncpg.Pool[asyncpg.Record]"
-    connection: Database
+    connection: Connection
     url: str
 
     def __post_init__(self) -> None:
@@ -74,7 +75,7 @@ class Leader:
 
 
 @asynccontextmanager
-async def leading(connection: Database, url: str) -> AsyncIterator[Leader]:
+async def leading(connection: Connection, url: str) -> AsyncIterator[Leader]:
     pool = await open_pool(url, application_name="test", size=4)
     try:
         yield Leader(pool, connection, url)

@@ -20,8 +20,8 @@ from service.platform.db import Pool
 from service.platform.ids import new_id
 from service.platform.queries import Executor, load
 from service.platform.settings import Settings
+from tests.support.database import Connection
 from tests.support.relay.parts import Clock
-from tests.support.relay.processes import Connection
 
 _CLAIM = load("claim")
 

@@ -1,7 +1,8 @@
 """What trials of an outage wait for."""
 
-from tests.support.relay.processes import RelayProcess, until
+from tests.support.relay.processes import RelayProcess
 from tests.support.trials.trial import PATIENCE, Trial
+from tests.support.waiting import until
 
 # What each outage is announced with, once, and its end.
 AWAY, BACK = "the database is away", "the database is back"

@@ -13,9 +13,12 @@ from service.platform.settings import Settings
 from tests.support.postgres.audit_scripts import run_audit
 from tests.support.postgres.shared_server import bin_dir
 from tests.support.postgres.throwaway import Throwaway
+from tests.support.receivers.receiver import Receiver
 from tests.support.relay.ordered_webhooks import change, items
-from tests.support.relay.processes import Receiver, Relays, Webhook, add_webhook, until, write_event
+from tests.support.relay.processes import Relays
+from tests.support.rows import Webhook, add_webhook, write_event
 from tests.support.trials.trial import PATIENCE, Patient
+from tests.support.waiting import until
 
 # A process that knows of no past waits for those that do; here for not so long.
 IMPATIENT = "from service.platform import epoch; epoch.GRACE_SECONDS = 1.0"

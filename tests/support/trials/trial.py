@@ -4,22 +4,25 @@ import asyncio
 import signal
 import sys
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
+import pytest
 
 from service.platform.db import AWAY
 from service.platform.settings import Settings
-from tests.support.relay.processes import RelayProcess, Relays, add_webhook, until, write_event
+from tests.support.paths import ROOT
+from tests.support.relay.processes import RelayProcess, Relays
+from tests.support.rows import add_webhook, write_event
 from tests.support.trials.account import Account
+from tests.support.waiting import until
 
-ROOT = Path(__file__).parents[3]
 # How long anything may take to come right again. Far more than it should: the account says how long it took.
 PATIENCE = 180.0
 T = TypeVar("T")
@@ -292,3 +295,22 @@ async def trial(
         finally:
             await receiver.stop()
             db.close()
+
+
+FULL = "JOSSIEDB_TEST_FAULTS"
+StartTrial = Callable[..., AbstractAsyncContextManager[Trial]]
+HowOften = Callable[[int, int], int]
+
+
+def trials(request: pytest.FixtureRequest, url: str, settings: Settings, directory: Path) -> StartTrial:
+    """Trials on this database; each ends with the account, which is checked."""
+
+    @asynccontextmanager
+    async def start(fault: str, *, through: str = url, **options: int) -> AsyncIterator[Trial]:
+        async with trial(fault, through, settings, directory, **options) as running:
+            yield running
+            account = await running.account()
+            request.node.user_properties.append(("fault", asdict(account)))
+            account.check(may_repeat=running.may_repeat)
+
+    return start

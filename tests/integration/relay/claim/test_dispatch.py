@@ -17,8 +17,11 @@ from service.platform.db import Pool
 from service.platform.ids import new_id
 from service.platform.queries import load
 from service.platform.settings import Settings
-from tests.support.relay.processes import Arrival, Connection, Receiver, accept, add_webhook, until, write_event
+from tests.support.database import Connection
+from tests.support.receivers.receiver import Arrival, Receiver, accept
 from tests.support.relay.sending import Sending, claim_one, register
+from tests.support.rows import add_webhook, write_event
+from tests.support.waiting import until
 
 NOWHERE = "http://127.0.0.1:9/"
 CLAIM = load("claim")

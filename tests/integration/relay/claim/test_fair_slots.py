@@ -14,17 +14,11 @@ from relay.lead.fanout import FanOut
 from relay.send.tester import MAX_TESTS, TESTS_KEPT
 from service.platform.db import Pool
 from service.platform.settings import Settings
-from tests.support.relay.processes import (
-    Arrival,
-    Connection,
-    Receiver,
-    Relays,
-    accept,
-    add_user,
-    add_webhook,
-    receiving,
-    until,
-)
+from tests.support.database import Connection
+from tests.support.receivers.receiver import Arrival, Receiver, accept, receiving
+from tests.support.relay.processes import Relays
+from tests.support.rows import add_user, add_webhook
+from tests.support.waiting import until
 
 NEVER = "86400000"
 # The longest that a webhook may have: what is held does not end by itself within a test.

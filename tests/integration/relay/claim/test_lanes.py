@@ -4,8 +4,11 @@ from relay.lead.doorbell import WORK_CHANNEL
 from relay.rules.turns import MAX_LANES
 from service.platform.ids import new_id
 from service.platform.settings import Settings
+from tests.support.database import Connection
+from tests.support.receivers.receiver import Receiver
 from tests.support.relay.log import RelayLog
-from tests.support.relay.processes import Connection, Receiver, Relays, add_webhook
+from tests.support.relay.processes import Relays
+from tests.support.rows import add_webhook
 
 NEVER = "3600000"
 

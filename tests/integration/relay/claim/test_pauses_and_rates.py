@@ -6,8 +6,12 @@ from datetime import timedelta
 from aiohttp import web
 
 from service.platform.settings import Settings
+from tests.support.database import Connection
+from tests.support.receivers.receiver import Arrival, Receiver, accept
 from tests.support.relay.breakers import answering, lane
-from tests.support.relay.processes import Arrival, Connection, Receiver, Relays, accept, add_webhook, until, write_event
+from tests.support.relay.processes import Relays
+from tests.support.rows import add_webhook, write_event
+from tests.support.waiting import until
 
 NEVER = {"WEBHOOK_BREAKER_DELAY": "3600000"}
 

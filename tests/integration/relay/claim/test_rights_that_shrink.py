@@ -7,17 +7,20 @@ from relay.lead.fanout import FanOut
 from service.platform.db import open_pool
 from service.platform.ids import new_id
 from service.platform.settings import Settings
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller, Database
+from tests.support.api.caller import Api, Caller, SignUp
 from tests.support.api.webhooks import events_of, make_webhook
+from tests.support.database import Connection
+from tests.support.receivers.receiver import Receiver
 from tests.support.relay.parts import housekeeping
-from tests.support.relay.processes import Receiver, Relays, until, write_event
+from tests.support.relay.processes import Relays
+from tests.support.rows import write_event
+from tests.support.waiting import until
 
 
 async def test_what_was_queued_for_an_owner_who_may_no_longer_read_it_is_cancelled(
     api: Api,
     sign_up: SignUp,
-    connection: Database,
+    connection: Connection,
     settings: Settings,
     database_url: str,
     relays: Relays,
@@ -93,7 +96,7 @@ async def test_what_was_queued_for_an_owner_who_may_no_longer_read_it_is_cancell
 
 
 async def test_the_history_hides_the_data_that_its_reader_may_no_longer_read(
-    api: Api, sign_up: SignUp, connection: Database, database_url: str
+    api: Api, sign_up: SignUp, connection: Connection, database_url: str
 ) -> None:
     admin, owner = Caller(api, await sign_up("admin")), Caller(api, await sign_up("supervisor"))
     webhook = await make_webhook(owner, events=["transfer-approved"])
@@ -116,7 +119,7 @@ async def test_the_history_hides_the_data_that_its_reader_may_no_longer_read(
 
 
 async def test_sessions_failed_logins_and_the_audit_trail_are_forgotten_in_time(
-    connection: Database, settings: Settings, database_url: str, sign_up: SignUp
+    connection: Connection, settings: Settings, database_url: str, sign_up: SignUp
 ) -> None:
     token = await sign_up("worker")
     await connection.execute(

@@ -7,9 +7,8 @@ import pytest
 
 from relay.lead.doorbell import LeaderState
 from relay.lead.fanout import FanOut
-from tests.integration.conftest import SomebodyWaits
-from tests.support.api.caller import Database
-from tests.support.relay.processes import write_event
+from tests.support.database import Connection, SomebodyWaits
+from tests.support.rows import write_event
 
 pytestmark = pytest.mark.usefixtures("either_way")
 
@@ -22,19 +21,19 @@ create trigger refuse before insert on events for each row execute function refu
 SPOIL = "alter table events add check (type <> 'item-created')"
 
 
-async def look(leader: Database, *, release_first: bool = False) -> tuple[int, LeaderState]:
+async def look(leader: Connection, *, release_first: bool = False) -> tuple[int, LeaderState]:
     """How many events it moves, and where it leaves the leader."""
     batch = await FanOut(leader).batch(release_first=release_first, sleep_if_idle=True)
     return batch.events, batch.state
 
 
-async def wake(leader: Database) -> int:
+async def wake(leader: Connection) -> int:
     """How many events the first look after a sleep moves; the leader stays awake."""
     return (await FanOut(leader).batch(release_first=True)).events
 
 
 async def test_the_leader_sleeps_only_when_there_is_nothing_and_nobody_is_writing(
-    connection: Database, another_connection: Database
+    connection: Connection, another_connection: Connection
 ) -> None:
     leader, writer = connection, another_connection
     assert await look(leader) == (0, "asleep")
@@ -63,7 +62,7 @@ async def test_the_leader_sleeps_only_when_there_is_nothing_and_nobody_is_writin
 
 
 async def test_what_is_there_is_moved_even_while_others_write(
-    connection: Database, another_connection: Database
+    connection: Connection, another_connection: Connection
 ) -> None:
     await write_event(connection, routed=True)
     async with another_connection.transaction():
@@ -72,7 +71,7 @@ async def test_what_is_there_is_moved_even_while_others_write(
 
 
 async def test_what_commits_while_the_leader_looks_keeps_it_awake(
-    connection: Database, another_connection: Database, somebody_waits: SomebodyWaits
+    connection: Connection, another_connection: Connection, somebody_waits: SomebodyWaits
 ) -> None:
     leader, writer = another_connection, connection
     await write_event(writer, routed=True)
@@ -87,7 +86,7 @@ async def test_what_commits_while_the_leader_looks_keeps_it_awake(
     assert await look(leader) == (1, "asleep")
 
 
-async def test_more_than_a_batch_keeps_the_leader_awake(connection: Database, another_connection: Database) -> None:
+async def test_more_than_a_batch_keeps_the_leader_awake(connection: Connection, another_connection: Connection) -> None:
     for _ in range(3):
         await write_event(connection, routed=True)
     fanout = FanOut(connection)
@@ -103,7 +102,7 @@ async def test_more_than_a_batch_keeps_the_leader_awake(connection: Database, an
 @pytest.mark.parametrize("routed", [True, False])
 @pytest.mark.parametrize("spoilt", [True, False])
 async def test_the_lock_is_held_once_whatever_is_found(
-    connection: Database, another_connection: Database, *, routed: bool, spoilt: bool, sleep_if_idle: bool
+    connection: Connection, another_connection: Connection, *, routed: bool, spoilt: bool, sleep_if_idle: bool
 ) -> None:
     leader, writer = connection, another_connection
     assert await look(leader) == (0, "asleep")
@@ -122,7 +121,7 @@ async def test_the_lock_is_held_once_whatever_is_found(
 
 
 async def test_a_look_that_is_refused_leaves_the_lock_to_the_next(
-    connection: Database, another_connection: Database
+    connection: Connection, another_connection: Connection
 ) -> None:
     leader, writer = connection, another_connection
     await write_event(writer, routed=True)
@@ -138,7 +137,7 @@ async def test_a_look_that_is_refused_leaves_the_lock_to_the_next(
 
 
 async def test_the_lock_is_held_once_where_psql_takes_away_what_was_stuck(
-    connection: Database, another_connection: Database, somebody_waits: SomebodyWaits
+    connection: Connection, another_connection: Connection, somebody_waits: SomebodyWaits
 ) -> None:
     leader, psql = another_connection, connection
     await write_event(psql, routed=True)

@@ -10,9 +10,11 @@ from relay.lead import doorbell
 from relay.lead.doorbell import LeaderState
 from relay.lead.fanout import FanOut
 from service.platform.settings import Settings
-from tests.integration.conftest import SomebodyWaits
-from tests.support.api.caller import Database
-from tests.support.relay.processes import Receiver, Relays, add_webhook, until, write_event
+from tests.support.database import Connection, SomebodyWaits
+from tests.support.receivers.receiver import Receiver
+from tests.support.relay.processes import Relays
+from tests.support.rows import add_webhook, write_event
+from tests.support.waiting import until
 
 RING = "select pg_try_advisory_xact_lock_shared(1246712659, 2)"
 FOR_EVER_MS = 600_000
@@ -42,22 +44,22 @@ fanout.FanOut._oldest = look_at_once
 """
 
 
-async def look(leader: Database, patience_ms: int = 0) -> tuple[int, LeaderState]:
+async def look(leader: Connection, patience_ms: int = 0) -> tuple[int, LeaderState]:
     """How many events it moves, and where it leaves the leader."""
     batch = await FanOut(leader).batch(sleep_if_idle=True, patience_ms=patience_ms)
     return batch.events, batch.state
 
 
-async def wake(leader: Database) -> int:
+async def wake(leader: Connection) -> int:
     """How many events the first look after a sleep moves; the leader stays awake."""
     return (await FanOut(leader).batch(release_first=True)).events
 
 
 @pytest.mark.parametrize("ends", ["commit", "rollback"])
 async def test_the_leader_falls_asleep_when_the_last_writer_has_ended(
-    connection: Database,
-    another_connection: Database,
-    third: Database,
+    connection: Connection,
+    another_connection: Connection,
+    third: Connection,
     somebody_waits: SomebodyWaits,
     ends: str,
 ) -> None:
@@ -78,7 +80,7 @@ async def test_the_leader_falls_asleep_when_the_last_writer_has_ended(
 
 
 async def test_the_leader_does_not_wait_long_for_a_writer_that_stays_open(
-    connection: Database, another_connection: Database
+    connection: Connection, another_connection: Connection
 ) -> None:
     leader, writer = connection, another_connection
     async with writer.transaction():
@@ -93,12 +95,12 @@ async def test_the_leader_does_not_wait_long_for_a_writer_that_stays_open(
 
 
 async def test_a_relay_that_found_a_writer_in_flight_looks_when_that_has_ended(
-    connection: Database,
+    connection: Connection,
     settings: Settings,
     receiver: Receiver,
     relays: Relays,
-    another_connection: Database,
-    third: Database,
+    another_connection: Connection,
+    third: Connection,
     somebody_waits: SomebodyWaits,
 ) -> None:
     await add_webhook(connection, settings, receiver.url, ["item-created"])
@@ -123,7 +125,7 @@ async def test_a_relay_that_found_a_writer_in_flight_looks_when_that_has_ended(
 
 
 async def test_a_lock_that_is_granted_as_the_time_runs_out_is_let_go_of(
-    connection: Database, another_connection: Database, third: Database, somebody_waits: SomebodyWaits
+    connection: Connection, another_connection: Connection, third: Connection, somebody_waits: SomebodyWaits
 ) -> None:
     """The server calls it an error then, and has granted it all the same."""
     leader, writer = another_connection, third
@@ -146,7 +148,7 @@ async def test_a_lock_that_is_granted_as_the_time_runs_out_is_let_go_of(
 
 
 async def test_how_long_it_waited_is_known_and_that_it_did_not(
-    connection: Database, another_connection: Database, monkeypatch: pytest.MonkeyPatch
+    connection: Connection, another_connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leader, writer = connection, another_connection
     fanout = FanOut(leader)
@@ -166,12 +168,12 @@ async def test_how_long_it_waited_is_known_and_that_it_did_not(
 
 
 async def test_a_leader_that_could_not_wait_leaves_writers_alone(
-    connection: Database,
+    connection: Connection,
     settings: Settings,
     receiver: Receiver,
     relays: Relays,
-    another_connection: Database,
-    third: Database,
+    another_connection: Connection,
+    third: Connection,
     somebody_waits: SomebodyWaits,
 ) -> None:
     await add_webhook(connection, settings, receiver.url, ["item-created"])

@@ -10,8 +10,9 @@ from service.platform.clock import iso
 from service.platform.db import Pool, open_pool
 from service.platform.ids import new_id
 from service.platform.settings import Settings
+from tests.support.database import Connection
 from tests.support.relay.fan_out import BOTH_WAYS, drain, queued
-from tests.support.relay.processes import Connection, add_user, add_webhook, write_event
+from tests.support.rows import add_user, add_webhook, write_event
 
 pytestmark = pytest.mark.usefixtures("either_way")
 

@@ -15,9 +15,9 @@ from relay.lead.fanout import FanOut
 from service.platform.db import Pool
 from service.platform.ids import new_id
 from service.platform.settings import Settings
-from tests.integration.conftest import SomebodyWaits
-from tests.support.relay.processes import Connection, add_user, add_webhook, write_event
+from tests.support.database import Connection, SomebodyWaits
 from tests.support.relay.sending import register
+from tests.support.rows import add_user, add_webhook, write_event
 
 NOWHERE = "http://127.0.0.1:9/"
 TYPES = ["item-created", "low-stock-alert", "transfer-approved", "item-checkout", "user-login", "category-created"]

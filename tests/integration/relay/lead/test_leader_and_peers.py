@@ -6,17 +6,11 @@ from typing import Any
 from aiohttp import web
 
 from service.platform.settings import Settings
-from tests.support.relay.processes import (
-    Arrival,
-    Connection,
-    Receiver,
-    Relays,
-    accept,
-    add_user,
-    add_webhook,
-    until,
-    write_event,
-)
+from tests.support.database import Connection
+from tests.support.receivers.receiver import Arrival, Receiver, accept
+from tests.support.relay.processes import Relays
+from tests.support.rows import add_user, add_webhook, write_event
+from tests.support.waiting import until
 
 
 async def empty(connection: Connection) -> Any:

@@ -1,6 +1,5 @@
 """Partitions are known by their bounds. One that cannot be made or dropped keeps the others from nothing, and is told of once."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -9,20 +8,12 @@ from structlog.testing import capture_logs
 
 from relay.lead import partitions
 from relay.lead.partitions import Partitions
-from relay.watch.database import open_queues
 from service.platform.db import Pool
+from tests.support.database import Connection
 from tests.support.relay.log import RelayLog
-from tests.support.relay.processes import Connection
 
 TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 TTL = 30 * 86_400
-
-
-@pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
-    pool = await open_queues(database_url)
-    yield pool
-    await pool.close()
 
 
 async def _names(connection: Connection, parent: str = "attempts") -> set[str]:
@@ -37,7 +28,7 @@ def _bounds(day: datetime) -> str:
 
 
 async def test_what_no_day_can_be_read_from_is_left_alone_and_the_rest_is_dropped(
-    connection: Connection, pool: Pool
+    connection: Connection, queues: Pool
 ) -> None:
     old = [TODAY - timedelta(days=40 + n) for n in range(5)]
     await connection.execute(f"""
@@ -56,7 +47,7 @@ async def test_what_no_day_can_be_read_from_is_left_alone_and_the_rest_is_droppe
         insert into attempts_default (webhook_id, position, event_id, event_type, event_at, attempt, outcome, recorded_at)
         values (gen_random_uuid(), 1, gen_random_uuid(), 'item-created', '{old[1]}', 1, 'success', '{TODAY - timedelta(days=60)}');
     """)
-    housekeeping = Partitions(pool, TTL)
+    housekeeping = Partitions(queues, TTL)
     with capture_logs() as logs:
         for _ in range(2):
             await housekeeping.drop()
@@ -78,14 +69,14 @@ async def test_what_no_day_can_be_read_from_is_left_alone_and_the_rest_is_droppe
     assert await connection.fetchval("select count(*) from attempts_default") == 1
 
 
-async def test_one_that_cannot_be_dropped_does_not_keep_the_others(connection: Connection, pool: Pool) -> None:
+async def test_one_that_cannot_be_dropped_does_not_keep_the_others(connection: Connection, queues: Pool) -> None:
     log = RelayLog(connection)
     days = [TODAY - timedelta(days=42 - n) for n in range(3)]
     for day in days:
         await log.partition(day)
     await connection.execute(f"create view needed as select from attempts_{days[0]:%Y%m%d}")
     with capture_logs() as logs:
-        await Partitions(pool, TTL).drop()
+        await Partitions(queues, TTL).drop()
     names = await _names(connection)
     assert f"attempts_{days[0]:%Y%m%d}" in names
     assert not names & {f"attempts_{day:%Y%m%d}" for day in days[1:]}
@@ -94,7 +85,7 @@ async def test_one_that_cannot_be_dropped_does_not_keep_the_others(connection: C
 
 
 async def test_one_that_is_locked_does_not_keep_the_others_and_is_tried_again(
-    connection: Connection, pool: Pool
+    connection: Connection, queues: Pool
 ) -> None:
     log = RelayLog(connection)
     days = [TODAY - timedelta(days=42 - n) for n in range(2)]
@@ -103,16 +94,16 @@ async def test_one_that_is_locked_does_not_keep_the_others_and_is_tried_again(
     async with connection.transaction():
         await connection.execute(f"lock table attempts_{days[0]:%Y%m%d} in access share mode")
         with pytest.raises(asyncpg.LockNotAvailableError):
-            await Partitions(pool, TTL).drop()
+            await Partitions(queues, TTL).drop()
         names = await _names(connection)
         assert f"attempts_{days[0]:%Y%m%d}" in names
         assert f"attempts_{days[1]:%Y%m%d}" not in names
-    await Partitions(pool, TTL).drop()
+    await Partitions(queues, TTL).drop()
     assert f"attempts_{days[0]:%Y%m%d}" not in await _names(connection)
 
 
 async def test_a_day_that_cannot_be_made_does_not_keep_the_others(
-    connection: Connection, pool: Pool, monkeypatch: pytest.MonkeyPatch
+    connection: Connection, queues: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(partitions, "DAYS_AHEAD", 12)
     taken, covered, in_default = (TODAY + timedelta(days=n) for n in (9, 10, 11))
@@ -123,7 +114,7 @@ async def test_a_day_that_cannot_be_made_does_not_keep_the_others(
         insert into attempts (webhook_id, position, event_id, event_type, event_at, attempt, outcome, recorded_at)
         values (gen_random_uuid(), 1, gen_random_uuid(), 'item-created', now(), 1, 'success', '{in_default}');
     """)
-    housekeeping = Partitions(pool, TTL)
+    housekeeping = Partitions(queues, TTL)
     with capture_logs() as logs:
         for _ in range(2):
             await housekeeping.make()
@@ -136,11 +127,11 @@ async def test_a_day_that_cannot_be_made_does_not_keep_the_others(
     assert left.startswith(f"no partition of attempts is made for {in_default:%Y-%m-%d}: ")
 
 
-async def test_a_missing_day_is_made_as_soon_as_its_lock_is_to_be_had(connection: Connection, pool: Pool) -> None:
+async def test_a_missing_day_is_made_as_soon_as_its_lock_is_to_be_had(connection: Connection, queues: Pool) -> None:
     await connection.execute(f"drop table attempts_{TODAY + timedelta(days=7):%Y%m%d}")
     async with connection.transaction():
         await connection.execute("lock table attempts in share update exclusive mode")
         with pytest.raises(asyncpg.LockNotAvailableError):
-            await Partitions(pool, TTL).make()
-    await Partitions(pool, TTL).make()
+            await Partitions(queues, TTL).make()
+    await Partitions(queues, TTL).make()
     assert f"attempts_{TODAY + timedelta(days=7):%Y%m%d}" in await _names(connection)

@@ -8,14 +8,13 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from relay.watch.database import open_queues
 from service.platform.db import Pool
 from service.platform.queries import load
 from service.platform.settings import Settings
-from tests.support.postgres.shared_server import THIS_DATABASE
+from tests.support.database import THIS_DATABASE, Connection
 from tests.support.relay.log import RelayLog
 from tests.support.relay.parts import housekeeping
-from tests.support.relay.processes import Connection, Webhook, add_webhook
+from tests.support.rows import Webhook, add_webhook
 
 _PARTITIONS = load("partitions")
 _RETENTION = load("retention")
@@ -24,35 +23,23 @@ TTL = timedelta(days=30)
 
 
 @pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
-    pool = await open_queues(database_url)
-    yield pool
-    await pool.close()
-
-
-@pytest.fixture
 async def webhook(connection: Connection, settings: Settings) -> Webhook:
     return await add_webhook(connection, settings, "http://127.0.0.1:9", ["item-created"])
-
-
-@pytest.fixture
-def log(connection: Connection) -> RelayLog:
-    return RelayLog(connection)
 
 
 async def _there(connection: Connection, name: str) -> bool:
     return bool(await connection.fetchval("select to_regclass($1) is not null", name))
 
 
-async def _drop_all(pool: Pool, now: datetime) -> list[str]:
+async def _drop_all(queues: Pool, now: datetime) -> list[str]:
     dropped = []
-    while name := await _PARTITIONS.drop_partition.fetchval(pool, ttl_seconds=int(TTL.total_seconds()), now=now):
+    while name := await _PARTITIONS.drop_partition.fetchval(queues, ttl_seconds=int(TTL.total_seconds()), now=now):
         dropped.append(name)
     return dropped
 
 
 async def test_a_partition_of_events_stays_until_no_attempt_refers_to_it(
-    connection: Connection, pool: Pool, log: RelayLog, webhook: Webhook
+    connection: Connection, queues: Pool, log: RelayLog, webhook: Webhook
 ) -> None:
     old, older = NOON - timedelta(days=40), NOON - timedelta(days=41)
     for day in (old, older):
@@ -62,7 +49,7 @@ async def test_a_partition_of_events_stays_until_no_attempt_refers_to_it(
     retried = await log.event(webhook.id, at=old)
     await log.attempt(webhook.id, retried, "success", status=200)
 
-    assert await _drop_all(pool, NOON) == [
+    assert await _drop_all(queues, NOON) == [
         f"attempts_{older:%Y%m%d}",
         f"attempts_{old:%Y%m%d}",
         f"events_{older:%Y%m%d}",
@@ -70,22 +57,22 @@ async def test_a_partition_of_events_stays_until_no_attempt_refers_to_it(
     assert await _there(connection, f"events_{old:%Y%m%d}")
 
     # When the attempts of today are past the TTL, they go first, and then what they referred to.
-    later = await _drop_all(pool, NOON + TTL + timedelta(days=1))
+    later = await _drop_all(queues, NOON + TTL + timedelta(days=1))
     assert f"events_{old:%Y%m%d}" in later
     assert later.index(f"attempts_{NOON:%Y%m%d}") < later.index(f"events_{old:%Y%m%d}")
 
 
 async def test_a_partition_of_events_stays_while_a_delivery_is_owed_from_it(
-    connection: Connection, pool: Pool, log: RelayLog, webhook: Webhook
+    connection: Connection, queues: Pool, log: RelayLog, webhook: Webhook
 ) -> None:
     old = NOON - timedelta(days=40)
     await log.partition(old)
     await log.event(webhook.id, at=old)
-    assert await _drop_all(pool, NOON) == [f"attempts_{old:%Y%m%d}"]
+    assert await _drop_all(queues, NOON) == [f"attempts_{old:%Y%m%d}"]
 
 
 async def test_a_delivery_that_is_pending_past_the_ttl_ends_as_expired_unless_it_is_being_sent(
-    connection: Connection, pool: Pool, settings: Settings, log: RelayLog, webhook: Webhook
+    connection: Connection, queues: Pool, settings: Settings, log: RelayLog, webhook: Webhook
 ) -> None:
     old = NOON - timedelta(days=40)
     await log.partition(old)
@@ -98,7 +85,7 @@ async def test_a_delivery_that_is_pending_past_the_ttl_ends_as_expired_unless_it
         "update deliveries set leased_by = gen_random_uuid(), lease_until = now() + interval '1 minute', fence = 1 where event_id = $1",
         sending.id,
     )
-    await housekeeping(pool, settings).once()
+    await housekeeping(queues, settings).once()
     ends = await connection.fetch("select event_id, outcome from attempts")
     assert [(row["event_id"], row["outcome"]) for row in ends] == [(pending.id, "expired")]
     left = await connection.fetch("select event_id from deliveries order by position")
@@ -108,12 +95,12 @@ async def test_a_delivery_that_is_pending_past_the_ttl_ends_as_expired_unless_it
 
     await connection.execute("delete from deliveries where event_id = $1", sending.id)
     # What expired is in the log of today, and shows its event for as long as it is kept.
-    await housekeeping(pool, settings).once()
+    await housekeeping(queues, settings).once()
     assert await _there(connection, f"events_{old:%Y%m%d}")
 
 
 async def test_counts_of_days_that_the_log_has_nothing_of_become_one(
-    connection: Connection, pool: Pool, settings: Settings, log: RelayLog, webhook: Webhook
+    connection: Connection, queues: Pool, settings: Settings, log: RelayLog, webhook: Webhook
 ) -> None:
     ttl = timedelta(seconds=settings.webhook_event_ttl)
     for days, count in ((400, 1), (100, 2), (40, 4), (1, 8)):
@@ -154,14 +141,14 @@ async def _reading(url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record
 
 
 async def test_nobody_waits_for_a_drop_that_waits(
-    connection: Connection, database_url: str, pool: Pool, settings: Settings, log: RelayLog, webhook: Webhook
+    connection: Connection, database_url: str, queues: Pool, settings: Settings, log: RelayLog, webhook: Webhook
 ) -> None:
     old = NOON - timedelta(days=40)
     await log.partition(old)
     # A statement that has to stand in line for longer than this fails. A drop gives up after 100 ms.
     await connection.execute("set lock_timeout = '2s'")
     async with _reading(database_url):
-        dropping = asyncio.create_task(housekeeping(pool, settings).once())
+        dropping = asyncio.create_task(housekeeping(queues, settings).once())
         refused = 0
         while refused < 3:
             await log.succeeded(webhook.id)
@@ -175,11 +162,13 @@ async def test_nobody_waits_for_a_drop_that_waits(
     assert not await _there(connection, f"events_{old:%Y%m%d}")
 
 
-async def test_a_drop_holds_its_lock_for_one_partition_only(connection: Connection, pool: Pool, log: RelayLog) -> None:
+async def test_a_drop_holds_its_lock_for_one_partition_only(
+    connection: Connection, queues: Pool, log: RelayLog
+) -> None:
     days = [NOON - timedelta(days=40 + n) for n in range(3)]
     for day in days:
         await log.partition(day)
-    async with pool.acquire() as dropper, dropper.transaction():
+    async with queues.acquire() as dropper, dropper.transaction():
         await _PARTITIONS.drop_partition.fetchval(dropper, ttl_seconds=int(TTL.total_seconds()), now=NOON)
         locked = await connection.fetch(
             "select relation::regclass::text as name from pg_locks join pg_class as c on c.oid = relation"

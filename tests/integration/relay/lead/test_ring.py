@@ -8,10 +8,11 @@ import pytest
 
 from relay.lead.doorbell import LOCK_CLASS, LOCK_DOORBELL, WAKE_CHANNEL
 from service.platform.settings import Settings
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller
+from tests.support.api.caller import Api, Caller, SignUp
+from tests.support.database import Connection
 from tests.support.postgres.throwaway import Throwaway
-from tests.support.relay.processes import Connection, add_webhook, until, write_event
+from tests.support.rows import add_webhook, write_event
+from tests.support.waiting import until
 
 # So few locks that a session can take them all.
 _SMALL = {"max_locks_per_transaction": "10", "max_connections": "10", "superuser_reserved_connections": "0"}

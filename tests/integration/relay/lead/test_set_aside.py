@@ -11,8 +11,9 @@ from relay.lead.batch import Batch
 from relay.lead.fanout import FanOut
 from service.platform.db import Pool
 from service.platform.settings import Settings
+from tests.support.database import Connection
 from tests.support.relay.fan_out import BOTH_WAYS, drain, queued
-from tests.support.relay.processes import Connection, add_webhook, write_event
+from tests.support.rows import add_webhook, write_event
 
 NOWHERE = "http://127.0.0.1:9/"
 

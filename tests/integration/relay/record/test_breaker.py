@@ -9,18 +9,12 @@ from aiohttp import web
 from relay.rules.breaker import FAILURES
 from service.platform.ids import new_id
 from service.platform.settings import Settings
-from tests.support.postgres.shared_server import WAITING
+from tests.support.database import WAITING, Connection
+from tests.support.receivers.receiver import Arrival, Receiver
 from tests.support.relay.breakers import answering, lane, notices, open_breaker
-from tests.support.relay.processes import (
-    Arrival,
-    Connection,
-    Receiver,
-    Relays,
-    add_user,
-    add_webhook,
-    until,
-    write_event,
-)
+from tests.support.relay.processes import Relays
+from tests.support.rows import add_user, add_webhook, write_event
+from tests.support.waiting import until
 
 SOON = {"WEBHOOK_BREAKER_DELAY": "300"}
 NEVER = {"WEBHOOK_BREAKER_DELAY": "3600000"}

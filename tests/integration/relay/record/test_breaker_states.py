@@ -8,17 +8,19 @@ from aiohttp import web
 
 from service.platform.ids import new_id
 from service.platform.queries import load
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller, Database
+from tests.support.api.caller import Api, Caller, SignUp
 from tests.support.api.webhooks import make_webhook
-from tests.support.relay.processes import Arrival, Receiver, Relays, until
+from tests.support.database import Connection
+from tests.support.receivers.receiver import Arrival, Receiver
+from tests.support.relay.processes import Relays
 from tests.support.state_diagrams import drawn, states, taken_by
+from tests.support.waiting import until
 
 BREAKER = drawn("States of a breaker")
 
 
 async def test_a_lane_can_hold_the_states_of_a_breaker_that_are_drawn_and_no_other(
-    api: Api, sign_up: SignUp, connection: Database
+    api: Api, sign_up: SignUp, connection: Connection
 ) -> None:
     """Every way in which the columns that make a state can be set: what the table takes is what the API calls it."""
     webhook = await make_webhook(Caller(api, await sign_up("worker")))
@@ -52,7 +54,7 @@ async def test_a_lane_can_hold_the_states_of_a_breaker_that_are_drawn_and_no_oth
 
 
 async def test_every_step_of_a_breaker_is_drawn_and_every_drawn_one_is_taken(
-    api: Api, sign_up: SignUp, relays: Relays, receiver: Receiver, connection: Database
+    api: Api, sign_up: SignUp, relays: Relays, receiver: Receiver, connection: Connection
 ) -> None:
     owner = Caller(api, await sign_up("admin"))
     webhook = await make_webhook(owner, url=receiver.url, retryPolicy={"schedule": [100] * 20})

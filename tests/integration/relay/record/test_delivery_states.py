@@ -14,12 +14,14 @@ from relay.record.order import Order
 from service.platform.db import Pool
 from service.platform.ids import new_id
 from service.platform.queries import load
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller, Database
+from tests.support.api.caller import Api, Caller, SignUp
 from tests.support.api.webhooks import make_webhook, retry
+from tests.support.database import Connection
+from tests.support.receivers.receiver import Arrival, Receiver
 from tests.support.relay.log import Event, RelayLog
-from tests.support.relay.processes import Arrival, Receiver, Relays, until
+from tests.support.relay.processes import Relays
 from tests.support.state_diagrams import drawn, states, taken_by
+from tests.support.waiting import until
 
 DELIVERY = drawn("States of a delivery")
 QUEUED, ENDS = {"waiting", "behind", "retry", "leased"}, {"success", "failed", "cancelled", "expired"}
@@ -74,14 +76,14 @@ WATCH = (
 
 
 @asynccontextmanager
-async def unwatched(connection: Database) -> AsyncIterator[None]:
+async def unwatched(connection: Connection) -> AsyncIterator[None]:
     """What is done here is the test's own and no step."""
     await connection.execute("set session_replication_role = replica")
     yield
     await connection.execute("set session_replication_role = origin")
 
 
-async def named(connection: Database, constraint: str) -> set[str]:
+async def named(connection: Connection, constraint: str) -> set[str]:
     """The texts that a CHECK constraint names."""
     expression = await connection.fetchval(
         "select pg_get_expr(conbin, conrelid) from pg_constraint where conname = $1 and conparentid = 0", constraint
@@ -93,7 +95,7 @@ async def named(connection: Database, constraint: str) -> set[str]:
 
 
 async def test_the_queue_can_hold_the_states_that_are_drawn_and_no_other(
-    api: Api, sign_up: SignUp, connection: Database
+    api: Api, sign_up: SignUp, connection: Connection
 ) -> None:
     """Every way in which the columns that make a state can be set."""
     webhook = await make_webhook(Caller(api, await sign_up("worker")))
@@ -125,13 +127,13 @@ async def test_the_queue_can_hold_the_states_that_are_drawn_and_no_other(
     assert states(DELIVERY) == QUEUED | ENDS
 
 
-async def test_a_delivery_can_end_in_the_ways_that_are_drawn_and_no_other(connection: Database) -> None:
+async def test_a_delivery_can_end_in_the_ways_that_are_drawn_and_no_other(connection: Connection) -> None:
     assert await named(connection, "delivery_counts_status_check") == ENDS
     # A retry is no end, and what was superseded is no step.
     assert await named(connection, "attempts_outcome_check") == ENDS | {"retry", "superseded", "skipped"}
 
 
-async def _place(connection: Database, webhook_id: str, event: Event, state: str) -> None:
+async def _place(connection: Connection, webhook_id: str, event: Event, state: str) -> None:
     """Put a delivery that waits into another state of the queue. A lease is one of a relay that is not listed: void."""
     change = {
         "waiting": "next_attempt_at = now()",
@@ -143,7 +145,7 @@ async def _place(connection: Database, webhook_id: str, event: Event, state: str
     )
 
 
-async def _in_order(owner: Caller, url: str, connection: Database, pool: Pool) -> None:
+async def _in_order(owner: Caller, url: str, connection: Connection, pool: Pool) -> None:
     """Two events of each of two items, the second behind the first: the one item's expire, the other's are discarded, and all are
     put back."""
     webhook = await make_webhook(owner, url=url, events=["item-updated"], ordering="item")
@@ -183,7 +185,7 @@ async def _in_order(owner: Caller, url: str, connection: Database, pool: Pool) -
 
 
 async def test_every_step_of_a_delivery_is_drawn_and_every_drawn_one_is_taken(
-    api: Api, sign_up: SignUp, relays: Relays, receiver: Receiver, connection: Database, pool: Pool
+    api: Api, sign_up: SignUp, relays: Relays, receiver: Receiver, connection: Connection, pool: Pool
 ) -> None:
     async def answer(arrival: Arrival) -> web.StreamResponse:
         return web.Response(status=200 if arrival.path == "/takes" else 500)

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
@@ -22,29 +21,16 @@ from service.platform.ids import new_id
 from service.platform.queries import Statement
 from service.platform.session import open_session
 from service.platform.settings import Settings
-from tests.support.postgres.shared_server import THIS_DATABASE
+from tests.support.database import THIS_DATABASE, Connection
+from tests.support.receivers.receiver import Arrival, Receiver
 from tests.support.relay.breakers import lane, notices
 from tests.support.relay.parts import housekeeping, leading, present
-from tests.support.relay.processes import (
-    Arrival,
-    Connection,
-    Receiver,
-    Relays,
-    add_user,
-    add_webhook,
-    until,
-    write_event,
-)
+from tests.support.relay.processes import Relays
 from tests.support.relay.sending import Sending, register
+from tests.support.rows import add_user, add_webhook, write_event
+from tests.support.waiting import until
 
 OPEN = "update receiver_health set failures = 10, failing_since = now(), failed_events = '{1,2,3}', opened_at = now(), probe_at = now()"
-
-
-@pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Queues]:
-    pool = await open_queues(database_url)
-    yield pool
-    await pool.close()
 
 
 async def test_a_probe_that_ends_without_a_request_makes_room_for_the_next_at_once(
@@ -122,7 +108,7 @@ async def test_a_failure_without_a_request_is_told_of(
 async def test_what_is_recorded_is_not_recorded_again_when_its_lane_could_not_be_written(
     connection: Connection,
     settings: Settings,
-    pool: Pool,
+    queues: Pool,
     receiver: Receiver,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -131,8 +117,8 @@ async def test_what_is_recorded_is_not_recorded_again_when_its_lane_could_not_be
     await connection.execute(OPEN)
     for _ in range(2):
         await write_event(connection)
-    await FanOut(pool).batch()
-    sending = Sending(pool, settings, relay_id, HttpTransport(settings.webhook_allowed_networks))
+    await FanOut(queues).batch()
+    sending = Sending(queues, settings, relay_id, HttpTransport(settings.webhook_allowed_networks))
     settle, cut_off = sending.recorder._settler.settle, [True]
 
     async def once_cut_off(connection: Connection, results: dict[object, HealthReport], **options: bool) -> object:
@@ -166,11 +152,11 @@ async def test_what_is_recorded_is_not_recorded_again_when_its_lane_could_not_be
 
 
 async def test_a_relay_is_taken_for_dead_only_when_it_has_been_seen_to_be_silent(
-    connection: Connection, pool: Queues
+    connection: Connection, queues: Queues
 ) -> None:
     """Where the server's clock leaps ahead all seem to be silent at once, and beat again."""
     identity = Identity()
-    presence = present(pool, Board(), identity)
+    presence = present(queues, Board(), identity)
     await presence.register()
     presence._steady_since -= 60
     peer = await register(connection)
@@ -189,11 +175,11 @@ async def test_a_relay_is_taken_for_dead_only_when_it_has_been_seen_to_be_silent
     "seen", ["clock_timestamp()", "clock_timestamp() + interval '10 days'", "clock_timestamp() - interval '10 days'"]
 )
 async def test_a_relay_that_is_silent_is_taken_for_dead_whatever_time_it_wrote(
-    connection: Connection, pool: Queues, seen: str
+    connection: Connection, queues: Queues, seen: str
 ) -> None:
     """The server's clock may have been another one when it beat last."""
     identity = Identity()
-    presence = present(pool, Board(), identity)
+    presence = present(queues, Board(), identity)
     await presence.register()
     presence._steady_since -= 60
     peer = await register(connection)
@@ -229,11 +215,11 @@ async def test_what_statements_rely_on_is_not_left_to_the_databases_defaults(
 
 
 async def test_a_step_of_housekeeping_that_takes_too_long_holds_up_no_other(
-    connection: Connection, settings: Settings, pool: Queues, monkeypatch: pytest.MonkeyPatch
+    connection: Connection, settings: Settings, queues: Queues, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await add_webhook(connection, settings, "http://127.0.0.1:9/", ["item-created"])
     await connection.execute("update receiver_health set unannounced = 3")
-    keeping = housekeeping(pool, settings, identity=leading())
+    keeping = housekeeping(queues, settings, identity=leading())
     tried = 0
 
     async def dawdle(connection: Connection, *_: object) -> int:
@@ -243,7 +229,7 @@ async def test_a_step_of_housekeeping_that_takes_too_long_holds_up_no_other(
         return int(await connection.fetchval("select count(*) from pg_sleep(5)"))
 
     # As it is in operation: the server ends a statement before the client gives it up, which would be taken for the server's absence.
-    timeout = await pool.fetchval("select extract(epoch from current_setting('statement_timeout')::interval)")
+    timeout = await queues.fetchval("select extract(epoch from current_setting('statement_timeout')::interval)")
     assert timeout < COMMAND_TIMEOUT
     monkeypatch.setattr(keeping, "_cancel", dawdle)
     monkeypatch.setattr(retention, "ANNOUNCE_SECONDS", 0.2)
@@ -257,9 +243,9 @@ async def test_a_step_of_housekeeping_that_takes_too_long_holds_up_no_other(
 async def test_a_registration_whose_answer_is_lost_is_made_again(
     connection: Connection, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pool = await open_queues(database_url)
+    queues = await open_queues(database_url)
     identity = Identity()
-    presence = present(pool, Board(), identity)
+    presence = present(queues, Board(), identity)
     execute = Statement.execute
     lost: list[object] = []
 
@@ -279,7 +265,7 @@ async def test_a_registration_whose_answer_is_lost_is_made_again(
         await presence._beat()
         await presence._beat()
     finally:
-        await pool.close()
+        await queues.close()
     # What the parts of this relay take for its id is one that is listed.
     assert identity.relay_id != lost[0]
     assert await connection.fetchval("select exists (select from relays where id = $1)", identity.relay_id)
@@ -305,10 +291,10 @@ async def test_which_backend_a_relay_listens_on_is_known_before_it_leads(
 
 
 async def test_a_partition_that_is_missing_is_made_within_a_minute(
-    connection: Connection, settings: Settings, pool: Pool, monkeypatch: pytest.MonkeyPatch
+    connection: Connection, settings: Settings, queues: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "ANNOUNCE_SECONDS", 0.05)
-    keeping = asyncio.create_task(housekeeping(pool, settings, identity=leading()).run())
+    keeping = asyncio.create_task(housekeeping(queues, settings, identity=leading()).run())
     count = "select count(*) from pg_inherits where inhparent = 'attempts'::regclass"
     try:
         for _ in range(2):

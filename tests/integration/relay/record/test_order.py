@@ -12,6 +12,8 @@ from aiohttp import web
 from relay.record.order import NO_LONGER_ASKED
 from service.platform.ids import new_id
 from service.platform.settings import Settings
+from tests.support.database import Connection
+from tests.support.receivers.receiver import Arrival, Receiver
 from tests.support.relay.ordered_webhooks import (
     EVENT,
     Watch,
@@ -24,7 +26,9 @@ from tests.support.relay.ordered_webhooks import (
     ordered_webhook,
     waits_for,
 )
-from tests.support.relay.processes import Arrival, Connection, Receiver, Relays, add_webhook, until, write_event
+from tests.support.relay.processes import Relays
+from tests.support.rows import add_webhook, write_event
+from tests.support.waiting import until
 
 # With this none of them ever looks by itself: what is delivered, somebody was told of.
 NO_POLL = "3600000"

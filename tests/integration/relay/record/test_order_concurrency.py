@@ -3,10 +3,11 @@
 import asyncio
 import random
 
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller
+from tests.support.api.caller import Api, Caller, SignUp
+from tests.support.database import Connection
+from tests.support.receivers.receiver import Arrival, Receiver
 from tests.support.relay.ordered_webhooks import EVENT, Watch, change_all, check_order, items
-from tests.support.relay.processes import Arrival, Connection, Receiver, Relays
+from tests.support.relay.processes import Relays
 from tests.support.relay.replays import ask_replay
 
 

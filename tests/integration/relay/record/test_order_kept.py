@@ -15,10 +15,12 @@ from relay.watch.database import open_queues
 from service.platform.db import Pool, open_pool
 from service.platform.queries import Statement, load
 from service.platform.settings import Settings
+from tests.support.database import Connection
 from tests.support.postgres.audit_scripts import run_audit
 from tests.support.relay.ordered_webhooks import change, check_order, items, ordered_webhook
 from tests.support.relay.parts import housekeeping, leading
-from tests.support.relay.processes import Connection, Webhook, until
+from tests.support.rows import Webhook
+from tests.support.waiting import until
 
 NOWHERE = "http://127.0.0.1:9/"
 

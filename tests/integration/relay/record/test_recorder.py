@@ -12,8 +12,10 @@ from relay.rules.policy import Decision
 from relay.transport import Exchange
 from service.platform.db import Pool
 from service.platform.settings import Settings
-from tests.support.relay.processes import Connection, add_webhook, until, write_event
+from tests.support.database import Connection
 from tests.support.relay.sending import Sending
+from tests.support.rows import add_webhook, write_event
+from tests.support.waiting import until
 
 OUTCOMES = "select position, outcome, error from attempts order by position, outcome"
 REFUSED = "the result could not be recorded"

@@ -1,7 +1,11 @@
 """A database that takes beats and claims, and no results: what a disk is like that has room for a changed row and for no new one."""
 
 from service.platform.settings import Settings
-from tests.support.relay.processes import Connection, Receiver, Relays, add_webhook, until, write_event
+from tests.support.database import Connection
+from tests.support.receivers.receiver import Receiver
+from tests.support.relay.processes import Relays
+from tests.support.rows import add_webhook, write_event
+from tests.support.waiting import until
 
 # As PostgreSQL says it: disk_full.
 REFUSING = """

@@ -9,15 +9,11 @@ from standardwebhooks import Webhook as StandardWebhook
 
 from service.delivery import sign
 from service.platform.settings import Settings
-from tests.support.relay.processes import (
-    Arrival,
-    Connection,
-    Receiver,
-    Relays,
-    add_webhook,
-    until,
-    write_event,
-)
+from tests.support.database import Connection
+from tests.support.receivers.receiver import Arrival, Receiver
+from tests.support.relay.processes import Relays
+from tests.support.rows import add_webhook, write_event
+from tests.support.waiting import until
 
 
 async def test_a_row_inserted_by_psql_is_delivered_with_both_signatures(

@@ -9,8 +9,11 @@ from relay.transport import Exchange, HttpTransport, OpenRequest
 from relay.transport.exchange import OnExchange
 from service.platform.db import Pool
 from service.platform.settings import Settings
-from tests.support.relay.processes import Connection, Receiver, add_webhook, until, write_event
+from tests.support.database import Connection
+from tests.support.receivers.receiver import Receiver
 from tests.support.relay.sending import Sending, register
+from tests.support.rows import add_webhook, write_event
+from tests.support.waiting import until
 
 Defect = Callable[[OnExchange], None]
 

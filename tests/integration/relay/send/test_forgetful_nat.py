@@ -6,8 +6,12 @@ import signal
 from aiohttp import web
 
 from service.platform.settings import Settings
+from tests.support.database import Connection
 from tests.support.receivers.forgetful_nat import forgetful_nat
-from tests.support.relay.processes import Arrival, Connection, Receiver, Relays, add_webhook, until, write_event
+from tests.support.receivers.receiver import Arrival, Receiver
+from tests.support.relay.processes import Relays
+from tests.support.rows import add_webhook, write_event
+from tests.support.waiting import until
 
 KEPT = 12
 

@@ -7,6 +7,8 @@ import pytest
 import uvloop
 
 from relay.transport import HttpTransport
+from relay.transport.resolver import Resolver
+from tests.support.receivers.dns_server import Names, names
 from tests.support.receivers.scripted_server import LOOPBACK
 
 
@@ -17,5 +19,20 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
 @pytest.fixture
 async def transport() -> AsyncIterator[HttpTransport]:
     transport = HttpTransport(LOOPBACK)
+    yield transport
+    await transport.close()
+
+
+@pytest.fixture
+async def dns() -> AsyncIterator[Names]:
+    """A DNS server in which the test enters names."""
+    async with names() as served:
+        yield served
+
+
+@pytest.fixture
+async def resolving(dns: Names) -> AsyncIterator[HttpTransport]:
+    """A transport that asks that DNS server."""
+    transport = HttpTransport(LOOPBACK, resolver=Resolver([dns.address], query_seconds=60))
     yield transport
     await transport.close()

@@ -6,19 +6,10 @@ from itertools import count
 import pytest
 
 from relay.transport import MAX_BODY_KEPT, Exchange, HttpTransport
-from tests.support.receivers.scripted_server import PATIENT_MS, SHORT_MS, Peer, Script, hang, ok, post, serve
+from tests.support.receivers.scripted_server import PATIENT_MS, SHORT_MS, Peer, Script, hang, ok, post, serve, then_hang
 
 LATE = f"no complete answer within {SHORT_MS} ms"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-
-
-def then_hang(answer: bytes) -> Script:
-    async def script(peer: Peer) -> None:
-        await peer.request()
-        await peer.send(answer)
-        await peer.gone()
-
-    return script
 
 
 def for_ever(start: bytes, again: bytes) -> Script:

@@ -8,8 +8,8 @@ import pytest
 from relay.transport import HttpTransport
 from relay.transport.client import STALE_SECONDS
 from relay.transport.pool import ConnectionPool
-from tests.support.receivers.scripted_server import LOOPBACK, PATIENT_MS, Peer, Server, hang, ok, serve
-from tests.support.relay.processes import until
+from tests.support.receivers.scripted_server import LOOPBACK, PATIENT_MS, Peer, Server, hang, ok, serve, then_hang
+from tests.support.waiting import until
 
 HOUR_MS = 3_600_000
 Make = Callable[[ConnectionPool], Awaitable[HttpTransport]]
@@ -68,12 +68,7 @@ async def test_a_connection_is_kept_and_used_again(transport: HttpTransport) -> 
     ],
 )
 async def test_a_connection_is_not_used_again_after(transport: HttpTransport, answer: bytes) -> None:
-    async def script(peer: Peer) -> None:
-        await peer.request()
-        await peer.send(answer)
-        await peer.gone()
-
-    async with serve(script) as server:
+    async with serve(then_hang(answer)) as server:
         for _ in range(2):
             assert await status(transport, server) is not None
         await nothing_open(transport)

@@ -10,16 +10,10 @@ import pytest
 
 from relay.transport import HttpTransport
 from relay.transport.resolver import MAX_ADDRESSES, Resolver, Unresolvable
-from tests.support.receivers.dns_server import SERVFAIL, Names, names
-from tests.support.receivers.scripted_server import LOOPBACK, PATIENT_MS, Peer, answering, ok, serve
+from tests.support.receivers.dns_server import SERVFAIL, Names
+from tests.support.receivers.scripted_server import PATIENT_MS, Peer, answering, ok, serve
 
 MakeResolver = Callable[..., Awaitable[Resolver]]
-
-
-@pytest.fixture
-async def dns() -> AsyncIterator[Names]:
-    async with names() as served:
-        yield served
 
 
 @pytest.fixture
@@ -36,10 +30,8 @@ async def make_resolver(dns: Names) -> AsyncIterator[MakeResolver]:
 
 
 @pytest.fixture
-async def transport(dns: Names) -> AsyncIterator[HttpTransport]:
-    transport = HttpTransport(LOOPBACK, resolver=Resolver([dns.address], query_seconds=60))
-    yield transport
-    await transport.close()
+def transport(resolving: HttpTransport) -> HttpTransport:
+    return resolving
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """A retry differs from what failed: another connection, another address, another answer of the DNS."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -9,24 +8,11 @@ from relay.rules.endpoint import Origin
 from relay.transport import HttpTransport
 from relay.transport.addresses import AddressOrder
 from relay.transport.resolver import Resolver, Unresolvable
-from tests.support.receivers.dns_server import SERVFAIL, Names, names
+from tests.support.receivers.dns_server import SERVFAIL, Names
 from tests.support.receivers.forgetful_nat import forgetful_nat
-from tests.support.receivers.scripted_server import LOOPBACK, PATIENT_MS, SHORT_MS, Peer, Script, ok, serve
+from tests.support.receivers.scripted_server import PATIENT_MS, SHORT_MS, Peer, Script, ok, serve
 
 ORIGIN = Origin("http", "a.test", 80)
-
-
-@pytest.fixture
-async def dns() -> AsyncIterator[Names]:
-    async with names() as served:
-        yield served
-
-
-@pytest.fixture
-async def resolving(dns: Names) -> AsyncIterator[HttpTransport]:
-    transport = HttpTransport(LOOPBACK, resolver=Resolver([dns.address], query_seconds=60))
-    yield transport
-    await transport.close()
 
 
 def together(count: int) -> Script:

@@ -9,8 +9,9 @@ import pytest
 from relay.watch import database
 from relay.watch.database import Queues, open_queues
 from service.platform.db import AWAY
+from tests.support.database import Connection
 from tests.support.postgres.swallowing_proxy import SwallowingProxy
-from tests.support.relay.processes import Connection, until
+from tests.support.waiting import until
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """A new epoch: what it gives it has never given before, and what the past that is lost has given is not taken for valid."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
@@ -11,37 +10,24 @@ from relay.board import Board
 from relay.identity import Identity
 from relay.rules.shares import Places
 from relay.send.target import Targets
-from relay.watch.database import Queues, open_queues
+from relay.watch.database import Queues
 from service.platform.epoch import Epoch, Known, Mark, Unsettled
 from service.platform.ids import new_id
 from service.platform.queries import load
 from service.platform.settings import Settings
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller
+from tests.support.api.caller import Api, Caller, SignUp
 from tests.support.api.webhooks import make_webhook
 from tests.support.command_line import run
+from tests.support.database import Connection
 from tests.support.postgres.audit_scripts import run_audit
 from tests.support.relay.fan_out import drain
 from tests.support.relay.ordered_webhooks import change, items, ordered_webhook
 from tests.support.relay.parts import present
-from tests.support.relay.processes import Connection, add_webhook, write_event
-from tests.support.relay.replays import Leader, ask_replay, leading, show_job
+from tests.support.relay.replays import Leader, ask_replay, show_job
 from tests.support.relay.sending import claim_one, register
+from tests.support.rows import add_webhook, write_event
 
 _SQL = load("epoch")
-
-
-@pytest.fixture
-async def queues(database_url: str) -> AsyncIterator[Queues]:
-    queues = await open_queues(database_url)
-    yield queues
-    queues.terminate()
-
-
-@pytest.fixture
-async def leader(connection: Connection, database_url: str) -> AsyncIterator[Leader]:
-    async with leading(connection, database_url) as leader:
-        yield leader
 
 
 @pytest.fixture

@@ -9,10 +9,12 @@ from relay.watch import presence
 from service import __version__
 from service.platform.ids import new_id
 from service.relays import reads as listing
-from tests.integration.conftest import Api, SignUp
-from tests.support.api.caller import Caller, Database
+from tests.support.api.caller import Api, Caller, SignUp
 from tests.support.api.webhooks import make_webhook
-from tests.support.relay.processes import Receiver, Relays, until
+from tests.support.database import Connection
+from tests.support.receivers.receiver import Receiver
+from tests.support.relay.processes import Relays
+from tests.support.waiting import until
 
 FIELDS = [
     "id",
@@ -29,11 +31,6 @@ FIELDS = [
 ]
 
 
-@pytest.fixture
-async def admin(api: Api, sign_up: SignUp) -> Caller:
-    return Caller(api, await sign_up("admin"))
-
-
 async def _listed(admin: Caller) -> Any:
     answer = await admin.get("/relays")
     assert answer.status == 200, answer.body
@@ -42,7 +39,7 @@ async def _listed(admin: Caller) -> Any:
 
 
 async def test_each_relay_says_what_it_does_and_one_leads(
-    admin: Caller, relays: Relays, receiver: Receiver, connection: Database
+    admin: Caller, relays: Relays, receiver: Receiver, connection: Connection
 ) -> None:
     assert await _listed(admin) == []
     await make_webhook(admin, url=receiver.url)
@@ -67,7 +64,7 @@ async def test_each_relay_says_what_it_does_and_one_leads(
 
 
 async def test_one_that_has_not_been_seen_for_seconds_is_listed_as_not_alive(
-    admin: Caller, connection: Database
+    admin: Caller, connection: Connection
 ) -> None:
     dead, alive = new_id(), new_id()
     for relay_id, ago in ((dead, 6), (alive, 0)):

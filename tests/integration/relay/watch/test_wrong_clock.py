@@ -1,7 +1,6 @@
 """What a clock that was ahead has left in the database: nothing waits for it, and nothing lasts longer than it could have been set to."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -11,27 +10,22 @@ import pytest
 from relay.board import Board
 from relay.identity import Identity
 from relay.lead import retention
-from relay.watch.database import Queues, open_queues
+from relay.watch.database import Queues
 from service.platform.db import Pool
 from service.platform.ids import new_id
 from service.platform.queries import load
 from service.platform.settings import Settings
+from tests.support.database import Connection
 from tests.support.relay.breakers import lane
 from tests.support.relay.fan_out import drain
 from tests.support.relay.log import RelayLog
 from tests.support.relay.parts import housekeeping, leading, present
-from tests.support.relay.processes import Connection, Webhook, add_webhook, until, write_event
 from tests.support.relay.sending import claim_one, register
+from tests.support.rows import Webhook, add_webhook, write_event
+from tests.support.waiting import until
 
 LEAPS = ["1 hour", "10 days"]
 OPEN = "failures = 10, failing_since = now(), failed_events = '{1,2,3}', opened_at = now()"
-
-
-@pytest.fixture
-async def queues(database_url: str) -> AsyncIterator[Queues]:
-    queues = await open_queues(database_url)
-    yield queues
-    queues.terminate()
 
 
 @pytest.fixture

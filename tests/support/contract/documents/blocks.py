@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.contract.world import ROOT
+from tests.support.paths import ROOT
 
 
 @dataclass(frozen=True)

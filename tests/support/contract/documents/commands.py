@@ -5,10 +5,11 @@ import re
 import subprocess
 import sys
 
+from tests.support.contract.client import PASSWORD, unique
 from tests.support.contract.documents.blocks import Block
 from tests.support.contract.documents.scene import Scene
-from tests.support.contract.world import PASSWORD, ROOT, unique
-from tests.support.relay.processes import PATIENCE
+from tests.support.paths import ROOT
+from tests.support.waiting import PATIENCE
 
 # Commands in indented blocks, and in bash blocks, that are shown elsewhere to work.
 NOT_RUN = {

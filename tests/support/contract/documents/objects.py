@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from service.events.catalogue import CATALOGUE
-from tests.contract.test_receiver import answering
+from tests.support.contract.client import PASSWORD
 from tests.support.contract.documents.blocks import Block
 from tests.support.contract.documents.scene import Scene
-from tests.support.contract.world import PASSWORD
+from tests.support.contract.ears import answering
 
 
 async def run_json(scene: Scene, block: Block) -> None:

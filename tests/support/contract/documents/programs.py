@@ -14,8 +14,8 @@ import pytest
 
 from tests.support.contract.documents.blocks import Block
 from tests.support.contract.documents.scene import Scene
-from tests.support.contract.world import ROOT
-from tests.support.relay.processes import PATIENCE
+from tests.support.paths import ROOT
+from tests.support.waiting import PATIENCE
 
 LANGUAGES = Path(__file__).parent.parent / "languages"
 # Seconds. Go may have to compile its own library first.

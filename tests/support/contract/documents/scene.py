@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import SkipUnless
-from tests.contract.conftest import Listen
-from tests.contract.test_receiver import answering
-from tests.support.contract.world import Client, Ears, System
+from tests.support.contract.client import Client
+from tests.support.contract.ears import Ears, Listen, answering
+from tests.support.contract.system import System
+from tests.support.programs import SkipUnless
 
 OWN_SECRET = "what it had: abcdefghijklmnop"
 

@@ -1,7 +1,7 @@
 """sessions | own; all through users | own | own | own | own. Registration, login and refresh need nobody to be signed in."""
 
+from tests.support.contract.client import NOBODY, PASSWORD, unique
 from tests.support.contract.permissions.table import ANYBODY, SIGNED_IN, Request, Stage, row
-from tests.support.contract.world import NOBODY, PASSWORD, unique
 
 
 async def _registration(_: Stage) -> Request:

@@ -1,6 +1,7 @@
 """read checkouts: all, all, assigned locations and own, own, own. check out: all but personnel. authorise, reject: admin.
 cancel one that waits: any, own, own, own. check in: any, any, assigned locations, own."""
 
+from tests.support.contract.client import NOBODY
 from tests.support.contract.permissions.table import (
     ADMIN_AND_SUPERVISOR,
     ADMIN_ONLY,
@@ -10,7 +11,6 @@ from tests.support.contract.permissions.table import (
     Stage,
     row,
 )
-from tests.support.contract.world import NOBODY
 
 
 async def _wanted(stage: Stage) -> Request:

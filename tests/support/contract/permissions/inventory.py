@@ -1,7 +1,7 @@
 """read items, locations (an item without location: all) | all | all | assigned locations | all | all; write …: admin"""
 
+from tests.support.contract.client import unique
 from tests.support.contract.permissions.table import ADMIN_ONLY, ALL_BUT_FOREMAN, SIGNED_IN, Request, Stage, row
-from tests.support.contract.world import unique
 
 
 async def item(stage: Stage) -> Request:

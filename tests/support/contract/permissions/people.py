@@ -1,9 +1,9 @@
 """write users; read users, audit: admin. sessions: own; all through users. Item histories and the tree are read as items are."""
 
+from tests.support.contract.client import PASSWORD, unique
 from tests.support.contract.permissions.auth import own_user
 from tests.support.contract.permissions.inventory import READ, item
 from tests.support.contract.permissions.table import ADMIN_ONLY, SIGNED_IN, Request, Stage, row
-from tests.support.contract.world import PASSWORD, unique
 
 
 async def _new_user(_: Stage) -> Request:

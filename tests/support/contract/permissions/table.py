@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.contract.conftest import Listen
-from tests.support.contract.world import NOBODY, ROLES, Client
+from tests.support.contract.client import NOBODY, ROLES, Client
+from tests.support.contract.ears import Listen
 
 CALLERS = (*ROLES, NOBODY)
 

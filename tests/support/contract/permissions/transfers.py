@@ -1,6 +1,7 @@
 """read transfers: all, all, assigned locations and own, own, own. request: a foreman from assigned locations. approve, reject:
 admin, supervisor. dispatch, complete, cancel: admin, supervisor, and own."""
 
+from tests.support.contract.client import Client
 from tests.support.contract.permissions.table import (
     ADMIN_AND_SUPERVISOR,
     ALL_BUT_FOREMAN,
@@ -9,7 +10,6 @@ from tests.support.contract.permissions.table import (
     Stage,
     row,
 )
-from tests.support.contract.world import Client
 
 
 async def _wanted(stage: Stage) -> Request:

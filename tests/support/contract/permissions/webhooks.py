@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from tests.support.contract.permissions.table import ADMIN_ONLY, SIGNED_IN, Request, Stage, row
-from tests.support.relay.processes import Arrival
+from tests.support.receivers.receiver import Arrival
 
 _URL, _EVENTS = "http://127.0.0.1:1/in", ["user-updated"]
 

@@ -1,0 +1,51 @@
+"""The events that the API has written to the outbox."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import asyncpg
+import orjson
+
+from service.delivery.subject import Subject, subject_of
+from tests.support.database import Connection
+
+# Events whose data does not say where they happen.
+ELSEWHERE = {
+    "checkout-requested",
+    "checkout-authorized",
+    "checkout-rejected",
+    "checkout-cancelled",
+    "item-checkout",
+    "item-checkin",
+}
+Outbox = Callable[[], Awaitable[list[tuple[str, dict[str, Any]]]]]
+
+
+async def events_of(connection: "asyncpg.Connection[asyncpg.Record]") -> list[tuple[str, str]]:
+    """Type and data of the events in the outbox, in order. The service has said of each what it is about, as the relay would have."""
+    rows = await connection.fetch("select * from outbox order by seq")
+    for row in rows:
+        told = row["location_ids"] if row["type"] in ELSEWHERE else None
+        subject = subject_of(row["type"], row["data"], told)
+        assert subject == Subject(
+            row["data"],
+            row["audience"],
+            tuple(map(str, row["location_ids"])),
+            row["category_id"] and str(row["category_id"]),
+            tuple(map(str, row["user_ids"])),
+            row["stock"],
+            row["item_id"] and str(row["item_id"]),
+        ), row["type"]
+    return [(row["type"], row["data"]) for row in rows]
+
+
+async def take_events(connection: Connection) -> list[tuple[str, str]]:
+    """Type and data, as stored, of the events in the outbox, in order. They are gone from it then."""
+    events = await events_of(connection)
+    await connection.execute("delete from outbox")
+    return events
+
+
+def stored(event_type: str, **data: Any) -> tuple[str, str]:
+    """An event as `take_events` gives it: compact, keys in this order."""
+    return event_type, orjson.dumps(data).decode()
