@@ -3,14 +3,13 @@
 `large_database` is its URL. Fixtures that stand on `database_url` (settings, connection, relays) stand on the copy here.
 """
 
-import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.database import drop_database
-from tests.support.large.template import create_large_database, make_template
+from tests.support.database import create_database, drop_database
+from tests.support.large.template import LARGE_TEMPLATE, make_template
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -30,7 +29,7 @@ def large_template(server_url: str) -> None:
 @pytest.fixture
 async def large_database(server_url: str, large_template: None) -> AsyncIterator[str]:
     """The URL of a database of this test's own with the rows of rows.sql."""
-    url = await create_large_database(server_url, f"large_{uuid.uuid4().hex}")
+    url = await create_database(server_url, LARGE_TEMPLATE, "large")
     yield url
     await drop_database(server_url, url)
 

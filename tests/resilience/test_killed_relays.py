@@ -52,14 +52,18 @@ async def _check_nothing_lost(connection: Connection, relays: Relays, receiver: 
     assert await connection.fetchval("select sum(ended) from delivery_counts") == EVENTS * WEBHOOKS
 
 
-async def _kill_in_the_middle(connection: Connection, receiver: Receiver, victim: RelayProcess) -> object:
-    killed = await connection.fetchval("select id from relays where pid = $1", victim.pid)
-
+async def _is_at_work(connection: Connection, receiver: Receiver, relay_id: object) -> None:
     async def holds_leases() -> bool:
-        held: int = await connection.fetchval("select count(*) from deliveries where leased_by = $1", killed)
+        held: int = await connection.fetchval("select count(*) from deliveries where leased_by = $1", relay_id)
         return held > 5 and len(receiver.arrivals) > 200
 
     await until(holds_leases, "the relay is at work")
+
+
+async def _kill_in_the_middle(connection: Connection, receiver: Receiver, victim: RelayProcess) -> object:
+    killed = await connection.fetchval("select id from relays where pid = $1", victim.pid)
+
+    await _is_at_work(connection, receiver, killed)
     victim.send(signal.SIGKILL)
     await victim.ended()
     return killed
@@ -117,11 +121,7 @@ async def test_a_leader_that_is_stopped_is_replaced_and_its_late_results_change_
     stopped = await connection.fetchval("select id from relays where pid = $1", leader.pid)
     await _many_deliveries(connection, settings, receiver)
 
-    async def holds_leases() -> bool:
-        held: int = await connection.fetchval("select count(*) from deliveries where leased_by = $1", stopped)
-        return held > 5 and len(receiver.arrivals) > 200
-
-    await until(holds_leases, "the leader is at work")
+    await _is_at_work(connection, receiver, stopped)
     leader.send(signal.SIGSTOP)
     await relays.idle()
     await _replaced(relays, leader)

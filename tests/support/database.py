@@ -31,8 +31,9 @@ def with_database(url: str, name: str) -> str:
     return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 
-async def create_database(server_url: str, template: str) -> str:
-    name = f"test_{uuid.uuid4().hex}"
+async def create_database(server_url: str, template: str, prefix: str = "test") -> str:
+    """A copy of the template; its URL. The files are copied, which writes nothing of it into the WAL."""
+    name = f"{prefix}_{uuid.uuid4().hex}"
     admin = await asyncpg.connect(server_url)
     try:
         await admin.execute(f"create database {name} template {template} strategy file_copy")

@@ -7,7 +7,7 @@ import pytest
 from relay.rules.endpoint import Origin
 from relay.transport.connection import ANSWERED, FAILED, SILENT, Connection
 from relay.transport.pool import ConnectionPool
-from tests.support.receivers.wire import Keeper, Waited, Wire
+from tests.support.receivers.in_memory_connection import Keeper, Waited, Wire
 
 ORIGIN = Origin("http", "a.test", 80)
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"

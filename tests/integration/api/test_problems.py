@@ -17,8 +17,8 @@ from service.api.routes import MAX_BODY_BYTES
 from service.platform.settings import Settings
 from service.platform.vault import new_key
 from service.server.app import make_app
-from tests.integration.inventory.test_items_canonical import ITEM, JSON, TEXT, _body
 from tests.support.api.caller import Answer, Caller, SignUp
+from tests.support.api.strategies import ITEM, JSON, TEXT, json_body
 from tests.support.database import Connection
 from tests.support.paths import DOCS
 
@@ -218,7 +218,7 @@ WEBHOOK = st.fixed_dictionaries(
         "active": JSON,
     },
 )
-BODY = st.binary(max_size=200) | st.one_of(ITEM, WEBHOOK, JSON, st.dictionaries(TEXT, JSON, max_size=4)).map(_body)
+BODY = st.binary(max_size=200) | st.one_of(ITEM, WEBHOOK, JSON, st.dictionaries(TEXT, JSON, max_size=4)).map(json_body)
 
 
 @hypothesis_settings(

@@ -2,11 +2,11 @@
 
 import asyncio
 
-from relay.lead.fanout import FanOut
 from service.delivery.subject import columns, subject_of
 from service.platform.db import Pool
 from service.platform.queries import load
 from tests.support.database import WAITING, Connection, SomebodyWaits
+from tests.support.relay.fan_out import drain
 from tests.support.rows import write_event
 
 _SQL = load("fanout")
@@ -52,12 +52,7 @@ async def test_two_leaders_that_route_and_fan_out_at_once_do_so_without_a_deadlo
             for _ in range(40):
                 await write_event(connection)
 
-        async def lead() -> None:
-            fanout = FanOut(pool)
-            while (await fanout.batch()).taken:
-                pass
-
-        await asyncio.gather(lead(), lead())
+        await asyncio.gather(drain(pool), drain(pool))
     assert await connection.fetchval("select count(*) from events") == 200
     assert await connection.fetchval("select count(distinct position) from events") == 200
     assert await connection.fetchval("select count(*) from outbox") == 0

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from relay.watch.database import open_queues
 from service.delivery.subject import columns, subject_of
 from service.platform.queries import Connection, Statement, load
 from service.platform.settings import Settings
+from tests.support.query_plans import nodes
 from tests.support.rows import add_user, add_webhook
 
 CLAIM, RECORD, LEASES, FANOUT = load("claim"), load("record"), load("leases"), load("fanout")
@@ -113,10 +115,7 @@ class Plan:
     def scanned_whole(self) -> set[str]:
         """Tables of the queue and the logs that are read from end to end, or by a bitmap."""
         found: set[str] = set()
-        nodes = [self.root, *self.inner]
-        while nodes:
-            node = nodes.pop()
-            nodes += node.get("Plans", [])
+        for node in chain.from_iterable(map(nodes, (self.root, *self.inner))):
             if node["Node Type"] in ("Seq Scan", "Bitmap Heap Scan"):
                 # A partition of a log is named after it.
                 found.add(node["Relation Name"].partition("_2")[0])

@@ -8,8 +8,8 @@ import pytest
 from relay.lead.listen import LISTENING
 from relay.watch.database import LETTING_GO, PLANNING, QueueConnection, open_queues
 from service.platform.db import connect, open_pool
-from service.platform.queries import Connection
 from service.platform.session import Session, open_session
+from tests.support.database import Connection, Queries
 from tests.support.postgres.pgbouncer import StartPooler
 
 EVERYWHERE = {
@@ -40,7 +40,7 @@ READ = "select name, current_setting(name) as value from unnest($1::text[]) as n
 KEEPALIVES = {name for name in LETTING_GO if name.startswith("tcp_")}
 
 
-async def in_force(connection: Connection, names: list[str]) -> dict[str, str]:
+async def in_force(connection: Queries, names: list[str]) -> dict[str, str]:
     return {row["name"]: row["value"] for row in await connection.fetch(READ, names)}
 
 
@@ -113,3 +113,25 @@ async def test_a_session_that_is_not_in_force_any_more_is_noticed(database_url: 
     with pytest.raises(asyncpg.InterfaceError, match="pool_mode = session"):
         await session.verify()
     await session.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "pinned"),
+    [("lock_timeout", "500ms", "0"), ("default_transaction_isolation", "repeatable read", "read committed")],
+)
+async def test_what_statements_rely_on_is_not_left_to_the_databases_defaults(
+    connection: Connection, database_url: str, name: str, value: str, pinned: str
+) -> None:
+    database = await connection.fetchval("select current_database()")
+    await connection.execute(f"alter database {database} set {name} = '{value}'")
+    queues = await open_queues(database_url)
+    served = await open_pool(database_url, application_name="api", size=1)
+    listening = await open_session(database_url, QueueConnection, application_name="listen", settings=LISTENING)
+    assert await connection.fetchval(
+        "select setconfig from pg_db_role_setting where setdatabase = (select oid from pg_database where datname = $1)",
+        database,
+    )
+    assert [await each.fetchval(f"show {name}") for each in (queues, served, listening)] == [pinned] * 3
+    await listening.close()
+    await queues.close()
+    await served.close()

@@ -13,6 +13,7 @@ from service.inventory.lists import order_values
 from service.inventory.models import ItemQuery
 from service.platform.queries import Statement, load
 from tests.support.database import Connection
+from tests.support.query_plans import nodes
 
 SQL = load("lists")
 SMALL, LARGE, FITTING, STRETCH = 3_000, 15_000, 20, 1000
@@ -101,17 +102,11 @@ async def _explain(connection: Connection, statement: Statement, values: dict[st
     return plan
 
 
-def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for child in plan.get("Plans", []):
-        yield from _nodes(child)
-
-
 def _scanned(plan: dict[str, Any]) -> set[str]:
     """Which tables of the items are read from the beginning."""
     return {
         node["Relation Name"]
-        for node in _nodes(plan)
+        for node in nodes(plan)
         if node["Node Type"] == "Seq Scan" and node["Relation Name"] in ("items", "item_texts")
     }
 
@@ -158,4 +153,4 @@ async def test_a_foreman_of_few_items_reads_no_others(shop: Connection, search: 
         words = {"first": search[0], "second": search[0], "words": search}
         plan = await _explain(shop, SQL.count_found, {**values, **words})
     assert _scanned(plan) == set()
-    assert next(_nodes(plan))["Actual Rows"] == 1
+    assert next(nodes(plan))["Actual Rows"] == 1

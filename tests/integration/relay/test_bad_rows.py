@@ -16,8 +16,9 @@ from service.platform.ids import new_id
 from service.platform.settings import Settings
 from tests.support.database import Connection
 from tests.support.receivers.receiver import Receiver
-from tests.support.relay.bad_rows import TYPE, World, each, has_ended
-from tests.support.relay.failing_step import Poison, defect, relaying
+from tests.support.relay.bad_rows import TYPE, BadRows, each, has_ended
+from tests.support.relay.failing_step import FailingStep, defect
+from tests.support.relay.in_process import relaying
 from tests.support.relay.log import RelayLog
 from tests.support.relay.parts import housekeeping
 from tests.support.relay.processes import Relays
@@ -34,24 +35,24 @@ async def world(
     database_url: str,
     receiver: Receiver,
     monkeypatch: pytest.MonkeyPatch,
-) -> AsyncIterator[World]:
+) -> AsyncIterator[BadRows]:
     monkeypatch.setenv("RELAY_POLL_INTERVAL", "200")
     # A webhook is disabled by age only while the server's clock has been steady for so long.
     monkeypatch.setattr("service.platform.server_clock.STEADY_SECONDS", 0.0)
-    poison = Poison(monkeypatch)
+    failing_step = FailingStep(monkeypatch)
     for steps in FUNCTIONS.values():
         for step in steps:
-            poison.function(step)
-    world = World(connection, settings.model_copy(update={"relay_poll_interval": 200}), receiver, poison)
+            failing_step.function(step)
+    world = BadRows(connection, settings.model_copy(update={"relay_poll_interval": 200}), receiver, failing_step)
     await world.begin()
     async with relaying(connection, world.settings, database_url, monkeypatch):
         yield world
 
 
-async def test_a_fault_in_a_delivery_ends_that_delivery(world: World) -> None:
+async def test_a_fault_in_a_delivery_ends_that_delivery(world: BadRows) -> None:
     for step, needle, error in each("an event"):
         async with world.one(step, error, "/bad" if needle == "/bad" else "/well", max_retries=0) as bad:
-            world.poison.set(step, bad.id if needle == "ID" else needle, error)
+            world.failing_step.set(step, bad.id if needle == "ID" else needle, error)
             event_id = await write_event(world.connection, routed=True)
             await world.delivered(event_id)
             await world.nobody_else_minds()
@@ -60,11 +61,11 @@ async def test_a_fault_in_a_delivery_ends_that_delivery(world: World) -> None:
                 await has_ended(world, bad, event_id)
 
 
-async def test_a_fault_in_a_claim_costs_other_lanes_nothing(world: World) -> None:
+async def test_a_fault_in_a_claim_costs_other_lanes_nothing(world: BadRows) -> None:
     for step, _, error in each("an event by a claim"):
         async with world.one(step, error, max_retries=0) as bad:
             held = [(await world.log.event(bad.id)) for _ in range(3)]
-            world.poison.set(step, bad.id, error)
+            world.failing_step.set(step, bad.id, error)
             # Found by the sweep, as nobody has told of it.
             await world.log.event(world.good.id)
             await world.nobody_else_minds()
@@ -103,7 +104,7 @@ async def test_what_is_given_up_is_what_the_claim_would_have_taken(
     assert [row["position"] for row in ended] == [events[-1].position]
 
 
-async def test_a_fault_in_what_follows_a_failure_ends_with_it(world: World) -> None:
+async def test_a_fault_in_what_follows_a_failure_ends_with_it(world: BadRows) -> None:
     for step, needle, error in each("a failure"):
         async with world.one(step, error, "/bad", max_retries=0) as bad:
             # It has failed for so long that it is to be disabled by the next failure.
@@ -114,7 +115,7 @@ async def test_a_fault_in_what_follows_a_failure_ends_with_it(world: World) -> N
             )
             if step == "settle.write_notices":
                 needle = ""
-            world.poison.set(step, bad.id if needle == "ID" else needle, error)
+            world.failing_step.set(step, bad.id if needle == "ID" else needle, error)
             event_id = await write_event(world.connection, routed=True)
             await world.delivered(event_id)
             await has_ended(world, bad, event_id)
@@ -124,10 +125,10 @@ async def test_a_fault_in_what_follows_a_failure_ends_with_it(world: World) -> N
 
 
 @pytest.mark.parametrize("on_failure", ["block", "skip"])
-async def test_a_fault_in_an_items_order_stops_no_other(world: World, on_failure: str) -> None:
+async def test_a_fault_in_an_items_order_stops_no_other(world: BadRows, on_failure: str) -> None:
     for step, _, error in each("an event in order"):
         async with world.one(step, error, "/bad", max_retries=0, ordering="item", on_failure=on_failure) as bad:
-            world.poison.set(step, bad.id, error)
+            world.failing_step.set(step, bad.id, error)
             data = json.dumps({"itemId": str(new_id())})
             event_id = await write_event(world.connection, data=data, routed=True)
             await world.delivered(event_id)
@@ -135,11 +136,11 @@ async def test_a_fault_in_an_items_order_stops_no_other(world: World, on_failure
             await world.nobody_else_minds()
 
 
-async def test_a_row_by_psql_that_cannot_be_read_is_set_aside(world: World) -> None:
+async def test_a_row_by_psql_that_cannot_be_read_is_set_aside(world: BadRows) -> None:
     for step, needle, error in each("a row by psql"):
         async with world.one(step, error):
             name = "bad-row"
-            world.poison.set(step, name if needle == "ID" else needle, error)
+            world.failing_step.set(step, name if needle == "ID" else needle, error)
             # Beside others, and first.
             async with world.connection.transaction():
                 bad = await write_event(world.connection, data=json.dumps({"name": name}))
@@ -151,7 +152,7 @@ async def test_a_row_by_psql_that_cannot_be_read_is_set_aside(world: World) -> N
                 assert reason == f"{type(error()).__name__}: {error()}"
 
 
-async def test_a_fault_in_a_test_ends_the_test(world: World) -> None:
+async def test_a_fault_in_a_test_ends_the_test(world: BadRows) -> None:
     async def ask(webhook: Webhook) -> UUID:
         test_id: UUID = await world.connection.fetchval(
             "insert into webhook_tests (webhook_id, expires_at) values ($1, now() + interval '60 seconds') returning id",
@@ -170,7 +171,7 @@ async def test_a_fault_in_a_test_ends_the_test(world: World) -> None:
                 test_id = await ask(bad)
                 if step == "tester.finish_test":
                     needle = str(test_id)
-                world.poison.set(step, bad.id if needle == "ID" else needle, error)
+                world.failing_step.set(step, bad.id if needle == "ID" else needle, error)
                 await world.connection.execute("insert into lane_wakes values ($1)", bad.id)
             await world.met()
             other = await ask(world.good)
@@ -182,7 +183,7 @@ async def test_a_fault_in_a_test_ends_the_test(world: World) -> None:
                 assert str(error()) in await finished(test_id)
 
 
-async def test_a_fault_in_a_replay_ends_that_job_only(world: World) -> None:
+async def test_a_fault_in_a_replay_ends_that_job_only(world: BadRows) -> None:
     async def job(webhook: Webhook, through: int) -> UUID:
         job_id: UUID = await world.connection.fetchval(
             "insert into replay_jobs (webhook_id, since, until, wanted, position, through)"
@@ -201,7 +202,7 @@ async def test_a_fault_in_a_replay_ends_that_job_only(world: World) -> None:
             missed = [await world.log.event() for _ in range(2)]
             async with world.connection.transaction():
                 first = await job(bad, missed[-1].position)
-                world.poison.set(step, first if step in {"replay.lock_job", "replay.end_job"} else bad.id, error)
+                world.failing_step.set(step, first if step in {"replay.lock_job", "replay.end_job"} else bad.id, error)
                 second = await job(world.good, missed[-1].position)
                 await world.connection.execute("insert into lane_wakes values ($1)", bad.id)
             for event in missed:
@@ -222,14 +223,14 @@ async def test_a_fault_in_a_replay_ends_that_job_only(world: World) -> None:
                 assert why == f"{type(error()).__name__}: {error()}"
 
 
-async def test_a_fault_in_a_backlog_that_is_dropped_keeps_no_other(world: World) -> None:
+async def test_a_fault_in_a_backlog_that_is_dropped_keeps_no_other(world: BadRows) -> None:
     for step, _, error in each("a discarded backlog"):
         async with world.one(step, error) as bad:
             other = await world.bad()
             for webhook in (bad, other):
                 await world.connection.execute("update webhooks set active = false where id = $1", webhook.id)
                 await world.log.event(webhook.id)
-            world.poison.set(step, bad.id, error)
+            world.failing_step.set(step, bad.id, error)
             async with world.connection.transaction():
                 await world.connection.execute(
                     "update webhooks set discard_through = 100000 where id = any ($1)", [bad.id, other.id]
@@ -260,16 +261,16 @@ async def test_housekeeping_leaves_out_what_cannot_be_ended(
         f"alter table attempts add constraint no_bad check (webhook_id <> '{webhooks[1].id}' or outcome <> 'expired')"
     )
     await connection.execute("insert into login_failures values ('x', 'y', now() - interval '30 days')")
-    poison = Poison(monkeypatch)
-    poison.set("retention.forget_orders", "", defect)
+    failing_step = FailingStep(monkeypatch)
+    failing_step.set("retention.forget_orders", "", defect)
     await housekeeping(pool, settings).once()
-    assert poison.hits == 1
+    assert failing_step.hits == 1
     ended = await connection.fetch("select event_id from attempts where outcome = 'expired'")
     assert {row["event_id"] for row in ended} == {events[0].id, events[2].id}
     assert await connection.fetchval("select count(*) from login_failures") == 0
 
 
-async def test_a_delivery_that_cannot_be_claimed_ends_and_the_others_of_its_lane_follow(world: World) -> None:
+async def test_a_delivery_that_cannot_be_claimed_ends_and_the_others_of_its_lane_follow(world: BadRows) -> None:
     bad = await world.bad()
     events = [await world.log.event() for _ in range(5)]
     # A constraint that somebody added stands for whatever the checks do not know.
@@ -296,7 +297,7 @@ async def test_a_delivery_that_cannot_be_claimed_ends_and_the_others_of_its_lane
     assert rows[2]["error"].startswith("it cannot be claimed: CheckViolationError: ")
 
 
-async def test_a_delivery_that_stands_where_the_log_has_not_come_to_keeps_no_event_from_others(world: World) -> None:
+async def test_a_delivery_that_stands_where_the_log_has_not_come_to_keeps_no_event_from_others(world: BadRows) -> None:
     bad = await world.bad(max_retries=0)
     event = await world.log.event()
     for ahead in (1, 2):

@@ -9,7 +9,7 @@ from aiohttp import web
 from service.platform.settings import Settings
 from tests.support.database import Connection
 from tests.support.receivers.receiver import Arrival, Receiver
-from tests.support.relay.failing_step import relaying
+from tests.support.relay.in_process import relaying
 from tests.support.relay.log import RelayLog
 from tests.support.rows import Webhook, add_webhook, write_event
 from tests.support.waiting import until

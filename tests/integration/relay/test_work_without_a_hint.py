@@ -23,7 +23,7 @@ from service.platform.settings import Settings
 from tests.support.database import WAITING, Connection
 from tests.support.postgres.cutting_proxy import cutting_proxy
 from tests.support.receivers.receiver import Arrival, Receiver
-from tests.support.relay.parts import leading
+from tests.support.relay.parts import leader_identity
 from tests.support.relay.processes import Relays
 from tests.support.relay.sending import Sending, register
 from tests.support.rows import add_webhook, write_event
@@ -194,7 +194,7 @@ async def test_what_a_replay_queued_whose_answer_was_lost(
     )
     board = Board()
     sweeps = board.sweeps
-    replay = Replay(queues, board, Outage(board), leading(), ttl_seconds=86_400, poll_seconds=3600)
+    replay = Replay(queues, board, Outage(board), leader_identity(), ttl_seconds=86_400, poll_seconds=3600)
     lost = lose_one(monkeypatch)
     running = asyncio.create_task(replay.run())
 

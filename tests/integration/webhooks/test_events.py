@@ -1,7 +1,6 @@
 """The list of a webhook's events."""
 
 import re
-from typing import Any
 
 import orjson
 import pytest
@@ -13,6 +12,7 @@ from service.platform.queries import load
 from tests.support.api.caller import Caller
 from tests.support.api.webhooks import events_of, make_webhook
 from tests.support.database import Connection
+from tests.support.query_plans import nodes
 from tests.support.relay.log import RelayLog
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -241,14 +241,9 @@ async def test_a_page_reads_its_own_rows_only_however_long_the_history(
             (plan,) = orjson.loads(
                 await connection.fetchval(f"explain (analyze, format json) execute page ({arguments})")
             )
-            nodes = [node for node in _nodes(plan["Plan"]) if "Relation Name" in node]
+            read_nodes = [node for node in nodes(plan["Plan"]) if "Relation Name" in node]
             read = sum(
-                (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"] for node in nodes
+                (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+                for node in read_nodes
             )
             assert read <= 3 * 51 + 100, (mode, statuses, before, plan)
-
-
-def _nodes(plan: dict[str, Any]) -> Any:
-    yield plan
-    for child in plan.get("Plans", []):
-        yield from _nodes(child)

@@ -6,7 +6,6 @@ from uuid import UUID
 
 from aiohttp import web
 
-from relay.lead.fanout import FanOut
 from service.platform.db import Pool
 from service.platform.ids import new_id
 from service.platform.queries import load
@@ -14,17 +13,12 @@ from tests.support.api.caller import Api, Caller, SignUp
 from tests.support.api.webhooks import make_webhook
 from tests.support.database import Connection
 from tests.support.receivers.receiver import Arrival, Receiver
+from tests.support.relay.fan_out import drain
 from tests.support.relay.processes import Relays
 from tests.support.waiting import until
 
 NOWHERE = "http://127.0.0.1:9/"
 KEYS = ["event", "webhook", "delivered", "reason", "basis", "detail", "at", "attempt", "filter"]
-
-
-async def _drain(pool: Pool) -> None:
-    fanout = FanOut(pool)
-    while (await fanout.batch()).taken:
-        pass
 
 
 async def _created(connection: Connection) -> UUID:
@@ -155,7 +149,7 @@ async def test_before_a_relay_sends_it_an_event_waits_for_routing_then_for_its_t
     assert (early["reason"], early["basis"], early["delivered"]) == ("not_fanned_out_yet", "log", False)
     assert early["event"] == {"id": str(event_id), "eventType": None, "createdAt": None, "routedAt": None}
 
-    await _drain(pool)
+    await drain(pool)
     due = await _why(admin, webhook, event_id)
     assert (due["reason"], due["basis"], due["detail"]) == ("pending", "log", "attempt 1 is due now")
     assert due["event"]["eventType"] == "item-created"
@@ -172,7 +166,7 @@ async def test_what_was_still_pending_when_its_event_grew_too_old_is_expired(
     webhook = await make_webhook(admin, url=NOWHERE)
     await admin.make("/items", name="Pump")
     event_id = await _created(connection)
-    await _drain(pool)
+    await drain(pool)
     later = await connection.fetchval("select now() + interval '31 days'")
     expire = load("retention").expire.fetchval
     assert (
@@ -197,7 +191,7 @@ async def test_the_configuration_is_the_reason_where_nothing_is_on_record(
     await admin.put(f"/webhooks/{asleep['id']}", {"active": False})
     await admin.make("/items", name="Pump", quantity=4, min_quantity=5, location_id=there, category_id=other)
     event_id = await connection.fetchval("select id from outbox where type = 'low-stock-alert'")
-    await _drain(pool)
+    await drain(pool)
 
     for webhook, held_back in (
         (elsewhere, {"name": "locations", "wanted": [here], "found": [there]}),
@@ -239,7 +233,7 @@ async def test_an_event_that_the_owner_may_not_read_reveals_nothing(
     other = await make_webhook(foreman, url=NOWHERE, events=["item-deleted"])
     await admin.make("/items", name="Secret pump", location_id=place)
     event_id = await _created(connection)
-    await _drain(pool)
+    await drain(pool)
     late = await make_webhook(foreman, url=NOWHERE, events=["item-created"])
     for caller in (foreman, admin):
         for webhook in (matching, other, late):
@@ -253,7 +247,7 @@ async def test_an_event_that_the_owner_may_not_read_reveals_nothing(
     await connection.execute("insert into location_foremen values ($1, $2)", UUID(place), foreman.token.user_id)
     await admin.make("/items", name="Another pump", location_id=place)
     event_id = await _created(connection)
-    await _drain(pool)
+    await drain(pool)
     await connection.execute("delete from location_foremen")
     assert (await _why(foreman, matching, event_id))["reason"] == "pending"
 
@@ -266,7 +260,7 @@ async def test_an_event_that_was_set_aside_says_why_to_an_admin_only(
     event_id = await connection.fetchval(
         "insert into outbox (type, data) values ('item-created', '{\"price\": 1.5}') returning id"
     )
-    await _drain(pool)
+    await drain(pool)
     told = await _why(admin, webhook, event_id)
     assert (told["reason"], told["basis"], told["delivered"]) == ("set_aside", "log", False)
     assert "data.price is a number that is not an integer" in told["detail"]
@@ -284,7 +278,7 @@ async def test_a_user_asks_about_their_own_webhooks_an_admin_about_all(
     await owner.delete(f"/webhooks/{gone['id']}")
     await admin.make("/items", name="Pump")
     event_id = await _created(connection)
-    await _drain(pool)
+    await drain(pool)
     path = f"/events/{event_id}/explain"
 
     for caller in (owner, admin):

@@ -90,13 +90,3 @@ async def _indexed_afterwards(
     yield
     for index in indexes:
         await connection.execute(index["definition"])
-
-
-async def create_large_database(server_url: str, name: str) -> str:
-    """A copy of the template under this name; its URL. The files are copied, which writes nothing of it into the WAL."""
-    admin = await asyncpg.connect(server_url)
-    try:
-        await admin.execute(f"create database {name} template {LARGE_TEMPLATE} strategy file_copy")
-    finally:
-        await admin.close()
-    return with_database(server_url, name)

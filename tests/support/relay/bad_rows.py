@@ -8,7 +8,7 @@ from aiohttp import web
 from service.platform.settings import Settings
 from tests.support.database import Connection
 from tests.support.receivers.receiver import Arrival, Receiver
-from tests.support.relay.failing_step import Poison, defect, refused
+from tests.support.relay.failing_step import FailingStep, defect, refused
 from tests.support.relay.log import RelayLog
 from tests.support.relay.steps import FUNCTIONS, STATEMENTS
 from tests.support.rows import Webhook, add_webhook, write_event
@@ -18,14 +18,16 @@ TYPE = "item-created"
 Error = Callable[[], Exception]
 
 
-class World:
+class BadRows:
     """A relay, a webhook that is well, and a bad one that is made anew for each step."""
 
-    def __init__(self, connection: Connection, settings: Settings, receiver: Receiver, poison: Poison) -> None:
+    def __init__(
+        self, connection: Connection, settings: Settings, receiver: Receiver, failing_step: FailingStep
+    ) -> None:
         self.connection = connection
         self.settings = settings
         self.receiver = receiver
-        self.poison = poison
+        self.failing_step = failing_step
         self.log = RelayLog(connection)
         receiver.answer = self._answer
 
@@ -69,7 +71,7 @@ class World:
 
     async def met(self) -> None:
         async def met() -> bool:
-            return self.poison.hits > 0
+            return self.failing_step.hits > 0
 
         await until(met, "the fault is met")
 
@@ -79,12 +81,12 @@ class World:
         bad = await self.bad(path, **options)
         try:
             yield bad
-            self.poison.clear()
+            self.failing_step.clear()
             await self.nobody_else_minds()
         except BaseException as failed:
             failed.add_note(f"with {error.__name__} in {step}")
             raise
-        self.poison.clear()
+        self.failing_step.clear()
         await self.connection.execute("update webhooks set active = false where id = $1", bad.id)
 
 
@@ -97,7 +99,7 @@ def each(scenario: str) -> Iterator[tuple[str, str, Error]]:
         yield step, needle, defect
 
 
-async def has_ended(world: World, webhook: Webhook, event_id: object) -> None:
+async def has_ended(world: BadRows, webhook: Webhook, event_id: object) -> None:
     async def ended() -> bool:
         return bool(
             await world.connection.fetchval(

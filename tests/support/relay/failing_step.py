@@ -1,23 +1,16 @@
 """A relay in the test's own process, and faults that meet one webhook's rows in one of its steps."""
 
-import asyncio
 import importlib
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any
 
 import asyncpg
 import pytest
 
-from relay.main import run
-from relay.transport import HttpTransport
 from service.platform.queries import Statement
-from service.platform.settings import Settings
-from tests.support.database import Connection
-from tests.support.waiting import until
 
 
-class Poison:
+class FailingStep:
     """One step at a time fails, wherever `needle` is in what it is given: a statement `feature.name`, or a function
     `module:name`."""
 
@@ -33,11 +26,11 @@ class Poison:
     def _wrap_statement(self, method: str) -> None:
         plain = getattr(Statement, method)
 
-        async def poisoned(statement: Statement, connection: Any, **values: Any) -> Any:
+        async def failing(statement: Statement, connection: Any, **values: Any) -> Any:
             self._meet(statement.name, values)
             return await plain(statement, connection, **values)
 
-        self._patch.setattr(Statement, method, poisoned)
+        self._patch.setattr(Statement, method, failing)
 
     def function(self, step: str) -> None:
         """Make this function one that can fail."""
@@ -48,11 +41,11 @@ class Poison:
             owner = getattr(owner, part)
         plain = getattr(owner, last)
 
-        def poisoned(*args: Any, **values: Any) -> Any:
+        def failing(*args: Any, **values: Any) -> Any:
             self._meet(step, (args, values))
             return plain(*args, **values)
 
-        self._patch.setattr(owner, last, staticmethod(poisoned) if isinstance(owner, type) else poisoned)
+        self._patch.setattr(owner, last, staticmethod(failing) if isinstance(owner, type) else failing)
 
     def set(self, step: str, needle: object, error: Callable[[], Exception]) -> None:
         self._step, self._needle, self._error, self.hits = step, str(needle), error, 0
@@ -72,27 +65,3 @@ def refused() -> Exception:
 
 def defect() -> Exception:
     return RuntimeError("a defect of the test")
-
-
-@asynccontextmanager
-async def relaying(
-    connection: Connection, settings: Settings, url: str, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator["asyncio.Task[None]"]:
-    """A whole relay; the task must not end before the test does."""
-    # They would outlast the test.
-    for name in ("freeze", "set_threshold"):
-        monkeypatch.setattr(f"relay.main.gc.{name}", lambda *_: None)
-    task = asyncio.create_task(run(settings, url, HttpTransport(settings.webhook_allowed_networks)))
-
-    async def leads() -> bool:
-        if task.done():
-            task.result()
-        return bool(await connection.fetchval("select exists (select from relays where leader)"))
-
-    try:
-        await until(leads, "the relay leads")
-        yield task
-        assert not task.done(), "the relay has ended"
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)

@@ -17,5 +17,10 @@ async def drain(pool: Pool) -> None:
         pass
 
 
+async def wake(leader: Connection) -> int:
+    """How many events the first look after a sleep moves. The leader stays awake."""
+    return (await FanOut(leader).batch(release_first=True)).events
+
+
 async def queued(connection: Connection) -> set[tuple[UUID, UUID]]:
     return {tuple(row) for row in await connection.fetch("select webhook_id, event_id from deliveries")}

@@ -30,7 +30,7 @@ class Idle:
     attempted: int = 0
 
 
-def leading() -> Identity:
+def leader_identity() -> Identity:
     identity = Identity()
     identity.leads.set()
     return identity

@@ -10,13 +10,13 @@ import orjson
 
 from relay.board import Board
 from relay.identity import Identity
-from relay.lead.fanout import FanOut
 from relay.lead.replay import Replay
 from relay.watch.outage import Outage
 from service.platform.db import open_pool
 from tests.support.api.caller import Caller
 from tests.support.database import Connection
 from tests.support.postgres.audit_scripts import run_audit
+from tests.support.relay.fan_out import drain
 from tests.support.relay.log import Event, RelayLog
 
 A_WHILE_AGO = "2020-01-01T00:00:00Z"
@@ -44,8 +44,7 @@ class Leader:
                 "insert into outbox (type, data) values ($1, $2)", type, orjson.dumps(data).decode()
             )
         head = await self.connection.fetchval("select position from log_head")
-        while (await FanOut(self.pool).batch()).taken:
-            pass
+        await drain(self.pool)
         rows = await self.connection.fetch(
             "select position, id, type, recorded_at from events where position > $1 order by position", head
         )

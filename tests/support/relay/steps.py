@@ -104,7 +104,7 @@ FUNCTIONS = {
 OTHER_FUNCTIONS = {
     "relay.record.settle:notices.recovered": "as notices.disabled, in the same call",
     "relay.send.target:schedule_of": "in Targets._target",
-    "relay.lead.fanout:batch_of": "reads the server's answer; a fault is a fan-out that was not answered: test_ends_without_a_request.py",
+    "relay.lead.fanout:batch_of": "reads the server's answer; a fault is a fan-out that was not answered: test_fanout_leases.py",
     "relay.claim.claim:give_up": "its statement is one of those above",
     "relay.record.record:give_up": "its statement is one of those above",
     "relay.lead.retention:announce": "its statement is one of those above",

@@ -8,6 +8,7 @@ import pytest
 from relay.lead.doorbell import LeaderState
 from relay.lead.fanout import FanOut
 from tests.support.database import Connection, SomebodyWaits
+from tests.support.relay.fan_out import wake
 from tests.support.rows import write_event
 
 pytestmark = pytest.mark.usefixtures("either_way")
@@ -25,11 +26,6 @@ async def look(leader: Connection, *, release_first: bool = False) -> tuple[int,
     """How many events it moves, and where it leaves the leader."""
     batch = await FanOut(leader).batch(release_first=release_first, sleep_if_idle=True)
     return batch.events, batch.state
-
-
-async def wake(leader: Connection) -> int:
-    """How many events the first look after a sleep moves; the leader stays awake."""
-    return (await FanOut(leader).batch(release_first=True)).events
 
 
 async def test_the_leader_sleeps_only_when_there_is_nothing_and_nobody_is_writing(

@@ -12,6 +12,7 @@ from relay.lead.fanout import FanOut
 from service.platform.settings import Settings
 from tests.support.database import Connection, SomebodyWaits
 from tests.support.receivers.receiver import Receiver
+from tests.support.relay.fan_out import wake
 from tests.support.relay.processes import Relays
 from tests.support.rows import add_webhook, write_event
 from tests.support.waiting import until
@@ -48,11 +49,6 @@ async def look(leader: Connection, patience_ms: int = 0) -> tuple[int, LeaderSta
     """How many events it moves, and where it leaves the leader."""
     batch = await FanOut(leader).batch(sleep_if_idle=True, patience_ms=patience_ms)
     return batch.events, batch.state
-
-
-async def wake(leader: Connection) -> int:
-    """How many events the first look after a sleep moves; the leader stays awake."""
-    return (await FanOut(leader).batch(release_first=True)).events
 
 
 @pytest.mark.parametrize("ends", ["commit", "rollback"])

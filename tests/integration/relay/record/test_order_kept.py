@@ -18,7 +18,7 @@ from service.platform.settings import Settings
 from tests.support.database import Connection
 from tests.support.postgres.audit_scripts import run_audit
 from tests.support.relay.ordered_webhooks import change, check_order, items, ordered_webhook
-from tests.support.relay.parts import housekeeping, leading
+from tests.support.relay.parts import housekeeping, leader_identity
 from tests.support.rows import Webhook
 from tests.support.waiting import until
 
@@ -47,7 +47,7 @@ def due(monkeypatch: pytest.MonkeyPatch) -> list[UUID]:
 
 @pytest.fixture
 def retention(pool: Pool, settings: Settings) -> Retention:
-    return housekeeping(pool, settings, identity=leading())
+    return housekeeping(pool, settings, identity=leader_identity())
 
 
 async def _queued(connection: Connection, pool: Pool, item_id: UUID, count: int) -> None:

@@ -19,7 +19,7 @@ from tests.support.database import Connection
 from tests.support.relay.breakers import lane
 from tests.support.relay.fan_out import drain
 from tests.support.relay.log import RelayLog
-from tests.support.relay.parts import housekeeping, leading, present
+from tests.support.relay.parts import housekeeping, leader_identity, present
 from tests.support.relay.sending import claim_one, register
 from tests.support.rows import Webhook, add_webhook, write_event
 from tests.support.waiting import until
@@ -132,7 +132,7 @@ async def test_what_destroys_waits_for_a_clock_that_has_run_steadily(
     await log.event(webhook.id, at=old)
     await connection.execute("insert into login_failures (identifier, ip_address, at) values ('ada', '', $1)", old)
     await connection.execute("update receiver_health set unannounced = 1")
-    keeping = housekeeping(queues, settings, identity=leading(), steady=steady)
+    keeping = housekeeping(queues, settings, identity=leader_identity(), steady=steady)
     rounds = asyncio.create_task(keeping.run())
     try:
         # What destroys nothing is done all the same.
@@ -159,7 +159,7 @@ async def test_where_the_clock_has_jumped_webhooks_have_failed_since_then(
     await connection.execute(f"update receiver_health set {OPEN}, probe_at = now() + interval '1 minute'")
     await connection.execute("update receiver_health set failing_since = now() - interval '10 days'")
     board = Board()
-    keeping = housekeeping(queues, settings, board=board, identity=leading())
+    keeping = housekeeping(queues, settings, board=board, identity=leader_identity())
     board.clock_jumped()
     rounds = asyncio.create_task(keeping.run())
     try:

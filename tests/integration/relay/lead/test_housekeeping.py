@@ -1,0 +1,63 @@
+"""The leader's housekeeping: its steps do not hold each other up."""
+
+import asyncio
+
+import pytest
+
+from relay.lead import retention
+from relay.watch.database import Queues
+from service.platform.db import COMMAND_TIMEOUT, Pool
+from service.platform.settings import Settings
+from tests.support.database import Connection
+from tests.support.relay.parts import housekeeping, leader_identity
+from tests.support.rows import add_webhook
+from tests.support.waiting import until
+
+
+async def test_a_step_of_housekeeping_that_takes_too_long_holds_up_no_other(
+    connection: Connection, settings: Settings, queues: Queues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await add_webhook(connection, settings, "http://127.0.0.1:9/", ["item-created"])
+    await connection.execute("update receiver_health set unannounced = 3")
+    keeping = housekeeping(queues, settings, identity=leader_identity())
+    tried = 0
+
+    async def dawdle(connection: Connection, *_: object) -> int:
+        nonlocal tried
+        tried += 1
+        await connection.execute("set local statement_timeout = 50")
+        return int(await connection.fetchval("select count(*) from pg_sleep(5)"))
+
+    # As it is in operation: the server ends a statement before the client gives it up, which would be taken for the server's absence.
+    timeout = await queues.fetchval("select extract(epoch from current_setting('statement_timeout')::interval)")
+    assert timeout < COMMAND_TIMEOUT
+    monkeypatch.setattr(keeping, "_cancel", dawdle)
+    monkeypatch.setattr(retention, "ANNOUNCE_SECONDS", 0.2)
+    running = asyncio.create_task(keeping.run())
+    await until(lambda: connection.fetchval("select count(*) = 1 from outbox"), "what failed is told of")
+    assert tried
+    running.cancel()
+    await asyncio.wait([running])
+
+
+async def test_a_partition_that_is_missing_is_made_within_a_minute(
+    connection: Connection, settings: Settings, queues: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "ANNOUNCE_SECONDS", 0.05)
+    keeping = asyncio.create_task(housekeeping(queues, settings, identity=leader_identity()).run())
+    count = "select count(*) from pg_inherits where inhparent = 'attempts'::regclass"
+    try:
+        for _ in range(2):
+            there = await connection.fetchval(count)
+            name = await connection.fetchval(
+                "select max(inhrelid::regclass::text) from pg_inherits where inhparent = 'attempts'::regclass"
+            )
+            await connection.execute(f"drop table {name}")
+
+            async def made(there: int = there) -> bool:
+                return bool(await connection.fetchval(count) == there)
+
+            await until(made, "it is there again")
+    finally:
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
