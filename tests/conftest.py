@@ -1,4 +1,5 @@
-"""What all tests share: databases, settings, and what to do about programs that are not installed."""
+"""Hooks and fixtures for all tests: the server, databases, settings, relays, receivers, the API,
+and programs that may not be installed."""
 
 import os
 import signal
@@ -28,15 +29,18 @@ _janitor = pytest.StashKey[Janitor]()
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Three for two cores: a test waits for timers and other processes for half of its time. JOBS=2 takes just so many."""
+    """Three for two cores: a test spends half of its time waiting for timers and other processes.
+    JOBS=2 takes exactly two."""
     return (os.cpu_count() or 1) * 3 // 2
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # A shell that runs the tests in the background has them ignore Ctrl-C, and so everything that they start.
+    # A shell that runs the tests in the background makes them ignore Ctrl-C, and so do all
+    # processes that they start.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    # Only in the process that the user started; the workers of pytest-xdist inherit the environment.
+    # Only in the process that the user started: the workers of pytest-xdist inherit the
+    # environment.
     if not hasattr(config, "workerinput"):
         janitor = Janitor(scratch())
         config.stash[_janitor] = janitor
@@ -49,7 +53,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What the trials of tests/resilience have counted, as one table."""
+    """Print the accounts of the trials in tests/resilience as one table."""
     accounts = [
         value
         for reports in terminalreporter.stats.values()
@@ -66,7 +70,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Under CI nothing may be skipped: there, what a test needs is installed."""
+    """With CI=true no test may be skipped, because all programs are installed there."""
     report = yield
     _refuse_skip(report)
     return report
@@ -88,13 +92,13 @@ def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
 
 @pytest.fixture
 def skip_unless() -> "SkipUnless":
-    """`skip_unless("node")` is the program's path; the test is skipped where it is not installed."""
+    """`skip_unless("node")` is the program's path. If it is not installed, the test is skipped."""
     return SkipUnless()
 
 
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:
-    """The run's server, at its database `postgres`."""
+    """The URL of the run's server, at its database `postgres`."""
     server = SharedServer(Path(os.environ[RUN_DIR]))
     server.start()
     yield server.url
@@ -103,7 +107,7 @@ def server_url() -> Iterator[str]:
 
 @pytest.fixture
 async def database_url(server_url: str) -> AsyncIterator[str]:
-    """A fresh database, migrated, of this test's own."""
+    """The URL of a fresh, migrated database for this test."""
     url = await create_database(server_url, TEMPLATE)
     yield url
     await drop_database(server_url, url)
@@ -111,7 +115,7 @@ async def database_url(server_url: str) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def another_database_url(server_url: str) -> AsyncIterator[str]:
-    """A second one beside `database_url`."""
+    """The URL of a second database like `database_url`."""
     url = await create_database(server_url, TEMPLATE)
     yield url
     await drop_database(server_url, url)
@@ -119,7 +123,7 @@ async def another_database_url(server_url: str) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def empty_database_url(server_url: str) -> AsyncIterator[str]:
-    """A fresh database with nothing in it."""
+    """The URL of a fresh database with nothing in it."""
     url = await create_database(server_url, "template1")
     yield url
     await drop_database(server_url, url)
@@ -135,7 +139,8 @@ async def connection(database_url: str) -> AsyncIterator[Connection]:
 
 @pytest.fixture
 def start_pooler(skip_unless: SkipUnless) -> Iterator[StartPooler]:
-    """`start_pooler(url)` is a PgBouncer in session mode before that database. It ends with the test."""
+    """`start_pooler(url)` is a PgBouncer in session mode before that database. It ends with the
+    test."""
     program = skip_unless("pgbouncer")
     with ExitStack() as poolers:
         yield lambda url, **settings: poolers.enter_context(PgBouncer(program, url, **settings))
@@ -143,7 +148,8 @@ def start_pooler(skip_unless: SkipUnless) -> Iterator[StartPooler]:
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The environment, without the settings of the one who runs the tests, and with fixed secrets."""
+    """The environment without the settings of the person who runs the tests, and with fixed
+    secrets."""
     for name in filter(is_setting, list(os.environ)):
         monkeypatch.delenv(name)
     monkeypatch.setenv("JOSSIEDB_DATA_DIR", str(tmp_path))
@@ -153,14 +159,15 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def settings(environment: None, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Settings on the test's database; processes that the test starts inherit the same from the environment."""
+    """Settings with the test's database. Processes that the test starts inherit them from the
+    environment."""
     monkeypatch.setenv("DATABASE_URL", database_url)
     return load_settings()
 
 
 @pytest.fixture
 async def relays(connection: Connection, settings: Settings, tmp_path: Path) -> AsyncIterator[Relays]:
-    """Relay processes on the test's database, ended with the test."""
+    """Relay processes on the test's database. They end with the test."""
     relays = Relays(tmp_path, connection)
     yield relays
     await relays.stop()
@@ -175,7 +182,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 @pytest.fixture
 async def api(settings: Settings, database_url: str) -> AsyncIterator[Api]:
-    """A client of the API, which serves on a port of its own with the test's database."""
+    """A client of an API that serves the test's database on a port of its own."""
     async with TestClient(TestServer(make_app(settings, database_url))) as client:
         yield client
 
@@ -184,7 +191,7 @@ async def api(settings: Settings, database_url: str) -> AsyncIterator[Api]:
 async def sign_up(settings: Settings, connection: Connection) -> SignUp:
     """`await sign_up("foreman")` is a token of a new user of that role, who has no password.
 
-    Nothing is written to the outbox: what a test finds there comes from what it does itself.
+    It writes nothing to the outbox: the events that a test finds there come from its own requests.
     """
     tokens = Tokens.of(settings)
 
@@ -205,5 +212,5 @@ async def sign_up(settings: Settings, connection: Connection) -> SignUp:
 
 @pytest.fixture
 def node(skip_unless: SkipUnless) -> str:
-    """Node's program."""
+    """The path of Node's program."""
     return skip_unless("node")

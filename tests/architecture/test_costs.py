@@ -1,4 +1,4 @@
-"""What each route costs is said in one place, and no count goes on for ever."""
+"""service/api/costs.py states the cost of each route, and every count is bounded."""
 
 import re
 

@@ -1,4 +1,5 @@
-"""Every step in which a relay works on rows says what a bad row in it comes to."""
+"""For every step in which a relay works on rows, tests/support/relay/steps.py names a test with a
+bad row, or a reason."""
 
 import importlib
 import inspect
@@ -8,7 +9,7 @@ import pytest
 from service.platform.queries import Statements, load
 from tests.support.relay.steps import FUNCTIONS, OTHER_FUNCTIONS, STATEMENTS, WHOLE
 
-# Where rows are worked on.
+# The modules that work on rows.
 MODULES = (
     "send.target",
     "send.delivery",
@@ -22,12 +23,12 @@ MODULES = (
     "record.give_up",
     "record.order",
 )
-# What says how errors and the server are, and not what is in a row.
+# Functions that get an error or the server's state, and no row.
 _TOOLS = {"is_of_a_row", "is_passing", "is_away", "lacks_partition", "get_logger", "load", "one_line", "canonical"}
 
 
 def _statements() -> set[str]:
-    """Of the files that the relay loads, those that it uses: `feature.name`."""
+    """The statements that the relay uses: `feature.name`."""
     used = set()
     for name in (
         *MODULES,

@@ -1,6 +1,8 @@
-"""Clients that the usual generators make of the documents are complete, fit their types, and work.
+"""Clients that the usual generators make from the documents are complete, fit their types, and
+work.
 
-Through each of them a program creates a webhook as the guide does, reads its secret, puts back what it got, and pages through a list.
+With each of them, a program creates a webhook as the guide does, reads its secret, sends back the
+webhook that it got, and pages through a list.
 """
 
 import asyncio
@@ -23,7 +25,7 @@ from tools.make_documents import DOCS
 PROGRAMS = Path(__file__).parent / "programs"
 PACKAGES = TESTS / "e2e" / "node" / "package.json"
 OPENAPI, ASYNCAPI = DOCS / "openapi.json", DOCS / "asyncapi.json"
-# Seconds: a machine with other work takes its time to compile.
+# In seconds. A busy machine takes its time to compile.
 PATIENCE = 240
 
 
@@ -76,7 +78,7 @@ async def _compile(node: str, project: Path, program: str) -> None:
 async def _check(
     api: Api, sign_up: SignUp, command: Sequence[str | Path], environment: dict[str, str] | None = None
 ) -> None:
-    """Run a program, and hold what it says against the API."""
+    """Run a program, and compare its output with the API."""
     admin = await sign_up("admin")
     told = json.loads(await _run(*command, str(api.make_url("/api/v1")), admin, environment=environment))
     async with api.get("/api/v1/webhooks", headers=admin.headers) as answer:
@@ -110,14 +112,14 @@ async def test_what_openapi_python_client_makes_fits_its_types_and_works(
     api: Api, sign_up: SignUp, skip_unless: SkipUnless, tmp_path: Path
 ) -> None:
     generator = skip_unless("openapi-python-client")
-    # The environment of the generator has what its clients need.
+    # The generated client imports packages that the generator's environment has.
     python = Path(generator).with_name("python")
     made = tmp_path / "made"
     programs = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
-    # It knows no CSV, and takes the file that is imported as the bytes that it is.
+    # The generator does not know CSV, so the file to import is declared as bytes.
     config = tmp_path / "config.yml"
     config.write_text("content_type_overrides:\n  text/csv: application/octet-stream\n")
-    # A warning says that something was left out.
+    # The generator warns if it leaves something out.
     command: list[str | Path] = [generator, "generate", "--path", OPENAPI, "--output-path", made, "--fail-on-warning"]
     await _run(*command, "--config", config, environment={"PATH": programs})
     program = shutil.copy(PROGRAMS / "with_python.py", made)

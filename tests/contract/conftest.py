@@ -1,4 +1,5 @@
-"""One running system for the tests of a process, and its users. A test makes its own items, locations and webhooks."""
+"""One running system for all contract tests of a process, and its users. Each test makes its own
+items, locations and webhooks."""
 
 import asyncio
 import contextlib
@@ -21,7 +22,7 @@ from tests.support.receivers.receiver import Receiver, Responder, accept, receiv
 
 @pytest.fixture(scope="session")
 def system(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """The API and a relay, on a database of their own."""
+    """The API and a relay on a database of their own."""
     directory = tmp_path_factory.mktemp("system")
     database_url = asyncio.run(create_database(server_url, TEMPLATE))
     inherited = {name: value for name, value in os.environ.items() if not is_setting(name)}
@@ -38,7 +39,7 @@ def system(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture(scope="session")
 def cast(system: System) -> dict[str, User]:
-    """A user of each role, who has signed in and keeps that session."""
+    """A user of each role who has signed in and keeps that session."""
     with ThreadPoolExecutor(len(ROLES)) as threads:
         list(threads.map(lambda role: system.create_user(f"the-{role}", role), ROLES))
     return asyncio.run(_sign_in(system.address))
@@ -53,14 +54,14 @@ async def _sign_in(address: str) -> dict[str, User]:
 
 @pytest.fixture
 async def nobody(system: System) -> AsyncIterator[Client]:
-    """A caller who has not signed in."""
+    """A client without a user."""
     async with aiohttp.ClientSession() as http:
         yield Client(http, system.address)
 
 
 @pytest.fixture
 def clients(nobody: Client, cast: dict[str, User]) -> dict[str, Client]:
-    """A client of each role, and one of nobody."""
+    """A client of each role, and one without a user."""
     return {NOBODY: nobody} | {role: nobody.as_user(user) for role, user in cast.items()}
 
 
@@ -91,7 +92,7 @@ def personnel(clients: dict[str, Client]) -> Client:
 
 @pytest.fixture
 def newcomer(nobody: Client) -> Newcomer:
-    """`await newcomer()` is a worker of the test's own, registered and signed in."""
+    """`await newcomer()` is a new worker, registered and signed in."""
 
     async def register() -> Client:
         name = unique("newcomer")
@@ -104,7 +105,8 @@ def newcomer(nobody: Client) -> Newcomer:
 
 @pytest.fixture
 async def listen() -> AsyncIterator[Listen]:
-    """`await listen(client, events)` is a webhook of that client's with a receiver of its own. It goes with the test."""
+    """`await listen(client, events)` is a webhook of that client with a receiver of its own. Both
+    end with the test."""
     async with contextlib.AsyncExitStack() as stack:
 
         async def listen(client: Client, events: list[str], *, answer: Responder = accept, **fields: Any) -> Ears:
@@ -118,7 +120,7 @@ async def listen() -> AsyncIterator[Listen]:
 
 @pytest.fixture
 async def owner(worker: Client) -> AsyncIterator[Client]:
-    """The worker, whose webhooks go with the test."""
+    """The worker. The worker's webhooks are deleted after the test."""
     yield worker
     for webhook in (await worker.get("/webhooks"))["webhooks"]:
         await worker.delete(f"/webhooks/{webhook['id']}")

@@ -1,4 +1,5 @@
-"""Contract, section 4, and the API's conventions: idempotency, entity tags, request ids, traces, pages by cursor."""
+"""Contract, section 4, and the API's conventions: idempotency, entity tags, request ids, traces,
+pages by cursor."""
 
 import re
 from typing import Any

@@ -1,4 +1,5 @@
-"""Every example in README.md and docs/ is executed: against the running system, or on what it delivered."""
+"""Every example in README.md and docs/ is executed: against the running system, or on what it
+delivered."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from tests.support.contract.ears import Listen
 from tests.support.contract.system import System
 from tests.support.programs import SkipUnless
 
-# What nothing executes, and why.
+# Blocks that no test executes, and why.
 NOT_EXECUTED = {
     "text": "output, or a drawing",
     "mermaid": "a drawing; the states are held against the database by the tests of their features",

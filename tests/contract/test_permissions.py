@@ -1,4 +1,5 @@
-"""Contract, section 4: the permission matrix. Every route × every role and nobody × own and other's object is really asked."""
+"""Contract, section 4: the permission matrix. Every route is requested by every role and by nobody,
+for own objects and those of others."""
 
 import importlib
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +25,7 @@ TABLE: list[Row] = [
 
 
 def _taking(header: str) -> list[Row]:
-    """The rows of the routes whose document names the header."""
+    """The rows of the routes whose documentation names the header."""
     paths = openapi.document(ROUTES)["paths"]
     named = {
         f"{method.upper()} {path}"
@@ -44,7 +45,7 @@ def test_no_route_is_missing() -> None:
 
 @pytest.fixture(scope="session")
 def second_cast(system: System) -> dict[str, Client]:
-    """A second user of each role: whose another's objects are. Filled by `others`."""
+    """A second user of each role, who owns the objects of others. The fixture `others` fills it."""
     with ThreadPoolExecutor(len(ROLES)) as threads:
         list(threads.map(lambda role: system.create_user(f"other-{role}", role), ROLES))
     return {}
@@ -52,7 +53,7 @@ def second_cast(system: System) -> dict[str, Client]:
 
 @pytest.fixture
 async def others(second_cast: dict[str, Client], nobody: Client) -> dict[str, Client]:
-    """Signed in: a row before may have ended their sessions."""
+    """Clients with fresh sessions, because an earlier row may have ended them."""
     for role in ROLES:
         known = second_cast.get(role, nobody)
         client = second_cast[role] = nobody.as_user(known.user)
@@ -88,7 +89,7 @@ async def test_each_role_may_do_what_the_matrix_says(
 async def _as_admin(
     row: Row, clients: dict[str, Client], others: dict[str, Client], listen: Listen
 ) -> tuple[str, str, Any]:
-    """What an admin may ask of the route: method, path and body."""
+    """A request of the route that an admin may make: method, path and body."""
     case = next(case for (case, caller), outcome in row.expected().items() if (caller, outcome) == ("admin", "ok"))
     request = await row.prepare(Stage("admin", case, clients, others, listen))
     method, _, path = row.route.partition(" ")

@@ -1,4 +1,4 @@
-"""Contract, section 2: what a receiver gets, each bullet."""
+"""Contract, section 2: the request that a receiver gets, bullet by bullet."""
 
 import base64
 import hashlib
@@ -19,7 +19,7 @@ TRICKY = 'Hydraulic “Pump” ½ 漢字 \u2028 "quoted" \\ </script>'
 
 
 def compact(value: Any) -> bytes:
-    """As JSON.stringify does for integers and text."""
+    """The text as JSON.stringify writes it, for integers and strings."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
@@ -45,7 +45,8 @@ async def test_the_method_is_post_and_the_path_that_of_the_url(admin: Client, li
 
 
 async def test_the_headers_are_the_contracts_and_the_owners(admin: Client, listen: Listen) -> None:
-    """Headers: `X-Webhook-Signature`, `X-Webhook-ID`, `X-Event-Type`, and the webhook's custom headers."""
+    """Headers: `X-Webhook-Signature`, `X-Webhook-ID`, `X-Event-Type`, and the webhook's custom
+    headers."""
     ears = await listen(admin, ["item-created"], headers={"Authorization": "Bearer xyz", "X-Mine": "mine"})
     item = await admin.item()
     arrival = await ears.hear("item-created", itemId=item["id"])
@@ -58,7 +59,8 @@ async def test_the_headers_are_the_contracts_and_the_owners(admin: Client, liste
 
 @pytest.mark.parametrize("name", ["Plain", TRICKY, "\U0001f529 \ue000 \x7f \u0007"])
 async def test_both_signatures_fit(admin: Client, listen: Listen, name: str) -> None:
-    """`X-Webhook-Signature`: hex HMAC-SHA256, key = the secret string as UTF-8, message = `data`; and Standard Webhooks."""
+    """`X-Webhook-Signature`: hex HMAC-SHA256, key = the secret string as UTF-8, message = `data`;
+    and Standard Webhooks."""
     ears = await listen(admin, ["item-created"])
     item = await admin.item(name=name)
     arrival = await ears.hear("item-created", itemId=item["id"])
@@ -89,7 +91,8 @@ async def test_the_secret_is_whsec_and_the_base64_of_32_bytes(admin: Client, lis
 async def test_an_event_has_the_same_id_for_every_webhook_and_retry_and_attempt_counts(
     admin: Client, listen: Listen
 ) -> None:
-    """`id` is the same on every retry and replay; `attempt` is one more than the attempts recorded."""
+    """`id` is the same on every retry and replay; `attempt` is one more than the attempts
+    recorded."""
     policy = {"maxRetries": 3, "retryDelay": 100}
     failing = await listen(admin, ["item-created"], answer=answering(500, 404, 200), retryPolicy=policy)
     other = await listen(admin, ["item-created"])
@@ -160,9 +163,11 @@ async def test_any_other_status_is_a_failure(admin: Client, listen: Listen, stat
 
 
 async def test_no_body_exceeds_64_kib(admin: Client, listen: Listen) -> None:
-    """Body at most 64 KiB. What cannot be told in that is refused, and written in two steps it can."""
+    """Body at most 64 KiB. A change whose event would be longer is refused, and can be made in two
+    steps."""
     ears = await listen(admin, ["item-updated"])
-    # Three bytes a character; and in the attributes each backslash becomes four within the string that carries them.
+    # Each character takes three bytes. In the attributes, each backslash becomes four within the
+    # string that carries them.
     wide, deep = "\u2028" * 7999, "\\" * 4080
     item = await admin.item(description=wide + "1", attributes={"a": deep + "1"})
     at = f"/items/{item['id']}"

@@ -1,4 +1,4 @@
-"""Contract, section 3: a webhook's events, retries, statistics and tests, each sentence."""
+"""Contract, section 3: a webhook's events, retries, statistics and tests, sentence by sentence."""
 
 import pytest
 
@@ -8,7 +8,8 @@ from tests.support.contract.formats import TIME
 
 
 async def test_the_events_of_a_webhook_have_the_contracts_form(admin: Client, listen: Listen) -> None:
-    """`GET /webhooks/:id/events` → `{events: [{id, eventType, data, deliveryStatus, …}], total, skip, limit}`"""
+    """`GET /webhooks/:id/events` → `{events: [{id, eventType, data, deliveryStatus, …}], total,
+    skip, limit}`"""
     ears = await listen(admin, ["item-created"])
     item = await admin.item(name="Of the contract ½")
     arrival = await ears.hear("item-created", itemId=item["id"])
@@ -80,7 +81,8 @@ async def test_an_event_that_waits_for_its_retry_shows_when(admin: Client, liste
 
 
 async def test_a_failed_event_is_retried_with_a_fresh_policy(admin: Client, listen: Listen) -> None:
-    """`POST …/retry` (from success or failed; a fresh policy) → `{event: {id, eventType, deliveryStatus: "pending", …}}`"""
+    """`POST …/retry` (from success or failed; a fresh policy) → `{event: {id, eventType,
+    deliveryStatus: "pending", …}}`"""
     policy = {"maxRetries": 1, "retryDelay": 100}
     ears = await listen(admin, ["item-created"], answer=answering(500, 500, 500, 200), retryPolicy=policy)
     failed = await failed_event(admin, ears)
@@ -105,7 +107,8 @@ async def test_retrying_what_does_not_exist_is_404(admin: Client, listen: Listen
 
 
 async def test_the_statistics_count_ends_and_statuses(admin: Client, listen: Listen) -> None:
-    """`GET /webhooks/:id/stats`: lifetime counts of ended deliveries, and current statuses; a retry moves one."""
+    """`GET /webhooks/:id/stats`: lifetime counts of ended deliveries, and current statuses; a retry
+    moves one."""
     ears = await listen(admin, ["item-created"], answer=answering(500, 200), retryPolicy=ONCE)
     path = f"/webhooks/{ears.id}/stats"
     none = await admin.get(path)
@@ -144,7 +147,8 @@ async def test_the_statistics_count_ends_and_statuses(admin: Client, listen: Lis
 async def test_a_test_says_what_the_receiver_answered(
     admin: Client, listen: Listen, status: int, success: bool
 ) -> None:
-    """`POST /webhooks/:id/test` → 200 `{success, statusCode, message, error?}`; `eventType` is `test`; one attempt"""
+    """`POST /webhooks/:id/test` → 200 `{success, statusCode, message, error?}`; `eventType` is
+    `test`; one attempt"""
     ears = await listen(admin, ["item-created"], answer=answering(status))
     other = await listen(admin, ["item-created"])
     result = await admin.post(f"/webhooks/{ears.id}/test", status=200)

@@ -1,4 +1,5 @@
-"""The whole system as processes: an API on a free port, two relays, a database of the test's own, and Node where it is installed."""
+"""The whole system as processes: an API on a free port and two relays, on a database of the test's
+own, and Node where it is installed."""
 
 import asyncio
 import subprocess
@@ -22,7 +23,8 @@ ADMIN, PASSWORD = "admin", "a-password-for-tests"
 
 @pytest.fixture
 async def api(settings: Settings, tmp_path: Path) -> AsyncIterator[Api]:
-    """`jossiedb serve` on a free port, with an admin made by `jossiedb users create` who has signed in."""
+    """`jossiedb serve` on a free port. Its admin was made by `jossiedb users create` and has signed
+    in."""
     await asyncio.to_thread(create_user, ADMIN, "admin", PASSWORD)
     log = tmp_path / "api.log"
     with log.open("wb") as file:
@@ -63,7 +65,8 @@ async def relays(
 
 @pytest.fixture
 def standard_webhooks(node: str) -> None:
-    """The npm package standardwebhooks, found by what runs in NODE_DIR. No test installs it: none needs the internet."""
+    """The npm package standardwebhooks, as programs in NODE_DIR find it. No test installs it,
+    because no test needs the internet."""
     found = subprocess.run(
         [node, "-e", "require.resolve('standardwebhooks')"], cwd=NODE_DIR, capture_output=True, check=False
     )
@@ -73,7 +76,7 @@ def standard_webhooks(node: str) -> None:
 
 @pytest.fixture
 def reserialise(node: str) -> Iterator["Reserialise"]:
-    """One Node process for as many texts as the test has."""
+    """One Node process for all texts of a test."""
     with subprocess.Popen(
         [node, NODE_DIR / "reserialise.js"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:

@@ -1,4 +1,4 @@
-"""The curl commands of the webhook documentation, as they stand there, against a started API with two relays."""
+"""The curl commands of the webhook documentation, unchanged, against an API with two relays."""
 
 import asyncio
 import json
@@ -58,7 +58,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 @dataclass(frozen=True)
 class Shell:
-    """Runs a documented command with what stands for the reader's own values filled in."""
+    """Runs a documented command with the placeholders filled in."""
 
     api: Api
 
@@ -123,7 +123,7 @@ async def test_the_documented_commands_show_and_retry_a_failed_event(shell: Shel
             "stats": stats_of(total=0, failed=0, rate="0.00") | {"lastDelivery": None, "lastFailure": None}
         }
 
-        # Not below the webhook's own threshold, and then below it.
+        # The first quantity is not below the webhook's threshold, and the second is.
         item = await shell.api.call("POST", "/items", {"name": "Cement", "quantity": 6, "min_quantity": 10})
         await shell.api.call("PUT", f"/items/{item['id']}", {"quantity": 2})
         await receiver.wait_for(lambda: bool(receiver.arrivals))

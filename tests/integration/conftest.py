@@ -1,4 +1,4 @@
-"""The API over HTTP, and people to ask it."""
+"""More connections, the sending side of a relay, and callers of the API."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,7 +22,8 @@ from tests.support.relay.sending import Sending, register
 
 @pytest.fixture
 def outbox(connection: Connection) -> Outbox:
-    """`await outbox()` is the type and data of the events in the outbox, in the order in which they were written."""
+    """`await outbox()` is the type and data of the events in the outbox, in the order of their
+    writing."""
 
     async def outbox() -> list[tuple[str, dict[str, Any]]]:
         return [(event_type, orjson.loads(data)) for event_type, data in await events_of(connection)]
@@ -46,7 +47,7 @@ async def another_connection(database_url: str) -> AsyncIterator[Connection]:
 
 @pytest.fixture
 async def third(database_url: str) -> AsyncIterator[Connection]:
-    """And one more."""
+    """One more connection."""
     connection = await asyncpg.connect(database_url)
     yield connection
     await connection.close(timeout=10)
@@ -64,18 +65,19 @@ async def sending(connection: Connection, pool: Pool, settings: Settings) -> Asy
 
 @pytest.fixture(params=["one by one", "as a batch"])
 def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few events are fanned out one by one, or as many are."""
+    """Runs the test twice: events are fanned out one by one, or as a batch."""
     if request.param == "as a batch":
         monkeypatch.setattr("relay.lead.fanout.FEW_EVENTS", 0)
 
 
 @pytest.fixture
 def somebody_waits(connection: Connection) -> SomebodyWaits:
-    """`await somebody_waits()` returns when another connection waits for a lock, one that `connection` holds, say."""
+    """`await somebody_waits()` returns when another connection waits for a lock, such as one that
+    `connection` holds."""
 
     async def somebody_waits() -> None:
         while not await connection.fetchval(WAITING):
-            # Within a transaction the view stays as it was when first read.
+            # Within a transaction, the view keeps its first content.
             await connection.execute("select pg_stat_clear_snapshot()")
             await asyncio.sleep(0.01)
 

@@ -1,4 +1,5 @@
-"""What the large template holds, so that a test that finds few rows is not taken for a fast one."""
+"""The large template holds as many rows as it should. So a fast test did not merely find few
+rows."""
 
 import asyncpg
 

@@ -1,4 +1,5 @@
-"""PostgreSQL away from the API: said once, with its end, whether or not somebody asks meanwhile."""
+"""PostgreSQL is away from the API: the API logs that once, and its end, whether or not requests
+come meanwhile."""
 
 import asyncio
 from collections import Counter
@@ -16,7 +17,7 @@ NEWCOMER = {"username": "ada", "email": "ada@example.org", "password": "correct 
 
 
 async def _ended(server: Server) -> Counter[str]:
-    """How often the API has said what, requests left out."""
+    """How often the API has logged each event, without requests."""
     assert await server.end() == 0
     assert not [record for record in server.log if "exception" in record]
     return Counter(record["event"] for record in server.log if record["event"] != "request")

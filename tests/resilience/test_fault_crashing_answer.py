@@ -1,4 +1,5 @@
-"""An answer that kills the relay which reads it: after some lost leases it is sent alone, and in the end it is given up."""
+"""An answer crashes the relay that reads it. After some lost leases the delivery is sent alone, and
+in the end it fails."""
 
 import asyncio
 import sys
@@ -24,12 +25,12 @@ SUSPECT = 5
 
 
 async def _keep_two(trial: Trial, done: asyncio.Event) -> None:
-    """What a supervisor does: where one has crashed, another is started."""
+    """Plays a supervisor: for each relay that has crashed, it starts another."""
     while not done.is_set():
         crashed = sum(relay.exit_code is not None for relay in trial.relays.started)
         if crashed > trial.times:
             trial.times += 1
-            # Not start() of the relays, which waits for each to be present: it may have crashed by then.
+            # Relays.start() would wait until the relay is present, but it may have crashed by then.
             relay = RelayProcess(
                 trial.relays.directory / f"relay{len(trial.relays.started)}.log", ENVIRONMENT, CRASHING
             )

@@ -1,4 +1,4 @@
-"""Names that hang, fail, flap or change their addresses, beside others that are well."""
+"""Names that hang, fail, flap or change their addresses, beside a name that works."""
 
 import sys
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from tests.support.trials.trial import PATIENCE, HowOften, StartTrial
 from tests.support.waiting import until
 
 RESOLVING = (sys.executable, "-m", "tests.support.relay.resolving_relay")
-# Few enough that the breaker stays closed, and each is tried.
+# So few that the breaker stays closed, and each is tried.
 EVENTS = 4
 HERE, NOBODY = "127.0.0.1", "127.0.0.9"
 
@@ -24,7 +24,7 @@ async def test_names_that_hang_fail_flap_or_change(
     start_trial: StartTrial, settings: Settings, how_often: HowOften
 ) -> None:
     flapping: Iterator[list[str] | int] = cycle([[HERE], SERVFAIL, SERVFAIL])
-    # First an address where nobody listens, and then where the receiver has gone.
+    # First an address where nothing listens, and then the receiver's new address.
     changing = cycle([[NOBODY], [HERE]])
     scripts: dict[str, Script] = {
         "well.test": lambda: [HERE],

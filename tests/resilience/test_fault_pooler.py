@@ -1,4 +1,5 @@
-"""PgBouncer between relays, writers and PostgreSQL: killed and started again, and a server that restarts behind it."""
+"""PgBouncer between relays, writers and PostgreSQL is killed and started again, and the server
+behind it restarts."""
 
 import asyncio
 import random
@@ -41,7 +42,7 @@ async def test_a_pooler_that_is_killed_and_started_again(
 async def test_a_server_that_is_killed_behind_a_pooler(
     start_own_trial: StartTrial, throwaway: Throwaway, start_pooler: StartPooler, how_often: HowOften
 ) -> None:
-    # PgBouncer would wait for 15 s before it tries to reach the server again.
+    # Otherwise PgBouncer would wait 15 s before it tries to reach the server again.
     pooler = start_pooler(throwaway.url, default_pool_size=30, server_login_retry=1)
     async with start_own_trial("kill -9 of PostgreSQL behind PgBouncer", through=pooler.url) as trial:
         await trial.relays.start(2, DATABASE_URL=pooler.url)

@@ -1,4 +1,5 @@
-"""kill -9 in the middle of deliveries: everything arrives, and what arrives twice was in the killed relay's hands."""
+"""kill -9 during deliveries: everything arrives, and only deliveries that the killed relay held
+arrive twice."""
 
 import asyncio
 import signal
@@ -18,16 +19,16 @@ WEBHOOKS = 10
 
 
 async def _slowly(_: Arrival) -> web.StreamResponse:
-    # Long enough that some are in flight at any moment.
+    # Long enough that some requests are in flight at any moment.
     await asyncio.sleep(0.05)
     return web.Response()
 
 
 async def _many_deliveries(connection: Connection, settings: Settings, receiver: Receiver) -> None:
-    """2,000 of them, owed from one moment to the next."""
+    """2,000 deliveries that are owed from one moment to the next."""
     receiver.answer = _slowly
     for number in range(WEBHOOKS):
-        # No request is repeated because the receiver, in this process, is slow.
+        # So long that no request is repeated only because the receiver, in this process, is slow.
         await add_webhook(connection, settings, f"{receiver.url}/{number}", ["item-created"], timeout_ms=60_000)
     await connection.execute(
         "insert into outbox (type, data) select 'item-created', json_build_object('n', n)::text from generate_series(1, $1) as n",
@@ -132,7 +133,7 @@ async def test_a_leader_that_is_stopped_is_replaced_and_its_late_results_change_
 
     await until(back, "the stopped relay is present again, under a new id")
     await _check_nothing_lost(connection, relays, receiver, stopped)
-    # Those it had sent before it was stopped, it recorded too late.
+    # Requests that it had sent before it was stopped, and recorded too late.
     late = await connection.fetch("select relay_id from attempts where outcome = 'superseded'")
     assert {row["relay_id"] for row in late} <= {
         row["id"] for row in await connection.fetch("select id from relays")

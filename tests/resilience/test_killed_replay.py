@@ -1,4 +1,4 @@
-"""kill -9 in the middle of a replay: another leader goes on where it stood, and every event arrives."""
+"""kill -9 during a replay: another leader goes on from the same place, and every event arrives."""
 
 import signal
 from collections import Counter
@@ -20,7 +20,7 @@ async def test_a_replay_survives_its_relay_and_gives_a_new_webhook_every_event_f
     connection: Connection, database_url: str, relays: Relays, receiver: Receiver, api: Api, sign_up: SignUp
 ) -> None:
     owner = Caller(api, await sign_up("worker"))
-    # Woken by what is written only: nothing here is found by the poll.
+    # Relays are woken only by hints here, never by the poll.
     poll = {"RELAY_POLL_INTERVAL": "3600000"}
     await relays.start(2, **poll)
     await connection.execute(
@@ -44,7 +44,7 @@ async def test_a_replay_survives_its_relay_and_gives_a_new_webhook_every_event_f
     await victim.ended()
     assert (await show_job(owner, webhook["id"], job))["status"] == "running", "it was killed too late to show anything"
 
-    # What happens meanwhile does not wait for the replay's end.
+    # A new event does not wait for the replay's end.
     new = await connection.fetchval("insert into outbox (type, data) values ('item-created', '{}') returning id")
 
     async def finished() -> bool:

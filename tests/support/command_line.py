@@ -1,4 +1,4 @@
-"""The command line, as processes."""
+"""Commands of `jossiedb` as processes."""
 
 import asyncio
 import signal
@@ -39,7 +39,7 @@ async def run(*arguments: str, given: str = "") -> tuple[int | None, str, str]:
 
 
 async def refusal(*arguments: str, given: str = "") -> str:
-    """The one line of a command that cannot do what it should."""
+    """The one line that a command prints if it refuses to do its work."""
     code, output, errors = await run(*arguments, given=given)
     assert (code, output) == (2, "")
     assert errors.endswith("\n")
@@ -49,7 +49,7 @@ async def refusal(*arguments: str, given: str = "") -> str:
 
 
 def create_user(username: str, role: str, password: str, environment: Mapping[str, str] | None = None) -> None:
-    """By `jossiedb users create`. Blocks until it is done."""
+    """Runs `jossiedb users create`. Blocks until it is done."""
     user = ["--username", username, "--email", f"{username}@example.org", "--full-name", f"The {role}", "--role", role]
     subprocess.run(
         [*COMMAND, "users", "create", *user],
@@ -62,7 +62,8 @@ def create_user(username: str, role: str, password: str, environment: Mapping[st
 
 
 def served_address(log: Path) -> str:
-    """The address at which `jossiedb serve` answers, from its log so far; empty if it is not ready."""
+    """The address at which `jossiedb serve` answers, read from its log. Empty if it is not ready
+    yet."""
     for line in log.read_text(encoding="utf-8").splitlines():
         if line.startswith("{") and (entry := orjson.loads(line))["event"] == "ready":
             return str(entry["address"])
@@ -70,13 +71,14 @@ def served_address(log: Path) -> str:
 
 
 class Server:
-    """`jossiedb serve`, ready: its address, its process, and its log as far as it has been read: all of it once it has ended."""
+    """A ready `jossiedb serve`: its address, its process, and the lines of its log that have been
+    read. After its end, these are all lines."""
 
     def __init__(self, process: asyncio.subprocess.Process, address: str, lines: list[str]) -> None:
         self.process, self.address, self._lines = process, address, lines
 
     async def says(self, event: str) -> dict[str, Any]:
-        """The next line of this event."""
+        """Waits for the next line of this event."""
         assert self.process.stderr is not None
         async with asyncio.timeout(TIMEOUT):
             while line := await self.process.stderr.readline():

@@ -1,4 +1,5 @@
-"""Connections to a test's database, and what all tests ask of it."""
+"""Connections to a test's database, creating and dropping databases, and SQL about waiting
+sessions."""
 
 import uuid
 from collections.abc import Awaitable, Callable
@@ -11,7 +12,7 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
 class Queries(Protocol):
-    """What tests ask the database through: a connection, or something that outlives the server's absence."""
+    """The queries of a connection, also for objects that reconnect after an outage."""
 
     async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]: ...
 
@@ -23,7 +24,8 @@ class Queries(Protocol):
 
 
 WAITING = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
-# For a WHERE of pg_locks, which lists those of all databases of the server. A lock on a transaction belongs to no database.
+# A condition on pg_locks, which lists the locks of all databases of the server. A lock on a
+# transaction belongs to no database.
 THIS_DATABASE = "database = (select oid from pg_database where datname = current_database())"
 
 
@@ -32,7 +34,8 @@ def with_database(url: str, name: str) -> str:
 
 
 async def create_database(server_url: str, template: str, prefix: str = "test") -> str:
-    """A copy of the template; its URL. The files are copied, which writes nothing of it into the WAL."""
+    """Creates a copy of the template, and returns its URL. Copying files writes nothing to the
+    WAL."""
     name = f"{prefix}_{uuid.uuid4().hex}"
     admin = await asyncpg.connect(server_url)
     try:

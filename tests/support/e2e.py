@@ -1,4 +1,4 @@
-"""The whole system as processes, and programs of Node beside it."""
+"""A started API with its admin, programs that print JSON, and JSON as JavaScript writes it."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ NODE_DIR = TESTS / "e2e" / "node"
 
 @dataclass(frozen=True)
 class Api:
-    """The started API, and its admin's client."""
+    """The started API, and the token of its admin."""
 
     address: str
     token: str
@@ -45,7 +45,7 @@ class Api:
 async def line_printer(
     *command: str, **environment: str
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, dict[str, Any]]]:
-    """A program that prints JSON lines, and the first of them, which says where it listens."""
+    """A program that prints JSON lines, and the first line, which gives its address."""
     process = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, env={**os.environ, **environment}, cwd=ROOT
     )
@@ -61,13 +61,13 @@ async def line_printer(
 
 
 class Reserialise:
-    """What JavaScript makes of JSON texts."""
+    """JavaScript's text for JSON that it has parsed."""
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self._process = process
 
     def __call__(self, text: bytes, member: str | None = None) -> bytes:
-        """JSON.stringify(JSON.parse(text)), or of that member alone."""
+        """JSON.stringify(JSON.parse(text)), or the same of one member."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps({"text": text.hex(), "member": member}).encode() + b"\n")

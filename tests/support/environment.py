@@ -10,6 +10,7 @@ SETTINGS = {
 
 
 def is_setting(name: str) -> bool:
-    """Whether the programs read this variable. Those with _TEST_ are read by the tests themselves."""
+    """Whether the programs read this variable. Those with _TEST_ are read by the tests
+    themselves."""
     prefixes = ("JOSSIEDB_", "JWT_", "WEBHOOK_", "RELAY_")
     return name in {"DATABASE_URL", "REGISTRATION"} or (name.startswith(prefixes) and "_TEST_" not in name)

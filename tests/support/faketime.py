@@ -1,4 +1,5 @@
-"""Processes whose wall clock is made to leap while they run, by libfaketime. Their monotonic clock stays as it is."""
+"""Processes whose wall clock leaps while they run, by libfaketime. Their monotonic clock stays
+right."""
 
 from pathlib import Path
 
@@ -11,7 +12,8 @@ class FakeClock:
     """A clock for the processes that are started with its `environment`."""
 
     def __init__(self, directory: Path) -> None:
-        # The library itself: the program of that name would be the parent of what it starts, and signals meet it instead.
+        # Preload the library itself. The program of that name would be the parent of the process,
+        # and signals would go to that.
         libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
         if not libraries:
             pytest.skip("faketime is not installed")
@@ -26,8 +28,8 @@ class FakeClock:
         }
 
     def leap(self, offset: str) -> None:
-        """From now on the clock is off by so much, such as `+10d` or `-1h`."""
-        # In one step: a process may read it at any time.
+        """From now on the clock is off by this much, such as `+10d` or `-1h`."""
+        # Replace the file in one step, because a process may read it at any time.
         draft = self._file.with_suffix(".draft")
         draft.write_text(f"{offset}\n")
         draft.chmod(0o644)

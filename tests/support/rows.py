@@ -81,7 +81,8 @@ async def write_event(
     location_ids: Sequence[UUID] | None = None,
     routed: bool = False,
 ) -> UUID:
-    """What psql would do; `routed`: what the service does, which says of an event what it is about."""
+    """Writes an event as psql would or, if `routed`, as the service does, which also stores the
+    event's subject."""
     if not routed:
         by_psql: UUID = await connection.fetchval(
             "insert into outbox (type, data, location_ids) values ($1, $2, $3) returning id",
@@ -103,6 +104,6 @@ async def write_event(
             **columns([subject]),
         }
     )
-    # The database gives another one where this host's clock is not its own.
+    # If this host's clock differs from the database's, the database replaces the id.
     written: UUID = await connection.fetchval(statement.sql, *values)
     return written

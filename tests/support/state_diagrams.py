@@ -1,4 +1,4 @@
-"""What docs/DELIVERIES.md draws, and what a table takes."""
+"""The state diagrams of docs/DELIVERIES.md, and the values that a table accepts."""
 
 import re
 from collections.abc import AsyncIterator
@@ -28,7 +28,8 @@ def states(edges: set[Edge]) -> set[str]:
 async def taken_by(
     connection: Connection, table: str, choices: dict[str, tuple[Any, ...]]
 ) -> AsyncIterator[dict[str, Any]]:
-    """Set the one row of a table in every way that there is, and yield where its constraints let that be."""
+    """Set the one row of a table to every combination of values, and yield those that its
+    constraints accept."""
     assignments = ", ".join(f"{name} = ${number}" for number, name in enumerate(choices, start=1))
     for values in product(*choices.values()):
         try:

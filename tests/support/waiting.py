@@ -10,7 +10,8 @@ T = TypeVar("T")
 
 
 async def until(condition: Callable[[], Awaitable[T]], what: str, patience: float = PATIENCE) -> T:
-    """Wait until a condition holds, and return what it found. Raises AssertionError with `what` after `patience` seconds."""
+    """Wait until a condition holds, and return what it found. Raises AssertionError with `what`
+    after `patience` seconds."""
     loop = asyncio.get_running_loop()
     end = loop.time() + patience
     while not (found := await condition()):

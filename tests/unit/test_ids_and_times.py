@@ -27,7 +27,8 @@ def test_ids_of_one_process_sort_as_they_were_made() -> None:
 
 
 def test_ids_follow_a_clock_that_is_set_back(tmp_path: Path) -> None:
-    """A process that goes on giving ids of the future would have its events refused until the future has come."""
+    """If a process went on making ids of the future, its events would be refused until that time
+    has come."""
     clock = FakeClock(tmp_path)
     script = """
 import os, sys, time
@@ -52,7 +53,7 @@ for line in sys.stdin:
             process.stdin.write("\n")
             process.stdin.flush()
             said.append(process.stdout.readline().split())
-    # Within a millisecond they need not keep their order where they follow the clock.
+    # When the ids follow a clock that was set back, those of one millisecond need no order.
     assert [each[:2] for each in said] == [["True", "100"]] * 5
     assert said[0][2] == said[1][2] == "True"
 

@@ -1,4 +1,4 @@
-"""How the demo says who took over from a relay."""
+"""The demo's words for the relay that took over from another."""
 
 from uuid import UUID
 

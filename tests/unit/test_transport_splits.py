@@ -1,4 +1,4 @@
-"""However the bytes of an answer are cut on their way, the exchange is the same."""
+"""An exchange is the same, however its bytes are cut on their way."""
 
 import asyncio
 from collections.abc import Iterator

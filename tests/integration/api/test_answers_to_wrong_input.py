@@ -1,4 +1,5 @@
-"""An answer does not grow with what is wrong, nor without bound with what is stored."""
+"""The length of an answer does not grow with the errors in a request, and is bounded however much
+is stored."""
 
 import re
 from typing import Any
@@ -27,7 +28,7 @@ FIELDS = {
 
 
 def _filling(kind: str, size: int) -> Any:
-    """A value of about so many bytes, in one of the ways in which values are large."""
+    """A value of about this many bytes, large in one of several ways."""
     match kind:
         case "a text":
             return "x" * size
@@ -136,7 +137,7 @@ async def test_no_error_lists_the_catalogue(admin: Caller) -> None:
     assert "item-created" not in str(answer.body)
 
 
-# Answers that would grow with what is stored
+# Answers that would grow with the stored rows
 
 
 async def test_a_delivery_with_very_many_attempts_shows_the_latest(admin: Caller, connection: Connection) -> None:

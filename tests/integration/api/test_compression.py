@@ -1,4 +1,4 @@
-"""Answers are compressed for clients that ask for it, and conditions hold for either form."""
+"""Answers are compressed for clients that ask for it. Conditions hold for both forms."""
 
 import gzip
 import zlib

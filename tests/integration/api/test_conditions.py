@@ -29,7 +29,7 @@ resources = pytest.mark.parametrize("path", list(MADE))
 
 
 async def _make(admin: Caller, path: str) -> tuple[str, str]:
-    """The path and the tag of a new object."""
+    """The path and the ETag of a new object."""
     answer = await admin.post(path, MADE[path])
     assert answer.status == 201
     shown = answer.body["webhook"] if path == "/webhooks" else answer.body
@@ -42,7 +42,7 @@ async def test_the_tag_is_the_same_wherever_the_object_is_shown_and_changes_with
     assert (await admin.get(one)).headers["ETag"] == tag
     unchanged = await admin.put(one, {})
     changed = await admin.put(one, CHANGES[path])
-    if path != "/webhooks":  # any PUT of one is a change: it wakes the relay
+    if path != "/webhooks":  # any PUT of a webhook is a change: it wakes the relay
         assert unchanged.headers["ETag"] == tag
     assert changed.status == 200
     assert changed.headers["ETag"] not in {tag, unchanged.headers["ETag"]}
@@ -140,7 +140,7 @@ async def test_a_webhook_keeps_its_tag_while_deliveries_are_counted(admin: Calle
     shown = await admin.get(one)
     assert shown.body["webhook"]["statistics"]["totalEvents"] == 3
     assert shown.headers["ETag"] == tag
-    # A header's value is not shown, and a new one is a change nevertheless.
+    # A header's value is never shown, but a new value changes the ETag.
     first = await admin.put(one, {"headers": {"X-Key": "a"}})
     second = await admin.put(one, {"headers": {"X-Key": "b"}})
     assert first.headers["ETag"] != second.headers["ETag"]

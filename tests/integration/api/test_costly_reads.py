@@ -1,4 +1,5 @@
-"""Costly reads are admitted few at a time, before they take a connection: ordinary requests and health go on beside them."""
+"""Few costly reads are admitted at a time, before they take a connection. Ordinary requests and
+health checks go on meanwhile."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -22,7 +23,7 @@ from tests.support.database import Connection
 
 HELD = """select count(*) from pg_stat_activity
            where datname = current_database() and application_name = 'jossiedb service' and wait_event_type = 'Lock'"""
-# Somebody who waits for something that never comes has failed.
+# In seconds. A test that waits longer has failed.
 PATIENCE = 60
 Held = Callable[[], Awaitable[int]]
 
@@ -34,14 +35,14 @@ async def admins(api: Api, sign_up: SignUp) -> list[Caller]:
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing that is held up is given up meanwhile."""
+    """Requests that are held up are not given up meanwhile."""
     monkeypatch.setattr(admission, "WAIT_SECONDS", PATIENCE)
     monkeypatch.setattr(admission, "STATEMENT_MS", PATIENCE * 1000)
 
 
 @pytest.fixture
 async def audit_locked(another_connection: Connection) -> AsyncIterator[None]:
-    """Whoever reads the audit trail waits."""
+    """Every read of the audit trail waits."""
     async with another_connection.transaction():
         await another_connection.execute("lock table audit in access exclusive mode")
         yield
@@ -88,7 +89,7 @@ async def test_twelve_costly_reads_leave_the_pool_to_ordinary_requests(
         assert {answer.status for answer in answers} == {200}
         assert not any(read.done() for read in reads)
         assert await held() == at_once
-    # Those that waited are admitted one after the other.
+    # The waiting requests are admitted one after the other.
     assert {(await read).status for read in reads} == {200}
 
 
@@ -119,7 +120,7 @@ async def test_when_all_places_are_taken_by_others_the_answer_is_503(
     monkeypatch.setattr(admission, "WAIT_SECONDS", 0.01)
     refused = await admins[-1].get("/audit")
     assert (refused.status, refused.headers["Retry-After"]) == (503, "2")
-    # Nothing is wrong with the database.
+    # The database is well.
     assert (await admins[-1].get("/health")).status == 200
     await _end(*reads)
 
@@ -192,7 +193,7 @@ async def test_a_list_of_items_asks_for_admission_only_where_all_that_match_are_
     for name in ("other", "drill", "saw"):
         fields = {} if name == "other" else {"category_id": tools, "location_id": here}
         await reader.make("/items", name=name, **fields)
-    # The stretch of the index that is looked at first ends before the category's items begin.
+    # The first part of the index that is read ends before the items of the category begin.
     monkeypatch.setattr(lists, "STRETCH", 1)
     monkeypatch.setattr(admission, "WAIT_SECONDS", 0.01)
     app = _app(reader)
@@ -205,7 +206,8 @@ async def test_a_list_of_items_asks_for_admission_only_where_all_that_match_are_
             refused = [await reader.get("/items", **query) for query in asked]
             both = await reader.get("/items", category_id=tools, location_id=here)
             plain = await reader.get("/items")
-        # Admitted as a whole, a request does not wait for itself.
+        # A request with several filters is admitted once as a whole. Otherwise it would wait for
+        # itself.
         monkeypatch.setattr(admission, "USER_READS", 1)
         answers = [await admins[1].get("/items", **query, status="available") for query in asked]
         answers += [await admins[1].get("/items", **query) for query in asked]
@@ -304,5 +306,5 @@ async def test_every_pooled_statement_of_the_api_has_a_time_limit(api: Api) -> N
     server = api.server
     assert isinstance(server, TestServer)
     limits = [await server.app[POOL].fetchval("show statement_timeout") for _ in range(2)]
-    # The second use of a connection as the first.
+    # The limit also holds when a connection is used a second time.
     assert limits == ["15s", "15s"]

@@ -1,4 +1,5 @@
-"""How many rows a list has: exact up to a bound, and beyond it said to be a minimum."""
+"""The number of rows of a list is exact up to a bound. Beyond it, the answer says that the number
+is a minimum."""
 
 import pytest
 
@@ -114,7 +115,7 @@ async def test_a_webhook_with_a_long_backlog_says_that_more_wait_than_are_counte
 async def test_a_count_that_takes_too_long_is_at_least_what_the_page_has_shown(
     admin: Caller, another_connection: Connection, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The page and its count are two statements; the second alone is held up here."""
+    """The page and its count are two statements. Here only the count is held up."""
     await connection.execute(
         "insert into audit (action, entity, entity_id) select 'x', 'y', uuidv7() from generate_series(1, 12)"
     )
@@ -143,7 +144,7 @@ async def test_a_dry_run_counts_the_oldest_and_says_that_there_are_more(
     wanted = {"since": A_WHILE_AGO, "status": "missing"}
     counted = (await admin.post(f"/webhooks/{webhook_id}/replay", {**wanted, "dryRun": True})).body
     assert (counted["count"], counted["countIsMinimum"], counted["byType"]) == (14, True, {"item-created": 14})
-    # A job looks at all of them anyway, and says how many.
+    # A job looks at all of them anyway, and reports their exact number.
     job = (await admin.post(f"/webhooks/{webhook_id}/replay", wanted)).body["job"]
     assert job["total"] == 20
     monkeypatch.setattr(replay_reads, "MOST", 20)

@@ -1,4 +1,4 @@
-"""Pages by cursor, which hold still while rows come and go."""
+"""Pages by cursor, which do not shift while rows are added and removed."""
 
 import base64
 from uuid import UUID
@@ -26,7 +26,7 @@ def _next(answer: Answer) -> str | None:
 
 
 def _made_up(raw: bytes) -> str:
-    """A cursor that a client has put together."""
+    """A cursor made by the client itself."""
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
@@ -40,7 +40,7 @@ async def test_every_list_begins_with_an_empty_cursor(admin: Caller, path: str) 
     else:
         id = (await admin.make("/items", name="A"))["id"]
     path = path.replace("{id}", id)
-    # That is not the page by skip, which goes together with a skip.
+    # An empty cursor begins pages by cursor, which cannot be combined with a skip.
     assert (await admin.get(path, cursor="")).status == 200
     assert (await admin.get(path, skip="1")).status == 200
     assert (await admin.get(path, cursor="", skip="1")).status == 400
@@ -65,7 +65,7 @@ async def test_every_row_comes_once_although_rows_come_and_go_meanwhile(admin: C
     assert page.headers["X-Total-Count"] == "5"
     assert f'<{"/api/v1" + path}?cursor=&limit=2>; rel="first"' in page.headers["Link"]
 
-    # By skip, the next page would begin one row further on now.
+    # With skip, the next page would now begin one row further on.
     await admin.delete(f"{path}/{made[1]['id']}")
     await admin.make(path, name="5")
     seen = []
@@ -199,7 +199,7 @@ async def test_lists_of_what_happened_go_back_from_the_newest_by_cursor(admin: C
         newest_first = [row[key] for row in (await admin.get(path)).body]
         assert len(newest_first) >= 4
         page = await admin.get(f"{path}&cursor=&limit=1")
-        # What happens meanwhile comes before the first page, and moves none of the others.
+        # New entries come before the first page, so the other pages do not move.
         await admin.put(f"/items/{item['id']}/location", {"location_id": None})
         await admin.put(f"/items/{item['id']}/location", {"location_id": places[3]})
         seen = [row[key] for row in page.body]

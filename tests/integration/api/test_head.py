@@ -11,7 +11,7 @@ from tests.support.api.caller import Answer, Api, Caller, SignUp
 from tests.support.api.webhooks import make_webhook
 
 READ = [entry.path for entry in ROUTES if entry.method == "GET"]
-# What is made anew for each answer.
+# Headers that each answer makes anew.
 OWN = {"Transfer-Encoding", "Date", "X-Request-ID"}
 
 
@@ -34,7 +34,7 @@ async def test_each_route_that_is_read_takes_a_head_and_answers_it_with_the_same
         get = await admin.ask("GET", one, **query.get(path, {}))
         head = await admin.ask("HEAD", one, **query.get(path, {}))
         if get.headers.get("Transfer-Encoding") == "chunked":
-            # Sent piece by piece: its length is not known beforehand.
+            # The answer is sent piece by piece, so its length is not known beforehand.
             assert (head.status, _headers(head)) == (get.status, _headers(get)), path
             found.add(path)
             continue
@@ -42,7 +42,7 @@ async def test_each_route_that_is_read_takes_a_head_and_answers_it_with_the_same
         assert "Content-Length" in head.headers, path
         if get.status == 200:
             found.add(path)
-    # The others are about what is not there, and say so to both.
+    # The other paths do not exist: both methods answer with the same error.
     assert {path for path in READ if "{" not in path or (path.split("/")[1] in ids and path.count("{") == 1)} <= found
 
 

@@ -1,4 +1,4 @@
-"""Idempotency-Key: what is asked twice is done once and answered twice."""
+"""Idempotency-Key: a request that is sent twice is executed once and answered twice."""
 
 import asyncio
 from typing import Any
@@ -180,7 +180,7 @@ async def test_an_answer_is_given_again_as_long_as_it_is_kept(
     await keyed.make("/items", name="A")
     await connection.execute("update idempotent_answers set created_at = now() - interval '23 hours 59 minutes'")
     assert _replayed(await keyed.post("/items", {"name": "A"}))
-    # Only housekeeping knows whether the clock can be trusted to say that it is too old.
+    # Only housekeeping removes old answers. It alone knows whether the clock can be trusted.
     await connection.execute("update idempotent_answers set created_at = now() - interval '240 hours'")
     assert _replayed(await keyed.post("/items", {"name": "A"}))
     assert await _items(connection) == 1
@@ -222,7 +222,7 @@ async def test_sign_in_routes_keep_nothing(admin: Caller, connection: Connection
 
 
 class TestOfARouteThatWaits:
-    """POST /webhooks/:id/test commits before it waits for a relay, which the test plays."""
+    """POST /webhooks/:id/test commits before it waits for a relay. The test plays the relay."""
 
     @pytest.fixture
     async def path(self, admin: Caller) -> str:
@@ -264,7 +264,7 @@ class TestOfARouteThatWaits:
         first = asyncio.create_task(keyed.post(path, None))
         await self._finish(connection)
         await first
-        # As the process would have left it.
+        # The state that a process leaves when it dies.
         await connection.execute("update idempotent_answers set running_until = now() - interval '1 second'")
         second = asyncio.create_task(keyed.post(path, None))
         await self._finish(connection)

@@ -1,4 +1,4 @@
-"""What clients of the Node system rely on, with JOSSIEDB_NODE_CLIENTS and without."""
+"""Behaviour that clients of the Node system rely on, with JOSSIEDB_NODE_CLIENTS and without."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -71,11 +71,11 @@ async def test_an_item_is_shown_again_when_its_place_has_been_renamed(node: Api,
     assert (await admin.put(f"/locations/{item['location_id']}", {"name": "Hall 9"})).status == 200
     shown = await admin.sending(If_None_Match=tag).get(path)
     assert (shown.status, shown.body["location"]["name"]) == (200, "Hall 9")
-    # The item itself is the same.
+    # The item's own row has not changed.
     assert shown.headers["ETag"] == tag
     assert (await admin.sending(If_Match=tag).put(path, {"quantity": 3})).status == 200
     assert (await admin.sending(If_Match=tag).put(path, {"quantity": 4})).status == 412
-    # What is shown without more is known by its tag, and so is an item without the setting.
+    # A resource to which nothing is added keeps its own ETag. So does an item without the setting.
     place = f"/locations/{item['location_id']}"
     assert (await admin.sending(If_None_Match=(await admin.get(place)).headers["ETag"]).get(place)).status == 304
     plain = Caller(api, admin.token)
@@ -170,7 +170,7 @@ async def test_a_whole_list_goes_on_after_a_count_that_took_too_long(
         assert response.status == 200, found
         assert response.headers["X-Total-Count-Is-Minimum"] == "true"
     assert {location["name"] for location in found} == {"1", "2", "3", "4", "5"}
-    # Nor is it tried again for each page.
+    # A count that took too long is not tried again for each page.
     assert counted == 1
 
 

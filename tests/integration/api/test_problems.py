@@ -115,7 +115,7 @@ async def test_a_request_id_is_taken_or_made_and_is_in_the_audit_trail(admin: Ca
 
 
 class Proxy:
-    """A way to the database that can be cut."""
+    """A proxy before the database that can be cut."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -201,7 +201,7 @@ async def test_a_webhook_whose_key_was_lost_says_which_and_can_be_removed(
             _check(answer, 503, "unavailable")
             assert f"key {key_id}" in answer.body["detail"]
         assert len((await later.get("/webhooks")).body["webhooks"]) == 2
-        # Headers given anew are sealed with a key that is there.
+        # New headers are sealed with a key that still exists.
         mended = await later.put(one, {"headers": {"X-New": "w"}})
         assert (mended.status, mended.body["webhook"]["headers"]) == (200, {"X-New": "[set]"})
         assert (await later.get(one)).status == 200

@@ -1,4 +1,4 @@
-"""Behind a proxy that is trusted, what is recorded of a request's origin is the client's."""
+"""Behind a trusted proxy, the recorded address is the client's."""
 
 from collections.abc import AsyncIterator
 
@@ -23,7 +23,7 @@ PASSWORD = "a-long-password"
 
 @pytest.fixture
 async def proxied(settings: Settings, database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Api]:
-    """The API, to which 127.0.0.1 is a trusted proxy."""
+    """An API that trusts 127.0.0.1 as a proxy."""
     monkeypatch.setenv("JOSSIEDB_TRUSTED_PROXIES", "127.0.0.0/8, ::1/128")
     async with TestClient(TestServer(make_app(load_settings(), database_url))) as client:
         yield client
@@ -111,7 +111,7 @@ async def test_failed_logins_are_counted_by_client_behind_the_same_proxy(proxied
     for _ in range(MAX_LOGIN_FAILURES):
         assert await _log_in(proxied, attacker, "wrong-password") == 401
     assert await _log_in(proxied, attacker) == 429
-    # Nor does another address that the attacker makes up on the left help him.
+    # Another made-up address on the left does not help the attacker either.
     assert await _log_in(proxied, {"X-Forwarded-For": "203.0.113.5, 198.51.100.66"}) == 429
     assert await _log_in(proxied, other) == 200
 

@@ -1,4 +1,5 @@
-"""Clients that are slow, silent or many, over real sockets: none holds a connection for ever, and those that wait may."""
+"""Clients that are slow, silent or many, over real sockets. None holds a connection for ever, and a
+client that waits for events may go on waiting."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,7 +20,7 @@ from tests.support.api.caller import SignUp, Token
 from tests.support.database import Connection
 
 PATIENCE = 30
-# Never reached, unless a test says otherwise.
+# So large that no test reaches them, unless it sets its own.
 LIMITS = Limits(head_seconds=60, answer_seconds=60, connections=1000, connections_per_peer=1000)
 LOGIN = b"POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 60\r\n\r\n"
 HEALTH = b"GET /api/v1/health HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -36,7 +37,7 @@ class Socket:
             return await self.reader.readuntil(b"\r\n\r\n")
 
     async def rest(self) -> bytes:
-        """All that comes until the server ends the connection; waits for that."""
+        """All bytes until the server closes the connection."""
         async with asyncio.timeout(PATIENCE):
             try:
                 return await self.reader.read()
@@ -55,7 +56,8 @@ async def _connected(port: int) -> AsyncIterator[Socket]:
 
 @pytest.fixture
 async def serving(settings: Settings, database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Serving]:
-    """`await serving(head_seconds=0.2)` is the port of the API with these limits; `JOSSIEDB_…` are settings."""
+    """`await serving(head_seconds=0.2)` is the port of an API with these limits. `JOSSIEDB_…` are
+    settings."""
     runners: list[tuple[web.AppRunner, asyncio.Server]] = []
 
     async def serve(**wanted: object) -> int:
@@ -175,14 +177,15 @@ async def test_a_client_that_does_not_read_its_answer_is_disconnected(
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a transport of a socket
         get = f"GET /api/v1/items?limit=200 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {admin}\r\n\r\n"
         client.writer.write(get.encode() * 8)
-        # The server has let go of it, while the client still has most of the answers to read.
+        # The server has closed the connection, while the client still has most of the answers to
+        # read.
         async with asyncio.timeout(PATIENCE):
             while await _connections_of(port):
                 await asyncio.sleep(0.05)
 
 
 async def _connections_of(port: int) -> int:
-    """How many connections the server on this port has, as the kernel sees it."""
+    """The number of connections of the server on this port, as the kernel reports it."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return sum(1 for row in rows if int(row[1].rpartition(":")[2], 16) == port and row[3] == "01")
 
@@ -208,7 +211,7 @@ async def test_one_connection_more_than_the_cap_is_told_503(serving: Serving) ->
 async def test_a_peer_has_a_cap_of_its_own_and_a_trusted_proxy_has_none(
     serving: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # 127.0.0.1 is counted once some other network is a proxy's.
+    # 127.0.0.1 is counted once another network is set as the proxies'.
     port = await serving(connections_per_peer=2, trusted=[ip_network("192.0.2.0/24")])
     behind = await serving(connections_per_peer=2, trusted=[ip_network("127.0.0.0/8")])
     unset = await serving(connections_per_peer=2)

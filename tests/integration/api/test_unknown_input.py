@@ -1,4 +1,5 @@
-"""Nothing of a request is ignored in silence: unknown parameters are refused, fields without an effect are named."""
+"""No part of a request is ignored silently: unknown parameters are refused, and fields without an
+effect are named."""
 
 import re
 from typing import Any

@@ -1,4 +1,5 @@
-"""What a clock that was wrong leaves to the API: nobody is kept out, nothing lasts longer than it can, and events have the right time."""
+"""Rows that a wrong clock has left for the API: no user is locked out, nothing lasts longer than it
+can be set to, and events get the right time."""
 
 from datetime import timedelta
 from uuid import UUID

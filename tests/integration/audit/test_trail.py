@@ -48,7 +48,7 @@ async def test_entries_are_filtered_newest_first_and_paged(admin: Caller, connec
     assert await ids(entity="item") == []
     assert await ids(actor_id=str(removed)) == [a, c, b, a]
     assert await ids(actor_id=str(uuid4())) == []
-    # 'b' is hour 98, that is January 5th, 2:00.
+    # 'b' is hour 98, which is January 5th, 2:00.
     assert await ids(since="2026-01-05T02:00:00Z", until="2026-01-05T04:00:00+01:00") == [b]
     assert await ids(since="2026-01-05T03:00:00Z") == [a, c]
     page = await admin.get("/audit", skip="1", limit="2")
@@ -59,7 +59,7 @@ async def test_entries_are_filtered_newest_first_and_paged(admin: Caller, connec
 
 
 async def plan(connection: Connection, statement: Any, mode: str, **values: str) -> str:
-    """How the statement is executed with these values, as literals; those not given are null."""
+    """The statement's EXECUTE with these values as literals. Values that are not given are null."""
     await connection.execute(f"set plan_cache_mode = {mode}")
     await connection.execute(f"prepare asked as {statement.sql}")
     arguments = ", ".join(values.get(name, "null") for name in statement.parameters)

@@ -10,5 +10,5 @@ from tests.support.api.registration import signed_in_anna
 
 @pytest.fixture
 async def anna(api: Api) -> dict[str, Any]:
-    """The answer to her login."""
+    """The answer to Anna's login."""
     return await signed_in_anna(api)

@@ -1,4 +1,4 @@
-"""What users see of their sessions and do to them, their password, and how many wrong ones are heard."""
+"""Users see and end their own sessions, and change their password. Wrong passwords are limited."""
 
 import asyncio
 from collections import Counter
@@ -49,7 +49,7 @@ async def test_a_user_ends_one_of_their_own_sessions_only(
 ) -> None:
     admin, worker = Caller(api, await sign_up("admin")), Caller(api, await sign_up("worker"))
     assert (await worker.delete(f"/auth/sessions/{admin.token.session_id}")).status == 403
-    # Those of others an admin ends through /users.
+    # An admin ends the sessions of others through /users.
     assert (await admin.delete(f"/auth/sessions/{worker.token.session_id}")).status == 403
     assert (await worker.delete(f"/auth/sessions/{uuid4()}")).status == 404
     assert (await worker.delete("/auth/sessions/this")).status == 404
@@ -103,7 +103,7 @@ async def test_the_last_use_of_a_session_is_kept_to_the_minute(
     assert await last_used() == fresh
     await connection.execute("update sessions set last_used_at = now() - interval '61 s' where id = $1", session)
     assert await last_used() >= fresh
-    # A row that somebody has locked holds up neither the request nor the writing.
+    # If another transaction has locked the row, neither the request nor the writer waits for it.
     await connection.execute("update sessions set last_used_at = now() - interval '61 s' where id = $1", session)
     async with connection.transaction():
         await connection.execute("select from sessions where id = $1 for update", session)
@@ -122,7 +122,8 @@ async def test_ten_failed_logins_make_that_address_wait_and_nobody_else(api: Api
     assert refused.status == 429
     assert 0 < int(refused.headers["Retry-After"]) <= 15 * 60
     assert (await refused.json())["status"] == 429
-    # The other name of the same user has failures of its own, and so has another address.
+    # Failures are counted by name and by address: the user's other name has its own count, and so
+    # has another address.
     assert (await login(api, ANNA["email"])).status == 200
     await connection.execute("delete from login_failures where at > now() - interval '30 s'")
     assert (await login(api)).status == 200

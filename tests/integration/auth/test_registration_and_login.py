@@ -166,7 +166,7 @@ async def test_what_the_headers_say_of_the_device_is_kept_readable(api: Api, out
         b"User-Agent: latin\xff" + b"x" * 1000,
         b"X-Device-Info: scanner 7",
     ]
-    # By hand: a client library sends no header that is not UTF-8.
+    # Written by hand, because a client library sends no header that is not UTF-8.
     reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
     writer.write(b"\r\n".join(head) + b"\r\n\r\n" + body)
     assert (await reader.readline()).startswith(b"HTTP/1.1 200")
@@ -240,7 +240,8 @@ async def test_a_mutation_whose_commit_fails_leaves_neither_rows_nor_events(
 async def test_a_password_changed_during_a_login_does_not_let_the_old_one_in(
     api: Api, connection: Connection, somebody_waits: SomebodyWaits
 ) -> None:
-    """The old password was verified before the change committed; the session may not be made after it."""
+    """The old password was verified before the change committed. The login must not open a session
+    after that commit."""
     await register(api)
     transaction = connection.transaction()
     await transaction.start()

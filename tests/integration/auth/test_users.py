@@ -24,7 +24,7 @@ def kinds(events: list[tuple[str, Any]]) -> list[str]:
 async def test_only_admins_read_and_write_users_and_the_audit_trail(api: Api, sign_up: SignUp) -> None:
     somebody = await sign_up("worker")
     user = f"/users/{somebody.user_id}"
-    # In an order in which each leaves the next something to do.
+    # The order matters: each route leaves an object that the next one needs.
     routes: list[tuple[str, str, Any, int]] = [
         ("GET", "/users", None, 200),
         ("POST", "/users", ANNA, 201),
@@ -69,7 +69,7 @@ async def test_users_are_listed_by_role_status_and_search(
     await connection.execute(
         "update users set status = 'suspended', full_name = '100% Bo_b' where username = 'worker2'"
     )
-    # By id; two that were made in the same millisecond stand in any order before PostgreSQL 18.
+    # By id. Two ids of the same millisecond may come in any order before PostgreSQL 18.
     names = [row["username"] for row in await connection.fetch("select username from users order by id")]
     for query, expected in (
         ({}, names),
@@ -145,7 +145,7 @@ async def test_a_password_reset_ends_the_users_sessions(api: Api, admin: Caller,
     assert entry is not None
     assert "another" not in entry["after"]
     assert "argon" not in entry["after"]
-    # An admin who resets their own keeps the session that asks.
+    # An admin who resets their own password keeps the session of this request.
     assert (await admin.put(f"/users/{admin.token.user_id}", {"password": PASSWORD})).status == 200
     assert (await admin.get("/users")).status == 200
 
@@ -196,7 +196,7 @@ async def test_a_user_with_webhooks_is_suspended_and_not_removed(
         refused = await admin.delete(f"/users/{owner.token.user_id}")
         assert refused.status == 409
         assert "suspend" in refused.body["detail"]
-        # One that was deleted may still have a queue to be ended.
+        # A deleted webhook may still have deliveries that must be ended.
         await owner.delete(f"/webhooks/{webhook['id']}")
     assert await outbox() == []
     assert (await owner.get("/auth/profile")).status == 200
@@ -214,7 +214,7 @@ async def test_the_last_active_admin_stays_one(admin: Caller, sign_up: SignUp, c
         assert answer.status == 422, answer.body
         assert "last active admin" in answer.body["detail"]
     assert (await admin.put(me, {"full_name": "Still Here"})).status == 200
-    # One who is suspended is not the last active one.
+    # A suspended admin is not the last active one.
     assert (await admin.put(f"/users/{away.user_id}", {"role": "worker"})).status == 200
 
 
@@ -232,7 +232,7 @@ async def test_of_two_admins_who_go_at_the_same_time_one_stays(
 ) -> None:
     other = Caller(api, await sign_up("admin"))
     async with connection.transaction():
-        # Both are under way before either can decide.
+        # Both requests are under way before either decides.
         await connection.execute("select from users for no key update")
         asked = [asyncio.create_task(WAYS[way](caller, f"/users/{caller.token.user_id}")) for caller in (admin, other)]
         await somebody_waits()

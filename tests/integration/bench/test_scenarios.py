@@ -1,4 +1,4 @@
-"""What the benchmarks' scenarios stand on, with real processes."""
+"""The databases, load and templates that the benchmarks' scenarios use, with real processes."""
 
 from collections.abc import AsyncIterator
 
@@ -10,7 +10,7 @@ from bench.meter import under_load
 from bench.world import Options, World, world
 from tests.support.postgres.janitor import Janitor
 
-# One server for all, as it takes longer to make than they take.
+# All tests here share one server, because starting it takes longer than they do.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -45,7 +45,7 @@ async def test_scripts_under_load_are_measured_side_by_side(everything: World) -
     printed, used = await under_load(everything, [], 0.5, command, command)
     answered = sum(each["requests"] for each in printed)
     assert all(each["requests"] for each in printed)
-    # Those of the warm-up arrived and do not count.
+    # The events of the warm-up arrived, and do not count.
     assert await everything.receiver.count() > answered
     assert used.receiver > 0
 

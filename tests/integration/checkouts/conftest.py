@@ -1,4 +1,4 @@
-"""What a test checks out, and from where."""
+"""The items, places and people of the checkout tests."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Checkouts that happen at once: no unit is lent twice, and none comes back twice."""
+"""Checkouts at the same moment: no unit is lent twice, and none comes back twice."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,7 +14,7 @@ from tests.support.postgres.audit_scripts import run_audit
 
 @pytest.fixture
 async def yard(api: Api, sign_up: SignUp, connection: Connection, database_url: str) -> AsyncIterator[Yard]:
-    """In the end every unit must be accounted for."""
+    """A yard whose units must all be accounted for in the end."""
     yield await open_yard(api, sign_up, connection)
     assert await run_audit("stock_conservation", database_url) == []
 

@@ -1,4 +1,5 @@
-"""Handing units out to somebody else: who may, who holds, who asked, and by when they come back."""
+"""Units that are handed out to another user: permissions, holder, requester, and the return
+date."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -34,7 +35,7 @@ async def test_an_admin_and_a_supervisor_hand_out_to_somebody_else(
     assert list(told)[-2:] == ["projectId", "requestedBy"]
     after = orjson.loads(await connection.fetchval("select after from audit where entity = 'checkout'"))
     assert (after["user_id"], after["requested_by"]) == (_id(yard.worker), _id(by))
-    # It is the holder's own: to read, to list by their id, to bring back.
+    # The checkout is the holder's own: they read it, find it by their id, and bring it back.
     assert (await yard.worker.get(f"/checkouts/{checkout['id']}")).body == checkout
     assert (await yard.admin.get("/checkouts", user_id=_id(yard.worker))).body == [checkout]
     if status == "active":
@@ -119,7 +120,7 @@ async def test_one_reads_what_one_asked_for_also_when_ones_role_has_shrunk(yard:
 async def test_a_foreman_checks_out_only_what_a_foreman_may_read(yard: Yard, connection: Connection) -> None:
     foreman = yard.people["foreman"]
     assert (await yard.ask_out(foreman)).status == (await foreman.get(f"/items/{yard.pump['id']}")).status == 403
-    # Not even whether there are as many.
+    # The foreman does not learn whether so many exist.
     assert (await yard.ask_out(foreman, 1000)).status == 403
     assert (await yard.admin.get("/checkouts")).body == []
     await yard.assign_foreman(yard.depot)
@@ -132,7 +133,7 @@ async def test_a_day_that_is_over_everywhere_is_no_day_to_return(yard: Yard, con
     today = datetime.now(UTC).date()
     answer = await yard.ask_out(yard.admin, expected_return_date=str(today - timedelta(days=2)))
     assert (answer.status, answer.pointers) == (422, ["/expected_return_date"])
-    # Of the day before, the machine's may be one further by now.
+    # Yesterday is allowed, but midnight may pass before the request.
     for day in (today - timedelta(days=1), today, today + timedelta(days=3650)):
         if day >= datetime.now(UTC).date() - timedelta(days=1):
             assert (await yard.check_out(yard.admin, expected_return_date=str(day)))["expected_return_date"] == str(day)
@@ -163,7 +164,7 @@ async def test_the_status_stays_active_while_overdue_stands_beside_it(yard: Yard
 
 
 async def test_a_webhook_of_the_holder_and_one_of_who_asked_get_the_event(yard: Yard, connection: Connection) -> None:
-    """Both are concerned; another worker is not."""
+    """The event concerns both users, and no other worker."""
     await make_webhook(yard.worker, events=["item-checkout"])
     await yard.check_out(yard.people["supervisor"], 1, user_id=_id(yard.worker))
     concerned = await connection.fetchval("select user_ids from outbox where type = 'item-checkout'")

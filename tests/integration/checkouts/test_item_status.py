@@ -1,4 +1,5 @@
-"""The item's status follows its units: checked out with the last of them, and available when some are back."""
+"""The item's status follows its units: checked out with the last of them, and available when some
+are back."""
 
 import orjson
 

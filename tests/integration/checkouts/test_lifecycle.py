@@ -1,4 +1,5 @@
-"""Checkouts over HTTP: from the request to the last unit that comes back, and what each step writes."""
+"""Checkouts over HTTP: from the request to the return of the last unit, and the events and rows of
+each step."""
 
 import re
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Who may do what with whose checkout."""
+"""Each role's permissions for each kind of checkout."""
 
 from typing import Any
 
@@ -10,7 +10,8 @@ from tests.support.api.outbox import take_events
 from tests.support.database import Connection
 
 ACTIONS = ("authorize", "reject", "cancel", "checkin")
-# own: the caller asked for it. other: somebody else did. assigned: somebody else did, and its item is where the caller is foreman.
+# own: the caller asked for it. other: another user did. assigned: another user did, and its item is
+# where the caller is foreman.
 ALLOWED = {
     "admin": {"own": {"read", *ACTIONS}, "other": {"read", *ACTIONS}},
     "supervisor": {"own": {"read", "cancel", "checkin"}, "other": {"read", "checkin"}},
@@ -21,7 +22,8 @@ ALLOWED = {
 
 
 async def _checkout(yard: Yard, whose: Caller, status: str) -> dict[str, Any]:
-    """In the database, as nobody but an admin could have one that is active, and personnel none."""
+    """Written into the database: through the API only an admin could get an active checkout, and
+    personnel none."""
     active = status == "active"
     checkout_id = await yard.connection.fetchval(
         "insert into checkouts (item_id, user_id, quantity, status, authorized_by, authorized_at)"

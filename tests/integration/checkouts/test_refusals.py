@@ -1,4 +1,4 @@
-"""What is refused of checkouts, and that nothing is left of it."""
+"""Refused requests about checkouts, which leave no trace."""
 
 from typing import Any
 from uuid import uuid4

@@ -1,4 +1,4 @@
-"""docs/CHECKOUTS.md draws what the database allows."""
+"""The diagram in docs/CHECKOUTS.md shows the states that the database allows."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What the command line does to a database, and how it refuses."""
+"""The commands: their effect on a database, and their refusals."""
 
 import asyncio
 import os
@@ -68,13 +68,13 @@ async def test_on_a_terminal_the_password_is_asked_for_twice_and_not_shown(
     assert process.stderr is not None
     try:
         for prompt, answer in ((b"Password: ", PASSWORD), (b"Again: ", again)):
-            # After the prompt: what was typed before it is thrown away.
+            # Only after the prompt: text that was typed earlier is thrown away.
             await asyncio.wait_for(process.stderr.readuntil(prompt), TIMEOUT)
             os.write(master, f"{answer}\n".encode())
         output, errors = await asyncio.wait_for(process.communicate(), TIMEOUT)
         assert process.returncode == code, errors
         assert PASSWORD not in (output + errors).decode()
-        with pytest.raises(BlockingIOError):  # nothing was echoed
+        with pytest.raises(BlockingIOError):  # the password was not echoed
             os.read(master, 4096)
         assert await connection.fetchval("select count(*) from users") == (1 if code == 0 else 0)
     finally:
@@ -199,7 +199,7 @@ async def test_an_audit_that_finds_a_fault_ends_with_exit_code_1(settings: Setti
     assert (code, errors) == (0, "")
     assert "(0 rows)" in output
     at = datetime.now(UTC) - timedelta(hours=2)
-    # It looks at days that the log has, and before two o'clock that was yesterday.
+    # The script looks at the days that the log has. Before two o'clock, that moment was yesterday.
     await RelayLog(connection).partition(at)
     await connection.execute(
         "insert into audit (action, entity, entity_id, at) values ('register', 'user', uuidv7(), $1)", at
@@ -207,7 +207,7 @@ async def test_an_audit_that_finds_a_fault_ends_with_exit_code_1(settings: Setti
     code, output, _ = await run("audit", "outbox_completeness")
     assert code == 1
     assert "a mutation has no event" in output
-    # What is older than the script is told to look at is no fault.
+    # The script is asked to look one hour back only, so the older fault does not count.
     assert (await run("audit", "outbox_completeness", "-v", "since=1 hour"))[0] == 0
 
 
@@ -232,7 +232,7 @@ async def test_a_variable_that_an_audit_does_not_know_is_refused(settings: Setti
 
 
 async def test_ctrl_c_ends_a_command_without_a_traceback(settings: Settings, connection: Connection) -> None:
-    await connection.execute("select pg_advisory_lock(1246712659, 3)")  # another migrator's
+    await connection.execute("select pg_advisory_lock(1246712659, 3)")  # another migrator holds it
     connected = (
         "select exists (select from pg_stat_activity where datname = current_database() and application_name = $1)"
     )

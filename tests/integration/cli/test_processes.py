@@ -48,7 +48,7 @@ async def test_a_server_that_cannot_be_reached_is_named_without_its_password(
 
 async def test_a_postgresql_that_is_too_old_is_refused(environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
     async def old_server(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """As much of the protocol as a client needs to learn the version."""
+        """A server that speaks just enough of the protocol for a client to learn its version."""
         try:
             while size := int.from_bytes(await reader.readexactly(4)):
                 request = await reader.readexactly(size - 4)
@@ -106,7 +106,7 @@ async def test_serve_finishes_what_is_in_flight_when_it_is_told_to_stop(
         signing_in = asyncio.ensure_future(client.post("/api/v1/auth/login", json=credentials))
         await somebody_waits()
         ending = asyncio.ensure_future(server.end(number))
-        while await listens(server.address):  # in another process there is nothing to wait on
+        while await listens(server.address):  # the API is another process, so nothing can be awaited
             await asyncio.sleep(0.01)
         await transaction.commit()
         async with await signing_in as answer:
@@ -187,7 +187,7 @@ async def test_what_a_client_sends_amiss_is_neither_a_fault_of_the_server_nor_sh
         _, writer = await asyncio.open_connection(address.host, address.port)
         writer.write(sent)
         await writer.drain()
-        # Until it has read that much.
+        # By the time of this answer, the server has read those bytes.
         async with client.get("/api/v1/health") as answer:
             assert answer.status == 200
         writer.transport.abort()
@@ -232,7 +232,8 @@ async def test_the_embedded_server_is_used_without_a_database_url(
     environment: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with tempfile.TemporaryDirectory(dir=scratch()) as data_dir:
-        # Started by root the server runs as another user, who must be able to pass.
+        # If root starts the server, it runs as another user. That user must be able to enter this
+        # directory.
         Path(data_dir).chmod(0o711)
         monkeypatch.setenv("JOSSIEDB_DATA_DIR", data_dir)
         await use_embedded_server()
@@ -242,7 +243,7 @@ async def use_embedded_server() -> None:
     assert "not migrated" in await refusal("serve", "--port", "0")
     assert (await run("migrate"))[0] == 0
     async with serving() as server:
-        # Shared with the process that serves.
+        # This command shares the embedded server with the serving process.
         assert (await run(*BOSS, given=f"{PASSWORD}\n"))[0] == 0
         async with aiohttp.ClientSession() as client:
             credentials = {"username": "boss", "password": PASSWORD}
@@ -280,7 +281,7 @@ async def test_a_server_that_is_told_to_stop_answers_who_waits_for_events(
                 return response.status, (await response.json())["events"]
 
         waiting = asyncio.create_task(wait())
-        # Only who waits has the log's head asked for.
+        # Only a waiting request runs this statement.
         asked = (
             "select exists (select from pg_stat_activity"
             " where datname = current_database() and query like 'select position from log_head%')"
@@ -288,7 +289,7 @@ async def test_a_server_that_is_told_to_stop_answers_who_waits_for_events(
         while not await connection.fetchval(asked):
             await asyncio.sleep(0.01)
         assert await server.end() == 0
-        # Cut off at the end of the grace there would be no answer.
+        # A request that was cut off at the end of the grace would get no answer.
         assert await waiting == (200, [])
 
 

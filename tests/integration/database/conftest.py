@@ -10,6 +10,6 @@ from tests.support.postgres.embedded import data_directory
 
 @pytest.fixture
 def data_dir() -> Iterator[Path]:
-    """The directory of an embedded server of the test's own."""
+    """The directory of an embedded server that this test starts."""
     with data_directory() as directory:
         yield directory

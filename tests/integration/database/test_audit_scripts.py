@@ -1,4 +1,4 @@
-"""The audit scripts find what is wrong, and nothing where nothing is."""
+"""The audit scripts find each kind of damage, and nothing in a healthy database."""
 
 import pytest
 from aiohttp import web
@@ -14,7 +14,7 @@ from tests.support.waiting import until
 
 @pytest.fixture
 async def history(connection: Connection, settings: Settings, relays: Relays, receiver: Receiver) -> None:
-    """A few deliveries of each end."""
+    """A few deliveries with each outcome."""
 
     async def answer(arrival: Arrival) -> web.StreamResponse:
         return web.Response(status=500 if arrival.path == "/failing" else 200)
@@ -45,7 +45,7 @@ async def test_a_whole_chain_has_no_row(database_url: str) -> None:
 async def test_events_whose_attempts_were_dropped_with_their_day_are_not_taken_for_lost(
     connection: Connection, database_url: str
 ) -> None:
-    """A day of events stays as long as an attempt of the next day refers to one of them."""
+    """A day of events stays while an attempt of the next day refers to one of them."""
     await connection.execute("delete from deliveries; delete from delivery_counts")
     days = await connection.fetch(
         "select inhrelid::regclass::text from pg_inherits where inhparent = 'attempts'::regclass"

@@ -1,4 +1,5 @@
-"""Who a name means does not depend on the database's collation: in Turkish the lower case of I is a dotless ı."""
+"""Which user a name denotes does not depend on the database's collation. In Turkish, the lower case
+of I is a dotless ı."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -26,7 +27,7 @@ PASSWORD = "correct horse battery"
 
 @pytest.fixture
 def debians_server() -> Iterator[str]:
-    """Debian's PostgreSQL, at its database `postgres`: the embedded one is built without ICU."""
+    """Debian's PostgreSQL, at its database `postgres`. The embedded one is built without ICU."""
     program = SkipUnless()("/usr/lib/postgresql/15/bin/postgres")
     janitor = Janitor(scratch())
     server = EmbeddedServer(janitor.run_dir, bin_dir=Path(program).parent, settings={"fsync": "off"}, sync=False)

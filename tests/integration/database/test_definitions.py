@@ -35,7 +35,7 @@ def _next_migration(text: str, *, after: int = 0) -> Migration:
 
 @pytest.fixture
 def version(monkeypatch: pytest.MonkeyPatch) -> Version:
-    """`version(definitions, migrations)` makes this program one with these besides its own."""
+    """`version(definitions, migrations)` makes this program a version that also has these."""
     own_migrations, own_definitions = migrate.migrations(), definitions()
 
     def become(more: Sequence[Definition] = (), migrations: Sequence[Migration] = ()) -> None:
@@ -46,7 +46,8 @@ def version(monkeypatch: pytest.MonkeyPatch) -> Version:
 
 
 async def _texts(connection: Connection) -> list[asyncpg.Record]:
-    """Each function with its transaction: one that is created again has another."""
+    """Each function with the transaction that created it. A function that is created again has
+    another transaction."""
     return await connection.fetch(
         "select oid, xmin::text from pg_proc where pronamespace = 'public'::regnamespace order by oid"
     )
@@ -94,7 +95,8 @@ async def test_two_migrators_at_once_apply_a_text_once(
 async def test_a_migration_that_needs_a_function_works_before_and_after_its_text_changes(
     connection: Connection, another_database_url: str, version: Version
 ) -> None:
-    """A migration creates what it needs itself. A new database and one that is migrated step by step end alike."""
+    """A migration creates the functions that it needs. A new database and one that is migrated step
+    by step end in the same state."""
     creates = _next_migration(f"{PLUS_ONE.replace(' or replace', '')} create table steps (n integer default step(1));")
     uses = _next_migration("insert into steps default values; create index on steps (step(n));", after=1)
     version([_function("step", PLUS_ONE)], [creates])
@@ -137,7 +139,7 @@ async def test_a_text_that_the_server_refuses_is_named_and_leaves_no_trace(
 
 
 async def test_ids_that_the_database_makes_sort_by_when_they_were_made(connection: Connection) -> None:
-    """PostgreSQL 18 has a function of this name; this is the one for 15 to 17."""
+    """PostgreSQL 18 has a function of this name. This one is ours, for 15 to 17."""
     made = [await connection.fetchval("select public.uuidv7()") for _ in range(100)]
     assert made == sorted(made)
     for each in made:

@@ -32,7 +32,7 @@ STRANGER = Account("stranger", 54321, 54321, switch=True)
 
 
 class Holder:
-    """Another process that holds the server, until it is told to leave."""
+    """Another process that holds the server, until the test ends it."""
 
     def __init__(self, data_dir: Path) -> None:
         self.process = subprocess.Popen(
@@ -44,7 +44,7 @@ class Holder:
 
     def url(self) -> str:
         assert self.process.stdout is not None
-        # On a busy machine it says first that it waits.
+        # On a busy machine the process first prints that it waits.
         return next(line.strip() for line in self.process.stdout if line.startswith("postgresql:"))
 
     def leave(self) -> None:
@@ -129,7 +129,8 @@ async def test_a_server_that_does_not_end_is_stopped_and_recovers(
     await connection.execute("create table kept as select 1 as n")
     checkpointer = await connection.fetchval("select pid from pg_stat_activity where backend_type = 'checkpointer'")
     await connection.close()
-    # A fast shutdown waits for it; what is stopped for good is killed 5 s after an immediate one has begun.
+    # A fast shutdown waits for the checkpointer. The postmaster kills a stopped process 5 s after
+    # an immediate shutdown has begun.
     os.kill(checkpointer, signal.SIGSTOP)
     await asyncio.to_thread(server.stop)
     async with embedded(data_dir) as url:
@@ -266,7 +267,7 @@ def test_programs_that_the_servers_user_may_not_use_are_named(data_dir: Path) ->
 def test_permission_bits_count_for_the_first_class_that_fits(
     data_dir: Path, uid: int, gid: int, mode: int, may: bool
 ) -> None:
-    """`uid` and `gid` say whether they are the directory's (0) or another's (1)."""
+    """`uid` and `gid` are 0 for those of the directory, and 1 for others."""
     status = data_dir.stat()
     directory = data_dir / "it"
     directory.mkdir()

@@ -1,4 +1,4 @@
-"""An embedded server that is killed under those who hold it."""
+"""An embedded server that is killed while processes hold it."""
 
 import os
 import signal

@@ -1,4 +1,5 @@
-"""Rows are locked in one order wherever more than one is, so that those who are at the same rows wait and never deadlock."""
+"""Statements lock several rows in one order. So transactions on the same rows wait for each other
+and never deadlock."""
 
 import asyncio
 
@@ -29,7 +30,7 @@ async def test_two_leaders_that_route_the_same_rows_wait_for_each_other_in_the_o
             leader, seqs=[seq for seq, _ in told], datas=[one.data for one in said], **columns(said)
         )
 
-    # The one that is in the middle keeps both until they have locked what they lock before it.
+    # A row in the middle is locked, so both leaders stop there with the rows before it locked.
     async with connection.transaction():
         await connection.execute("select from outbox where seq = $1 for update", rows[25]["seq"])
         leaders = [

@@ -1,4 +1,4 @@
-"""Migrations of a database that has something in it already."""
+"""Migrations of a database that already has rows."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ async def _migrate_to(connection: Connection, version: int, monkeypatch: pytest.
     known = tuple(migration for migration in migrate.migrations() if migration.version <= version)
     with monkeypatch.context() as patch:
         patch.setattr(migrate, "migrations", lambda: known)
-        # Functions and views are what the last migration needs, and not one before.
+        # The functions and views fit the last migration, and not an earlier one.
         patch.setattr(migrate, "definitions", lambda: ())
         await migrate.migrate(connection)
 
@@ -80,7 +80,7 @@ async def test_a_migration_that_waits_for_a_table_keeps_nobody_from_it(
     monkeypatch.setattr(migrate, "LOCK_PAUSE_SECONDS", 0.05)
     migrator, writer = [await asyncpg.connect(empty_database_url) for _ in range(2)]
     async with empty.transaction():
-        # A dump, say.
+        # For example a dump.
         await empty.fetch("select from outbox")
         migrating = asyncio.create_task(migrate.migrate(migrator))
         for _ in range(20):
@@ -104,7 +104,7 @@ async def test_events_that_the_version_before_has_written_and_still_writes_are_f
     await empty.execute(insert, ids[0], None)
     await empty.execute(insert, ids[1], [new_id()])
     await migrate.migrate(empty)
-    # An API of the version before, beside a relay of this one.
+    # An API of the previous version, beside a relay of this one.
     await empty.execute(insert, ids[2], [new_id()])
     await empty.execute(insert, ids[3], None)
     assert (await FanOut(empty).batch()).events == 4

@@ -1,4 +1,4 @@
-"""What the outbox refuses, whoever writes into it."""
+"""Rows that the outbox refuses, whichever program writes them."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID

@@ -1,4 +1,5 @@
-"""All of it behind PgBouncer: at work with session pooling, refused in one line with any other."""
+"""The programs behind PgBouncer: they work with session pooling, and refuse any other kind in one
+line."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -40,7 +41,8 @@ async def test_migrate_serve_and_a_relay_work_with_session_pooling(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    """From an empty database to a delivery, with nothing that goes past the pooler but what the test asks itself."""
+    """The programs go from an empty database to a delivery. Only the test's own queries bypass the
+    pooler."""
     pooler = start_pooler(empty_database_url)
     monkeypatch.setenv("DATABASE_URL", pooler.url)
     code, output, errors = await run("migrate")
@@ -100,7 +102,7 @@ async def test_each_command_refuses_transaction_pooling_in_one_line(
 
 @asynccontextmanager
 async def others(url: str, count: int) -> AsyncIterator[None]:
-    """Clients of another program, which hold the pooler's server sessions now and then."""
+    """Clients of another program, which use the pooler's server sessions now and then."""
     connections = [await asyncpg.connect(url, statement_cache_size=0) for _ in range(count)]
 
     async def work(connection: Connection) -> None:
@@ -132,7 +134,7 @@ async def test_transaction_pooling_is_seen_while_others_use_the_pooler(
 async def test_many_first_connections_at_once_are_taken_with_session_pooling(
     database_url: str, start_pooler: StartPooler
 ) -> None:
-    """Server sessions that others have used and left are clean again."""
+    """Server sessions that other clients have left are clean again."""
     url = start_pooler(database_url, default_pool_size=4).url
     for _ in range(3):
         for session in await asyncio.gather(*(connect(url, application_name="test") for _ in range(2))):
@@ -153,7 +155,7 @@ async def test_a_pooler_that_comes_to_share_sessions_is_seen_and_a_right_one_is_
         pooler.reload(pool_mode="transaction")
 
         async def refused() -> bool:
-            # It reads its settings a moment later, and new connections alone are concerned.
+            # PgBouncer reads its settings a moment later, and they apply to new connections only.
             await connection.fetch(
                 "select pg_terminate_backend(pid) from pg_stat_activity"
                 " where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'"
@@ -175,5 +177,6 @@ async def test_a_pooler_that_comes_to_share_sessions_is_seen_and_a_right_one_is_
                 return False
             return True
 
-        # Each server session that has a mark is refused once, and reset as it is left.
+        # Each server session that still has a mark is refused once. PgBouncer resets it when it is
+        # released.
         await until(works, "sessions of one's own are taken again")

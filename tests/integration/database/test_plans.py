@@ -1,4 +1,5 @@
-"""The relay's statements keep to their indexes while statistics are stale: what they touch does not grow with the tables."""
+"""The relay's statements keep to their indexes while statistics are stale: the pages that they read
+do not grow with the tables."""
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -27,7 +28,8 @@ ROWS = 200
 SMALL, LARGE = 20_000, 200_000
 Values: TypeAlias = Callable[[], Awaitable[dict[str, Any]]]
 QUEUES = {"deliveries", "events", "attempts"}
-# The server then tells the plans of statements that functions execute, until the transaction ends.
+# With these settings the server also logs the plans of statements inside functions, until the
+# transaction ends.
 LOG_INNER = """
 load 'auto_explain';
 set local auto_explain.log_min_duration = 0;
@@ -39,7 +41,8 @@ set local client_min_messages = log;
 
 @pytest.fixture
 async def relay_connection(database_url: str, settings: Settings) -> AsyncIterator[Connection]:
-    """A connection as relays have it. The tables have been analysed while they were empty, and are not again."""
+    """A connection as relays open it. The tables were analysed while they were empty, and are not
+    analysed again."""
     pool = await open_queues(database_url)
     async with pool.acquire() as connection:
         for table in ("deliveries", "receiver_health", "webhooks", "relays"):
@@ -63,7 +66,8 @@ async def lanes(relay_connection: Connection, settings: Settings) -> list[UUID]:
 
 
 async def _grow(connection: Connection, lanes: Sequence[UUID], rows: int) -> None:
-    """So many events, each owed to one of the lanes, which had an attempt; one relay is alive and one is gone."""
+    """Add this many events. Each is owed to one of the lanes and has had an attempt. One relay is
+    alive and one is gone."""
     await connection.execute(
         """with event as (
              insert into events (position, id, seq, type, data, occurred_at, audience, location_ids, user_ids, deliveries)
@@ -100,12 +104,13 @@ def _literal(value: Any) -> str:
 
 
 def _row(values: tuple[Any, ...]) -> str:
-    """A composite value; none of these has a backslash or bytes."""
+    """A composite value. None of these values has a backslash or bytes."""
     return "(" + ",".join("" if value is None else json.dumps(str(value)) for value in values) + ")"
 
 
 class Plan:
-    """Of a statement, and of those in the functions that it calls. What they touch counts as the statement's."""
+    """The plan of a statement, with those of the statements in its functions. Their pages count as
+    the statement's."""
 
     def __init__(self, root: dict[str, Any], inner: Sequence[dict[str, Any]]) -> None:
         self.root = root
@@ -123,7 +128,8 @@ class Plan:
 
 
 async def _explain(connection: Connection, statement: Statement, prepare: Values) -> Plan:
-    """As the relay would run it, prepared; it is undone, with what made it ready."""
+    """Explains the statement, prepared as a relay would. It is rolled back together with its
+    preparation."""
     inner: list[dict[str, Any]] = []
 
     def logged(_: Any, message: Any) -> None:
@@ -172,7 +178,7 @@ async def _register(connection: Connection) -> UUID:
 
 
 def _results(rows: list[asyncpg.Record], outcome: str, relay_id: UUID) -> dict[str, Any]:
-    """What the recorder would give."""
+    """The parameters that the recorder would pass."""
     decision = Decision("retry", 1000) if outcome == "retry" else Decision("success")
     exchange = Exchange(status=200, total_us=1000)
     leases = [Lease(*(row[name] for name in Lease._fields)) for row in rows]
@@ -262,7 +268,7 @@ async def test_no_statement_touches_more_in_a_large_queue(relay_connection: Conn
         "suspects": (CLAIM.suspects, to_find_suspects),
         "sweep": (CLAIM.sweep, to_sweep),
     }
-    # As autovacuum finds a queue that has just run empty: pages, and nothing in them.
+    # The state in which autovacuum finds a queue that has just run empty: pages without rows.
     await _grow(connection, lanes, 1000)
     await connection.execute("truncate events, attempts")
     await connection.execute("delete from deliveries")
@@ -278,7 +284,7 @@ async def test_no_statement_touches_more_in_a_large_queue(relay_connection: Conn
     large = {name: await _explain(connection, *case) for name, case in cases.items()}
 
     assert {name: plan.scanned_whole() for name, plan in large.items() if plan.scanned_whole()} == {}
-    # An index may have become a level deeper.
+    # An index may have become one level deeper.
     grown = {
         name: (small[name].buffers, plan.buffers)
         for name, plan in large.items()

@@ -1,4 +1,4 @@
-"""What a server must be like is looked at when a process starts, and said in one line."""
+"""A process checks the server when it starts, and reports a problem in one line."""
 
 import uuid
 from collections.abc import AsyncIterator
@@ -14,7 +14,7 @@ from service.platform.settings import Settings
 from tests.support.command_line import BOSS, PASSWORD, refusal, run
 from tests.support.database import Connection, drop_database, with_database
 
-# libpq takes all of them but the last two, which are for other programs.
+# libpq accepts all of these but the last two, which are for other programs.
 PARAMETERS = (
     "connect_timeout=5&application_name=ours&sslmode=prefer&target_session_attrs=any"
     "&channel_binding=prefer&gssencmode=prefer&keepalives=1&keepalives_idle=30&keepalives_interval=10&keepalives_count=3"
@@ -47,7 +47,7 @@ async def test_a_database_that_is_not_utf8_is_refused(
 
 @pytest.fixture
 async def role(connection: Connection) -> AsyncIterator[str]:
-    """A role that may log in, and nothing else."""
+    """A role that may log in, and has no other right."""
     role = f"joss_{uuid.uuid4().hex}"
     await connection.execute(f"create role {role} login")
     yield role
@@ -97,7 +97,7 @@ async def test_parameters_that_asyncpg_does_not_know_are_dropped_with_one_warnin
         "warning",
         DROPPED,
     )
-    # psql would not take those of other programs.
+    # psql would refuse the parameters of other programs, so the command drops them.
     assert (await run("audit", "outbox_completeness"))[0] == 0
 
 
@@ -123,7 +123,7 @@ async def test_another_programs_table_of_migrations_is_left_alone(
         assert await connection.fetchval(
             "select array_agg(relname::text) from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r'"
         ) == ["schema_migrations"]
-        # Nor are its other tables taken for ours.
+        # Other tables of that program are not taken for ours either.
         await connection.execute("drop table schema_migrations; create table users (id int)")
         assert "public has users of another program" in await refusal("migrate")
         assert await connection.fetchval("select to_regclass('schema_migrations')") is None

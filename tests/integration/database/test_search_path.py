@@ -1,4 +1,5 @@
-"""Whose table or function a name means does not depend on the search_path of the database, the role or the session."""
+"""Names in SQL mean the same table or function, whatever the search_path of the database, the role
+or the session is."""
 
 import subprocess
 from pathlib import Path
@@ -17,7 +18,7 @@ from tests.support.postgres.schema_catalog import catalog
 from tests.support.postgres.shared_server import bin_dir
 from tests.support.rows import add_webhook, write_event
 
-# Another program's, of the names that are ours, in a schema that is looked at first.
+# Tables of another program with our names, in a schema that is searched first.
 HOSTILE = """
 create schema app;
 create table app.schema_migrations (version text);
@@ -48,7 +49,7 @@ async def test_a_migration_makes_the_same_whatever_the_databases_search_path(
     database_url: str, empty_database_url: str
 ) -> None:
     await _make_hostile(empty_database_url)
-    # Not one of our sessions: the migration sees to it by itself.
+    # This is not a session of ours, so the migration must set its own search_path.
     connection = await asyncpg.connect(empty_database_url)
     assert await connection.fetchval("show search_path") == "app, public"
     before = await connection.fetchval(OF_APP)
@@ -85,7 +86,7 @@ async def test_all_of_it_works_beside_another_programs_objects(
             assert answer.status == 201, await answer.text()
     webhook = await add_webhook(connection, settings, "http://127.0.0.1:1/", ["item-created"])
     session = await connect(database_url, application_name="test")
-    # As the API writes events, and as psql does.
+    # Events written as the API does, and as psql does.
     written = [await write_event(session, routed=routed) for routed in (True, False)]
     fanout = FanOut(session)
     while await fanout.anything():
@@ -150,7 +151,8 @@ async def _fill(url: str, settings: Settings) -> None:
 async def test_the_data_alone_can_be_restored_into_a_migrated_database(
     triggers: str, database_url: str, another_database_url: str, settings: Settings, tmp_path: Path
 ) -> None:
-    """With the triggers, which make receiver_health and subscriptions themselves, or without, which takes a superuser."""
+    """With triggers, which fill receiver_health and subscriptions themselves, or without, which
+    needs a superuser."""
     await _fill(database_url, settings)
     made = ["receiver_health", "subscriptions", "item_texts"] if triggers == "fire" else []
     excluded = [f"--exclude-table-data=public.{table}" for table in ("schema_migrations", "schema_definitions", *made)]
@@ -166,7 +168,7 @@ async def test_the_data_alone_can_be_restored_into_a_migrated_database(
         del before[table], after[table]
     assert len([table for table in before if before[table]]) >= 10
     if triggers == "fire":
-        # Made anew, and that moment is in them.
+        # The trigger makes these rows anew, with the present time in them.
         assert [len(rows.pop("receiver_health")) for rows in (before, after)] == [1, 1]
     assert after == before
 

@@ -1,4 +1,5 @@
-"""What the driver raises when the server ends connections: all of it is known as the server's being away."""
+"""Every error that asyncpg raises when the server ends connections is classified as the server
+being away."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""What holds in each session of ours: from the start, on every later use, and whatever stands before the server."""
+"""The settings of our sessions hold from the start, on every later use, and behind a pooler."""
 
 from collections.abc import AsyncIterator
 
@@ -22,7 +22,7 @@ EVERYWHERE = {
     "statement_timeout": "1min",
     "lock_timeout": "0",
 }
-# What a database may have for a default. None of it is to be left in force.
+# Defaults that a database may have. None of them may stay in force.
 HOSTILE = {
     "search_path": "somewhere, public",
     "timezone": "Asia/Tokyo",
@@ -36,7 +36,7 @@ HOSTILE = {
     "plan_cache_mode": "force_custom_plan",
 }
 READ = "select name, current_setting(name) as value from unnest($1::text[]) as name"
-# PostgreSQL has no keepalives on a socket in the file system, and reads 0 there.
+# PostgreSQL has no keepalives on a Unix socket, and reads 0 there.
 KEEPALIVES = {name for name in LETTING_GO if name.startswith("tcp_")}
 
 
@@ -50,7 +50,7 @@ async def hostile_url(
     connection: Connection,
     database_url: str,
 ) -> AsyncIterator[str]:
-    """A database whose defaults are none of ours."""
+    """A database with hostile defaults."""
     database = await connection.fetchval("select current_database()")
     for name, value in HOSTILE.items():
         await connection.execute(f"alter database {database} set {name} = {value if ',' in value else repr(value)}")
@@ -68,7 +68,7 @@ async def test_the_apis_settings_hold_on_a_connections_second_use(hostile_url: s
             async with pool.acquire() as connection:
                 pids.add(await connection.fetchval("select pg_backend_pid()"))
                 assert await in_force(connection, list(EVERYWHERE)) == EVERYWHERE
-        # It was one server session each time.
+        # Both uses had the same server session.
         assert len(pids) == 1
 
 

@@ -1,4 +1,4 @@
-"""The documents as they are served, to anybody, and the page that shows them."""
+"""The documents as the API serves them to anybody, and the page that shows them."""
 
 import re
 

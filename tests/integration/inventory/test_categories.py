@@ -105,7 +105,7 @@ async def test_an_unknown_parent_is_named(admin: Caller) -> None:
 
 
 async def _line(connection: Connection, count: int) -> list[UUID]:
-    """Categories of which each is below the one before."""
+    """A chain of categories, each below the one before it."""
     ids = [uuid4() for _ in range(count)]
     await connection.executemany(
         "insert into categories (id, name, parent_id) values ($1, $2, $3)",
@@ -122,7 +122,7 @@ async def test_categories_nest_at_most_64_deep(admin: Caller, connection: Connec
     await take_events(connection)
     for answer in (
         await admin.post("/categories", {"name": "Too low", "parent_id": lowest["id"]}),
-        # It would fit, but not what is below it.
+        # This category itself would fit there, but not its descendants.
         await admin.put(f"/categories/{pair['id']}", {"parent_id": str(ids[-1])}),
     ):
         assert (answer.status, answer.pointers) == (422, ["/parent_id"])
@@ -152,7 +152,7 @@ async def test_a_tree_from_before_that_is_deeper_is_answered_flat_below(
                 "c299"
             ]
             assert all(node["children"] == [] for node in level)
-    # It can be mended from below.
+    # The tree can be repaired from below.
     assert (await admin.put(f"/categories/{ids[-3]}", {"parent_id": None})).status == 200
 
 

@@ -1,4 +1,4 @@
-"""Items over HTTP: what is created, changed, moved and deleted, what it writes, and what is refused."""
+"""Items over HTTP: create, change, move and delete, with the events of each, and refusals."""
 
 import re
 from typing import Any
@@ -275,7 +275,7 @@ async def test_an_item_with_a_serial_number_has_a_minimum_of_none_unless_one_is_
     unit = await admin.make("/items", name="Drill", quantity=1, serial_number="S-1")
     said = await admin.make("/items", name="Saw", quantity=1, serial_number="S-2", min_quantity=1)
     assert [item["min_quantity"] for item in (plain, unit, said)] == [5, 0, 1]
-    # A unit that is out is not short of five.
+    # A serialised item has no minimum of five, so its absence alerts nobody.
     await admin.put(f"/items/{unit['id']}", {"quantity": 0})
     assert "low-stock-alert" not in [event for event, _ in await take_events(connection)]
     low = await admin.put(f"/items/{said['id']}", {"quantity": 0})

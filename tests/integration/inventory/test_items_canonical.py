@@ -1,4 +1,5 @@
-"""For any item that the API accepts, JavaScript would write back the events' data as they are stored."""
+"""For any item that the API accepts, JavaScript would write back the events' data exactly as they
+are stored."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +17,8 @@ from tests.support.database import Connection
 
 @pytest.fixture
 def examined() -> Iterator[list[int]]:
-    """The sizes of the events that the examples made: a strategy of which the API refuses all proves nothing."""
+    """The sizes of the events that the examples made. If the API refused every example, nothing
+    would be proved."""
     sizes: list[int] = []
     yield sizes
     assert len(sizes) > 60

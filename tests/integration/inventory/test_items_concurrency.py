@@ -1,4 +1,4 @@
-"""Changes of items that happen at once, and ones that fail at the last moment."""
+"""Changes of an item at the same moment, and changes that fail at their commit."""
 
 import asyncio
 from typing import Any
@@ -17,7 +17,7 @@ async def test_a_mutation_that_fails_when_it_commits_leaves_neither_row_nor_even
     item = await admin.make("/items", name="Pump", quantity=9)
     await take_events(connection)
     records = await connection.fetchval("select count(*) from audit")
-    # Deferred: it fires at the commit, and only if the outbox row has been written.
+    # The trigger is deferred: it fires at the commit, and only if the outbox row has been written.
     await connection.execute(
         """
         create function refuse() returns trigger language plpgsql as $$
@@ -42,7 +42,7 @@ async def test_a_mutation_that_fails_when_it_commits_leaves_neither_row_nor_even
 async def test_of_two_changes_of_an_item_the_later_has_the_later_time(
     admin: Caller, connection: Connection, somebody_waits: SomebodyWaits
 ) -> None:
-    """Although it may have begun before the other."""
+    """The later change may have begun first."""
     item = await admin.make("/items", name="Pump", quantity=9)
     await take_events(connection)
     async with connection.transaction():
@@ -75,7 +75,7 @@ async def test_concurrent_updates_of_different_fields_are_all_kept(admin: Caller
     wanted = {name: value for change in changes for name, value in change.items()}
     now = (await admin.get(f"/items/{item['id']}")).body
     assert {name: now[name] for name in wanted} == wanted
-    # Each event tells of its own change, and of the item as the ones before it had left it.
+    # Each event has its own change, and the item as the earlier changes left it.
     events = [orjson.loads(data) for _, data in await take_events(connection)]
     assert sorted(name for event in events for name in event["changes"]) == sorted(wanted)
     assert (events[-1]["name"], events[-1]["sku"], events[-1]["quantity"]) == ("Big pump", "HP-1", 99)

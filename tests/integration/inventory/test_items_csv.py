@@ -1,4 +1,4 @@
-"""Items as CSV, in and out."""
+"""Import and export of items as CSV."""
 
 import asyncio
 import csv
@@ -172,7 +172,7 @@ async def test_a_file_that_cannot_be_read_is_refused(admin: Caller, text: str | 
 async def test_a_file_that_is_too_large_is_refused(admin: Caller, connection: Connection) -> None:
     assert (await send(admin, "name\n" + "x\n" * (MAX_LINES + 1))).status == 413
     assert (await send(admin, b"name\n" + b"x" * MAX_BYTES)).status == 413
-    # One row of more than an item can have, open to the end of the file.
+    # An open quote makes the rest of the file one field, longer than any field may be.
     answer = await send(admin, 'name\n"' + "x\n" * 100_000)
     assert (answer.status, answer.body["problems"][0]["line"]) == (400, 2)
     assert await names(connection) == []
@@ -191,7 +191,7 @@ async def test_a_key_makes_an_import_once(admin: Caller, connection: Connection)
 
 
 async def test_others_are_answered_while_a_large_file_is_read(admin: Caller, api: Api) -> None:
-    """No slice of the work is long: the loop turns many times in the time of the reading."""
+    """No slice of the work is long: the event loop turns many times during the parsing."""
     turns = 0
 
     async def turn() -> None:

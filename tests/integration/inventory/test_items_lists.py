@@ -1,4 +1,4 @@
-"""Lists of items: filters, search, pages, and who sees what."""
+"""Lists of items: filters, search, pages, and the items that each role sees."""
 
 from typing import Any
 from uuid import uuid4

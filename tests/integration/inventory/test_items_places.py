@@ -1,4 +1,4 @@
-"""Where items are and have been, and categories as a tree."""
+"""The present and past locations of items, and categories as a tree."""
 
 import pytest
 
@@ -48,7 +48,7 @@ async def test_an_empty_location_name_takes_an_item_from_its_place(admin: Caller
     depot = await admin.make("/locations", name="Depot")
     item = await admin.make("/items", name="Pump", location_id=depot["id"])
     path = f"/items/{item['id']}"
-    # The id counts where both are given.
+    # If both are given, the id counts.
     both = await admin.put(path, {"location_id": depot["id"], "location_name": empty})
     assert (both.status, both.body["location_id"]) == (200, depot["id"])
     assert (await admin.put(path, {"name": "Pump 2"})).body["location_id"] == depot["id"]

@@ -1,4 +1,5 @@
-"""Lists of items keep to their indexes, also while statistics are old: what they read does not grow with the items that do not fit."""
+"""Lists of items keep to their indexes, also while statistics are stale: the pages that they read
+do not grow with items that do not match."""
 
 import json
 from collections.abc import Iterator
@@ -63,7 +64,7 @@ def _cases() -> Iterator[tuple[str, Statement, dict[str, Any]]]:
 
 
 async def _grow(connection: Connection, rows: int) -> None:
-    """So many items that fit none of the cases."""
+    """Add this many items that match none of the cases."""
     await connection.execute(
         """insert into items (name, sku, quantity, purchase_date, created_at, updated_at)
            select 'Washer ' || n, 'S-' || gen_random_uuid(), 10 + n % 90, date '2026-01-01' + n % 300,
@@ -75,7 +76,8 @@ async def _grow(connection: Connection, rows: int) -> None:
 
 @pytest.fixture
 async def shop(connection: Connection) -> Connection:
-    """A few items that fit, in tables that have been analysed while they were small, and are not again."""
+    """A few matching items, in tables that were analysed while they were small and are not analysed
+    again."""
     await connection.execute("insert into categories (id, name) values ($1, 'Drills')", CATEGORY)
     await connection.execute("insert into locations (id, name) values ($1, 'Depot')", LOCATION)
     await connection.execute(
@@ -103,7 +105,7 @@ async def _explain(connection: Connection, statement: Statement, values: dict[st
 
 
 def _scanned(plan: dict[str, Any]) -> set[str]:
-    """Which tables of the items are read from the beginning."""
+    """The tables of items that are read from end to end."""
     return {
         node["Relation Name"]
         for node in nodes(plan)
@@ -123,11 +125,11 @@ async def test_no_list_reads_more_where_there_are_more_items_that_do_not_fit(sho
 
     walks = {name: _buffers(plan) for name, plan in large.items() if name.startswith("walk")}
     assert len(walks) == 4 * len(ORDERS)
-    # A walk looks up each item that it passes, in two tables at most.
+    # A walk looks up each item that it passes in at most two tables.
     assert max(walks.values()) < 10 * STRETCH
-    # All of them, and few: there every row fits, and the reading ends with the page.
+    # The count of all items may scan a table: every row matches, so reading ends at the limit.
     assert {name for name, plan in large.items() if _scanned(plan) and name not in walks} <= {"count all"}
-    # An index may have become a level deeper.
+    # An index may have become one level deeper.
     grown = {
         name: (small[name], _buffers(plan))
         for name, plan in large.items()

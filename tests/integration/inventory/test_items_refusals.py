@@ -1,4 +1,4 @@
-"""What the API refuses to do with an item, and that nothing is left of it."""
+"""Requests about items that the API refuses, which leave no trace."""
 
 from typing import Any
 from uuid import uuid4

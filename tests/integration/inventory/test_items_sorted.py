@@ -15,14 +15,15 @@ SORTS = [f"{sign}{column}" for column in ItemQuery.KINDS for sign in ("", "-")]
 
 @pytest.fixture(params=["walked", "sorted"])
 def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pages are found in the index of the order, or all that the filters let through is put in order."""
+    """Runs the test twice: pages are found in the index of the order, or all matching rows are
+    sorted."""
     if request.param == "sorted":
         monkeypatch.setattr(lists, "STRETCH", 1)
 
 
 @pytest.fixture
 async def items(connection: Connection) -> list[dict[str, Any]]:
-    """Of each value there are several, and of some none."""
+    """Several items have the same value, and some have none."""
     rows = await connection.fetch(
         """insert into items (name, sku, quantity, purchase_date, created_at, updated_at, status)
            select (array['a', 'B', 'c', 'é'])[1 + n % 4], case when n % 3 > 0 then 'S-' || n end, n % 3,

@@ -101,7 +101,7 @@ async def test_items_that_come_into_a_location_while_it_is_deleted_are_refused_o
 
 
 async def test_foremen_are_assigned_and_taken_off(admin: Caller, sign_up: SignUp, connection: Connection) -> None:
-    # They are shown by id, and ids made in the same millisecond have no order before PostgreSQL 18.
+    # They are listed by id. Ids of the same millisecond have no order before PostgreSQL 18.
     foremen = sorted([str((await sign_up("foreman")).user_id) for _ in range(3)])
     depot = await admin.make("/locations", name="Depot")
     path = f"/locations/{depot['id']}/foremen"

@@ -1,4 +1,4 @@
-"""The sessions of a relay."""
+"""Database sessions as a relay opens them."""
 
 from collections.abc import AsyncIterator
 
@@ -9,7 +9,7 @@ from relay.watch.database import Queues, open_queues
 
 @pytest.fixture
 async def queues(database_url: str) -> AsyncIterator[Queues]:
-    """The pool as a relay opens it."""
+    """The pool that a relay opens."""
     queues = await open_queues(database_url)
     yield queues
     queues.terminate()

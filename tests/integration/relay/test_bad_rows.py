@@ -1,4 +1,5 @@
-"""A bad row, or a fault in a step that works on it, is the end of that row: the relay lives, and others' events are delivered."""
+"""A bad row, or a fault in a step that works on it, ends that row only. The relay goes on, and
+other events are delivered."""
 
 import json
 from collections.abc import AsyncIterator
@@ -37,7 +38,7 @@ async def world(
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[BadRows]:
     monkeypatch.setenv("RELAY_POLL_INTERVAL", "200")
-    # A webhook is disabled by age only while the server's clock has been steady for so long.
+    # A webhook is disabled by age only after the server's clock has been steady for this long.
     monkeypatch.setattr("service.platform.server_clock.STEADY_SECONDS", 0.0)
     failing_step = FailingStep(monkeypatch)
     for steps in FUNCTIONS.values():
@@ -66,7 +67,7 @@ async def test_a_fault_in_a_claim_costs_other_lanes_nothing(world: BadRows) -> N
         async with world.one(step, error, max_retries=0) as bad:
             held = [(await world.log.event(bad.id)) for _ in range(3)]
             world.failing_step.set(step, bad.id, error)
-            # Found by the sweep, as nobody has told of it.
+            # No hint announces it, so the sweep finds it.
             await world.log.event(world.good.id)
             await world.nobody_else_minds()
             if step == "claim.claim":
@@ -81,7 +82,8 @@ async def test_a_fault_in_a_claim_costs_other_lanes_nothing(world: BadRows) -> N
 async def test_what_is_given_up_is_what_the_claim_would_have_taken(
     connection: Connection, settings: Settings, pool: Pool
 ) -> None:
-    """Under an open breaker that is the manual retry, which stands behind all the others."""
+    """Under an open breaker the claim would take the manual retry, which comes after all the
+    others."""
     webhook = await add_webhook(connection, settings, "http://127.0.0.1:9/", [TYPE])
     log = RelayLog(connection)
     events = [await log.event(webhook.id) for _ in range(5)]
@@ -107,7 +109,7 @@ async def test_what_is_given_up_is_what_the_claim_would_have_taken(
 async def test_a_fault_in_what_follows_a_failure_ends_with_it(world: BadRows) -> None:
     for step, needle, error in each("a failure"):
         async with world.one(step, error, "/bad", max_retries=0) as bad:
-            # It has failed for so long that it is to be disabled by the next failure.
+            # The receiver has failed for so long that the next failure disables the webhook.
             await world.connection.execute(
                 "update receiver_health set failures = 20, failing_since = now() - interval '30 days', opened_at = now(), probe_at = now(),"
                 " failed_events = '{1,2,3}' where webhook_id = $1",
@@ -141,7 +143,7 @@ async def test_a_row_by_psql_that_cannot_be_read_is_set_aside(world: BadRows) ->
         async with world.one(step, error):
             name = "bad-row"
             world.failing_step.set(step, name if needle == "ID" else needle, error)
-            # Beside others, and first.
+            # The bad row comes first in a batch with a good one.
             async with world.connection.transaction():
                 bad = await write_event(world.connection, data=json.dumps({"name": name}))
                 good = await write_event(world.connection)
@@ -175,7 +177,7 @@ async def test_a_fault_in_a_test_ends_the_test(world: BadRows) -> None:
                 await world.connection.execute("insert into lane_wakes values ($1)", bad.id)
             await world.met()
             other = await ask(world.good)
-            # Nobody has told of the other: it is found all the same.
+            # No hint announces the other test, and it is found all the same.
             await until(lambda other=other: finished(other), "the other test is made")  # type: ignore[misc]
             assert await finished(other) == "200"
             if step != "tester.finish_test":
@@ -250,13 +252,13 @@ async def test_a_fault_in_a_backlog_that_is_dropped_keeps_no_other(world: BadRow
 async def test_housekeeping_leaves_out_what_cannot_be_ended(
     connection: Connection, settings: Settings, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where it is the statement for all that is refused, and in whichever of its steps."""
+    """Also if PostgreSQL refuses the statement for all rows, in whichever step."""
     log = RelayLog(connection)
     old = datetime.now(UTC) - timedelta(days=40)
     await log.partition(old)
     webhooks = [await add_webhook(connection, settings, "http://127.0.0.1:9/", [TYPE]) for _ in range(3)]
     events = [await log.event(webhook.id, at=old) for webhook in webhooks]
-    # Whatever the checks do not know.
+    # This constraint stands for any fault that the checks do not find.
     await connection.execute(
         f"alter table attempts add constraint no_bad check (webhook_id <> '{webhooks[1].id}' or outcome <> 'expired')"
     )
@@ -273,7 +275,7 @@ async def test_housekeeping_leaves_out_what_cannot_be_ended(
 async def test_a_delivery_that_cannot_be_claimed_ends_and_the_others_of_its_lane_follow(world: BadRows) -> None:
     bad = await world.bad()
     events = [await world.log.event() for _ in range(5)]
-    # A constraint that somebody added stands for whatever the checks do not know.
+    # This constraint stands for any fault that the checks do not find.
     await world.connection.execute(
         f"alter table deliveries add constraint no_bad check (position <> {events[2].position} or leased_by is null)"
     )

@@ -1,4 +1,5 @@
-"""Whatever psql can write into the rows that a relay works on, others' events are delivered, and each bad row comes to an end."""
+"""psql may write any value into the rows that a relay works on. Other events are delivered, and
+each bad row ends."""
 
 from collections.abc import AsyncIterator
 
@@ -15,7 +16,8 @@ from tests.support.rows import Webhook, add_webhook, write_event
 from tests.support.waiting import until
 
 TYPE = "item-created"
-# By type, what psql could write. Most of it is refused by a check, and then there is nothing to show.
+# Values by type that psql could write. A check refuses most of them, and then there is nothing to
+# show.
 VALUES = {
     "timestamp with time zone": [
         "'infinity'",
@@ -57,7 +59,7 @@ async def good(connection: Connection, settings: Settings, receiver: Receiver) -
 
 
 async def _corruptions(connection: Connection, table: str) -> AsyncIterator[str]:
-    """`column = value`, for each that may be tried."""
+    """`column = value`, for each value to try."""
     columns = await connection.fetch(
         "select column_name, data_type, udt_name from information_schema.columns"
         " where table_schema = 'public' and table_name = $1 and is_generated = 'NEVER' order by ordinal_position",
@@ -73,7 +75,7 @@ async def _corruptions(connection: Connection, table: str) -> AsyncIterator[str]
 
 
 async def _corrupt(connection: Connection, table: str, change: str, key: str, *values: object) -> bool:
-    """Whether PostgreSQL took it."""
+    """Whether PostgreSQL accepted it."""
     try:
         async with connection.transaction():
             return await connection.execute(f"update {table} set {change} where {key}", *values) == "UPDATE 1"
@@ -132,12 +134,12 @@ async def test_no_column_of_a_webhook_stops_others(
     async with relaying(connection, _brisk(settings), database_url, monkeypatch):
         events: list[object] = [await write_event(connection, routed=True) for _ in range(2)]
         await _all_is_well(connection, receiver, good, events)
-        # And again, with what has come of the first.
+        # Once more, with the results of the first events.
         events = [await write_event(connection, routed=True)]
         await _all_is_well(connection, receiver, good, events)
 
         async def ended() -> bool:
-            """What is due of webhooks that can be sent to."""
+            """Whether no delivery is due to a webhook that can be sent to."""
             return not await connection.fetchval(
                 "select exists (select from deliveries as d join webhooks as w on w.id = d.webhook_id"
                 " join users as u on u.id = w.owner_id join receiver_health as l on l.webhook_id = w.id"
@@ -156,7 +158,7 @@ async def test_no_column_of_a_webhook_stops_others(
     assert {taken[webhook_id].partition(" =")[0] for webhook_id in sealed} == {
         "webhooks: secret_sealed",
         "webhooks: headers_sealed",
-        # A seal is its webhook's alone.
+        # A sealed value opens only with its own webhook's id.
         "webhooks: id",
     } - ({"webhooks: id"} if not any(change.startswith("webhooks: id") for change in taken.values()) else set())
 
@@ -199,7 +201,7 @@ async def test_no_column_of_a_delivery_or_its_event_stops_others(
             else:
                 await connection.execute("delete from deliveries where webhook_id = $1", bad.id)
             if table != "item_orders":
-                # The event that all get goes to others.
+                # These webhooks do not get the event that all others get.
                 await connection.execute("update webhooks set events = '{item-deleted}' where id = $1", bad.id)
     assert len(taken) > 50
     held = [(await log.event(good.id)).id for _ in range(3)]
@@ -208,7 +210,8 @@ async def test_no_column_of_a_delivery_or_its_event_stops_others(
         await _all_is_well(connection, receiver, good, events)
 
         async def ended() -> bool:
-            """What is due, and whose lease, if it has one, is over. What stands before the log is taken for discarded, and expires."""
+            """Whether no delivery is due, except under a lease that holds. A delivery whose
+            position is before the log counts as discarded, and expires."""
             return not await connection.fetchval(
                 "select exists (select from deliveries as d join webhooks as w on w.id = d.webhook_id"
                 " where d.position > w.discard_through and d.next_attempt_at <= now() and (d.lease_until is null or d.lease_until <= now()))"
@@ -234,7 +237,7 @@ async def test_no_column_of_an_event_in_the_outbox_stops_others(
     for routed in (False, True):
         async for change in _corruptions(connection, "outbox"):
             if change.startswith("seq ="):
-                # It is always generated.
+                # The column is always generated.
                 continue
             event_id = await write_event(connection, routed=routed)
             if not await _corrupt(connection, "outbox", change, "id = $1", event_id):
@@ -242,7 +245,7 @@ async def test_no_column_of_an_event_in_the_outbox_stops_others(
             else:
                 taken[event_id] = change
     assert len(taken) > 20
-    # A row of the same number was set aside before the numbers were set back.
+    # A row with the same number was set aside before the sequence was set back.
     await connection.execute(
         "insert into set_aside (seq, id, type, data, occurred_at, written_at, reason)"
         " select seq, uuidv7(), type, data, occurred_at, written_at, 'an older one' from outbox"

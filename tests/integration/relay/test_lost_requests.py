@@ -1,4 +1,5 @@
-"""What somebody asked a relay for is done, though it was not heard, or though the relay is another one by then."""
+"""A relay fulfils a request of the API although its reply was lost, or although it has another id
+by then."""
 
 from aiohttp import web
 
@@ -16,7 +17,7 @@ from tests.support.waiting import until
 OWED = """
 (webhook_id, position, event_id, event_type, event_at) select $1, position, id, type, recorded_at from events
 """
-# Whose first answer about who was given work is lost.
+# In this relay, the first reply about woken lanes is lost.
 DEAF_RELAY = """
 from relay.lead.fanout import FanOut
 take, heard = FanOut.lane_wakes, []
@@ -43,7 +44,7 @@ async def test_what_was_asked_for_in_words_that_were_lost_is_done_all_the_same(
         await connection.execute("update webhooks set discard_through = 1")
         await connection.execute("insert into lane_wakes values ($1)", webhook.id)
     ended = "select exists (select from attempts where outcome = 'cancelled')"
-    # Long before the minute's round.
+    # Long before the next round of housekeeping, a minute later.
     await until(lambda: connection.fetchval(ended), "what is no longer wanted has ended", 30)
     assert any("away" in line["event"] for line in relay.log())
 

@@ -1,4 +1,5 @@
-"""Work that nobody was told of, as an answer was lost, or who was to tell has ended: it is found all the same, without the poll."""
+"""Work that no hint announced is found without the poll: the reply of a statement was lost, or the
+relay that would have sent the hint has ended."""
 
 import asyncio
 import json
@@ -30,7 +31,8 @@ from tests.support.rows import add_webhook, write_event
 from tests.support.waiting import until
 
 NEVER = {"RELAY_POLL_INTERVAL": "86400000"}
-# What a relay that is gone has recorded: a retry of each event in the log, so many seconds apart.
+# The rows that a removed relay has recorded: a retry of each event in the log, this many seconds
+# apart.
 RETRIES = """
     insert into deliveries (webhook_id, position, event_id, event_type, event_at, attempts, next_attempt_at)
     select $1, position, id, type, recorded_at, 1, now() + make_interval(secs => $2 * position) from events
@@ -39,7 +41,7 @@ RETRIES = """
 
 @asynccontextmanager
 async def waiting_fan_out(connection: Connection, database_url: str) -> AsyncIterator[None]:
-    """Of one event: it is not done before this ends."""
+    """A fan-out of one event, which does not finish before this block ends."""
     blocker = await asyncpg.connect(database_url)
     try:
         async with blocker.transaction():
@@ -62,12 +64,13 @@ async def test_leases_of_a_fan_out_that_is_committed_after_its_connection_was_cu
         await relays.idle()
         async with waiting_fan_out(connection, database_url):
             proxy.cut_listeners()
-            # It looks for what it may have been given, and there is nothing yet.
+            # The relay looks for leases that it may have been given, and there are none yet.
             await asyncio.sleep(0.3)
         await until(lambda: connection.fetchval("select not exists (select from outbox)"), "it is committed")
         proxy.admit()
         await receiver.wait_for(lambda: len(receiver.arrivals) == 2)
-        # While it still reaches the server, or it would try to leave for as long as its grace.
+        # Now the relay still reaches the server. Later it would try to leave for as long as its
+        # grace.
         await relays.stop()
 
 
@@ -81,7 +84,7 @@ async def test_a_fan_out_that_outlives_a_leader_that_was_told_to_stop(
     async with waiting_fan_out(connection, database_url):
         leader.send(signal.SIGTERM)
         await leader.ended()
-        # Its backend does not keep the lock for as long as that waits.
+        # The old leader's backend does not keep the lock while its statement waits.
         await until(relays.leader, "another leads")
     await receiver.wait_for(lambda: len(receiver.arrivals) == 1)
 
@@ -89,7 +92,8 @@ async def test_a_fan_out_that_outlives_a_leader_that_was_told_to_stop(
 async def test_a_fan_out_that_takes_too_long_is_tried_with_less(
     connection: Connection, settings: Settings, receiver: Receiver, relays: Relays
 ) -> None:
-    """Four milliseconds a delivery, and one second for a statement: 500 of them never come about, however often."""
+    """A delivery takes four milliseconds, and a statement may take one second. So 500 deliveries
+    never fit, however often they are tried."""
     await add_webhook(connection, settings, receiver.url, ["item-created"])
     for statement in (
         "create function dawdle() returns trigger language plpgsql as 'begin perform pg_sleep(0.004); return new; end'",
@@ -107,7 +111,8 @@ async def test_a_fan_out_that_takes_too_long_is_tried_with_less(
     )
     await until(lambda: connection.fetchval("select not exists (select from outbox)"), "all is fanned out")
     assert any("away" in line["event"] for line in relay.log())
-    # A batch has one time. It stays small while it takes long, and grows again when it no longer does.
+    # All events of a batch have one time. Batches stay small while they take long, and grow again
+    # later.
     largest = "select max(count) from (select count(*) from events group by recorded_at) as batches"
     assert await connection.fetchval(largest) < MAX_EVENTS
     await connection.execute("drop trigger dawdle on deliveries")
@@ -149,7 +154,7 @@ async def test_who_sees_that_a_relay_is_gone_tells_the_others(relays: Relays, da
 
 
 def lose_one(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """The answer to one COMMIT."""
+    """Loses the reply to one COMMIT."""
     whole, lost = Transaction.__aexit__, list[object]()
 
     async def aexit(
@@ -233,7 +238,8 @@ async def test_what_has_to_wait_for_a_request_that_was_given_up_is_sent_when_tha
 async def test_each_retry_of_a_relay_that_is_gone_is_sent_when_it_is_due(
     connection: Connection, settings: Settings, receiver: Receiver, relays: Relays, rate: int | None
 ) -> None:
-    """One sweep finds the first; a sooner look, or the first one's end, is no reason to forget the others."""
+    """One sweep finds the first retry. An earlier look, or the end of the first, must not make the
+    relay forget the others."""
     webhook = await add_webhook(connection, settings, receiver.url, ["item-created"])
     for _ in range(2):
         await write_event(connection, routed=True)
@@ -264,6 +270,6 @@ async def test_a_retry_is_sent_though_the_servers_clock_was_set_back(
     await relays.start(1, **NEVER)
     await write_event(connection, routed=True)
     await until(lambda: connection.fetchval("select count(*) from deliveries where attempts = 1"), "the retry waits")
-    # What a leap back makes of it: the relay looks by its own clock, too early.
+    # The effect of a clock that is set back: the relay looks by its own clock, too early.
     await connection.execute("update deliveries set next_attempt_at = next_attempt_at + interval '1 s'")
     await receiver.wait_for(lambda: len(receiver.arrivals) == 2)

@@ -1,4 +1,5 @@
-"""What docs/WEBHOOKS_GUIDE.md shows of replays and of the stream is true and runs."""
+"""The statements and programs about replays and the stream in docs/WEBHOOKS_GUIDE.md are
+correct."""
 
 import asyncio
 import json
@@ -53,7 +54,7 @@ async def test_the_receiver_that_fetches_gets_every_event_and_can_verify_it(
     owner = Caller(api, await sign_up("worker"))
     webhook = await make_webhook(owner)
     names: dict[str, Any] = {}
-    exec(_block("python", "def verify_data"), names)  # it is ours, from docs/
+    exec(_block("python", "def verify_data"), names)  # the program is ours, from docs/
     exec(_block("python", "def pull"), names)
     got: list[Any] = []
 

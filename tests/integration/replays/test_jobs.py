@@ -1,4 +1,4 @@
-"""Replays as jobs that are asked for, shown, cancelled, forgotten and refused."""
+"""Replay jobs are requested, shown, cancelled, forgotten and refused."""
 
 from typing import Any
 from uuid import UUID
@@ -73,7 +73,7 @@ async def test_a_range_that_takes_too_long_to_count_can_be_replayed_without_a_to
     await leader.end(webhook_id, await leader.write_many(1))
     monkeypatch.setattr(admission, "STATEMENT_MS", 1000)
     async with connection.transaction():
-        # Whoever counts waits for this.
+        # The count waits for this lock.
         await connection.execute("lock table attempts")
         dry = await owner.post(f"/webhooks/{webhook_id}/replay", {"since": A_WHILE_AGO, "dryRun": True})
         job = await ask_replay(owner, webhook_id)

@@ -1,4 +1,4 @@
-"""Replays: what they take, what they count, and what becomes of the queue."""
+"""Replays: the events that they take, their counts, and the queue afterwards."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -185,7 +185,7 @@ async def test_a_replay_goes_on_in_batches_as_its_lane_empties_and_another_leade
     sizes = []
     while (shown := await show_job(owner, webhook_id, job))["status"] != "done":
         assert shown["status"] in {"queued", "running"}
-        # Each time as after a restart: nothing is kept but what is in the database.
+        # Each time as after a restart: the state is only in the database.
         await Leader(leader.pool, connection, leader.url).work()
         pending = await leader.pending(webhook_id)
         sizes.append(len(pending))

@@ -1,4 +1,5 @@
-"""The audit of stock finds every unit that is lost, made or promised twice, and nothing where all is well."""
+"""The audit of stock finds every unit that is lost, made or promised twice, and nothing in a
+healthy stock."""
 
 import asyncpg
 import pytest
@@ -8,7 +9,8 @@ from tests.support.api.transfer_yard import open_yard
 from tests.support.database import Connection
 from tests.support.postgres.audit_scripts import run_audit
 
-# What would be found, by the damage. Constraints that stand in the way are dropped first: a backup may have been restored without.
+# The finding that each kind of damage causes. Constraints in the way are dropped first, because a
+# backup may have been restored without them.
 DAMAGE = {
     "update items set quantity = quantity + 1 where name = 'Pump' and reserved_quantity > 0": "an item differs from its ledger",
     "delete from stock_moves where reason = 'created'": "an item differs from its ledger",
@@ -54,7 +56,7 @@ async def test_damage_is_found(api: Api, sign_up: SignUp, connection: Connection
     assert await run_audit("stock_conservation", database_url) == []
     for constraint in ("items_check", "items_quantity_check"):
         await connection.execute(f"alter table items drop constraint {constraint}")
-    # Foreign keys are not looked at.
+    # The audit does not look at foreign keys.
     await connection.execute("set session_replication_role = replica")
     columns = {table: await connection.fetchval(COLUMNS, table) for table in TABLES}
 

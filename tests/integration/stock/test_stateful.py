@@ -1,4 +1,5 @@
-"""Whatever several people do to the same stock at the same moment, no unit is lost, made, or promised twice."""
+"""Several people change the same stock at the same moment: no unit is lost, made, or promised
+twice."""
 
 import asyncio
 from collections import Counter
@@ -21,15 +22,17 @@ BOUNDS = settings(
     max_examples=10,
     stateful_step_count=10,
     deadline=None,
-    # What goes wrong here depends on who came first, so an example that failed need not fail again.
+    # A failure here depends on which command came first, so an example that failed need not fail
+    # again.
     database=None,
     suppress_health_check=list(HealthCheck),
 )
 PLACES, KINDS = 3, 2
 ENDS = {"reject", "complete", "cancel"}
 
-# Units of each kind that there should be, by what people did to items themselves, as the audit trail tells it and not the ledger.
-# What transfers and checkouts did to items is in the trail, too, and neither makes nor loses a unit.
+# The number of units of each kind that there should be, from changes of the items themselves. It
+# comes from the audit trail, not from the ledger. The trail also has the changes by transfers and
+# checkouts, which neither make nor lose a unit.
 EXPECTED = """
   select coalesce(after ->> 'sku', before ->> 'sku') as kind,
          sum(coalesce((after ->> 'quantity')::int, 0) - coalesce((before ->> 'quantity')::int, 0)) as units
@@ -38,7 +41,7 @@ EXPECTED = """
      and coalesce(after ->> 'sku', before ->> 'sku') = any ($1)
    group by 1 order by 1
 """
-# In stock, and out with somebody.
+# Units in stock, and units that are handed out.
 PRESENT = """
   select kind, sum(units) as units
     from (select sku as kind, quantity as units from items
@@ -63,7 +66,8 @@ MISCOUNTED = """
 
 @dataclass
 class Stock:
-    """Items of two kinds at three locations, and what is known of them between two moments at which people act."""
+    """Items of two kinds at three locations, and the state known between two moments at which
+    people act."""
 
     caller: Caller
     connection: Connection
@@ -99,7 +103,7 @@ class Stock:
             ended[transfer] += step in ENDS
         assert not [transfer for transfer, ends in ended.items() if ends > 1]
 
-    # What people do. `pick` says to which item or transfer, as far as there are any.
+    # The commands of the people. `pick` chooses an item or transfer, if there is one.
 
     async def create(self, pick: int, place: int, units: int) -> Answer:
         body = {"name": f"Kind {pick % KINDS}", "sku": self.kinds[pick % KINDS], "quantity": units}
@@ -137,7 +141,7 @@ class Stock:
         return await self.caller.post("/checkouts/checkout", body)
 
     async def give_back(self, pick: int, place: int, units: int) -> Answer | None:
-        """To where the item is, or to any of the places."""
+        """To where the item is, or to one of the places."""
         if not self.checkouts:
             return None
         path = f"/checkouts/{self.checkouts[pick % len(self.checkouts)]}/checkin"
@@ -160,7 +164,7 @@ COMMANDS: dict[str, Callable[[Stock, int, int, int], Awaitable[Answer | None]]] 
     "give_back": Stock.give_back,
     **{name: partial(Stock.step, name=name) for name in ("approve", "reject", "dispatch", "complete", "cancel")},
 }
-# What comes of commands that get in each other's way: refused, never failed.
+# Commands that get in each other's way are refused. None fails with a 500.
 ANSWERS = {200, 201, 204, 400, 404, 409, 422}
 OFTEN = [
     "request",
@@ -214,7 +218,7 @@ async def test_units_are_conserved_whatever_is_done_at_once(
 
     await asyncio.to_thread(run_state_machine_as_test, People, settings=BOUNDS)
 
-    # Had hardly anything been done, nothing would have been shown.
+    # If hardly any command had succeeded, the test would show nothing.
     assert (
         min(succeeded[name] for name in ("request", "approve", "complete", "cancel", "count", "lend", "give_back")) > 0
     )

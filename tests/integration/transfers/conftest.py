@@ -1,4 +1,4 @@
-"""What a test transfers, and between which locations."""
+"""The item and the locations of the transfer tests."""
 
 import pytest
 

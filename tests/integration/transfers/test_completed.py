@@ -1,4 +1,4 @@
-"""Where the units of a completed transfer go, and what is told of it."""
+"""The units of a completed transfer: their new item, and the events."""
 
 import asyncio
 from typing import Any

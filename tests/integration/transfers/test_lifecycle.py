@@ -1,4 +1,4 @@
-"""Transfers over HTTP: their states, what each step tells, and who may take it."""
+"""Transfers over HTTP: their states, the events of each step, and each role's permissions."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -11,7 +11,7 @@ from tests.support.api.outbox import stored, take_events
 from tests.support.api.transfer_yard import Yard
 from tests.support.database import Connection
 
-# How a transfer comes into each state, and which step leads to which.
+# The steps that lead a transfer into each state, and the steps that lead from one state to another.
 ROADS: dict[str, tuple[str, ...]] = {
     "pending": (),
     "approved": ("approve",),
@@ -177,7 +177,7 @@ async def test_roles_have_the_rights_of_the_matrix(role: str, yard: Yard, hire: 
     others, own = await yard.request(quantity=1), await yard.request(quantity=1)
     if role == "foreman":
         assert (await caller.post("/transfers", yard.body(quantity=1))).status == 403
-        # Assigned where the units arrive: they may read, and not request.
+        # A foreman of the destination may read the transfers, and not request one.
         await yard.admin.post(f"/locations/{yard.site}/foremen", {"user_id": str(caller.token.user_id)})
         assert (await caller.post("/transfers", yard.body(quantity=1))).status == 403
         await yard.admin.post(f"/locations/{yard.depot}/foremen", {"user_id": str(caller.token.user_id)})
@@ -203,7 +203,7 @@ async def test_roles_have_the_rights_of_the_matrix(role: str, yard: Yard, hire: 
         for transfer in (others, own):
             assert (await yard.step(transfer, "approve")).status == 200
     for step in ("dispatch", "complete", "cancel"):
-        # Refused for whose it is before for the state that it is in.
+        # A caller without permission gets 403, whatever the state is.
         assert (await yard.step(others, step, by=caller)).status == (
             403 if not everything else 409 if step == "cancel" else 200
         )

@@ -1,4 +1,4 @@
-"""What a transfer is refused for, and what an open one keeps from being deleted."""
+"""Refused transfers, and deletions that an open transfer prevents."""
 
 import asyncio
 from typing import Any
@@ -77,7 +77,7 @@ async def test_of_steps_at_once_one_is_taken(yard: Yard) -> None:
     transfer = await yard.request()
     steps = ("approve", "reject", "cancel")
     answers = await asyncio.gather(*(yard.step(transfer, step) for step in steps for _ in range(2)))
-    # After an approval one may still cancel.
+    # An approved transfer may still be cancelled.
     statuses = sorted(answer.status for answer in answers)
     assert statuses in ([200, 409, 409, 409, 409, 409], [200, 200, 409, 409, 409, 409])
 

@@ -1,4 +1,4 @@
-"""The state machine of a transfer is the same in the table, in the code and in the guide."""
+"""The table, the code and the guide have the same states of a transfer."""
 
 import re
 from itertools import pairwise
@@ -44,7 +44,7 @@ async def test_the_ledger_begins_with_what_was_there_before_it(empty_database_ur
 
     rows = await connection.fetch("select item_id, delta, reason, reference_id from stock_moves")
     await connection.close()
-    # In no order: before PostgreSQL 18 ids made within a millisecond have none.
+    # Without an order: before PostgreSQL 18, ids of the same millisecond have none.
     assert sorted(tuple(row) for row in rows) == sorted(
         (item["id"], item["quantity"], "created", None) for item in items
     )

@@ -1,4 +1,4 @@
-"""One delivery with each of its attempts."""
+"""A single delivery with each of its attempts."""
 
 import re
 from typing import Any

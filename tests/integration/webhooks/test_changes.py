@@ -215,12 +215,12 @@ async def test_a_sleeping_relay_is_rung_when_a_webhook_is_resumed(
     owner: Caller, connection: Connection, database_url: str
 ) -> None:
     webhook = await make_webhook(owner)
-    # A relay that sleeps holds this lock; those that ring find it taken and notify.
+    # A relay that sleeps holds this lock. A writer that rings finds it taken and notifies.
     await connection.execute("select pg_advisory_lock(1246712659, 2)")
     rung = asyncio.Event()
     await connection.add_listener("jossiedb_wake", lambda *_: rung.set())
     await owner.put(f"/webhooks/{webhook['id']}", {"active": False})
-    # What had been notified before the answer would come with the next exchange on this connection.
+    # A notification sent before the answer would arrive with the next query on this connection.
     assert await connection.fetchval("select 1")
     assert not rung.is_set()
     await owner.put(f"/webhooks/{webhook['id']}", {"active": True})

@@ -1,4 +1,4 @@
-"""Creating webhooks, and what is kept secret of them."""
+"""Creating webhooks, and keeping their secrets."""
 
 import base64
 import re

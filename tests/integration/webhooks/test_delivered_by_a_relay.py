@@ -1,4 +1,5 @@
-"""The API and a real relay together: what one writes the other takes up, and what became of it is read back."""
+"""The API and a real relay: the relay takes up what the API writes, and the API shows the
+results."""
 
 import asyncio
 from typing import Any
@@ -81,7 +82,7 @@ async def test_a_change_is_delivered_and_a_failure_is_retried_and_read_back(
 async def test_a_test_reaches_the_receiver_even_of_a_parked_webhook(
     admin: Caller, relays: Relays, receiver: Receiver
 ) -> None:
-    # No poll wakes the relay: what it takes up here, the doorbell told it of.
+    # No poll wakes the relay, so it learnt of this event from the doorbell.
     await relays.start(RELAY_POLL_INTERVAL="3600000")
     webhook = await _make(admin, receiver.url, "item-created")
     path = f"/webhooks/{webhook['id']}"
@@ -106,7 +107,7 @@ async def test_a_test_reaches_the_receiver_even_of_a_parked_webhook(
 async def test_what_was_parked_is_delivered_when_it_is_resumed_unless_it_is_discarded(
     admin: Caller, relays: Relays, receiver: Receiver, connection: Connection
 ) -> None:
-    # The first try of each fails, so that something is pending while the webhook is parked.
+    # The first attempt of each fails, so some deliveries are pending while the webhook is parked.
     receiver.answer = _refuse
     kept, discarded, deleted = [
         await _make(

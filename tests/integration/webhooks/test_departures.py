@@ -1,4 +1,4 @@
-"""A location filter that also lets through what leaves its locations."""
+"""A location filter that also passes events of items that leave its locations."""
 
 import json
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from tests.support.rows import write_event
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Two places, and a webhook of each kind for what happens at `here`."""
+    """Two locations, and a webhook of each kind for the location `here`."""
 
     admin: Caller
     pool: Pool
@@ -32,7 +32,8 @@ class Scene:
     leaving: str
 
     async def got(self, event_type: str = "item-updated") -> dict[str, list[Any]]:
-        """The places of the items of which each webhook was told, by its name, once all is fanned out."""
+        """The item locations in the events that each webhook got, by its name, once all is fanned
+        out."""
         await drain(self.pool)
         rows = await self.connection.fetch(
             "select webhook_id, data from deliveries join events using (position) where type = $1 order by position",
@@ -61,7 +62,7 @@ async def test_an_item_that_is_moved_out_is_told_to_those_who_ask_for_it(scene: 
     path = f"/items/{item['id']}"
     assert (await scene.admin.put(f"{path}/location", {"location_id": scene.there})).status == 200
     assert await scene.got() == {"plain": [], "leaving": [scene.there]}
-    # What happens to it elsewhere is told to neither, and what comes back to both.
+    # Neither webhook gets events while the item is elsewhere. Both get the event of its return.
     await scene.admin.put(path, {"quantity": 8})
     await scene.admin.put(path, {"quantity": 7, "location_id": scene.here})
     assert await scene.got() == {"plain": [scene.here], "leaving": [scene.there, scene.here]}
@@ -74,7 +75,7 @@ async def test_an_item_without_a_location_concerns_every_location_filter(scene: 
     await scene.admin.put(path, {"location_id": None})
     await scene.admin.put(path, {"quantity": 8})
     assert await scene.got() == {"plain": [None, None], "leaving": [None, None]}
-    # From nowhere to elsewhere, it leaves no location.
+    # A move from nowhere to elsewhere leaves no location.
     await scene.admin.put(path, {"location_id": scene.there})
     assert await scene.got() == {"plain": [None, None], "leaving": [None, None]}
 
@@ -115,7 +116,7 @@ async def test_the_stream_a_replay_and_an_explanation_agree_with_fan_out(scene: 
         "wanted": [scene.here],
         "found": [scene.there],
     }
-    # As it would have been, had the webhook asked for it then.
+    # This is the answer as if the webhook had asked for departures at that time.
     both = {"locations": [scene.here], "leaving": True}
     await scene.admin.put(f"/webhooks/{scene.plain}", {"filters": both})
     explained = (await scene.admin.get(f"/events/{event_id}/explain", webhook=scene.plain)).body

@@ -194,7 +194,8 @@ async def test_another_webhooks_events_are_not_listed(owner: Caller, webhook_id:
 async def test_a_page_reads_its_own_rows_only_however_long_the_history(
     owner: Caller, webhook_id: str, connection: Connection
 ) -> None:
-    """20,000 successes, 200 failures deep among them, 5,000 pending; plus as much of another webhook's."""
+    """20,000 successes, with 200 failures deep among them, and 5,000 pending. Another webhook has
+    the same."""
     await connection.execute(
         """insert into events (position, id, seq, type, data, occurred_at, audience, location_ids, user_ids, deliveries)
            select n, uuidv7(), n, 'item-created', '{}', now(), 'inventory', '{}', '{}', 1 from generate_series(1, 25000) as n"""

@@ -1,4 +1,5 @@
-"""Why an event was or was not delivered to a webhook: each reason, brought about for real."""
+"""Explain says why an event was or was not delivered to a webhook. Each reason is really brought
+about."""
 
 import asyncio
 from typing import Any
@@ -154,7 +155,7 @@ async def test_before_a_relay_sends_it_an_event_waits_for_routing_then_for_its_t
     assert (due["reason"], due["basis"], due["detail"]) == ("pending", "log", "attempt 1 is due now")
     assert due["event"]["eventType"] == "item-created"
 
-    # Marked, and not ended yet: no relay is there to do it.
+    # The backlog is marked as discarded, and not ended yet: no relay is running.
     await admin.put(f"/webhooks/{webhook['id']}", {"active": True, "pending": "discard"})
     dropped = await _why(admin, webhook, event_id)
     assert (dropped["reason"], dropped["basis"]) == ("cancelled", "log")
@@ -208,7 +209,7 @@ async def test_the_configuration_is_the_reason_where_nothing_is_on_record(
     why = await _why(admin, asleep, event_id)
     assert (why["reason"], why["basis"]) == ("webhook_inactive", "configuration")
 
-    # Changed since: what it is now is said together with that.
+    # The webhook was changed since, so the answer names the time of that change.
     await admin.put(f"/webhooks/{uninterested['id']}", {"events": ["item-created"]})
     why = await _why(admin, uninterested, event_id)
     assert (why["reason"], why["basis"]) == ("not_subscribed", "configuration")
@@ -243,7 +244,7 @@ async def test_an_event_that_the_owner_may_not_read_reveals_nothing(
             assert (why["at"], why["attempt"], why["filter"]) == (None, None, None)
             assert "item" not in why["detail"]
 
-    # What the owner got while he might read it stays on record when he no longer may.
+    # Events that the owner got while he could read them stay on record afterwards.
     await connection.execute("insert into location_foremen values ($1, $2)", UUID(place), foreman.token.user_id)
     await admin.make("/items", name="Another pump", location_id=place)
     event_id = await _created(connection)

@@ -1,4 +1,4 @@
-"""What explain reckons from the configuration, held against what fan-out does with it."""
+"""The result that explain computes from the configuration, compared with what fan-out does."""
 
 from collections import Counter
 from itertools import product

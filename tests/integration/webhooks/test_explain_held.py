@@ -1,4 +1,4 @@
-"""What explain says of a delivery that waits for its receiver."""
+"""The answers of explain about a delivery that waits for its receiver."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -70,7 +70,7 @@ async def test_what_waits_for_a_token_is_rate_limited_until_a_claim_would_take_i
     event = await log.event(webhook["id"])
     assert (await _why(owner, webhook, event))["reason"] == "pending"
 
-    # A bucket that begins to fill in an hour only, so that it is not full again while it is asked about.
+    # The bucket begins to fill in an hour, so it is not full again during the request.
     emptied_at = datetime.now(UTC) + timedelta(hours=1)
     await connection.execute("update receiver_health set tokens = 0.5, tokens_at = $1", emptied_at)
     held = await _why(owner, webhook, event)

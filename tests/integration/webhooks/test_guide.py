@@ -1,4 +1,4 @@
-"""What docs/WEBHOOKS_GUIDE.md shows is true and runs."""
+"""The statements and programs in docs/WEBHOOKS_GUIDE.md are correct."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ from tests.support.programs import SkipUnless
 GUIDE = (DOCS / "WEBHOOKS_GUIDE.md").read_text(encoding="utf-8")
 DATA = orjson.dumps({"name": 'Hydraulic “Pump” ½ 漢字 \u2028 "quoted" \\ </script>', "n": 2**53, "a": [None, True, {}]})
 
-# Made here, and of a receiver that had one.
+# A secret that was generated, and one that a receiver already had.
 SECRETS = [sign.new_secret(), "what it had: abcdefghijklmnop"]
 
 
@@ -179,7 +179,7 @@ def test_the_function_for_python_tells_the_genuine_from_the_forged() -> None:
     secret = sign.new_secret()
     sent = _sent(secret, datetime.now(UTC))
     names: dict[str, Any] = {}
-    exec(_block("python", "def verify_data"), names)  # it is ours, from docs/
+    exec(_block("python", "def verify_data"), names)  # the program is ours, from docs/
     verify_data = names["verify_data"]
     assert verify_data(sent.body, sent.headers["X-Webhook-Signature"], secret)
     assert not verify_data(sent.body.replace(b"Pump", b"Bump"), sent.headers["X-Webhook-Signature"], secret)

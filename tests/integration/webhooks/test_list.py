@@ -1,4 +1,4 @@
-"""The list of webhooks: whole, or in pages, with whose they are."""
+"""The list of webhooks: whole or in pages, with their owners."""
 
 import pytest
 
@@ -59,7 +59,7 @@ async def test_each_says_whose_it_is(anna: Caller, admin: Caller, connection: Co
     (webhook,) = (await anna.get("/webhooks")).body["webhooks"]
     assert webhook["owner"] == owner
     assert (await admin.get("/webhooks")).body["webhooks"] == [webhook]
-    # It can be sent back, and changes nothing.
+    # The webhook can be sent back as it is shown, which changes nothing.
     answer = await admin.put(f"/webhooks/{webhook['id']}", webhook)
     assert answer.status == 200
     assert "owner" in answer.headers["X-Ignored-Fields"]

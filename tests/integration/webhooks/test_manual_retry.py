@@ -82,7 +82,7 @@ async def test_what_expired_is_a_failure_and_what_was_cancelled_is_neither(
     stats = await stats_of(owner, webhook_id)
     assert (stats["totalEvents"], stats["successfulDeliveries"], stats["failedDeliveries"]) == (2, 1, 1)
     assert stats["successRate"] == "50.00"
-    # In the list a cancelled delivery stands among the failed.
+    # The list shows a cancelled delivery as failed.
     assert stats["failedCount"] == (await events_of(owner, webhook_id, status="failed"))["total"] == 2
 
 
@@ -266,7 +266,7 @@ async def test_what_was_discarded_can_be_retried_once_the_rest_has_been_ended(
 
     await log.attempt(webhook_id, second, "cancelled", error="no longer wanted")
     assert (await retry(owner, webhook_id, first)).status == 200
-    # Otherwise the relay would take what was put back for what is no longer wanted.
+    # Otherwise the relay would take the retried delivery as discarded.
     assert await connection.fetchval("select discard_through from webhooks") == 0
 
 

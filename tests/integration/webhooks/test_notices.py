@@ -1,4 +1,5 @@
-"""Events about one's own webhooks: who gets them; and a breaker as its owner sees it and gets past it."""
+"""Events about one's own webhooks and their recipients, and an open breaker that its owner sees and
+gets past."""
 
 from typing import Any
 from uuid import UUID

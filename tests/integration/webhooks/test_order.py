@@ -1,4 +1,4 @@
-"""Order by item over HTTP: how it is asked for, and how an item that is blocked goes on."""
+"""Order by item over HTTP: the request for it, and how a blocked item goes on."""
 
 import asyncio
 from typing import Any
@@ -18,7 +18,7 @@ ONCE = {"maxRetries": 0, "retryDelay": 100}
 
 
 class Failing:
-    """Fails the events whose number is in `numbers`, for as long as it is there."""
+    """Fails the events whose number is in `numbers`, until it is removed from there."""
 
     def __init__(self, *numbers: int) -> None:
         self.numbers = set(numbers)
@@ -132,7 +132,7 @@ async def test_a_blocked_item_goes_on_when_the_failed_event_is_retried_with_succ
     assert "wait until it is retried or skipped" in explained["detail"]
     assert "wait until" not in (await _why(owner, webhook, first))["detail"]
 
-    # It fails again, and blocks again.
+    # The retry fails again, and blocks again.
     retried = await owner.post(f"{path}/events/{bad}/retry", None)
     assert retried.status == 200, retried.body
     await receiver.wait_for(lambda: len(receiver.arrivals) == 3)
@@ -270,7 +270,7 @@ async def test_a_replay_keeps_numbers_gives_new_ones_and_resolves_what_blocked(
 ) -> None:
     blocked_item, other = items(2)
     await relays.start()
-    # Before the webhook wants them: they are missed.
+    # The webhook does not get these events, because it is inactive.
     path = f"/webhooks/{webhook['id']}"
     await owner.put(path, {"active": False})
     for number in (10, 11, 12):

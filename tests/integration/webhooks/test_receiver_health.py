@@ -1,4 +1,5 @@
-"""A webhook's rate limit, and what the API shows and undoes of what relays know of its receiver."""
+"""A webhook's rate limit, and its receiver's health: the API shows what relays have learnt, and can
+reset it."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,7 +19,7 @@ from tests.support.relay.log import RelayLog
 
 NOW = datetime.now(UTC)
 CLOSED = {"state": "closed", "consecutiveFailures": 0, "openedAt": None, "nextProbe": None}
-# Lanes as relays leave them.
+# Rows of receiver_health as relays leave them.
 FAILING: dict[str, Any] = {"failures": 4, "failing_since": NOW - timedelta(hours=1), "failed_events": [1, 2]}
 OPEN: dict[str, Any] = {
     "failures": 12,
@@ -166,7 +167,7 @@ async def test_a_breaker_is_half_open_while_a_relay_that_lives_has_a_probe_out(
     for probe, state in (
         ({"probe_by": relay, "probe_until": soon}, "half-open"),
         ({"probe_by": relay, "probe_until": NOW - timedelta(seconds=1)}, "open"),
-        # No probe takes so long: a clock was ahead.
+        # No probe takes so long, so a clock was ahead.
         ({"probe_by": relay, "probe_until": soon + timedelta(hours=1)}, "open"),
         ({"probe_by": new_id(), "probe_until": soon}, "open"),
     ):
@@ -258,7 +259,8 @@ async def test_a_disabled_webhook_says_why_until_it_is_made_active(owner: Caller
 async def test_a_change_and_a_relay_that_disables_do_not_wait_for_each_other(
     owner: Caller, connection: Connection, database_url: str
 ) -> None:
-    """A relay has locked the lane when it comes to the webhook, and a change the webhook when it comes to the lane."""
+    """A relay locks the lane first and then the webhook. A change locks the webhook first and then
+    the lane."""
     webhook = await make_webhook(owner)
     path, webhook_id = f"/webhooks/{webhook['id']}", UUID(webhook["id"])
     relay = await connect(database_url, application_name="test")

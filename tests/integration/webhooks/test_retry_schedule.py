@@ -1,4 +1,4 @@
-"""Schedules of retries and descriptions over HTTP, and a relay that keeps to a schedule."""
+"""Retry schedules and descriptions over HTTP, and a relay that keeps to a schedule."""
 
 from typing import Any
 
@@ -50,7 +50,7 @@ async def test_a_schedule_that_does_not_fit_is_refused_with_its_place(
             ({"schedule": "hourly"}, "/retryPolicy/schedule"),
             ({"schedule": []}, "/retryPolicy/schedule"),
             ({"schedule": [100, 200, 300], "maxRetries": 2}, "/retryPolicy/maxRetries"),
-            # Each is longer than an event is kept here.
+            # Each of these is longer than an event is kept here.
             ({"schedule": "standard"}, "/retryPolicy/schedule"),
             ({"schedule": [86_400_000, 86_400_000, 100]}, "/retryPolicy/schedule"),
         ]
@@ -88,7 +88,8 @@ async def test_a_relay_keeps_to_the_schedule_that_it_finds(
 
     receiver.answer = refuse
     admin = Caller(api, await sign_up("admin"))
-    # By the rest of its policy the first would be tried once more, a minute later, and the second not at all.
+    # By the other fields of their policies, the first webhook would get one retry after a minute,
+    # and the second none.
     listed = await make_webhook(
         admin,
         url=f"{receiver.url}/listed",

@@ -1,4 +1,4 @@
-"""A webhook's secret: given, made, sent back, and rotated."""
+"""A webhook's secret: given or generated, never shown again, and rotated."""
 
 import base64
 import hashlib
@@ -20,7 +20,7 @@ from tests.support.receivers.receiver import Arrival, Receiver
 from tests.support.relay.processes import Relays
 
 WHSEC = "whsec_" + base64.b64encode(bytes(range(24))).decode()
-# The second happens to be base64, and is its own key all the same.
+# The second one happens to be valid base64, and its text is the key all the same.
 PLAIN = ("what WEBHOOK_SECRET had: ~!", "YWJjZGVmZ2hpamtsbW5vcA==")
 
 
@@ -98,7 +98,8 @@ def _older(secret: str, arrived: Arrival) -> str:
 
 
 def _library(secret: str) -> Webhook:
-    """As the guide says: the library decodes base64, so a secret that is its own key is encoded for it."""
+    """As the guide says: the library decodes base64, so a secret that is used as text is encoded
+    for it."""
     return Webhook(secret if secret.startswith("whsec_") else base64.b64encode(secret.encode()).decode())
 
 
@@ -127,7 +128,7 @@ async def test_while_a_rotation_lasts_either_secret_verifies_and_then_the_new_on
     pulled = (await admin.get(f"{path}/stream", after="earliest")).body["events"]
     assert pulled[1]["signature"] == _older(old, during)
 
-    # As if its time had come; the relay is not told.
+    # As if the overlap had ended. The relay is not notified.
     await connection.execute("update webhooks set overlap_until = now() - interval '1 second', version = version + 1")
     assert "overlapUntil" not in (await admin.get(path)).body["webhook"]
     assert (await admin.put(path, {"secret": old})).status == 400

@@ -1,4 +1,5 @@
-"""The pull cursor: nothing skipped, nothing twice, and waiting that costs nothing once nobody waits."""
+"""The pull cursor skips nothing and repeats nothing, and a wait costs nothing once the reader has
+gone."""
 
 import asyncio
 import hashlib
@@ -32,7 +33,7 @@ def _positions(page: Any) -> list[int]:
 
 
 def _next(page: Any) -> int:
-    """Its position."""
+    """The position in a cursor."""
     return int(page["next"].partition("-")[0])
 
 
@@ -47,7 +48,7 @@ def _watch(caller: Caller) -> LogWatch:
 
 
 async def _wait(caller: Caller, webhook_id: str, **query: str) -> "asyncio.Task[Answer]":
-    """A request that waits by now."""
+    """A request that is waiting by now."""
     before = _watch(caller).waiting
     task = asyncio.create_task(caller.get(f"/webhooks/{webhook_id}/stream", wait="60", **query))
     await _until_waiting(caller, before + 1)
@@ -77,7 +78,7 @@ async def test_a_webhook_reads_its_events_in_order_signed_as_if_they_were_sent(o
         data = json.dumps(event["data"], ensure_ascii=False, separators=(",", ":"))
         expected = hmac.digest(webhook["secret"].encode(), data.encode(), hashlib.sha256).hex()
         assert event["signature"] == expected
-    # Past the event that this webhook does not want, too.
+    # The cursor is also past the event that this webhook does not want.
     assert (_positions(page), _next(page)) == ([3, 4], 5)
     again = await _read(owner, webhook["id"], after=page["next"])
     assert again == {"events": [], "next": page["next"]}
@@ -107,7 +108,7 @@ async def test_a_webhook_reads_what_it_wants_today_and_its_owner_may_read(
     await leader.write({"currentStock": 2}, {"currentStock": 9}, type="low-stock-alert")
     await leader.write({"userId": str(owner.token.user_id)}, {"userId": str(new_id())}, type="user-login")
     assert _positions(await _read(owner, webhook_id)) == [1, 3]
-    # An admin reads another's stream with the rights of its owner.
+    # An admin reads the stream of another user with that user's rights.
     assert _positions(await _read(admin, webhook_id)) == [1, 3]
     assert _positions(await _read(admin, of_admin)) == [1, 2, 3, 4]
     await owner.put(f"/webhooks/{webhook_id}", {"filters": None})
@@ -124,7 +125,7 @@ async def test_a_page_is_bounded_in_bytes_and_goes_on_where_it_ended(
     while pages[-1]["events"]:
         pages.append(await _read(owner, webhook_id, after=pages[-1]["next"]))
     assert [_positions(page) for page in pages] == [[1, 2], [3, 4], [5], []]
-    # One that is larger by itself is a page of its own.
+    # An event that is larger than a page is a page of its own.
     monkeypatch.setattr(stream, "MAX_PAGE_BYTES", 10)
     assert _positions(await _read(owner, webhook_id, after="earliest")) == [1]
 
@@ -138,7 +139,8 @@ async def test_a_stretch_of_which_the_webhook_wants_nothing_is_passed_over_and_n
     monkeypatch.setattr(stream, "SCAN", 10)
     page = await _read(owner, webhook_id, after="earliest", limit="2")
     assert (_positions(page), _next(page)) == ([26, 27], 27)
-    # Out of time: so far and no further, however long the caller would have waited.
+    # The time for one search is over: the answer ends there, however long the caller would have
+    # waited.
     monkeypatch.setattr(stream, "LOOK_SECONDS", 0)
     assert _is_empty_up_to(await _read(owner, webhook_id, after="earliest", wait="60"), 10)
     assert _positions(await _read(owner, webhook_id, after="20", wait="60")) == [26, 27, 28]
@@ -150,7 +152,8 @@ async def test_a_stretch_of_which_the_webhook_wants_nothing_is_passed_over_and_n
 async def test_readers_skip_nothing_and_repeat_nothing_while_two_leaders_fan_out(
     owner: Caller, leader: Leader, database_url: str
 ) -> None:
-    """Positions are given under the lock of the log's head, so they become visible in their order, whoever gives them."""
+    """Positions are assigned under the lock of log_head, so they become visible in order, whichever
+    leader assigns them."""
     events, writers, readers = 1500, 3, 4
     webhook_id = (await make_webhook(owner))["id"]
     written = asyncio.Event()
@@ -170,7 +173,8 @@ async def test_readers_skip_nothing_and_repeat_nothing_while_two_leaders_fan_out
             try:
                 taken = (await fanout.batch()).taken
             except CONTENDED:
-                # Two at once say of the same rows what they are about, in any order. A leader tries again, too.
+                # Two leaders may route the same rows at once, in any order. A leader tries again,
+                # too.
                 taken = 1
             await asyncio.sleep(0)
 
@@ -204,7 +208,7 @@ async def test_a_cursor_older_than_the_log_is_told_where_the_log_begins(
     assert (gone.status, gone.body["earliest"]) == (410, "4")
     assert gone.headers["Content-Type"] == "application/problem+json"
     assert "dropped" in gone.body["error"]
-    # Nothing was dropped after position 3.
+    # No event after position 3 was dropped.
     for after in ("3", "earliest", "0"):
         assert _positions(await _read(owner, webhook_id, after=after)) == [4, 5]
     await connection.execute("delete from events")

@@ -1,4 +1,4 @@
-"""POST /webhooks/:id/test, with a relay played by the test."""
+"""POST /webhooks/:id/test. The test plays the relay."""
 
 import asyncio
 from typing import Any
@@ -21,7 +21,7 @@ async def webhook_id(owner: Caller) -> str:
 
 
 async def _asked(connection: Connection) -> asyncpg.Record:
-    """The test that the API waits for, once it has been written."""
+    """The row that the API waits for, once it has been written."""
     async with asyncio.timeout(30):
         while (row := await connection.fetchrow("select * from webhook_tests where finished_at is null")) is None:
             await asyncio.sleep(0.01)

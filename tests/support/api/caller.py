@@ -1,4 +1,4 @@
-"""Somebody who asks the API, and what the mutations left in the database."""
+"""A caller of the API: a user's token, and requests with it."""
 
 import io
 from collections.abc import Awaitable, Callable, Mapping
@@ -18,7 +18,7 @@ Api = TestClient[web.Request, web.Application]
 
 
 class Token(str):
-    """A bearer token that knows whose it is; `headers` are what a request sends."""
+    """A bearer token with its user's id and role. `headers` are those that a request sends."""
 
     user_id: UUID
     session_id: UUID
@@ -58,14 +58,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """`body` is sent as JSON; bytes go as they are. `headers` go with every request."""
+    """`body` is sent as JSON, and bytes are sent unchanged. `headers` go with every request."""
 
     api: Api
     token: Token
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def sending(self, **headers: str) -> "Caller":
-        """The same one with headers more: `sending(If_Match="*")`."""
+        """The same caller with more headers: `sending(If_Match="*")`."""
         return replace(
             self, headers={**self.headers, **{name.replace("_", "-"): text for name, text in headers.items()}}
         )
@@ -75,7 +75,7 @@ class Caller:
         data = None
         if body is not None:
             headers.setdefault("Content-Type", "application/json")
-            # From a file, so that a large one is sent piece by piece.
+            # As a file, so that a large body is sent piece by piece.
             data = io.BytesIO(body if isinstance(body, bytes) else orjson.dumps(body))
         async with self.api.request(method, f"/api/v1{path}", data=data, headers=headers, params=query) as response:
             raw = await response.read()

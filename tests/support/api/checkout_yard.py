@@ -1,4 +1,4 @@
-"""A depot with a pump of which there are ten, a site, and one caller of each role."""
+"""A depot with ten pumps, a site, and one caller of each role, for tests of checkouts."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,8 @@ ROLES = ("admin", "supervisor", "foreman", "worker", "personnel")
 
 @dataclass(frozen=True, slots=True)
 class Yard:
-    """`pump` has no category, and `depot` and `site` are ids of locations. The foreman is assigned to neither of them."""
+    """`pump` has no category. `depot` and `site` are ids of locations, and the foreman is assigned
+    to neither."""
 
     people: dict[str, Caller]
     depot: str
@@ -49,7 +50,7 @@ class Yard:
         await take_events(self.connection)
 
     def updated(self, left: int, **changes: tuple[Any, Any]) -> tuple[str, str]:
-        """The pump's item-updated."""
+        """The item-updated event of the pump."""
         told = {name: {"from": old, "to": new} for name, (old, new) in changes.items()}
         return stored(
             "item-updated",

@@ -9,7 +9,7 @@ import orjson
 from service.delivery.subject import Subject, subject_of
 from tests.support.database import Connection
 
-# Events whose data does not say where they happen.
+# Event types whose data does not name locations.
 ELSEWHERE = {
     "checkout-requested",
     "checkout-authorized",
@@ -22,7 +22,8 @@ Outbox = Callable[[], Awaitable[list[tuple[str, dict[str, Any]]]]]
 
 
 async def events_of(connection: "asyncpg.Connection[asyncpg.Record]") -> list[tuple[str, str]]:
-    """Type and data of the events in the outbox, in order. The service has said of each what it is about, as the relay would have."""
+    """Type and data of the events in the outbox, in order. Checks that the stored subject of each
+    is the one that a relay would derive."""
     rows = await connection.fetch("select * from outbox order by seq")
     for row in rows:
         told = row["location_ids"] if row["type"] in ELSEWHERE else None
@@ -40,12 +41,12 @@ async def events_of(connection: "asyncpg.Connection[asyncpg.Record]") -> list[tu
 
 
 async def take_events(connection: Connection) -> list[tuple[str, str]]:
-    """Type and data, as stored, of the events in the outbox, in order. They are gone from it then."""
+    """Type and data of the events in the outbox, as stored and in order. Removes them."""
     events = await events_of(connection)
     await connection.execute("delete from outbox")
     return events
 
 
 def stored(event_type: str, **data: Any) -> tuple[str, str]:
-    """An event as `take_events` gives it: compact, keys in this order."""
+    """An event as `take_events` returns it: compact, with the keys in this order."""
     return event_type, orjson.dumps(data).decode()

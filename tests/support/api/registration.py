@@ -1,4 +1,4 @@
-"""Anna, who registers and signs in over HTTP."""
+"""Registration and login over HTTP, of a user called Anna."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ async def profile_status(api: Api, token: str) -> int:
 
 
 async def signed_in_anna(api: Api) -> dict[str, Any]:
-    """Anna, registered and signed in: the answer of her login."""
+    """Registers Anna and signs her in. Returns the answer to her login."""
     assert (await register(api)).status == 201
     answer: dict[str, Any] = await (await login(api)).json()
     return answer

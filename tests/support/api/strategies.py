@@ -1,11 +1,11 @@
-"""Items and JSON values that Hypothesis makes up."""
+"""Hypothesis strategies for items and JSON values."""
 
 import json
 from typing import Any
 
 from hypothesis import strategies as st
 
-# What receivers stumble over comes often, anything else sometimes.
+# Characters that cause trouble in receivers come often, others sometimes.
 TEXT = st.text(st.one_of(st.sampled_from("\"\\/\x01\x1f\x7f\u2028\u2029½漢😀<>&'\x00"), st.characters()), max_size=40)
 LONG = st.builds(lambda text, times: (text * times)[:8000], TEXT, st.integers(1, 8000))
 JSON = st.recursive(
@@ -24,7 +24,7 @@ JSON = st.recursive(
 ITEM = st.fixed_dictionaries(
     {"name": TEXT},
     optional={
-        # An empty one stands for null, and is not answered as it was sent.
+        # An empty text stands for null, and is not answered as it was sent.
         "sku": st.none() | TEXT.filter(bool),
         "serial_number": st.none() | TEXT.filter(bool),
         "description": st.none() | TEXT | LONG,
@@ -38,5 +38,5 @@ ITEM = st.fixed_dictionaries(
 
 
 def json_body(value: Any) -> bytes:
-    # Not orjson, which refuses to write a lone surrogate; a client may well send one as an escape.
+    # orjson refuses to write a lone surrogate, but a client may send one as an escape.
     return json.dumps(value).encode()

@@ -1,4 +1,4 @@
-"""A transfer between two locations, and those who may have a part in it."""
+"""Two locations and an item, for tests of transfers."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +28,7 @@ class Yard:
         return await (by or self.admin).make("/transfers", **self.body(**fields))
 
     async def step(self, transfer: dict[str, Any], *steps: str, by: Caller | None = None) -> Answer:
-        """The answer to the last step; those before it succeed."""
+        """The answer to the last step. The steps before it succeed."""
         *first, last = steps
         for step in first:
             answer = await self.admin.post(f"/transfers/{transfer['id']}/{step}", None)
@@ -39,7 +39,7 @@ class Yard:
         return (await self.admin.get(f"/items/{item_id or self.pump['id']}")).body
 
     async def units(self, item_id: str | None = None) -> tuple[int, int]:
-        """How many there are, and how many of them are reserved."""
+        """The units of the item, and how many of them are reserved."""
         item = await self.item(item_id)
         return item["quantity"], item["reserved_quantity"]
 

@@ -1,4 +1,4 @@
-"""What tests ask of one webhook."""
+"""Requests about one webhook: create it, and read its events and statistics."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A client of the running system, and its users."""
+"""A client of the running system, and the users of the contract tests."""
 
 import itertools
 import json
@@ -24,7 +24,7 @@ def unique(prefix: str) -> str:
 
 @dataclass(frozen=True)
 class User:
-    """Somebody who has signed in."""
+    """A user who has signed in."""
 
     id: str
     username: str
@@ -35,14 +35,15 @@ class User:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the API answered. `body` is the parsed JSON, or None where there is no content."""
+    """An answer of the API. `body` is the parsed JSON, or None if there is no content."""
 
     status: int
     headers: CIMultiDict[str]
     body: Any
 
     def problem(self, status: int, *pointers: str) -> dict[str, Any]:
-        """The body of a refusal, which has the form of one. With `pointers` it names just these fields."""
+        """The body of a problem, after checks of its form. With `pointers` it must name exactly
+        these fields."""
         assert self.status == status, f"{self.status} instead of {status}: {self.body}"
         assert self.headers["Content-Type"].startswith("application/problem+json")
         assert self.body["status"] == status
@@ -58,7 +59,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Client:
-    """One caller of the API."""
+    """A caller of the API, who may have signed in."""
 
     http: aiohttp.ClientSession
     address: str
@@ -70,7 +71,8 @@ class Client:
         return self.user.id
 
     async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
-        """`body`: what becomes JSON, or bytes to be sent as they are. Underscores in the names of headers are hyphens."""
+        """`body` is an object that becomes JSON, or bytes that are sent unchanged. Underscores in
+        the names of headers become hyphens."""
         given = {name.replace("_", "-"): value for name, value in headers.items()}
         if self.user is not None:
             given.setdefault("Authorization", f"Bearer {self.user.token}")
@@ -86,7 +88,7 @@ class Client:
             return Answer(response.status, CIMultiDict(response.headers), shown)
 
     async def call(self, method: str, path: str, body: Any = None, *, status: int | None = None, **headers: str) -> Any:
-        """The body of a success."""
+        """The body of a successful answer."""
         answer = await self.ask(method, path, body, **headers)
         wanted = answer.status < 300 if status is None else answer.status == status
         assert wanted, f"{method} {path}: {answer.status} {answer.body}"
@@ -112,7 +114,7 @@ class Client:
         signed_in = await self.as_user(None).post("/auth/login", login)
         return self.as_user(as_user(signed_in))
 
-    # What most tests need to begin with; each is what the contract's routes make of it.
+    # Objects that most tests need. The routes of the contract create them.
 
     async def item(self, **fields: Any) -> dict[str, Any]:
         made: dict[str, Any] = await self.post("/items", {"name": unique("item"), "quantity": 20, **fields}, status=201)

@@ -15,7 +15,7 @@ from tests.support.waiting import PATIENCE
 
 @dataclass
 class Ears:
-    """A webhook and the receiver that it points at."""
+    """A webhook and its receiver."""
 
     client: Client
     webhook: dict[str, Any]
@@ -30,7 +30,7 @@ class Ears:
         return str(self.webhook["secret"])
 
     def all(self, event_type: str | None = None, **data: Any) -> list[Arrival]:
-        """What has arrived so far of this type with these values in its data."""
+        """The arrivals so far of this type with these values in their data."""
         return [
             arrival
             for arrival in self.receiver.arrivals
@@ -39,12 +39,13 @@ class Ears:
         ]
 
     async def hear(self, event_type: str, count: int = 1, **data: Any) -> Arrival:
-        """The last of `count` arrivals that fit, waited for."""
+        """Waits for `count` matching arrivals, and returns the last of them."""
         await self.until(lambda: len(self.all(event_type, **data)) >= count)
         return self.all(event_type, **data)[-1]
 
     async def data(self, event_type: str, count: int = 1, **data: Any) -> dict[str, Any]:
-        """The `data` of the event, waited for; JSON objects keep the order of their keys."""
+        """Waits for the event, and returns its `data`. JSON objects keep the order of their
+        keys."""
         found: dict[str, Any] = (await self.hear(event_type, count, **data)).envelope["data"]
         return found
 
@@ -56,11 +57,13 @@ class Ears:
             raise AssertionError(f"what was waited for did not arrive; this did: {seen}") from None
 
     async def types(self) -> list[str]:
-        """The types that this webhook got, oldest first, as its history says once all before now is fanned out."""
+        """The types in the webhook's history, oldest first, once everything before now is fanned
+        out."""
         return [event["eventType"] for event in await self.events()]
 
     async def events(self, **data: Any) -> list[dict[str, Any]]:
-        """The history, oldest first, after everything that was committed before this call has been fanned out."""
+        """The webhook's history, oldest first, once everything that was committed before this call
+        is fanned out."""
         await self.settle()
         page = await self.client.get(f"/webhooks/{self.id}/events?limit=200")
         return [
@@ -70,7 +73,8 @@ class Ears:
         ]
 
     async def settle(self) -> None:
-        """Write one more event and wait for it: fan-out keeps the order, so what was before it has been decided."""
+        """Write one more event and wait for it. Fan-out keeps the order, so every event before it
+        has been fanned out then."""
         events = self.webhook["events"]
         if _MARK not in events:
             changed = {"events": [*events, _MARK]}
@@ -99,7 +103,7 @@ class Listen(Protocol):
 
 
 def answering(*statuses: int, **headers: str) -> Any:
-    """Answers these in turn, and the last of them from then on."""
+    """Answers with these statuses in turn, and with the last of them from then on."""
     left = list(statuses)
 
     async def answer(_: Arrival) -> web.StreamResponse:

@@ -1,4 +1,4 @@
-"""The forms of times and ids."""
+"""The formats of times and ids in answers and events."""
 
 import re
 

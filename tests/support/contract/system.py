@@ -1,4 +1,4 @@
-"""The started system as the contract's tests see it: HTTP, and users that the command line made. Nothing else."""
+"""The API and a relay as processes, for the contract tests."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ from tests.support.waiting import PATIENCE
 
 @dataclass
 class System:
-    """`jossiedb serve` and `jossiedb relay` as processes. `environment` is theirs."""
+    """`jossiedb serve` and `jossiedb relay` as processes with this environment."""
 
     directory: Path
     environment: Mapping[str, str]

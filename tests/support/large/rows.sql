@@ -1,5 +1,5 @@
--- The rows of the large template, made by generate_series: the same each time but for ids and times.
--- tests/support/large/template.py runs it, section by section, and says which tables each section fills.
+-- The rows of the large template, made by generate_series: the same each time, but ids and times.
+-- tests/support/large/template.py runs it section by section, and lists the tables that each fills.
 
 -- name: people
 insert into users (username, email, full_name, role, password_hash)
@@ -29,8 +29,9 @@ select 'Category ' || substr(parent.name, 10) || '.' || n, parent.id
   from categories as parent, generate_series(1, 9) as n;
 
 -- name: items
--- 20 makers × 25 models × 50 tools, so that a word finds 20,000 to 50,000 items, two words some 1,000, a number few. Each tenth
--- is a single piece with a serial number, each twentieth is below its minimum.
+-- 20 makers × 25 models × 50 tools: a word finds 20,000 to 50,000 items, two words some 1,000, and
+-- a number few. Each tenth item is a single piece with a serial number, and each twentieth is below
+-- its minimum.
 with parts as (
   select array(select id from locations order by id) as places,
          array(select id from categories order by id) as categories,
@@ -59,7 +60,8 @@ select makers[1 + n % 20] || ' ' || 'TE ' || n / 20 % 25 || ' ' || tools[1 + n /
        lateral (select now() - (1000000 - n) * interval '2 seconds' as at) as time;
 
 -- name: webhooks
--- `worker` owns two; the first has each event's deliveries in its history. Their secrets are sealed afterwards.
+-- `worker` owns two webhooks, and the first has the deliveries of all events. Their secrets are
+-- sealed afterwards.
 insert into webhooks (owner_id, url, events, secret_sealed, max_retries, retry_delay_ms, timeout_ms, created_at)
 select u.id, 'http://127.0.0.1:9/' || n, array['item-created', 'item-updated', 'item-deleted', 'low-stock-alert'], '', 3, 5000,
        30000, now() - interval '20 days' + n * interval '1 second'
@@ -86,7 +88,8 @@ end
 $$;
 
 -- name: events
--- 1,000,000 in ten days: of 20 one is a login, two are alerts, one is a creation and the others are changes of items.
+-- 1,000,000 in ten days. Of 20 events one is a login, two are alerts, one is a creation, and the
+-- others are changes of items.
 with log as (
   select n,
          (array['user-login', 'low-stock-alert', 'low-stock-alert', 'item-created'])[1 + n % 20] as special,
@@ -111,7 +114,8 @@ update log_head set position = 1000000;
 select setval('outbox_seq_seq', 1000000);
 
 -- name: attempts
--- Two of each event, logins too: of a hundred one failed for good, the others succeeded the second time.
+-- Two attempts of each event, including logins. One event in a hundred failed for good, and the
+-- others succeeded at the second attempt.
 with webhook as (
   select id from webhooks order by created_at limit 1
 )

@@ -1,6 +1,7 @@
-"""A template database with a million items, a million events and two million attempts; made once in a run.
+"""A template database with a million items, a million events and two million attempts. It is made
+once in a run.
 
-What is in it, rows.sql says. Users have no password: sign in with a token, as `sign_up` gives it.
+rows.sql makes its rows. The users have no password: sign in with a token, as `sign_up` gives it.
 """
 
 import asyncio
@@ -24,7 +25,8 @@ ITEMS = EVENTS = 1_000_000
 ATTEMPTS = 2_000_000
 _DRAFT = "large_template_draft"
 _ROWS = Statements("rows", Path(__file__).with_name("rows.sql").read_text(encoding="utf-8"))
-# In this order, each with the tables whose indexes are made when it is done: that takes a third of the time.
+# The sections in their order, each with the tables whose indexes are made after it. That takes a
+# third of the time.
 _SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("people", ("sessions",)),
     ("places", ()),
@@ -77,7 +79,7 @@ async def _fill(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
 async def _indexed_afterwards(
     connection: "asyncpg.Connection[asyncpg.Record]", tables: tuple[str, ...]
 ) -> AsyncIterator[None]:
-    """These tables without their indexes, except those of constraints, which stay."""
+    """Drops the indexes of these tables meanwhile, except those of constraints."""
     indexes: list[Any] = await connection.fetch(
         """select i.indexrelid::regclass::text as name, pg_get_indexdef(i.indexrelid) as definition
              from pg_index as i

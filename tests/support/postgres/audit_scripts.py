@@ -1,4 +1,4 @@
-"""The psql scripts of sql/audit, run as a person would."""
+"""Runs the psql scripts of sql/audit, as a user does."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ DIRECTORY = ROOT / "sql" / "audit"
 
 
 async def run_audit(name: str, url: str, **variables: str) -> list[str]:
-    """The rows of a script, unaligned. An error of psql is an AssertionError."""
+    """The rows of a script, unaligned. Raises AssertionError if psql reports an error."""
     options = [option for key, value in variables.items() for option in ("-v", f"{key}={value}")]
     process = await asyncio.create_subprocess_exec(
         str(bin_dir() / "psql"),

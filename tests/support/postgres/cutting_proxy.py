@@ -1,4 +1,5 @@
-"""A way to the server that can be cut on the client's side only: the server goes on with what it was asked, and knows of nothing."""
+"""A proxy before PostgreSQL that cuts connections on the client's side only: the server goes on
+with its statements and does not notice."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,7 +22,7 @@ class CuttingProxy:
         return f"postgresql://postgres@127.0.0.1:{self.port}/{self._database}?sslmode=disable"
 
     def cut_listeners(self) -> None:
-        """And let nobody in until `admit`."""
+        """Cut LISTEN connections, and refuse new connections until `admit`."""
         self._refusing = True
         for client, server in self._listening:
             self._left.add(server)

@@ -1,4 +1,4 @@
-"""Embedded servers of a test's own, and what it asks of them."""
+"""Embedded servers of a test, and questions about them."""
 
 import fcntl
 import tempfile
@@ -16,7 +16,7 @@ from tests.support.postgres.shared_server import bin_dir, scratch
 
 @contextmanager
 def data_directory() -> Iterator[Path]:
-    """Not pytest's tmp_path, which other users may not enter."""
+    """A directory that other users may enter, unlike pytest's tmp_path."""
     directory = Path(tempfile.mkdtemp(prefix="jossiedb-embedded-", dir=scratch()))
     directory.chmod(0o711)
     yield directory

@@ -1,4 +1,4 @@
-"""Ends a test run's server and removes its directory when the run is gone, however it went."""
+"""Ends a test run's server and removes its directory, however the run ended."""
 
 import fcntl
 import os
@@ -12,9 +12,10 @@ from pathlib import Path
 
 
 class Janitor:
-    """Makes the run's directory in `parent`, and starts a process that waits for the end of a pipe which only this process holds.
+    """Makes the run's directory in `parent`, and starts a process that waits for the end of a pipe.
+    Only this process holds the other end.
 
-    That process has a session of its own: neither Ctrl-C nor kill -9 of the tests gets past it.
+    The waiting process has a session of its own, so it survives Ctrl-C and kill -9 of the tests.
     """
 
     def __init__(self, parent: Path = Path("/tmp")) -> None:
@@ -29,7 +30,7 @@ class Janitor:
 
 
 def clean_up(run_dir: Path) -> None:
-    """Runs in the janitor. SIGQUIT is PostgreSQL's immediate shutdown; nothing here is kept."""
+    """Runs in the janitor. SIGQUIT is PostgreSQL's immediate shutdown, because no data is kept."""
     pid_file = run_dir / "postgres" / "postmaster.pid"
     with suppress(FileNotFoundError, ProcessLookupError, ValueError):
         os.kill(int(pid_file.read_text().split()[0]), signal.SIGQUIT)

@@ -1,4 +1,4 @@
-"""A PgBouncer of a test's own, before the run's PostgreSQL or another. It ends with the test."""
+"""A PgBouncer of a test, before the run's PostgreSQL or another. It ends with the test."""
 
 import os
 import signal
@@ -18,7 +18,8 @@ _PATIENCE = 20.0
 
 
 class PgBouncer:
-    """`program`: its path. `server_url`: of the database behind it. `settings`: more lines of its section."""
+    """`program` is its path, `server_url` the database behind it, and `settings` more lines of its
+    section."""
 
     def __init__(self, program: str, server_url: str, **settings: str | int) -> None:
         self._program = program
@@ -27,7 +28,8 @@ class PgBouncer:
         self._settings = settings
         self._port = _free_port()
         self.url = f"postgresql://postgres@127.0.0.1:{self._port}{parts.path}?sslmode=disable"
-        # It refuses to run as root, and the server's socket is for the account alone that the server runs as.
+        # PgBouncer refuses to run as root, and only the account that the server runs as may use the
+        # server's socket.
         self._account = choose(Path(self._host))
         self._directory = Path(tempfile.mkdtemp(prefix="pgbouncer-", dir=os.environ[RUN_DIR]))
         self._process: subprocess.Popen[bytes] | None = None
@@ -40,11 +42,11 @@ class PgBouncer:
         self.kill()
 
     def start(self) -> None:
-        """Blocks until it takes connections."""
+        """Blocks until it accepts connections."""
         self.configure()
         self._account.give(self._directory)
         with (self._directory / "log").open("ab") as log:
-            # It dies with the tests, however they end.
+            # PgBouncer ends with the tests, however they end.
             self._process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", self._program, "--quiet", str(self._directory / "pgbouncer.ini")],
                 stdin=subprocess.DEVNULL,
@@ -62,7 +64,7 @@ class PgBouncer:
                 time.sleep(0.02)
 
     def configure(self, **settings: str | int) -> None:
-        """Write its configuration, with these settings besides or instead."""
+        """Write the configuration, with these settings added or replaced."""
         self._settings |= settings
         options = {
             "listen_addr": "127.0.0.1",
@@ -81,13 +83,13 @@ class PgBouncer:
         path.chmod(0o644)
 
     def reload(self, **settings: str | int) -> None:
-        """Go on with other settings. Nobody is cut off."""
+        """Go on with other settings. No connection is cut."""
         assert self._process is not None
         self.configure(**settings)
         self._process.send_signal(signal.SIGHUP)
 
     def kill(self) -> None:
-        """At once, with every connection through it."""
+        """Kill it at once, with every connection through it."""
         if self._process is not None:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()

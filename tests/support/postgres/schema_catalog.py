@@ -1,8 +1,9 @@
-"""A database's schema as a set of lines, to be compared."""
+"""A database's schema as a set of lines, to be compared with another."""
 
 import asyncpg
 
-# Everything of ours, each thing as one line that says all about it; daily partitions and what belongs to them left out.
+# Every object of ours as one line with all its properties. Daily partitions and their objects are
+# left out.
 CATALOG = """
 with ours as (
   select c.oid, c.relname, c.relkind, c.relpersistence, c.reloptions
@@ -39,7 +40,7 @@ select format('extension %s', extname) from pg_extension
 
 
 async def catalog(url: str) -> set[str]:
-    # Names are printed as they are found from here.
+    # Names are printed relative to this search path.
     connection = await asyncpg.connect(url, server_settings={"search_path": "public"})
     try:
         rows = await connection.fetch(CATALOG)

@@ -1,4 +1,5 @@
-"""The one PostgreSQL of a test run, shared by its processes, and the template of each test's database."""
+"""The one PostgreSQL of a test run, which its processes share, and the template of each test's
+database."""
 
 import asyncio
 import fcntl
@@ -33,10 +34,11 @@ _SETTINGS = {
 
 
 def scratch() -> Path:
-    """Where data is put that no test keeps: in memory where there is room for it.
+    """The directory for data that no test keeps: in memory if there is room for it.
 
-    A database is some 600 small files. Most tests have one of their own, and on a disk that costs more than all else they do.
-    JOSSIEDB_TEST_ROOM_GIB says how much room a run needs, if more than 2 GiB.
+    A database is some 600 small files. Most tests have one of their own, and on a disk that costs
+    more than everything else. JOSSIEDB_TEST_ROOM_GIB says how much room a run needs, if more than 2
+    GiB.
     """
     room = int(os.environ.get(ROOM_GIB, "2")) * _GIB
     roomy = os.access(_MEMORY, os.W_OK | os.X_OK) and shutil.disk_usage(_MEMORY).free >= room

@@ -1,4 +1,4 @@
-"""A disk of a few megabytes, which can be filled, and given room again."""
+"""A disk of a few megabytes, which a test fills and empties again."""
 
 import subprocess
 import tempfile
@@ -11,7 +11,7 @@ import pytest
 
 
 class SmallDisk:
-    """A tmpfs, mounted at `path`. Where that may not be done, the test is skipped."""
+    """A tmpfs, mounted at `path`. If the user may not mount, the test is skipped."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -28,13 +28,13 @@ class SmallDisk:
             try:
                 yield cls(path)
             finally:
-                # Lazily, as a server that is being ended may have files open still.
+                # Unmounted lazily, because a server that is ending may still have files open.
                 _run("umount", "-l", str(path)).check_returncode()
         finally:
             path.rmdir()
 
     def fill(self) -> None:
-        """Leave not a page."""
+        """Fill the disk to the last page."""
         with self._ballast.open("ab", buffering=0) as file:
             try:
                 while True:

@@ -1,18 +1,18 @@
-"""A proxy before PostgreSQL that can be pointed at another server, and that can swallow what passes over a connection, in both
-directions, and keep it open: half-open."""
+"""A proxy before PostgreSQL that can make connections half-open: they stay open, and nothing passes
+in either direction. It can also lead to another server."""
 
 import asyncio
 from contextlib import suppress
 from typing import Self
 
 LISTEN = b"jossiedb relay listen\x00"
-# What a server says when it has let somebody in.
+# The server's message after it has accepted a client.
 READY = b"Z\x00\x00\x00\x05I"
 
 
 class SwallowingProxy:
-    """On a free port of 127.0.0.1, before the server's `socket`, which may be set to another's. Which connections LISTEN is read
-    from how they introduce themselves."""
+    """On a free port of 127.0.0.1, before the server's `socket`, which may be changed to another
+    server's. A LISTEN connection is known by its application_name."""
 
     def __init__(self, socket: str) -> None:
         self.socket = socket
@@ -38,20 +38,20 @@ class SwallowingProxy:
         return f"postgresql://postgres@127.0.0.1:{self.port}/jossiedb?sslmode=disable"
 
     def swallow_listeners(self) -> None:
-        """From now on nothing passes over the LISTEN connections that there are. New ones are not concerned."""
+        """From now on nothing passes over the present LISTEN connections. New ones work."""
         for swallowing in self._listening:
             swallowing.set()
         self._listening.clear()
 
     def swallow_all(self) -> None:
-        """The same for every connection that there is."""
+        """From now on nothing passes over any present connection."""
         self.swallow_listeners()
         for swallowing in self._others:
             swallowing.set()
         self._others.clear()
 
     def swallow_the_next(self) -> None:
-        """Nothing passes over the next connection once the server has let it in."""
+        """Nothing passes over the next connection once the server has accepted it."""
         self._let_in_only = True
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -90,7 +90,7 @@ async def _pump(
         writer.write(data)
         await writer.drain()
     if swallowing.is_set():
-        # Neither side hears of the other's end.
+        # Neither side learns that the other has ended.
         await asyncio.Event().wait()
     with suppress(OSError):
         writer.write_eof()

@@ -1,4 +1,4 @@
-"""A PostgreSQL of a test's own, which may be killed, stopped, reconfigured and started again."""
+"""A PostgreSQL of a test, which may be killed, stopped, reconfigured and started again."""
 
 import asyncio
 import os
@@ -21,14 +21,15 @@ from tests.support.faketime import FakeClock
 from tests.support.postgres.janitor import Janitor
 from tests.support.postgres.shared_server import bin_dir, scratch
 
-# Whether it syncs makes no difference to a process that is killed: what it wrote is the kernel's.
+# Syncing makes no difference to a process that is killed, because the kernel keeps what it wrote.
 _SETTINGS = {"fsync": "off", "max_connections": "40", "superuser_reserved_connections": "3"}
-# The queue of notifications as small as it can be. Before PostgreSQL 17 it always takes 8 GB, so this takes the embedded one.
+# The smallest queue of notifications. Before PostgreSQL 17 the queue always takes 8 GB, so this
+# needs the embedded server.
 _SMALL_QUEUE = {"max_notify_queue_pages": "64"}
 
 
 def _with_clock(clock: FakeClock, directory: Path) -> Path:
-    """The programs of PostgreSQL, of which the server has that clock."""
+    """The directory of PostgreSQL's programs, whose server runs with that clock."""
     programs = directory / "programs" / "bin"
     programs.mkdir(parents=True)
     for program in bin_dir().iterdir():
@@ -42,7 +43,7 @@ def _with_clock(clock: FakeClock, directory: Path) -> Path:
 
 
 class Throwaway:
-    """`settings` are added to what such a server has anyway; `wrong_clock`: its clock can be made to leap."""
+    """`settings` are added to the usual ones. With `wrong_clock`, its clock can leap."""
 
     def __init__(
         self, settings: Mapping[str, str] | None = None, *, small_queue: bool = False, wrong_clock: bool = False
@@ -58,7 +59,7 @@ class Throwaway:
         self.url = ""
 
     def configure(self, **settings: str) -> None:
-        """Parameters of the server, from its next start on."""
+        """Parameters of the server from its next start on."""
         self._server = EmbeddedServer(
             self._directory, bin_dir=self._programs, settings=self._settings | settings, sync=False
         )
@@ -69,17 +70,18 @@ class Throwaway:
 
     @property
     def socket(self) -> str:
-        """The path of its socket."""
+        """The path of its Unix socket."""
         lines = (self.cluster / "postmaster.pid").read_text().splitlines()
         return f"{lines[4].strip()}/.s.PGSQL.{lines[3].strip()}"
 
     def start(self) -> str:
-        """Blocks until it takes connections, recovery included."""
+        """Blocks until it accepts connections, recovery included."""
         self.url = self._server.start()
         return self.url
 
     def follow(self, primary: "Throwaway", name: str) -> None:
-        """Copy another that runs, and start as its standby of that name. Blocks until it takes connections, which read only."""
+        """Copy another server that runs, and start as its standby with that name. Blocks until it
+        accepts connections, which only read."""
         account = choose(primary.cluster)
         self.cluster.mkdir(mode=0o700)
         account.give(self.cluster)
@@ -94,12 +96,12 @@ class Throwaway:
             **account.subprocess_arguments(),
         )
         assert done.returncode == 0, done.stderr
-        # It lies in the cluster, and is the primary's.
+        # The copied lock file belongs to the primary.
         (self.cluster / f"{Path(primary.socket).name}.lock").unlink()
         self.start()
 
     async def promote(self) -> None:
-        """Make a standby the primary; it takes writes when this returns."""
+        """Make a standby the primary. It accepts writes when this returns."""
         connection = await asyncpg.connect(self.url)
         try:
             assert await connection.fetchval("select pg_promote(wait => true)")
@@ -107,7 +109,7 @@ class Throwaway:
             await connection.close()
 
     def pause(self) -> None:
-        """It does not run until it is started again; meanwhile its files may be put back."""
+        """Stop it until it is started again. Meanwhile its files may be replaced."""
         self._server.stop()
 
     def stop(self) -> None:
@@ -150,7 +152,7 @@ class Throwaway:
         self.start()
 
     async def move_data(self, disk: Path) -> None:
-        """The tables go to that disk; nobody may be connected."""
+        """The tables move to that disk. No session may be connected."""
         (disk / "tables").mkdir()
         self._give(disk / "tables")
         admin = await asyncpg.connect(with_database(self.url, "postgres"))
@@ -180,7 +182,8 @@ class Throwaway:
 def throwaway_server(
     monkeypatch: pytest.MonkeyPatch, *, small_queue: bool = False, wrong_clock: bool = False
 ) -> Iterator[Throwaway]:
-    """A migrated one that is stopped at the end. Processes that the test starts find it by DATABASE_URL."""
+    """A migrated server that is stopped at the end. Processes that the test starts find it by
+    DATABASE_URL."""
     server = Throwaway(small_queue=small_queue, wrong_clock=wrong_clock)
     try:
         monkeypatch.setenv("DATABASE_URL", server.start())

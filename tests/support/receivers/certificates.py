@@ -1,4 +1,5 @@
-"""An authority made for a test, and certificates that it signs, as a receiver's TLS context."""
+"""A certificate authority of a test, and a receiver's TLS context with certificates that it
+signs."""
 
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -18,8 +19,8 @@ def _name(text: str) -> x509.Name:
 
 
 class Authority:
-    """Its certificates have no extension beside constraints and names, as those of many private authorities. `complete`: they have
-    those that RFC 5280 asks for as well, key usage and key identifiers."""
+    """Its certificates have only constraints and names as extensions, as those of many private
+    authorities. With `complete`, they also have key usage and key identifiers, as RFC 5280 asks."""
 
     def __init__(self, folder: Path, *, complete: bool = False) -> None:
         self._folder = folder
@@ -28,7 +29,7 @@ class Authority:
         self._certificate = self._sign(_name("a test's authority"), self._key.public_key(), None, authority=True)
 
     def trusted(self) -> ssl.SSLContext:
-        """A client's context that trusts this authority and no other."""
+        """A client's context that trusts only this authority."""
         context = client_context()
         context.load_verify_locations(cadata=self.pem())
         return context

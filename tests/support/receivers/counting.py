@@ -1,7 +1,8 @@
-"""A receiver as a process of its own, which notes each request and answers 200: `python -m tests.support.receivers.counting <notes> <ms>`.
+"""A receiver as a process of its own, which notes each request and answers 200.
 
-A note is a line: the monotonic clock (one for the whole machine), the webhook's id, the event's id, the attempt's number. Its first
-line is the port.
+Start it by `python -m tests.support.receivers.counting <notes> <ms>`. A note is a line: the
+monotonic clock (one for the whole machine), the webhook's id, the event's id, the attempt's number.
+Its first line is the port.
 """
 
 import asyncio
@@ -44,7 +45,8 @@ class _Counting(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         envelope = json.loads(self._body)
-        # One write to a file opened for appending: whole lines, also when this process is killed.
+        # One write to a file opened for appending writes whole lines, also when this process is
+        # killed.
         line = f"{time.monotonic():.6f} {self._webhook} {envelope['id']} {envelope['attempt']}\n"
         os.write(self._notes, line.encode())
         asyncio.get_running_loop().call_later(self._delay, self._answer)

@@ -1,4 +1,4 @@
-"""A DNS server on 127.0.0.1 that is scripted by name."""
+"""A DNS server on 127.0.0.1 that answers as the test says, by name."""
 
 import asyncio
 import socket
@@ -18,14 +18,15 @@ Script = Callable[[], Found]
 
 @dataclass
 class Names:
-    """`known`: what is found under a name. Questions about `silent` names are never answered. No other name exists."""
+    """`known`: what is found under a name. Questions about `silent` names are never answered. No
+    other name exists."""
 
     known: dict[str, list[str] | int | Script] = field(default_factory=dict)
     silent: set[str] = field(default_factory=set)
     ttl: int = 60
-    # Names of which only A is answered.
+    # Names whose A is answered, and whose AAAA is not.
     silent_about_ipv6: set[str] = field(default_factory=set)
-    # Questions for A by name; each comes with one for AAAA.
+    # The number of questions for A, by name. Each comes with one for AAAA.
     asked: Counter[str] = field(default_factory=Counter)
     address: str = ""
 

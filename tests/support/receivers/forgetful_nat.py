@@ -1,4 +1,5 @@
-"""A NAT before a receiver that forgets its connections: what passes over those is swallowed, they stay open, new ones work."""
+"""A NAT before a receiver that forgets its connections: they stay open and nothing passes, and new
+ones work."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,7 +8,8 @@ from urllib.parse import urlsplit
 
 
 class ForgetfulNat:
-    """A TCP proxy on a free port of 127.0.0.1. `opened` counts its connections, `swallowed` the bytes that went nowhere."""
+    """A TCP proxy on a free port of 127.0.0.1. `opened` counts its connections, and `swallowed` the
+    bytes that it dropped."""
 
     def __init__(self, host: str, port: int) -> None:
         self._upstream = (host, port)
@@ -22,7 +24,7 @@ class ForgetfulNat:
         return len(self._remembered)
 
     def forget(self) -> None:
-        """From now on nothing passes over the connections that there are, in either direction."""
+        """From now on nothing passes over the present connections, in either direction."""
         for forgotten in self._remembered:
             forgotten.set()
         self._remembered.clear()

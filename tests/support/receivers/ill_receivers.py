@@ -1,4 +1,4 @@
-"""Receivers that do what no receiver should: each is a function that is given the connection once a request has come."""
+"""Receivers that misbehave. Each is a function that gets the connection once a request has come."""
 
 import asyncio
 import gzip
@@ -25,7 +25,7 @@ async def hangs(reader: Reader, _: Writer) -> None:
 
 async def resets(_: Reader, writer: Writer) -> None:
     sock = writer.get_extra_info("socket")
-    # Linger for no time: RST in the place of FIN.
+    # Without lingering, the close sends RST instead of FIN.
     sock.setsockopt(1, 13, struct.pack("ii", 1, 0))
     writer.transport.abort()
 
@@ -83,7 +83,8 @@ def _says(answer: bytes) -> Misbehaviour:
 
 
 def gone_and_well_in_turn() -> Misbehaviour:
-    """410 and 200, some milliseconds later, so that several are answered, and recorded, together."""
+    """Answers 410 and 200, some milliseconds later, so that several answers are recorded
+    together."""
     statuses = itertools.cycle((b"200 OK", b"410 Gone", b"200 OK", b"200 OK"))
 
     async def say(_: Reader, writer: Writer) -> None:
@@ -131,7 +132,7 @@ async def _read_request(reader: Reader) -> bool:
 
 @asynccontextmanager
 async def misbehaving(act: Misbehaviour, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
-    """A receiver that misbehaves on each connection; gives its URL."""
+    """A receiver that misbehaves on each connection. Yields its URL."""
     tasks: set[asyncio.Task[None]] = set()
 
     async def serve(reader: Reader, writer: Writer) -> None:
@@ -161,8 +162,9 @@ async def misbehaving(act: Misbehaviour, *, tls: ssl.SSLContext | None = None) -
 
 @asynccontextmanager
 async def closing_kept_alive(worst: float) -> AsyncIterator[tuple[str, list[bytes]]]:
-    """A receiver that answers the first request of a connection with 200, and closes it `worst` seconds later, unread: often just
-    as the next request is on its way. Gives its URL and the bodies that it has answered."""
+    """A receiver that answers the first request of a connection with 200, and closes it `worst`
+    seconds later without reading. Often the next request is then on its way. Yields its URL and the
+    bodies that it has answered."""
     answered: list[bytes] = []
 
     async def serve(reader: Reader, writer: Writer) -> None:
@@ -187,7 +189,7 @@ async def closing_kept_alive(worst: float) -> AsyncIterator[tuple[str, list[byte
 
 
 def wrong_certificate(directory: Path) -> ssl.SSLContext:
-    """A server's context with a certificate that nobody has signed, for another name."""
+    """A server's context with a self-signed certificate for another name."""
     key, certificate = directory / "key.pem", directory / "certificate.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",

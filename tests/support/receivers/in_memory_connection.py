@@ -1,4 +1,4 @@
-"""A connection without a network: for what a socket cannot be made to do at a given moment."""
+"""A connection without a network, for events that a socket does not produce at a given moment."""
 
 import asyncio
 from typing import Any
@@ -8,7 +8,7 @@ from relay.transport.connection import Connection, Post
 
 
 class Wire(asyncio.Transport):
-    """Takes what is written, and knows whether it was closed."""
+    """Keeps the written bytes, and knows whether it was closed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Keeper:
 
 
 class Waited(Post):
-    """A request whose end is waited for."""
+    """A request whose end the test can wait for."""
 
     __slots__ = ("_end",)
 

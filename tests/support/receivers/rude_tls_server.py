@@ -1,4 +1,4 @@
-"""A TLS server that closes the socket without close_notify, which asyncio's servers cannot be made to do."""
+"""A TLS server that closes the socket without close_notify, which asyncio's servers cannot do."""
 
 import asyncio
 import socket
@@ -12,7 +12,7 @@ PATIENCE = 30
 
 
 class RudeServer:
-    """Reads each request, sends `answer` and closes. `reset`: with a RST."""
+    """Reads each request, sends `answer` and closes, with a RST if `reset` is set."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self._context = context
@@ -26,7 +26,7 @@ class RudeServer:
         self._thread.start()
 
     def stop(self) -> None:
-        # A close alone would not wake the thread.
+        # Closing the socket alone would not wake the thread.
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()

@@ -1,4 +1,4 @@
-"""A server on a raw socket whose every byte, wait and close is a script's."""
+"""A server on a raw socket. A script decides each byte, wait and close."""
 
 import asyncio
 import socket
@@ -12,9 +12,9 @@ from ipaddress import ip_network
 from relay.transport import Exchange, Transport
 
 LOOPBACK = [ip_network("127.0.0.0/8"), ip_network("::1/128")]
-# For exchanges that end by what the other side does.
+# In milliseconds, for exchanges that end by an action of the server.
 PATIENT_MS = 30_000
-# For those that end by the deadline.
+# In milliseconds, for exchanges that end by the deadline.
 SHORT_MS = 300
 
 
@@ -23,7 +23,7 @@ class Server:
     url: str = ""
     connections: int = 0
     requests: list[bytes] = field(default_factory=list)
-    # Set when the client has closed a connection; what a script waits for with `gone`.
+    # The number of connections that the client has closed. Scripts wait for it with `gone`.
     left: int = 0
 
 
@@ -36,7 +36,7 @@ class Peer:
         self._writer = writer
         server.connections += 1
         self.number = server.connections
-        # Of the server's end, as the client addressed it.
+        # The address of the server's end, as the client used it.
         self.address: str = writer.get_extra_info("sockname")[0]
 
     async def request(self) -> bytes:
@@ -47,7 +47,7 @@ class Peer:
         return request
 
     async def head(self) -> bytes:
-        """Of a request whose body stays unread."""
+        """The head of a request whose body stays unread."""
         return await self._reader.readuntil(b"\r\n\r\n")
 
     async def send(self, data: bytes) -> None:
@@ -71,7 +71,7 @@ Script = Callable[[Peer], Awaitable[None]]
 
 @asynccontextmanager
 async def serve(script: Script, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
-    """Runs the script for each connection, which is closed after it."""
+    """Runs the script for each connection, and then closes the connection."""
     server = Server()
     running: set[asyncio.Task[None]] = set()
 
@@ -83,7 +83,7 @@ async def serve(script: Script, *, host: str = "127.0.0.1", tls: ssl.SSLContext 
             await script(Peer(server, reader, writer))
             writer.close()
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            # The transport has seen enough and closed: what some of these tests are about. Or the test is over.
+            # The transport closed the connection, which some tests are about. Or the test is over.
             writer.transport.abort()
         finally:
             running.discard(task)
@@ -102,7 +102,7 @@ async def serve(script: Script, *, host: str = "127.0.0.1", tls: ssl.SSLContext 
 
 
 def answering(answer: bytes) -> Script:
-    """Reads the request, gives this answer and closes."""
+    """Reads the request, sends this answer and closes."""
 
     async def script(peer: Peer) -> None:
         await peer.request()

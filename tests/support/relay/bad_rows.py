@@ -1,4 +1,4 @@
-"""A relay, a webhook that is well, and bad ones beside it."""
+"""A relay, a healthy webhook, and bad webhooks beside it."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -19,7 +19,7 @@ Error = Callable[[], Exception]
 
 
 class BadRows:
-    """A relay, a webhook that is well, and a bad one that is made anew for each step."""
+    """A relay, a healthy webhook, and a new bad webhook for each step."""
 
     def __init__(
         self, connection: Connection, settings: Settings, receiver: Receiver, failing_step: FailingStep
@@ -40,11 +40,11 @@ class BadRows:
         return web.Response()
 
     async def bad(self, path: str = "/well", **options: object) -> Webhook:
-        """One whose receiver is well, unless `path` says otherwise."""
+        """A webhook whose receiver is healthy, unless `path` says otherwise."""
         return await add_webhook(self.connection, self.settings, self.receiver.url + path, [TYPE], **options)  # type: ignore[arg-type]
 
     async def delivered(self, event_id: object) -> None:
-        """To the one that is well."""
+        """Waits until the healthy webhook has got the event."""
 
         def arrived() -> bool:
             return any(one.path == "/good" and one.event_id == str(event_id) for one in self.receiver.arrivals)
@@ -52,7 +52,7 @@ class BadRows:
         await self.receiver.wait_for(arrived)
 
     async def nobody_else_minds(self) -> None:
-        """An event that is written now is delivered and recorded."""
+        """Checks that a new event is delivered and recorded."""
         event_id = await write_event(self.connection, routed=True)
         await self.delivered(event_id)
         await self.recorded(event_id)
@@ -77,7 +77,7 @@ class BadRows:
 
     @asynccontextmanager
     async def one(self, step: str, error: Error, path: str = "/well", **options: object) -> AsyncIterator[Webhook]:
-        """A step that is to fail so, and a bad webhook of its own."""
+        """A step that shall fail with this error, and a bad webhook for it."""
         bad = await self.bad(path, **options)
         try:
             yield bad
@@ -91,7 +91,7 @@ class BadRows:
 
 
 def each(scenario: str) -> Iterator[tuple[str, str, Error]]:
-    """Step, needle, error."""
+    """Step, needle and error of each case in a scenario."""
     for step in STATEMENTS.get(scenario, ()):
         for error in (refused, defect):
             yield step, "ID", error

@@ -1,4 +1,4 @@
-"""Lanes of webhooks, and how a receiver makes them ill."""
+"""The rows of receiver_health, and opening a webhook's breaker."""
 
 import json
 from typing import Any
@@ -23,7 +23,7 @@ async def lane(connection: Connection, webhook_id: object) -> Any:
 
 
 async def notices(connection: Connection) -> list[tuple[str, dict[str, Any]]]:
-    """The operational events in the log, as they were written."""
+    """The notices in the log, as they were written."""
     rows = await connection.fetch(
         "select type, data from events where type like 'webhook-%' or type = 'delivery-failed' order by position"
     )
@@ -31,7 +31,7 @@ async def notices(connection: Connection) -> list[tuple[str, dict[str, Any]]]:
 
 
 async def open_breaker(connection: Connection, receiver: Receiver, webhook_id: object) -> None:
-    """By events that fail until it opens; nothing is under way when this returns."""
+    """Opens the breaker by failing events. No request is in flight when this returns."""
     receiver.answer = answering(500)
 
     async def is_open() -> bool:

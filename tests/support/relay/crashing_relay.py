@@ -1,5 +1,8 @@
-"""A relay that an answer kills: `python -m tests.support.relay.crashing_relay`. An answer of 418 stands for one that meets a defect in
-what reads it, and ends the process as a crash in native code does."""
+"""A relay that an answer crashes: `python -m tests.support.relay.crashing_relay`.
+
+An answer of 418 stands for one that meets a defect in the parser, and ends the process as a crash
+in native code does.
+"""
 
 import os
 import signal

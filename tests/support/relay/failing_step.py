@@ -1,4 +1,4 @@
-"""A relay in the test's own process, and faults that meet one webhook's rows in one of its steps."""
+"""Faults in one step of a relay in the test's process, for the rows of one webhook."""
 
 import importlib
 from collections.abc import Callable
@@ -11,8 +11,8 @@ from service.platform.queries import Statement
 
 
 class FailingStep:
-    """One step at a time fails, wherever `needle` is in what it is given: a statement `feature.name`, or a function
-    `module:name`."""
+    """Makes one step fail whenever its arguments contain `needle`. A step is a statement
+    `feature.name`, or a function `module:name`."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._patch = monkeypatch
@@ -33,7 +33,7 @@ class FailingStep:
         self._patch.setattr(Statement, method, failing)
 
     def function(self, step: str) -> None:
-        """Make this function one that can fail."""
+        """Make this function able to fail."""
         module_name, _, name = step.partition(":")
         owner: Any = importlib.import_module(module_name)
         *path, last = name.split(".")

@@ -1,4 +1,4 @@
-"""Fan-out without a relay: what tests of it do again and again."""
+"""Fan-out without a relay, one batch or all batches."""
 
 from uuid import UUID
 
@@ -18,7 +18,7 @@ async def drain(pool: Pool) -> None:
 
 
 async def wake(leader: Connection) -> int:
-    """How many events the first look after a sleep moves. The leader stays awake."""
+    """The number of events that the first look after a sleep moves. The leader stays awake."""
     return (await FanOut(leader).batch(release_first=True)).events
 
 

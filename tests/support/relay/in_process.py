@@ -17,8 +17,8 @@ from tests.support.waiting import until
 async def relaying(
     connection: Connection, settings: Settings, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator["asyncio.Task[None]"]:
-    """A whole relay; the task must not end before the test does."""
-    # They would outlast the test.
+    """A whole relay. It fails the test if the task ends before the block does."""
+    # Changes of the garbage collector would outlast the test.
     for name in ("freeze", "set_threshold"):
         monkeypatch.setattr(f"relay.main.gc.{name}", lambda *_: None)
     task = asyncio.create_task(run(settings, url, HttpTransport(settings.webhook_allowed_networks)))

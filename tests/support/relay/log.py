@@ -1,4 +1,4 @@
-"""Writes into the log and the queue what a relay would have written, so that the API can be held against it."""
+"""Writes events, deliveries and attempts as a relay would, for tests of the API."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,10 +22,10 @@ class RelayLog:
         self._connection = connection
 
     async def partition(self, day: datetime) -> None:
-        """Partitions of both logs for a day that is past."""
+        """Makes partitions of both logs for a past day."""
         for parent in ("events", "attempts"):
             await self._connection.execute(
-                # It is there already where midnight has passed since the tests began.
+                # The partition exists already if midnight has passed since the tests began.
                 f"create table if not exists {parent}_{day:%Y%m%d} partition of {parent}"
                 f" for values from ('{day:%Y-%m-%d} 00:00+0') to ('{day:%Y-%m-%d} 24:00+0')"
             )
@@ -38,7 +38,7 @@ class RelayLog:
         data: str = '{"itemId":"x","name":"Drill"}',
         at: datetime | None = None,
     ) -> Event:
-        """An event in the log; queued for the webhook, if there is one."""
+        """An event in the log, which is queued if a webhook is given."""
         position = await self._connection.fetchval("update log_head set position = position + 1 returning position")
         row = await self._connection.fetchrow(
             """insert into events (position, id, seq, type, data, occurred_at, audience, location_ids, user_ids, deliveries,
@@ -76,7 +76,8 @@ class RelayLog:
         error: str | None = None,
         at: datetime | None = None,
     ) -> None:
-        """The next attempt's result: a retry goes back into the queue, an end leaves it and is counted."""
+        """Records the next attempt. A retry goes back into the queue, and an end leaves it and is
+        counted."""
         async with self._connection.transaction():
             if outcome == "retry":
                 attempt = await self._connection.fetchval(
@@ -91,7 +92,7 @@ class RelayLog:
                     webhook_id,
                     event.position,
                 )
-                # Ends without a request carry the number of results before them.
+                # Ends without a request have the number of results before them.
                 attempt = before + (outcome in {"success", "failed"})
             await self._connection.execute(
                 """insert into attempts (webhook_id, position, event_id, event_type, event_at, attempt, outcome,

@@ -1,4 +1,4 @@
-"""Webhooks that ask for order by item, and a receiver that watches whether they get it."""
+"""Webhooks that ask for order by item, and a receiver's answer that checks the order."""
 
 import asyncio
 from collections import defaultdict
@@ -39,7 +39,7 @@ def items(count: int) -> list[UUID]:
 
 
 async def change(connection: Queries, item_id: UUID, number: int = 0) -> UUID:
-    """An event of the item; `number` is the writer's own count."""
+    """Writes an event of the item. `number` is the writer's own count."""
     event_id: UUID = await connection.fetchval(
         "insert into outbox (type, data) values ($1, $2) returning id",
         EVENT,
@@ -49,7 +49,7 @@ async def change(connection: Queries, item_id: UUID, number: int = 0) -> UUID:
 
 
 async def change_all(connection: Connection, item_ids: Sequence[UUID], rounds: int) -> None:
-    """`rounds` events of each item, by turns, in one transaction."""
+    """Writes `rounds` events of each item, in turn, in one transaction."""
     for number in range(rounds):
         await connection.executemany(
             "insert into outbox (type, data) values ($1, $2)",
@@ -66,9 +66,9 @@ async def accepted(_: Arrival) -> int:
 
 @dataclass
 class Watch:
-    """An answer for a receiver that sees whether two events of an item are under way at once, and notes the numbers that it
-    accepted for the first time, those of the order and those of the writer, by path and item, as they came. `verdict` gives
-    the status."""
+    """A receiver's answer that notes whether two events of an item are in flight at once. For each
+    path and item, it keeps the sequences (`taken`) and the writer's numbers of the events that it
+    accepted, in the order of their first acceptance. `verdict` gives the status."""
 
     verdict: Verdict = accepted
     overlaps: list[str] = field(default_factory=list)
@@ -79,7 +79,7 @@ class Watch:
     async def __call__(self, arrival: Arrival) -> web.StreamResponse:
         envelope = arrival.envelope
         key = arrival.path, envelope["data"]["itemId"]
-        # The same one twice is what a relay that was killed leaves.
+        # A killed relay may leave the same event in flight twice.
         if self._under_way[key] - {arrival.event_id}:
             self.overlaps.append(f"{key} {envelope}")
         self._under_way[key].add(arrival.event_id)
@@ -95,7 +95,7 @@ class Watch:
 
 
 async def waits_for(connection: Connection, webhook: Webhook, event_id: UUID) -> None:
-    """Until the event is pending, and not due as others of its item are before it."""
+    """Waits until the event is pending, and not due because others of its item are before it."""
 
     async def waits() -> bool:
         found: bool = await connection.fetchval(
@@ -109,7 +109,7 @@ async def waits_for(connection: Connection, webhook: Webhook, event_id: UUID) ->
 
 
 async def blocked(connection: Connection, count: int = 1) -> None:
-    """Until so many items are blocked."""
+    """Waits until this many items are blocked."""
 
     async def are() -> bool:
         found: int = await connection.fetchval("select count(*) from item_orders where blocked_position is not null")
@@ -124,7 +124,7 @@ async def check_order(url: str) -> None:
 
 
 def gate(receiver: Receiver, watch: Watch) -> asyncio.Event:
-    """What comes to the receiver is answered when this is set."""
+    """The receiver answers once this event is set."""
     opened = asyncio.Event()
 
     async def verdict(_: Arrival) -> int:

@@ -1,4 +1,4 @@
-"""Parts of a relay by themselves, in the test's own process."""
+"""Single parts of a relay, in the test's process."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from service.platform.settings import Settings
 
 @dataclass
 class Clock:
-    """A server's clock that is what the test says."""
+    """A server's clock that is steady if the test says so."""
 
     steady: bool = False
 

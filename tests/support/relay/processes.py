@@ -1,4 +1,4 @@
-"""Relays as processes, receivers that remember, and webhooks without the API: what tests of the relay are made of."""
+"""Relays as processes of a test."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ RELAY = (sys.executable, "-m", "relay")
 
 
 class RelayProcess:
-    """`python -m relay` with the settings of the environment; `command` is what starts it otherwise."""
+    """`python -m relay` with the settings of the environment, or another `command`."""
 
     def __init__(self, log: Path, environment: Mapping[str, str], command: Sequence[str] = RELAY) -> None:
         self._log = log
@@ -53,20 +53,22 @@ class RelayProcess:
         return await asyncio.wait_for(self._process.wait(), PATIENCE)
 
     def log(self) -> list[dict[str, Any]]:
-        """What it has logged; a line that is not JSON is a traceback or a warning, and a defect."""
+        """The lines of its log. A line that is not JSON is a traceback or a warning, which is a
+        defect."""
         return [json.loads(line) for line in self._log.read_text(encoding="utf-8").splitlines()]
 
 
 @dataclass
 class Relays:
-    """The relays of one test; all are ended with it."""
+    """The relays of one test. All are ended with it."""
 
     directory: Path
     connection: Queries
     started: list[RelayProcess] = field(default_factory=list)
 
     async def start(self, count: int = 1, *, command: Sequence[str] = RELAY, **environment: str) -> list[RelayProcess]:
-        """Start some, and wait until each is present and one of all leads; where there are several, its presence says which."""
+        """Start relays, and wait until each is present and one of all leads. If there are several,
+        the row of the leader must say so."""
         new = []
         for _ in range(count):
             relay = RelayProcess(self.directory / f"relay{len(self.started)}.log", environment, command)
@@ -75,12 +77,13 @@ class Relays:
             new.append(relay)
         for relay in new:
             await until(lambda relay=relay: self.row(relay), f"relay {relay.pid} is present")  # type: ignore[misc]
-        # That it leads is told by its next beat, a second later. Where there is no peer, nobody has to know.
+        # A leader's row says so only at its next beat, a second later. A single relay need not wait
+        # for that.
         await until(self._led if len(self.started) == 1 else self.leader, "a relay leads")
         return new
 
     async def start_changed(self, change: str, **environment: str) -> RelayProcess:
-        """One in whose process this has been run before."""
+        """Start a relay in whose process this code has run first."""
         script = self.directory / f"relay{len(self.started)}.py"
         script.write_text(f"{change}\nfrom relay.__main__ import main\nmain()\n")
         command = (sys.executable, str(script))
@@ -101,7 +104,7 @@ class Relays:
         return found
 
     async def leader(self) -> RelayProcess | None:
-        """The one that leads, as its presence says."""
+        """The relay whose row says that it leads."""
         pid = await self.connection.fetchval(
             "select pid from relays where leader and seen_at > clock_timestamp() - interval '3 seconds'"
         )

@@ -1,4 +1,4 @@
-"""A log that fan-out wrote, and a leader that works through replays step by step."""
+"""A leader that fans out and works through replays step by step."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -24,7 +24,7 @@ A_WHILE_AGO = "2020-01-01T00:00:00Z"
 
 @dataclass
 class Leader:
-    """What the leader does with the log, one step at a time."""
+    """The leader's work on the log, one step at a time."""
 
     pool: "asyncpg.Pool[asyncpg.Record]"
     connection: Connection
@@ -38,7 +38,7 @@ class Leader:
         )
 
     async def write(self, *datas: dict[str, Any], type: str = "item-created") -> list[Event]:
-        """Events, fanned out."""
+        """Writes events and fans them out."""
         for data in datas:
             await self.connection.execute(
                 "insert into outbox (type, data) values ($1, $2)", type, orjson.dumps(data).decode()
@@ -59,7 +59,7 @@ class Leader:
             await self.log.attempt(webhook_id, event, outcome, status=status)
 
     async def work(self) -> None:
-        """Until no replay is open, or all of them wait."""
+        """Works until no replay is open, or all of them wait."""
         while await self.replay.look() - {"waits"}:
             pass
 
@@ -83,7 +83,7 @@ async def leading(connection: Connection, url: str) -> AsyncIterator[Leader]:
 
 
 async def ask_replay(caller: Caller, webhook_id: str, **fields: Any) -> Any:
-    """The job of a replay that is accepted."""
+    """The job of an accepted replay."""
     answer = await caller.post(f"/webhooks/{webhook_id}/replay", {"since": A_WHILE_AGO, **fields})
     assert answer.status == 202, answer.body
     return answer.body["job"]

@@ -1,4 +1,7 @@
-"""A relay that asks one DNS server: `python -m tests.support.relay.resolving_relay`, with its address and port in TRIAL_NAMESERVER."""
+"""A relay that asks one DNS server: `python -m tests.support.relay.resolving_relay`.
+
+TRIAL_NAMESERVER is the DNS server's address and port.
+"""
 
 import os
 import sys

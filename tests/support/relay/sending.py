@@ -1,4 +1,5 @@
-"""The sending side of a relay, in the test's own process: recorder and dispatcher on a real database."""
+"""The sending side of a relay, in the test's process: recorder and dispatcher on a real
+database."""
 
 import asyncio
 from uuid import UUID
@@ -33,7 +34,7 @@ async def register(connection: Connection) -> UUID:
 
 
 async def claim_one(pool: Pool, relay_id: UUID, webhook_id: UUID) -> list[asyncpg.Record]:
-    """What a claim of a single row of that lane gives."""
+    """The rows of a claim of one delivery of that lane."""
     return await _CLAIM.claim.fetch(
         pool,
         relay_id=relay_id,
@@ -47,7 +48,7 @@ async def claim_one(pool: Pool, relay_id: UUID, webhook_id: UUID) -> list[asyncp
 
 
 class Sending:
-    """A relay's sending side in this process, with what it needs."""
+    """The recorder and the dispatcher of a relay, with their board and targets."""
 
     def __init__(self, pool: Pool, settings: Settings, relay_id: UUID, transport: HttpTransport, **limits: int) -> None:
         self.board, self.identity = Board(), Identity(relay_id)
@@ -69,7 +70,7 @@ class Sending:
         self.tasks = [asyncio.create_task(self.recorder.run()), asyncio.create_task(self.dispatcher.run())]
 
     async def take(self, connection: Executor, batch: Batch) -> None:
-        """What the leader does with a batch that was leased to it."""
+        """Hands over a batch that was leased to this relay, as the leader does."""
         await self.offers.take(connection, batch.leases, batch.versions, batch.moment)
 
     async def stop(self) -> None:

@@ -1,10 +1,13 @@
-"""The steps in which a relay works on rows: the statements that it runs, and the functions that it calls for one row.
+"""The steps in which a relay works on rows: the statements that it runs, and the functions that it
+calls for one row.
 
-A statement or a function that is in none of these tables fails tests/architecture/test_steps.py: whoever adds one says which scenario
-shows that a bad row in it ends by itself, or why no single row can make it fail.
+tests/architecture/test_steps.py fails for a statement or a function that is in none of these
+tables. Add it with the scenario that shows that a bad row in it ends by itself, or with the reason
+why no single row can make it fail.
 """
 
-# Statements that are given a webhook's rows, by the scenario of test_bad_rows.py in which one of them fails.
+# Statements that get a webhook's rows, by the scenario of test_bad_rows.py in which one of them
+# fails.
 STATEMENTS = {
     "an event": ("target.targets", "record.record", "peers.notify_work"),
     "an event by a claim": ("claim.claim", "give_up.give_up", "claim.soonest", "leases.give_back_unconfirmed"),
@@ -23,7 +26,7 @@ STATEMENTS = {
     "a discarded backlog": ("retention.cancel_discarded", "replay.end_discard"),
 }
 
-# Those that no single row can make fail for others: why.
+# Statements that no single row can make fail for others, with the reason.
 WHOLE = {
     "fanout.fan_out": "a row that it refuses is found by halving: test_set_aside.py",
     "fanout.read_stuck": "its columns are checked by the outbox",
@@ -69,8 +72,8 @@ WHOLE = {
     "database.deaf": "no rows of ours",
 }
 
-# Functions that are given one row or one request, by scenario, as they are called; `needle` tells the bad row's call from others, and is
-# empty where only the bad webhook has such calls.
+# Functions that get one row or one request, by scenario, as they are called. `needle` tells the
+# call for the bad row from others. It is empty if only the bad webhook has such calls.
 FUNCTIONS = {
     "an event": {
         "relay.send.target:Targets._target": "ID",
@@ -100,7 +103,7 @@ FUNCTIONS = {
         "relay.send.tester:is_success": "418",
     },
 }
-# And those that are tried elsewhere, or that are no step of a row's: why.
+# Functions that other tests try, or that work on no row, with the reason.
 OTHER_FUNCTIONS = {
     "relay.record.settle:notices.recovered": "as notices.disabled, in the same call",
     "relay.send.target:schedule_of": "in Targets._target",

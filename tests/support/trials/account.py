@@ -20,7 +20,7 @@ class Account:
     unexplained: int
     recovered: list[float]
     slowest_commit: float
-    # The longest that an event took from its commit to a receiver.
+    # The longest time from an event's commit to its arrival at a receiver.
     slowest_event: float
 
     def check(self, *, may_repeat: bool) -> None:
@@ -50,7 +50,7 @@ HEADINGS = (
 
 
 def table(accounts: list[dict[str, Any]]) -> list[str]:
-    """The accounts as a table of Markdown. Seconds to recover: the median, and the longest."""
+    """The accounts as a table of Markdown. Seconds to recover are the median and the longest."""
     lines = [f"| {' | '.join(HEADINGS)} |", "|---" + "|---:" * (len(HEADINGS) - 1) + "|"]
     for each in accounts:
         recovered = each["recovered"]

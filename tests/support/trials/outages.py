@@ -1,15 +1,15 @@
-"""What trials of an outage wait for."""
+"""Conditions that trials of an outage wait for."""
 
 from tests.support.relay.processes import RelayProcess
 from tests.support.trials.trial import PATIENCE, Trial
 from tests.support.waiting import until
 
-# What each outage is announced with, once, and its end.
+# The log lines at the beginning and at the end of each outage.
 AWAY, BACK = "the database is away", "the database is back"
 
 
 async def some_arrive(trial: Trial, more: int = 40) -> None:
-    """The load flows."""
+    """Waits until more events arrive, so the load flows."""
     trial.receiver.read()
     before = len(trial.receiver.arrived)
 
@@ -25,7 +25,8 @@ def said(relay: RelayProcess, event: str) -> int:
 
 
 async def all_said(trial: Trial, event: str, times: int) -> None:
-    """Every relay has said so, that often and no more."""
+    """Waits until every relay has logged the event that often, and checks that none did more
+    often."""
 
     async def have_said() -> bool:
         return all(said(relay, event) >= times for relay in trial.relays.started)

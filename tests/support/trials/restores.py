@@ -1,4 +1,5 @@
-"""A database that is restored from a backup under relays that go on: what was done before and after, and what must hold then."""
+"""A database that is restored from a backup under relays that go on: the work before and after, and
+the checks."""
 
 import asyncio
 import shutil
@@ -20,7 +21,7 @@ from tests.support.rows import Webhook, add_webhook, write_event
 from tests.support.trials.trial import PATIENCE, Patient
 from tests.support.waiting import until
 
-# A process that knows of no past waits for those that do; here for not so long.
+# A process that knows no past waits for those that do. In tests it waits a shorter time.
 IMPATIENT = "from service.platform import epoch; epoch.GRACE_SECONDS = 1.0"
 
 
@@ -35,12 +36,12 @@ class Scene:
     url: str
     webhook: Webhook | None = None
     item: UUID = field(default_factory=lambda: items(1)[0])
-    # The greatest that was given in any past.
+    # The greatest position and sequence of any past.
     position: int = 0
     number: int = 0
 
     async def begin(self) -> None:
-        """Relays at work on some events."""
+        """Starts relays and lets them work on some events."""
         self.webhook = await add_webhook(self.db, self.settings, f"{self.receiver.url}/kept", ["item-created"])
         await add_webhook(
             self.db, self.settings, f"{self.receiver.url}/order", ["item-updated"], ordering="item", on_failure="block"
@@ -50,7 +51,7 @@ class Scene:
         await self.live()
 
     async def live(self, path: str = "/kept") -> list[str]:
-        """Events, until all of them have arrived, at this path or in their order."""
+        """Writes events and waits until all have arrived, at this path or in their order."""
         events = [str(await write_event(self.db)) for _ in range(3)]
         for number in range(2):
             await change(self.db, self.item, number)
@@ -69,8 +70,8 @@ class Scene:
         )
 
     async def lose(self) -> list[str]:
-        """What is done after the backup was made, and will be lost: events, the webhook's going elsewhere, and a beat of each relay,
-        which then knows by its mark."""
+        """Work after the backup, which will be lost: events, a change of the webhook's URL, and a
+        beat of each relay. By its new mark, a relay then notices the restore."""
         assert self.webhook is not None
         marks = await self.db.fetchval("select array_agg(mark) from relays")
         change_url = "update webhooks set url = $2, version = version + 1 where id = $1"
@@ -87,7 +88,7 @@ class Scene:
         return await self.db.fetchval("select id from epoch")
 
     async def check(self, before: Any, lost: list[str]) -> None:
-        """A new epoch has begun, and all is right in it."""
+        """Checks that a new epoch has begun, and that everything works in it."""
 
         async def begun() -> bool:
             return bool(await self.epoch() != before)
@@ -115,13 +116,13 @@ class Scene:
 
 
 def copy(source: Path, target: Path) -> None:
-    """A directory of files, with their owners."""
+    """Copies a directory of files, with their owners."""
     shutil.rmtree(target, ignore_errors=True)
     subprocess.run(["cp", "-a", str(source), str(target)], check=True)
 
 
 async def base_backup(server: Throwaway, target: Path) -> None:
-    """By pg_basebackup, of a server that runs."""
+    """Makes a backup of a running server with pg_basebackup."""
     account = choose(server.cluster)
     target.mkdir(mode=0o700)
     account.give(target)
@@ -143,5 +144,5 @@ async def base_backup(server: Throwaway, target: Path) -> None:
     )
     _, errors = await process.communicate()
     assert process.returncode == 0, errors.decode()
-    # The socket's, which lies in the cluster.
+    # The lock file of the socket, which is in the cluster.
     (target / f"{socket.name}.lock").unlink(missing_ok=True)

@@ -1,4 +1,5 @@
-"""A trial: a steady load, relays and a receiver as processes, a fault in the midst, and the account of what came of it."""
+"""A trial: a steady load, relays and a receiver as processes, a fault, and the account of all
+events."""
 
 import asyncio
 import signal
@@ -23,13 +24,14 @@ from tests.support.rows import add_webhook, write_event
 from tests.support.trials.account import Account
 from tests.support.waiting import until
 
-# How long anything may take to come right again. Far more than it should: the account says how long it took.
+# How long a recovery may take, in seconds. It is far more than it should take: the account has the
+# real time.
 PATIENCE = 180.0
 T = TypeVar("T")
 
 
 class Patient:
-    """A connection that is made anew when the server was away; what is asked must bear being asked twice."""
+    """A connection that reconnects after an outage. A statement may be executed twice."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -72,8 +74,8 @@ class Patient:
 
 
 class Load:
-    """Writers that commit one event after the other, and go on when the server comes back. Only what was answered counts as
-    committed here; what was cut off between commit and answer is found in the log."""
+    """Writers that commit one event after the other, and go on when the server comes back. Only
+    confirmed commits count here. Unconfirmed ones are found in the log."""
 
     def __init__(self, url: str, per_second: float) -> None:
         self._url = url
@@ -99,7 +101,7 @@ class Load:
                 if connection is None:
                     connection = await asyncpg.connect(self._url, timeout=10)
                 began = monotonic()
-                # By turns as the service writes events, and as psql does.
+                # Alternately as the service writes events, and as psql does.
                 self._routed = not self._routed
                 event_id = await write_event(connection, routed=self._routed)
                 self.committed[str(event_id)] = monotonic()
@@ -118,7 +120,7 @@ WRITERS = 4
 
 
 class CountingReceiver:
-    """The process of counting.py, and what it has noted so far."""
+    """The process of counting.py, and its notes so far."""
 
     def __init__(self, notes: Path, delay_ms: int) -> None:
         self._path = notes
@@ -158,7 +160,8 @@ class CountingReceiver:
 
 @dataclass
 class Trial:
-    """One fault. `disturbed` are the ids of relays that a fault has met: what was in their hands may arrive twice."""
+    """One fault. `disturbed` are the ids of the relays that it has met: requests that they had in
+    flight may arrive twice."""
 
     fault: str
     db: Patient
@@ -195,7 +198,7 @@ class Trial:
         self.disturbed |= {row["id"] for row in await self.db.fetch("select id from relays")}
 
     async def recovers(self) -> None:
-        """Wait until everything that was committed before now has arrived, and note when that was."""
+        """Wait until everything that was committed before now has arrived, and note the time."""
         now = monotonic()
         missing = self._missing(list(self.load.committed))
 
@@ -241,7 +244,8 @@ class Trial:
             for row in rows
             if row["lost_by"] in self.disturbed or row["outcome"] in ("superseded", "retry")
         }
-        # What has arrived and is not recorded as delivered would be a lie of the log; it is as bad as a loss.
+        # An event that arrived and is not recorded as delivered is a false log. It counts like a
+        # loss.
         delivered = {pair for pair in owed if pair in arrived and ends[pair] == 1}
         return Account(
             fault=self.fault,
@@ -276,7 +280,8 @@ async def trial(
     per_second: float = 50,
     delay_ms: int = 40,
 ) -> AsyncIterator[Trial]:
-    """A database with webhooks, a receiver for them and a load that is not started yet; relays are the test's to start."""
+    """A database with webhooks, a receiver for them, and a load that is not started yet. The test
+    starts the relays."""
     db = Patient(url)
     receiver = CountingReceiver(directory / "notes", delay_ms)
     relays = Relays(directory, db)
@@ -303,7 +308,7 @@ HowOften = Callable[[int, int], int]
 
 
 def trials(request: pytest.FixtureRequest, url: str, settings: Settings, directory: Path) -> StartTrial:
-    """Trials on this database; each ends with the account, which is checked."""
+    """Trials on this database. At the end of each, the account is checked."""
 
     @asynccontextmanager
     async def start(fault: str, *, through: str = url, **options: int) -> AsyncIterator[Trial]:

@@ -1,4 +1,4 @@
-"""Whose turn it is: claims, sweeps and what they leave for later."""
+"""The order in which lanes are claimed, and what claims and sweeps leave for later."""
 
 import asyncio
 import json
@@ -56,7 +56,7 @@ async def test_lanes_with_a_backlog_take_turns(
     fewest, most = min(answered.values()), max(answered.values())
     await sending.stop()
     assert len(answered) == lanes
-    # A claim takes four of a lane; the others have had their turn before it comes again.
+    # A claim takes four rows of a lane, and the other lanes have their turn before it comes again.
     assert most - fewest <= 8
 
 
@@ -76,7 +76,8 @@ async def test_a_clock_that_is_set_back_takes_no_tokens_away(
         rows = await claim_one(pool, relay_id, webhook.id)
         return [row["wait_seconds"] if row["position"] is None else None for row in rows]
 
-    # Nor does it hold the lane up until it is as late again: one goes, and from then on the time is that of the clock as it is.
+    # The lane is not held up until the clock is as late again: one request goes, and then the
+    # present clock counts.
     assert None in await claimed(0.5)
     assert await connection.fetchval("select tokens = 0 and tokens_at <= clock_timestamp() from receiver_health")
     assert None in await claimed(1.5)
@@ -91,7 +92,7 @@ async def test_a_clock_that_is_set_back_takes_no_tokens_away(
 async def test_only_an_ordered_lane_that_has_nothing_due_is_left_until_it_has(
     connection: Connection, settings: Settings, pool: Pool, most: int, floor: timedelta | None, waits: bool
 ) -> None:
-    """One in which there is something due has to keep its turn."""
+    """A lane that has something due must keep its turn."""
     plain = await add_webhook(connection, settings, NOWHERE, ["item-created"])
     ordered = await add_webhook(connection, settings, NOWHERE, ["item-updated"], ordering="item", on_failure="block")
     for _ in range(4):
@@ -195,7 +196,7 @@ async def test_what_was_offered_and_not_filled_is_for_lanes_that_wait(
         await add_webhook(connection, settings, f"{receiver.url}/{path}", ["item-created"])
         for path in ("hangs", "waits")
     ]
-    # So that its end is none that frees the other.
+    # With a longer timeout, the end of this request cannot be what frees the slot of the other.
     await connection.execute("update webhooks set timeout_ms = 30000 where id = $1", hangs.id)
     may_answer = asyncio.Event()
 
@@ -214,7 +215,8 @@ async def test_what_was_offered_and_not_filled_is_for_lanes_that_wait(
     await write_event(connection)
     await FanOut(pool).batch()
     sending.board.due([hangs.id])
-    # It is given the only slot that is not offered, and a lane that is hinted meanwhile none.
+    # This webhook gets the only slot that is not offered. A lane that is hinted meanwhile gets
+    # none.
     assert sending.offers.offer().crowded == (hangs.id,)
     sending.board.due([waits.id])
     await receiver.wait_for(lambda: len(receiver.arrivals) == 1)

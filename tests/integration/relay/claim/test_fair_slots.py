@@ -1,4 +1,5 @@
-"""One owner's requests that are never answered harm no other owner: by a relay process, with the slots that it has by default."""
+"""One owner's requests that are never answered do not hold up other owners, in a relay process with
+the default slots."""
 
 import asyncio
 from collections import Counter
@@ -21,18 +22,18 @@ from tests.support.rows import add_user, add_webhook
 from tests.support.waiting import until
 
 NEVER = "86400000"
-# The longest that a webhook may have: what is held does not end by itself within a test.
+# The longest timeout that a webhook may have: no held request ends by itself within a test.
 HELD_MS = 60_000
 ATTACK, HONEST = "item-created", "item-updated"
-# A relay's slots, and the main part of them, which one owner alone may use.
+# A relay's slots, their main part, which one owner alone may use, and those of one webhook.
 SLOTS, MAIN, PER_WEBHOOK = 352, 264, 64
-# To one origin, and of these one owner's.
+# Slots for one origin, and those of them that one owner may use.
 ORIGIN, ORIGIN_MAIN = 288, 192
 
 
 @dataclass
 class Holding:
-    """Receivers, each an origin of its own, that answer nothing until they are let go."""
+    """Receivers, each an origin of its own, that answer nothing until they are released."""
 
     receivers: list[Receiver] = field(default_factory=list)
     may_answer: asyncio.Event = field(default_factory=asyncio.Event)
@@ -51,7 +52,7 @@ class Holding:
 
 @pytest.fixture
 async def holding() -> AsyncIterator[Holding]:
-    """To be asked for before `relays`, which then end first."""
+    """Request this fixture before `relays`, so that the relays end first."""
     holding = Holding()
     async with AsyncExitStack() as stack:
         for _ in range(8):
@@ -71,7 +72,8 @@ async def write_events(connection: Connection, event_type: str, count: int) -> N
 async def attackers(
     connection: Connection, settings: Settings, holding: Holding, owners: int, *, webhooks: int = 8
 ) -> list[UUID]:
-    """So many owners with so many webhooks each, one at each of the receivers that hold; the owners."""
+    """Adds this many owners with this many webhooks each, one at each holding receiver. Returns the
+    owners."""
     ids = [await add_user(connection) for _ in range(owners)]
     for number, owner_id in enumerate(ids):
         for webhook in range(webhooks):
@@ -84,7 +86,8 @@ async def attackers(
 async def test_what_attackers_hold_keeps_nothing_of_another_owner_waiting(
     owners: int, connection: Connection, settings: Settings, receiver: Receiver, holding: Holding, relays: Relays
 ) -> None:
-    """Eight webhooks of each attacker and 75 events, which nobody answers; then 75 events for an honest owner's five."""
+    """Eight webhooks of each attacker and 75 events that nobody answers, then 75 events for the
+    five webhooks of an honest owner."""
     await attackers(connection, settings, holding, owners)
     honest = await add_user(connection)
     for number in range(5):
@@ -114,7 +117,7 @@ async def test_one_owner_alone_has_all_slots_but_the_reserve(
         return holding.held >= MAIN
 
     await until(full, "the main part of the slots is held")
-    # Whoever comes next shows that the relay has looked again.
+    # A new webhook's delivery shows that the relay has looked again.
     newcomer = await add_webhook(connection, settings, f"{holding.receivers[0].url}/newcomer", [HONEST])
     await connection.execute("update webhooks set timeout_ms = $1 where id = $2", HELD_MS, newcomer.id)
     await write_events(connection, HONEST, 1)
@@ -126,7 +129,7 @@ async def test_one_owner_alone_has_all_slots_but_the_reserve(
 async def test_an_origin_is_sent_no_more_at_once_than_its_bound_and_all_in_the_end(
     owners: int, most: int, connection: Connection, settings: Settings, relays: Relays
 ) -> None:
-    """300 webhooks of one host and an event for all of them."""
+    """300 webhooks of one host, and an event for all of them."""
     holding = Holding()
     async with receiving(holding.answer) as slow, receiving() as other:
         holding.receivers.append(slow)
@@ -134,10 +137,11 @@ async def test_an_origin_is_sent_no_more_at_once_than_its_bound_and_all_in_the_e
         await add_webhook(connection, settings, other.url, [HONEST])
         await relays.start(1, RELAY_POLL_INTERVAL=NEVER)
         await write_events(connection, ATTACK, 1)
-        # Of many owners those whose six are not among the first have one more each.
+        # With many owners, those whose six webhooks are not among the first get one more slot each.
         least = ORIGIN_MAIN if owners == 1 else ORIGIN_MAIN + 10
         await slow.wait_for(lambda: len(slow.arrivals) >= least)
-        # What waits for that origin takes no slot of others, and is not tried again and again meanwhile.
+        # Deliveries that wait for that origin take no slot of others, and are not claimed again and
+        # again.
         for number in range(3):
             await write_events(connection, HONEST, 1)
             await other.wait_for(lambda number=number: len(other.arrivals) > number)  # type: ignore[misc]
@@ -181,7 +185,7 @@ async def test_retries_and_probes_meet_the_same_fairness(
     await until(full, "the main part of the slots is held")
     await write_events(connection, HONEST, 1)
     await receiver.wait_for(lambda: len(receiver.arrivals) == 1)
-    # The other owner's being in flight lets the attacker have one of the reserve.
+    # While the other owner's request is in flight, the attacker may use one slot of the reserve.
     assert MAIN <= holding.held == len(holding.paths) <= MAIN + 1
     envelopes = [arrival.envelope for each in holding.receivers for arrival in each.arrivals]
     assert {envelope["attempt"] for envelope in envelopes} == ({2} if how == "retries" else {1})
@@ -217,7 +221,7 @@ async def test_somebody_elses_test_is_answered_beside_256_that_are_held(
 
     await until(answered, "somebody else's test is answered")
     assert holding.held == MAX_TESTS - TESTS_KEPT
-    # Those that wait begin as others end.
+    # The waiting tests begin as others end.
     holding.may_answer.set()
 
     async def all_answered() -> bool:
@@ -243,7 +247,8 @@ async def test_a_test_at_an_origin_that_is_full_for_its_owner_says_so_at_once(
         )
         await connection.execute("insert into lane_wakes values ($1)", webhook.id)
 
-    # The first has the slot there that is kept for owners whose requests hold the others.
+    # The first test takes the one slot that this origin keeps for an owner whose requests hold the
+    # others.
     await ask()
     await holding.receivers[0].wait_for(lambda: holding.held == ORIGIN_MAIN + 1)
     await ask()
@@ -260,7 +265,7 @@ async def test_a_test_at_an_origin_that_is_full_for_its_owner_says_so_at_once(
 async def test_webhooks_that_hang_leave_room_at_their_origin_for_the_others_of_their_owner(
     connection: Connection, settings: Settings, holding: Holding, relays: Relays
 ) -> None:
-    """Two of one owner's that hang, and one that does not, at one host."""
+    """At one host, two webhooks of an owner hang and a third does not."""
     receiver = holding.receivers[0]
     owner_id = await add_user(connection)
     for number in range(2):
@@ -283,7 +288,7 @@ async def test_webhooks_that_hang_leave_room_at_their_origin_for_the_others_of_t
 async def test_webhooks_that_turn_slow_all_at_once_leave_room_for_others(
     connection: Connection, settings: Settings, receiver: Receiver, holding: Holding, relays: Relays
 ) -> None:
-    """Each has answered at once before, and so is known to be quick."""
+    """Each has answered at once before, so it counts as quick."""
     await attackers(connection, settings, holding, 20)
     honest = await add_user(connection)
     for number in range(3):
@@ -309,7 +314,8 @@ async def test_webhooks_that_turn_slow_all_at_once_leave_room_for_others(
 async def test_owners_with_a_backlog_share_the_slots_and_each_gets_what_others_leave(
     connection: Connection, settings: Settings, pool: Pool, holding: Holding, relays: Relays
 ) -> None:
-    """Three owners of 8 webhooks with 75 events, and one with 5 deliveries, are all due when the relay begins."""
+    """Three owners of 8 webhooks with 75 events, and one with 5 deliveries, are all due when the
+    relay begins."""
     owners = await attackers(connection, settings, holding, 3)
     few = await add_webhook(connection, settings, f"{holding.receivers[0].url}/few", [HONEST])
     await connection.execute("update webhooks set timeout_ms = $1 where id = $2", HELD_MS, few.id)

@@ -1,4 +1,4 @@
-"""Which lanes a relay looks at, by a process that only a NOTIFY tells where to look."""
+"""A lane is claimed even if its hint comes behind many lanes that have nothing due."""
 
 from relay.lead.doorbell import WORK_CHANNEL
 from relay.rules.turns import MAX_LANES
@@ -20,7 +20,8 @@ async def test_a_lane_behind_more_empty_ones_than_one_claim_takes_is_looked_at_t
     await relays.start(RELAY_POLL_INTERVAL=NEVER)
     event = await RelayLog(connection).event(webhook.id)
     async with connection.transaction():
-        # Together, so that all are known before the first claim; in two, as one holds no more.
+        # Both hints come in one transaction, so all lanes are known before the first claim. There
+        # are two, because one hint holds no more lanes.
         for lanes in ([new_id() for _ in range(MAX_LANES)], [webhook.id]):
             payload = f"{new_id()} {','.join(map(str, lanes))}"
             await connection.execute("select pg_notify($1, $2)", WORK_CHANNEL, payload)

@@ -1,4 +1,4 @@
-"""Pauses that a receiver asks for, and rates that its webhook allows."""
+"""Pauses that a receiver asks for, and rate limits of webhooks."""
 
 import asyncio
 from datetime import timedelta
@@ -33,7 +33,7 @@ async def test_retry_after_holds_the_whole_lane(
     for _ in range(5):
         await write_event(connection)
     await until(lambda: connection.fetchval("select not exists (select from outbox)"), "the outbox is empty")
-    # Another lane is served meanwhile, so the relays had occasion to send.
+    # Another lane is served meanwhile, so the relays had an occasion to send.
     await add_webhook(connection, settings, receiver.url + "/other", ["location-created"])
     await write_event(connection, "location-created")
     await receiver.wait_for(lambda: receiver.arrivals[-1].path == "/other")
@@ -75,7 +75,7 @@ async def test_503_slows_the_lane_until_a_success(
 async def test_after_a_pause_one_request_goes_at_a_time_until_one_succeeds(
     connection: Connection, settings: Settings, relays: Relays, receiver: Receiver
 ) -> None:
-    """By two relays, to a receiver that takes its time, and while more keeps coming."""
+    """Two relays send to a slow receiver, while new events keep coming."""
     under_way, most, succeeded = 0, 0, asyncio.Event()
 
     async def answer(arrival: Arrival) -> web.StreamResponse:
@@ -105,7 +105,7 @@ async def test_after_a_pause_one_request_goes_at_a_time_until_one_succeeds(
         while not succeeded.is_set():
             await write_event(connection)
             await asyncio.sleep(0.1)
-            # A retry that comes soon, too.
+            # The retries come due at once, too.
             await connection.execute("update deliveries set next_attempt_at = now() where next_attempt_at > now()")
     assert most == 1
     assert len(receiver.arrivals) >= 4
@@ -139,8 +139,9 @@ async def test_a_rate_is_kept_across_relays(
         "select started_at from attempts where webhook_id = $1 order by started_at", webhook.id
     )
     moments = [row["started_at"] for row in claims]
-    # In any span no more than the bucket holds and what flows into it meanwhile. Between a token and its request a quarter of a
-    # second may pass where the machine is busy; three buckets would give 15 at once.
+    # In any span, at most the tokens of the bucket and those that flow into it. On a busy machine a
+    # quarter of a second may pass between a token and its request. Three buckets would give 15 at
+    # once.
     for first in range(len(moments)):
         for last in range(first + 1, len(moments)):
             allowed = 5 + 20 * ((moments[last] - moments[first]).total_seconds() + 0.25) + 1

@@ -1,4 +1,5 @@
-"""What a webhook's owner may read is asked again when it has shrunk; and what the relay forgets in time."""
+"""If an owner's rights shrink, the claim checks again whether the owner may read a delivery. Old
+sessions, failed logins and audit records are forgotten in time."""
 
 import json
 from uuid import UUID
@@ -39,7 +40,7 @@ async def test_what_was_queued_for_an_owner_who_may_no_longer_read_it_is_cancell
     await connection.execute("delete from outbox")
     await relays.start(RELAY_POLL_INTERVAL="86400000")
 
-    # Suspended: what comes is queued, and waits.
+    # The owners are suspended, so new deliveries are queued and wait.
     for owner in (demoted, unassigned):
         answer = await admin.put(f"/users/{owner.token.user_id}", {"status": "suspended"})
         assert answer.status == 200
@@ -47,7 +48,7 @@ async def test_what_was_queued_for_an_owner_who_may_no_longer_read_it_is_cancell
     async def fanned_out() -> bool:
         return bool(await connection.fetchval("select not exists (select from outbox)"))
 
-    # What that itself is told as.
+    # The suspension itself wrote events.
     await until(fanned_out, "the outbox is empty")
     await connection.execute("delete from deliveries")
     about_somebody = await write_event(connection, "user-logout", json.dumps({"userId": str(new_id())}))
@@ -66,7 +67,7 @@ async def test_what_was_queued_for_an_owner_who_may_no_longer_read_it_is_cancell
     assert (await admin.delete(f"/locations/{yard['id']}/foremen/{unassigned.token.user_id}")).status == 204
     for owner, change in ((demoted, {"status": "active", "role": "worker"}), (unassigned, {"status": "active"})):
         assert (await admin.put(f"/users/{owner.token.user_id}", change)).status == 200
-    # Nothing but the wake that comes with the change makes the relay look.
+    # Only the wake that comes with the change makes the relay look.
     await relays.idle()
     got = {(arrival.path, arrival.event_id) for arrival in receiver.arrivals}
     assert got == {("/0", str(items["depot"])), ("/0", str(items["yard"])), ("/1", str(items["depot"]))}
@@ -82,7 +83,7 @@ async def test_what_was_queued_for_an_owner_who_may_no_longer_read_it_is_cancell
     page = await events_of(admin, hooks[1]["id"], status="failed")
     assert (page["total"], page["events"][0]["error"]) == (1, "its owner may no longer read it")
 
-    # From now on fan-out itself says so.
+    # From now on, fan-out itself leaves these events out.
     later = await write_event(connection, "user-logout", json.dumps({"userId": str(new_id())}))
     elsewhere = await write_event(connection, "item-created", json.dumps({"location_id": yard["id"]}))
     pool = await open_pool(database_url, application_name="test", size=1)
@@ -133,7 +134,7 @@ async def test_sessions_failed_logins_and_the_audit_trail_are_forgotten_in_time(
         "insert into login_failures (identifier, ip_address, at)"
         " select 'x', '', now() - age from unnest(array[interval '23 h', interval '25 h']) as age"
     )
-    # More than a batch of them.
+    # More rows than one batch deletes.
     await connection.execute(
         "insert into audit (at, action, entity, entity_id)"
         " select now() - case when n = 1 then interval '399 d' else interval '401 d' end, 'x', 'x', gen_random_uuid()"

@@ -1,4 +1,4 @@
-"""The leader's look, and how it falls asleep by it."""
+"""The leader's look, which also puts it to sleep."""
 
 import asyncio
 
@@ -23,7 +23,7 @@ SPOIL = "alter table events add check (type <> 'item-created')"
 
 
 async def look(leader: Connection, *, release_first: bool = False) -> tuple[int, LeaderState]:
-    """How many events it moves, and where it leaves the leader."""
+    """The number of events that the look moves, and the leader's state after it."""
     batch = await FanOut(leader).batch(release_first=release_first, sleep_if_idle=True)
     return batch.events, batch.state
 
@@ -33,14 +33,15 @@ async def test_the_leader_sleeps_only_when_there_is_nothing_and_nobody_is_writin
 ) -> None:
     leader, writer = connection, another_connection
     assert await look(leader) == (0, "asleep")
-    # A writer that finds it asleep is refused, and rings.
+    # The leader sleeps, so the writer is refused the lock and rings.
     assert not await writer.fetchval(RING)
     assert await wake(leader) == 0
 
     transaction = writer.transaction()
     await transaction.start()
     await write_event(writer)
-    # Not seen yet, and the writer was let off: it does not ring.
+    # The leader does not see the row yet, and the writer found the leader awake. So it does not
+    # ring.
     assert await look(leader) == (0, "busy")
     await transaction.commit()
     assert await look(leader) == (1, "asleep")
@@ -49,7 +50,7 @@ async def test_the_leader_sleeps_only_when_there_is_nothing_and_nobody_is_writin
 
     await writer.execute("insert into lane_wakes values (gen_random_uuid())")
     assert await look(leader) == (0, "work")
-    # It was granted, and is let go of at once: there is something to do.
+    # The leader got the lock, and released it at once because it has work to do.
     assert await writer.fetchval(RING)
     await leader.execute("delete from lane_wakes")
     assert await look(leader) == (0, "asleep")
@@ -76,7 +77,7 @@ async def test_what_commits_while_the_leader_looks_keeps_it_awake(
         looking = asyncio.create_task(look(leader))
         await somebody_waits()
         await write_event(writer, routed=True)
-    # It commits as the leader goes on, whose look was before it.
+    # The writer commits as the leader goes on, after the leader's look.
     assert await looking == (1, "work")
     assert await writer.fetchval(RING), "it is awake"
     assert await look(leader) == (1, "asleep")
@@ -145,7 +146,7 @@ async def test_the_lock_is_held_once_where_psql_takes_away_what_was_stuck(
         await somebody_waits()
         await psql.execute("delete from outbox where audience is null")
     batch = await looking
-    # It has seen the row that was stuck, and falls asleep as that is gone.
+    # The look saw the stuck row. The row is gone now, so the leader falls asleep.
     assert (batch.events, batch.full, batch.state) == (1, True, "asleep")
     batch = await fanout.batch(release_first=True, sleep_if_idle=True)
     assert (batch.events, batch.state) == (0, "asleep")

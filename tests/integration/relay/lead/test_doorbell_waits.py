@@ -1,4 +1,5 @@
-"""The leader waits for writers in flight, for a moment: until the doorbell's lock is granted, or a time has passed."""
+"""The leader waits a moment for writers in flight: until it gets the doorbell's lock, or until a
+time has passed."""
 
 import asyncio
 import os
@@ -19,7 +20,7 @@ from tests.support.waiting import until
 
 RING = "select pg_try_advisory_xact_lock_shared(1246712659, 2)"
 FOR_EVER_MS = 600_000
-# A relay that only a writer's end can wake in time.
+# In this relay, only the end of a writer can wake the leader in time.
 PATIENT_RELAY = f"""
 from relay.lead import doorbell
 from relay.lead import look
@@ -28,7 +29,8 @@ doorbell.BUSY_SECONDS = ({FOR_EVER_MS / 1000},)
 look.PROBE_TIMEOUT = {FOR_EVER_MS / 1000}
 """
 
-# One whose looks never wait for writers, although they are asked to, and that ends if it looks without a pause.
+# In this relay, looks never wait for writers, although they are asked to. It exits if it looks
+# without a pause.
 DECLINING_RELAY = f"""
 import os
 from relay.lead import doorbell
@@ -46,7 +48,7 @@ fanout.FanOut._oldest = look_at_once
 
 
 async def look(leader: Connection, patience_ms: int = 0) -> tuple[int, LeaderState]:
-    """How many events it moves, and where it leaves the leader."""
+    """The number of events that the look moves, and the leader's state after it."""
     batch = await FanOut(leader).batch(sleep_if_idle=True, patience_ms=patience_ms)
     return batch.events, batch.state
 
@@ -82,7 +84,7 @@ async def test_the_leader_does_not_wait_long_for_a_writer_that_stays_open(
     async with writer.transaction():
         await write_event(writer)
         assert await look(leader, doorbell.PATIENCE_MS) == (0, "busy")
-        # It no longer waits, nor does it hold the lock.
+        # The leader neither waits any more nor holds the lock.
         assert await leader.fetchval(RING)
     assert await leader.fetchval("show lock_timeout") == "0"
     assert await look(leader) == (1, "asleep")
@@ -111,7 +113,7 @@ async def test_a_relay_that_found_a_writer_in_flight_looks_when_that_has_ended(
             await connection.execute("select from log_head for update")
             await write_event(third)
             await somebody_waits()
-            # The leader is awake: this one does not ring.
+            # The leader is awake, so this writer does not ring.
             await write_event(another_connection)
         await receiver.wait_for(lambda: len(receiver.arrivals) == 1)
         await somebody_waits()
@@ -123,7 +125,7 @@ async def test_a_relay_that_found_a_writer_in_flight_looks_when_that_has_ended(
 async def test_a_lock_that_is_granted_as_the_time_runs_out_is_let_go_of(
     connection: Connection, another_connection: Connection, third: Connection, somebody_waits: SomebodyWaits
 ) -> None:
-    """The server calls it an error then, and has granted it all the same."""
+    """The server then reports an error, although it has granted the lock."""
     leader, writer = another_connection, third
     backend = leader.get_server_pid()
     transaction = writer.transaction()
@@ -155,7 +157,7 @@ async def test_how_long_it_waited_is_known_and_that_it_did_not(
         await writer.fetchval(RING)
         await fanout.batch(patience_ms=20)
         assert fanout.waited >= 0.02
-        # Later batches say nothing of it.
+        # A batch that is not asked to wait keeps the figure.
         await fanout.batch()
         assert fanout.waited >= 0.02
         monkeypatch.setattr(FanOut, "few", False)
@@ -188,6 +190,6 @@ async def test_a_leader_that_could_not_wait_leaves_writers_alone(
         await receiver.wait_for(lambda: len(receiver.arrivals) == 1)
         await asyncio.sleep(1)
         assert relay.exit_code is None, "it looked without a pause"
-    # The pause is as long as it is here, so that somebody has to ring.
+    # The relay's pause does not end here, so the test must ring.
     await connection.execute("notify jossiedb_wake")
     await receiver.wait_for(lambda: len(receiver.arrivals) == 2)

@@ -1,4 +1,5 @@
-"""Fan-out: who gets what, what is set aside, and in which order the log is written."""
+"""Fan-out: the webhooks that get an event, the rows that are set aside, and the order of the
+log."""
 
 import json
 from uuid import UUID
@@ -171,7 +172,7 @@ async def test_what_the_service_wrote_and_what_psql_wrote_keep_their_order(
     log = await connection.fetch("select id, position, data, audience from events order by position")
     assert [row["id"] for row in log] == good
     assert [row["position"] for row in log] == list(range(1, len(good) + 1))
-    # Spaces are mended, whoever wrote them.
+    # Spaces are removed, whichever program wrote them.
     assert {(row["data"], row["audience"]) for row in log} == {('{"n":1}', "inventory")}
     assert [row["id"] for row in await connection.fetch("select id from set_aside order by seq")] == [
         event_id for event_id in written if event_id not in good
@@ -248,5 +249,6 @@ async def test_a_batch_is_as_large_as_what_it_leads_to_allows(
         await write_event(connection, "item-deleted", routed=True)
         await fanout.batch()
         limits.append(fanout.limit)
-    # Few events at a time say little of how it would be with many.
+    # Small batches say little about the speed of large ones, so they do not raise the limit
+    # further.
     assert limits == [2, 4, 8, FIRST_EVENTS, FIRST_EVENTS, FIRST_EVENTS]

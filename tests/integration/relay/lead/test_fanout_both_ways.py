@@ -1,4 +1,4 @@
-"""Few events go one by one, many as a batch: what becomes of them is the same."""
+"""Few events are fanned out one by one, many as a batch. The result is the same."""
 
 import asyncio
 import json
@@ -39,9 +39,9 @@ select webhook_id, position, event_id, event_type, next_attempt_at = now() as du
 """
 
 
-# How many events at most go one by one: all of them, or none.
+# The greatest number of events that go one by one: three, or none.
 WAYS = (3, 0)
-# Undone with the transaction.
+# Rolled back with the transaction.
 REFUSE_BATCHES = "alter function fan_out_many rename to not_here"
 
 
@@ -69,7 +69,7 @@ async def settle(
         if chance.random() < 0.4:
             await connection.execute(chance.choice(LANES), webhook.id)
         webhooks.append(webhook.id)
-    # As many as go one by one.
+    # At most as many as go one by one.
     for _ in range(chance.choice([0, 1, 1, 2, 3])):
         data: dict[str, Any] = {
             "itemId": str(new_id()),
@@ -83,7 +83,7 @@ async def settle(
 
 
 def plain(batch: Batch) -> dict[str, Any]:
-    """What is not drawn from a sequence or a clock, in an order."""
+    """The parts of a batch that come from no sequence and no clock, sorted."""
     return {
         "counts": (batch.taken, batch.events, batch.deliveries, batch.full, batch.wakes, batch.state),
         "lanes": sorted(batch.lanes),
@@ -107,7 +107,8 @@ async def test_what_becomes_of_events_is_the_same(
     webhooks = await settle(connection, settings, chance, places, kinds)
     relay_id = await register(connection)
     crowded = tuple(chance.sample(webhooks, chance.randrange(1 + len(webhooks) // 3)))
-    # Which of what one event is for is leased, where not all can be, is not said: all, or none.
+    # If only some deliveries of an event can be leased, it is not defined which. So all are, or
+    # none.
     offer = Offer(relay_id, chance.choice([0, 100, 100, 100]), 10, crowded)
     if chance.random() < 0.2:
         offer = Offer(new_id(), 100, 10, crowded)

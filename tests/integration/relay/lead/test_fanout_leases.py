@@ -1,4 +1,5 @@
-"""What fan-out leases to the leader at once: as much as it has slots for, and only where a claim would have nothing to look at."""
+"""Fan-out leases deliveries to the leader at once: as many as it has slots for, and only where a
+claim would have nothing to check."""
 
 import asyncio
 from collections import Counter
@@ -51,7 +52,7 @@ async def test_no_more_is_leased_than_was_offered_in_all_and_for_each_webhook(
     batch = await fan_out(pool, relay_id, most=7, per_webhook=4)
     assert (batch.events, batch.deliveries, len(batch.leases)) == (6, 12, 7)
     assert max(lanes_of(batch).values()) == 4
-    # The oldest events first, for both.
+    # Both webhooks get the oldest events first.
     assert {lease.event_id for lease in batch.leases} == set(events[:4])
     assert set(batch.lanes) == {one.id, two.id}, "both have more that is due"
     assert {webhook_id for webhook_id, _ in batch.versions} == {one.id, two.id}
@@ -127,7 +128,8 @@ async def test_a_crowded_lane_is_left_to_claims(connection: Connection, settings
 async def test_a_relay_that_is_not_listed_is_given_no_lease(
     connection: Connection, settings: Settings, pool: Pool
 ) -> None:
-    # It was stopped, was taken for dead, and does not know it yet: what it leased would be void, and be sent by others as well.
+    # A relay that was stopped may have been removed without knowing it. Its leases would be void,
+    # and peers would send the same deliveries.
     relay_id = await register(connection)
     webhook = await add_webhook(connection, settings, NOWHERE, ["item-created"])
     for listed in (False, True):
@@ -168,7 +170,7 @@ async def test_a_lease_from_fan_out_says_what_one_from_a_claim_does(
     (row,) = await claim_one(pool, relay_id, webhook.id)
     claimed = {name: row[name] for name in given._fields}
     assert claimed.pop("fence") > given.fence
-    # The claim found a lease that was void.
+    # The claim found a void lease.
     assert (claimed.pop("lost_leases"), claimed.pop("lost_by")) == (1, gone)
     assert claimed == {name: value for name, value in given._asdict().items() if name in claimed}
 
@@ -184,7 +186,7 @@ async def test_a_row_that_spoils_a_batch_keeps_those_before_it_from_nothing(
     relay_id = await register(connection)
     await add_webhook(connection, settings, NOWHERE, ["item-created"])
     before = await write_event(connection)
-    # Nothing in the outbox forbids it, and the log refuses it.
+    # No check of the outbox forbids this row, but the log refuses it.
     await connection.execute("alter table events add check (type <> 'item-spoilt')")
     await write_event(connection, "item-spoilt")
     after = await write_event(connection)
@@ -210,7 +212,7 @@ async def test_leases_of_a_fan_out_that_was_not_answered_are_given_back(
     event_id = await write_event(connection)
     batch = await FanOut(pool).batch(sending.offers.offer)
     assert (len(batch.leases), batch.lanes) == (3, ())
-    # The answer is lost on the way; without a look, they would wait until their leases run out.
+    # The reply is lost. Without a look, the deliveries would wait until their leases run out.
     sending.offers.unconfirmed()
     await until(lambda: empty(connection), "all are delivered")
     assert [arrival.event_id for arrival in receiver.arrivals] == [str(event_id)] * 3
@@ -280,7 +282,7 @@ async def test_a_lease_that_was_granted_too_late_is_given_back_unused(
     await write_event(connection)
     batch = await FanOut(pool).batch(sending.offers.offer)
     assert len(batch.leases) == 1
-    # The server took so long that another relay may take the lease for void before the request has ended.
+    # The server took so long that a peer may treat the lease as void before the request has ended.
     late = batch.moment._replace(asked=batch.moment.asked - SPARE_SECONDS - 1)
     async with asyncio.timeout(10):
         await sending.take(pool, replace(batch, moment=late))

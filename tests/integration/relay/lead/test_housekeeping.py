@@ -1,4 +1,4 @@
-"""The leader's housekeeping: its steps do not hold each other up."""
+"""The leader's housekeeping: a slow or failing step does not hold up the others."""
 
 import asyncio
 
@@ -28,7 +28,8 @@ async def test_a_step_of_housekeeping_that_takes_too_long_holds_up_no_other(
         await connection.execute("set local statement_timeout = 50")
         return int(await connection.fetchval("select count(*) from pg_sleep(5)"))
 
-    # As it is in operation: the server ends a statement before the client gives it up, which would be taken for the server's absence.
+    # In production, too, the server ends a statement before the client gives it up. Otherwise the
+    # client would report that the server is away.
     timeout = await queues.fetchval("select extract(epoch from current_setting('statement_timeout')::interval)")
     assert timeout < COMMAND_TIMEOUT
     monkeypatch.setattr(keeping, "_cancel", dawdle)

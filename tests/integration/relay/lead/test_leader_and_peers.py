@@ -1,4 +1,4 @@
-"""A leader among its peers: it sends what it can of what it fans out, and names the rest to them."""
+"""A leader with peers sends what it has slots for, and names the other lanes to its peers."""
 
 import asyncio
 from typing import Any
@@ -23,7 +23,7 @@ async def test_the_leader_sends_what_it_has_slots_for_and_its_peers_the_rest(
     owner_id = await add_user(connection)
     for number in range(4):
         await add_webhook(connection, settings, f"{receiver.url}/{number}", ["item-created"], owner_id=owner_id)
-    # Four for an owner who is alone.
+    # An owner who is alone gets four of the five slots.
     await relays.start(2, RELAY_CONCURRENCY="5", RELAY_POLL_INTERVAL="86400000")
     leader, follower = await relays.leader(), await relays.follower()
     assert leader is not None
@@ -36,7 +36,7 @@ async def test_the_leader_sends_what_it_has_slots_for_and_its_peers_the_rest(
     together = asyncio.Event()
 
     async def hold(arrival: Arrival) -> web.StreamResponse:
-        # Only both relays' slots together are eight.
+        # The eight requests need the slots of both relays.
         if len(receiver.arrivals) == 4 + 8:
             together.set()
         await together.wait()
@@ -67,7 +67,8 @@ async def test_many_lanes_are_named_to_the_peers_in_several_parts(
     given = await connection.fetch(
         "select webhook_id from attempts where webhook_id <> all ($1::uuid[])", ",".join(named).split(",")
     )
-    # Three are the leader's own, from fan-out, as the fourth slot is another owner's; every other lane was named once.
+    # The leader leased three deliveries in fan-out, because the fourth slot belongs to another
+    # owner. It named every other lane once.
     assert (len(given), len(set(",".join(named).split(",")))) == (3, 447)
     assert {str(row[0]) for row in await connection.fetch("select webhook_id from attempts")} == lanes
     assert await connection.fetchval("select count(distinct relay_id) from attempts") == 2

@@ -1,4 +1,5 @@
-"""Partitions are known by their bounds. One that cannot be made or dropped keeps the others from nothing, and is told of once."""
+"""Partitions are known by their bounds. A partition that cannot be made or dropped does not hold up
+the others, and is logged once."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,5 @@
-"""Old partitions go when nothing refers to them any more, what is pending too long expires, and nobody waits for either."""
+"""Old partitions are dropped when nothing refers to them, deliveries that wait too long expire, and
+no writer waits for either."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -44,7 +45,8 @@ async def test_a_partition_of_events_stays_until_no_attempt_refers_to_it(
     old, older = NOON - timedelta(days=40), NOON - timedelta(days=41)
     for day in (old, older):
         await log.partition(day)
-    # Of the older day all is over; of the other, one was retried by hand and ended today.
+    # All deliveries of the older day have ended. One of the other day was retried by hand and ended
+    # today.
     await log.succeeded(webhook.id, at=older)
     retried = await log.event(webhook.id, at=old)
     await log.attempt(webhook.id, retried, "success", status=200)
@@ -56,7 +58,8 @@ async def test_a_partition_of_events_stays_until_no_attempt_refers_to_it(
     ]
     assert await _there(connection, f"events_{old:%Y%m%d}")
 
-    # When the attempts of today are past the TTL, they go first, and then what they referred to.
+    # When today's attempts are past the TTL, their partition goes first, and then the events that
+    # they referred to.
     later = await _drop_all(queues, NOON + TTL + timedelta(days=1))
     assert f"events_{old:%Y%m%d}" in later
     assert later.index(f"attempts_{NOON:%Y%m%d}") < later.index(f"events_{old:%Y%m%d}")
@@ -94,7 +97,8 @@ async def test_a_delivery_that_is_pending_past_the_ttl_ends_as_expired_unless_it
     assert await _there(connection, f"events_{old:%Y%m%d}")
 
     await connection.execute("delete from deliveries where event_id = $1", sending.id)
-    # What expired is in the log of today, and shows its event for as long as it is kept.
+    # The end of the expired delivery is in today's log, and needs its event for as long as that is
+    # kept.
     await housekeeping(queues, settings).once()
     assert await _there(connection, f"events_{old:%Y%m%d}")
 
@@ -114,7 +118,7 @@ async def test_counts_of_days_that_the_log_has_nothing_of_become_one(
                 NOON - timedelta(days=days),
             )
     statistics = "select status, sum(ended) as ended, max(last_at) as last_at from delivery_counts group by status order by status"
-    # Of this day something is left.
+    # The log still has rows of this day.
     kept = NOON - timedelta(days=40)
     await log.partition(kept)
     await log.failed(webhook.id, at=kept)
@@ -129,7 +133,8 @@ async def test_counts_of_days_that_the_log_has_nothing_of_become_one(
 
 @asynccontextmanager
 async def _reading(url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
-    """A transaction that has read the logs and is not over: a backup, say. Nothing can be dropped meanwhile."""
+    """A transaction that has read the logs and is still open, such as a backup. Nothing can be
+    dropped meanwhile."""
     reader = await asyncpg.connect(url)
     try:
         async with reader.transaction():
@@ -145,7 +150,7 @@ async def test_nobody_waits_for_a_drop_that_waits(
 ) -> None:
     old = NOON - timedelta(days=40)
     await log.partition(old)
-    # A statement that has to stand in line for longer than this fails. A drop gives up after 100 ms.
+    # A statement that waits longer than this for a lock fails. A drop gives up after 100 ms.
     await connection.execute("set lock_timeout = '2s'")
     async with _reading(database_url):
         dropping = asyncio.create_task(housekeeping(queues, settings).once())

@@ -1,4 +1,5 @@
-"""A wake-up is a hint: nothing that the server's notifications and locks are in fails the transaction that gives one."""
+"""A ring is a hint: a full queue of notifications or a full table of locks does not fail the
+transaction that rings."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -14,13 +15,14 @@ from tests.support.postgres.throwaway import Throwaway
 from tests.support.rows import add_webhook, write_event
 from tests.support.waiting import until
 
-# So few locks that a session can take them all.
+# So few locks that one session can take them all.
 _SMALL = {"max_locks_per_transaction": "10", "max_connections": "10", "superuser_reserved_connections": "0"}
 
 
 @pytest.fixture
 def small() -> Iterator[Throwaway]:
-    """A server of the test's own, whose queue of notifications and whose table of locks are as small as they can be."""
+    """A server of this test, with the smallest possible queue of notifications and table of
+    locks."""
     server = Throwaway({**_SMALL, "max_prepared_transactions": "2"}, small_queue=True)
     try:
         server.start()
@@ -39,19 +41,20 @@ async def writer(small: Throwaway) -> AsyncIterator[Connection]:
 
 @pytest.fixture
 async def leader(small: Throwaway) -> AsyncIterator[Connection]:
-    """It sleeps, and listens."""
+    """A leader that sleeps and listens."""
     connection = await asyncpg.connect(small.url)
     assert await connection.fetchval("select pg_try_advisory_lock($1, $2)", LOCK_CLASS, LOCK_DOORBELL)
     yield connection
     await connection.close(timeout=10)
 
 
-# Each is kept although the statement fails: they are the session's.
+# Session locks that a statement took stay, although the statement fails.
 _TAKE_ALL_LOCKS = "select pg_advisory_lock(n) from generate_series(0, 1000000) as n"
 
 
 async def _fill(connection: Connection) -> None:
-    """The queue of notifications, which a session that is in a transaction keeps from being emptied."""
+    """Fill the queue of notifications. A session in a transaction keeps the server from emptying
+    it."""
     for _ in range(50):
         try:
             await connection.execute(
@@ -71,7 +74,7 @@ async def _rings(leader: Connection, writer: Connection) -> bool:
     await leader.add_listener(WAKE_CHANNEL, hear)
     try:
         await write_event(writer)
-        # What has been sent is in front of the answer.
+        # Notifications that were sent come before the reply.
         await leader.fetchval("select 1")
         await asyncio.sleep(0)
         return heard.is_set()
@@ -85,12 +88,12 @@ async def test_a_full_queue_of_notifications_fails_no_commit_and_rings_again_whe
     assert await _rings(leader, writer)
     stuck = await asyncpg.connect(small.url)
     await stuck.execute("listen anything")
-    # It reads nothing while it is in a transaction.
+    # The session reads nothing while it is in a transaction.
     await stuck.execute("begin")
     await _fill(writer)
     assert await writer.fetchval("select pg_notification_queue_usage()") > 0.9
     async with writer.transaction():
-        # However long a transaction has been open, it is decided as it commits.
+        # The commit decides whether to ring, however long the transaction has been open.
         await write_event(writer)
         await writer.execute("insert into lane_wakes values (gen_random_uuid())")
     assert not await _rings(leader, writer)
@@ -106,7 +109,8 @@ async def test_a_full_queue_of_notifications_fails_no_commit_and_rings_again_whe
 async def test_a_transaction_that_began_before_the_queue_was_full_commits(
     small: Throwaway, leader: Connection, writer: Connection
 ) -> None:
-    """It was refused the doorbell's lock while there was room, and commits when there is none."""
+    """The writer was refused the doorbell's lock while there was room in the queue, and commits
+    when there is none."""
     stuck, other = await asyncpg.connect(small.url), await asyncpg.connect(small.url)
     await stuck.execute("listen anything")
     await stuck.execute("begin")
@@ -133,12 +137,12 @@ async def test_a_full_table_of_locks_fails_nothing_that_could_be_written_without
     await writer.execute("create table plain (x int)")
     hoarder = await asyncpg.connect(small.url)
     for statement in ("insert into plain values (1)", "insert into outbox (type, data) values ('item-created', '{}')"):
-        # What they need is in the caches, whose filling takes locks.
+        # Run once before, so that the server's caches are filled. Filling them takes locks.
         await writer.execute(statement)
     with pytest.raises(asyncpg.OutOfMemoryError):
         await hoarder.execute(_TAKE_ALL_LOCKS)
     failed = 0
-    # Room for one more lock after the other, until there is enough for a row of any table.
+    # Release one more lock each time, until there is room for a row of any table.
     for number in range(64):
         try:
             await writer.execute("insert into plain values (1)")
@@ -175,7 +179,7 @@ async def test_one_transaction_rings_once_however_much_it_writes(
 async def test_whoever_finds_the_leader_awake_as_it_commits_rings_no_more(
     connection: Connection, another_connection: Connection
 ) -> None:
-    """And keeps it awake until it has committed."""
+    """The writer also keeps the leader awake until it has committed."""
     leader, writer = connection, another_connection
     heard: list[object] = []
     await leader.add_listener(WAKE_CHANNEL, lambda *_: heard.append(1))
@@ -209,7 +213,7 @@ async def test_a_login_does_not_wait_for_whoever_holds_its_turn(
     async with api.post("/api/v1/auth/register", json=account) as answer:
         assert answer.status == 201, await answer.text()
     async with another_connection.transaction():
-        # As a replica that was stopped in the midst of it.
+        # Another API process was stopped in the middle of a login.
         await another_connection.fetchval(
             "select pg_advisory_xact_lock(hashtextextended('login maria 127.0.0.1', 0)),"
             " pg_advisory_xact_lock(hashtextextended('login maria ::1', 0))"

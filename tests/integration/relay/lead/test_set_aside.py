@@ -1,4 +1,4 @@
-"""Rows of the outbox that cannot be fanned out: they are set aside, and nothing else is."""
+"""Outbox rows that cannot be fanned out are set aside, and no other rows are."""
 
 import json
 from typing import Any
@@ -65,7 +65,7 @@ async def test_an_id_that_the_log_has_already_is_set_aside(connection: Connectio
 
 
 async def test_a_row_that_only_the_statement_refuses_is_found_by_halving(connection: Connection, pool: Pool) -> None:
-    # A constraint that somebody added stands for whatever the checks before the statement do not know.
+    # This added constraint stands for any fault that the checks before the statement do not find.
     await connection.execute("alter table events add constraint no_bad check (data not like '%bad%')")
     ids = [
         await write_event(connection, data=json.dumps({"n": n, "x": "bad" if n in (3, 7) else "fine"}))

@@ -1,4 +1,4 @@
-"""Breakers, and webhooks that are given up: with two relays and a receiver that can be made ill."""
+"""Breakers, and webhooks that are disabled: two relays, and a receiver that the test makes fail."""
 
 import asyncio
 from datetime import timedelta
@@ -33,7 +33,7 @@ async def test_it_opens_after_ten_failures_parks_the_lane_and_closes_when_a_prob
     assert row["failures"] >= FAILURES
     assert row["failing_since"] is not None
 
-    # Probes go out one at a time, and each that fails puts off the next.
+    # Probes go out one at a time, and each that fails delays the next.
     async def two_probes_failed() -> bool:
         return bool((await lane(connection, webhook.id))["failed_probes"] >= 2)
 
@@ -59,7 +59,7 @@ async def test_while_it_is_open_nothing_is_sent_and_nothing_is_an_attempt(
     healthy = await add_webhook(connection, settings, receiver.url + "/healthy", ["location-created"])
     await relays.start(2, **NEVER)
     await open_breaker(connection, receiver, webhook.id)
-    # Every retry has come due, and new events have come for both.
+    # Every retry is due now, and there are new events for both webhooks.
     await connection.execute("update deliveries set next_attempt_at = now() - interval '1 second'")
     attempts = await connection.fetchval("select count(*) from attempts")
     receiver.answer = answering(200)
@@ -101,7 +101,7 @@ async def test_a_manual_retry_goes_as_a_probe(
     await relays.start(2, **NEVER)
     await open_breaker(connection, receiver, webhook.id)
     receiver.answer = answering(200)
-    # The newest, which is not what a probe would be otherwise.
+    # The newest delivery, which would not be the probe otherwise.
     position = await connection.fetchval(
         "update deliveries set next_attempt_at = now() where position = (select max(position) from deliveries) returning position"
     )
@@ -169,7 +169,7 @@ async def test_410_disables_the_webhook_and_tells_its_owner_by_another(
     assert told["delivery-failed"]["lastEventId"] == str(event_id)
     assert told["delivery-failed"]["lastError"] == "the receiver answered 410"
     assert not [seen for seen in receiver.arrivals if seen.path == "/other"]
-    # Nothing goes there any more.
+    # Nothing is sent to that URL any more.
     await write_event(connection)
     await relays.idle()
     assert sum(seen.path == "/gone" for seen in receiver.arrivals) == 1
@@ -180,7 +180,7 @@ async def test_five_days_of_failures_disable_the_webhook_and_what_is_pending_sta
 ) -> None:
     webhook = await add_webhook(connection, settings, receiver.url, ["item-created"], max_retries=20)
     for _ in range(2):
-        # As if they had watched the clock for an hour.
+        # The relays behave as if the clock had been steady for an hour.
         await relays.start_changed("from service.platform import server_clock; server_clock.STEADY_SECONDS = 0", **SOON)
     await open_breaker(connection, receiver, webhook.id)
     await connection.execute(
@@ -202,7 +202,8 @@ async def test_failures_are_told_of_once_a_minute_with_their_count_and_beget_not
     connection: Connection, settings: Settings, relays: Relays, receiver: Receiver
 ) -> None:
     owner_id = await add_user(connection)
-    # It fails for itself, too: what failed to be told of is not told of.
+    # The webhook subscribes to its own delivery-failed events. A delivery-failed event that fails
+    # causes no further one.
     webhook = await add_webhook(
         connection, settings, receiver.url, ["item-created", "delivery-failed"], max_retries=0, owner_id=owner_id
     )
@@ -239,14 +240,14 @@ async def test_gone_and_a_success_in_one_batch_disable_the_webhook_and_no_relay(
     blocker = await asyncpg.connect(database_url)
     try:
         async with blocker.transaction():
-            # The first result waits to be written, so that the next two are written together.
+            # The first result must wait, so that the next two are written together.
             await blocker.execute("lock table attempts in share row exclusive mode")
             await write_event(connection)
             await until(waits, "the first result waits")
             for _ in statuses[1:]:
                 await write_event(connection)
             await receiver.wait_for(lambda: len(receiver.arrivals) == len(statuses))
-            # And until the relay has read the answers.
+            # Also give the relay time to read the answers.
             await asyncio.sleep(0.2)
     finally:
         await blocker.close()
@@ -255,14 +256,14 @@ async def test_gone_and_a_success_in_one_batch_disable_the_webhook_and_no_relay(
         return bool(await connection.fetchval("select count(*) = 3 from attempts"))
 
     await until(recorded, "all three are recorded")
-    # The last two may have arrived either way round: of each the log has what it was answered.
+    # The last two may have arrived in either order. For each, the log has the answer that it got.
     rows = await connection.fetch("select event_id, status, outcome from attempts order by position")
     answered = {arrival.event_id: status for arrival, status in zip(receiver.arrivals, statuses, strict=True)}
     assert {str(row["event_id"]): row["status"] for row in rows} == answered
     assert rows[0]["status"] == 200
     assert {(row["status"], row["outcome"]) for row in rows} == {(200, "success"), (410, "failed")}
     assert await connection.fetchval("select not active from webhooks where id = $1", webhook.id)
-    # It is still there, and sends to others.
+    # The relay is still there, and sends to others.
     other = await add_webhook(connection, settings, f"{receiver.url}/other", ["item-created"])
     receiver.answer = answering(200)
     event_id = await write_event(connection)
@@ -282,7 +283,7 @@ async def test_a_probe_whose_relay_is_gone_is_sent_by_another(
     webhook = await add_webhook(connection, settings, receiver.url, ["item-created"], max_retries=20)
     await relays.start(1, **SOON)
     await open_breaker(connection, receiver, webhook.id)
-    # As one that was killed leaves it.
+    # The state that a killed relay leaves: its probe has a lease.
     await connection.execute(
         "update receiver_health set probe_at = now(), probe_by = $1, probe_until = now() + interval '1 hour'", new_id()
     )

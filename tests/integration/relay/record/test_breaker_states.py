@@ -1,4 +1,5 @@
-"""docs/DELIVERIES.md draws the states of a breaker that the database allows, and every step that is drawn is taken."""
+"""The diagram in docs/DELIVERIES.md shows the states of a breaker that the database allows. Relays
+take every step in it."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,7 +23,8 @@ BREAKER = drawn("States of a breaker")
 async def test_a_lane_can_hold_the_states_of_a_breaker_that_are_drawn_and_no_other(
     api: Api, sign_up: SignUp, connection: Connection
 ) -> None:
-    """Every way in which the columns that make a state can be set: what the table takes is what the API calls it."""
+    """Sets the columns of the state in every way. Each row that the table accepts has a state in
+    the API."""
     webhook = await make_webhook(Caller(api, await sign_up("worker")))
     relay, now = new_id(), datetime.now(UTC)
     await connection.execute("insert into relays (id, version, host, pid) values ($1, 'x', 'here', 1)", relay)
@@ -43,7 +45,7 @@ async def test_a_lane_can_hold_the_states_of_a_breaker_that_are_drawn_and_no_oth
         assert shown is not None
         key = (row["opened_at"] is not None, row["probe_by"] is not None)
         taken.setdefault(key, set()).add(shown["breaker"].replace("-", "_"))
-    # Closed, and a lease of a probe: what goes after a pause.
+    # A closed breaker with a probe's lease: the request after a pause has one.
     assert taken == {
         (False, False): {"closed"},
         (False, True): {"closed"},
@@ -102,7 +104,7 @@ async def test_every_step_of_a_breaker_is_drawn_and_every_drawn_one_is_taken(
         for _ in range(4):
             await owner.make("/items", name="Pump")
         await until(is_open, "the breaker is open")
-        # A probe may go out meanwhile; then it closes from there, and is opened once more.
+        # A probe may go out meanwhile and close the breaker. Then the breaker opens once more.
         assert (await owner.put(f"/webhooks/{webhook['id']}", {"active": True})).status == 200
     await until(lambda: taken("half_open", "open"), "the breaker has opened again, and a probe has failed")
     await connection.execute("delete from step where was = 'half_open' and now = 'closed'")

@@ -1,4 +1,5 @@
-"""docs/DELIVERIES.md draws what the database allows, and every step that is drawn is taken."""
+"""The diagram in docs/DELIVERIES.md shows the states of a delivery that the database allows. Every
+step in it is taken."""
 
 import re
 from collections.abc import AsyncIterator
@@ -25,7 +26,7 @@ from tests.support.waiting import until
 
 DELIVERY = drawn("States of a delivery")
 QUEUED, ENDS = {"waiting", "behind", "retry", "leased"}, {"success", "failed", "cancelled", "expired"}
-# What a row of the queue is, by the guide's table.
+# The state of a row in the queue, by the guide's table.
 QUEUE_STATE = """
 create function state(d deliveries) returns text language sql as $$
   select case when d.leased_by is not null and d.lease_until is not null and d.fence is not null then 'leased'
@@ -36,7 +37,8 @@ create function state(d deliveries) returns text language sql as $$
               else 'undrawn' end
 $$
 """
-# Steps as the database sees them. A delivery leaves the queue and its end is logged in one transaction.
+# Records the steps as the database sees them. A delivery leaves the queue and its end is logged in
+# one transaction.
 WATCH = (
     QUEUE_STATE,
     "create table step (seq int generated always as identity, webhook_id uuid, position bigint, was text, now text)",
@@ -77,14 +79,14 @@ WATCH = (
 
 @asynccontextmanager
 async def unwatched(connection: Connection) -> AsyncIterator[None]:
-    """What is done here is the test's own and no step."""
+    """Changes in this block are the test's own, and are not recorded as steps."""
     await connection.execute("set session_replication_role = replica")
     yield
     await connection.execute("set session_replication_role = origin")
 
 
 async def named(connection: Connection, constraint: str) -> set[str]:
-    """The texts that a CHECK constraint names."""
+    """The values that a CHECK constraint lists."""
     expression = await connection.fetchval(
         "select pg_get_expr(conbin, conrelid) from pg_constraint where conname = $1 and conparentid = 0", constraint
     )
@@ -97,7 +99,7 @@ async def named(connection: Connection, constraint: str) -> set[str]:
 async def test_the_queue_can_hold_the_states_that_are_drawn_and_no_other(
     api: Api, sign_up: SignUp, connection: Connection
 ) -> None:
-    """Every way in which the columns that make a state can be set."""
+    """Sets the columns of the state in every way."""
     webhook = await make_webhook(Caller(api, await sign_up("worker")))
     await RelayLog(connection).event(webhook["id"])
     await connection.execute(QUEUE_STATE)
@@ -115,8 +117,9 @@ async def test_the_queue_can_hold_the_states_that_are_drawn_and_no_other(
         await connection.fetchval("select state(d) from deliveries as d")
         async for _ in taken_by(connection, "deliveries", choices)
     ]
-    # With an item's order or without; both numbers of attempts may be the same twice; the constraints refuse all else. Only in an
-    # order one waits for others, and then it is not leased.
+    # Each state counts with and without an item's order, and the two numbers of attempts may be
+    # equal in two ways. The constraints refuse all else. Only a delivery in an order waits behind
+    # others, and then it is not leased.
     assert {state: taken.count(state) for state in taken} == {
         "waiting": 2 * 2,
         "behind": 3,
@@ -129,12 +132,13 @@ async def test_the_queue_can_hold_the_states_that_are_drawn_and_no_other(
 
 async def test_a_delivery_can_end_in_the_ways_that_are_drawn_and_no_other(connection: Connection) -> None:
     assert await named(connection, "delivery_counts_status_check") == ENDS
-    # A retry is no end, and what was superseded is no step.
+    # A retry is not an end, and a superseded result is not a step.
     assert await named(connection, "attempts_outcome_check") == ENDS | {"retry", "superseded", "skipped"}
 
 
 async def _place(connection: Connection, webhook_id: str, event: Event, state: str) -> None:
-    """Put a delivery that waits into another state of the queue. A lease is one of a relay that is not listed: void."""
+    """Put a waiting delivery into another state of the queue. Its lease belongs to a relay that is
+    not listed, so it is void."""
     change = {
         "waiting": "next_attempt_at = now()",
         "retry": "attempts = 1",
@@ -146,8 +150,8 @@ async def _place(connection: Connection, webhook_id: str, event: Event, state: s
 
 
 async def _in_order(owner: Caller, url: str, connection: Connection, pool: Pool) -> None:
-    """Two events of each of two items, the second behind the first: the one item's expire, the other's are discarded, and all are
-    put back."""
+    """Two items with two events each, the second behind the first. Those of one item expire and
+    those of the other are discarded. Then all are put back."""
     webhook = await make_webhook(owner, url=url, events=["item-updated"], ordering="item")
     webhook_id = UUID(webhook["id"])
     expired, discarded = [(await owner.make("/items", name=name))["id"] for name in ("Pump", "Drill")]
@@ -168,7 +172,7 @@ async def _in_order(owner: Caller, url: str, connection: Connection, pool: Pool)
         if item == expired:
             later = datetime.now(UTC) + timedelta(days=31)
             async with connection.transaction():
-                # Only these: it steps over what is locked.
+                # Expire steps over locked rows, so it takes only the rows with a sequence.
                 await connection.execute("select 1 from deliveries where sequence is null for update")
                 count = await load("retention").expire.fetchval(
                     pool, now=later, ttl_seconds=2_592_000, batch=10, only=None, **keys
@@ -218,7 +222,8 @@ async def test_every_step_of_a_delivery_is_drawn_and_every_drawn_one_is_taken(
         assert (await retry(owner, takes, event)).status == 200
     await _in_order(owner, f"{receiver.url}/takes", connection, pool)
 
-    # From here on relays do it: what waits, what waits for its retry, and what a relay that is gone had leased.
+    # From here on, relays take the steps: they send waiting deliveries, retries, and those that a
+    # removed relay had leased.
     async with unwatched(connection):
         await _place(connection, takes, ended[0], "retry")
         await _place(connection, takes, ended[1], "leased")
@@ -237,7 +242,7 @@ async def test_every_step_of_a_delivery_is_drawn_and_every_drawn_one_is_taken(
         return bool(await connection.fetchval("select exists (select from step where was = '[*]' and now = 'leased')"))
 
     await until(leased_in_fan_out, "the leader leases what it fans out")
-    # What succeeded and what failed, outside an order and in one.
+    # Retry deliveries that succeeded and that failed, with and without an order.
     again = await connection.fetch(
         "select distinct on (outcome, sequence is null) webhook_id, event_id from attempts"
         " where retried_at is null and outcome in ('success', 'failed') order by outcome, sequence is null, position"

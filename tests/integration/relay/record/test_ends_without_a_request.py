@@ -43,7 +43,7 @@ async def test_a_probe_that_ends_without_a_request_makes_room_for_the_next_at_on
 
     await until(queued, "all are queued")
     await connection.execute(OPEN)
-    # Who is no admin any more may not read what three of them are about.
+    # The owner is no admin any more, and may not read the subjects of three of the events.
     await connection.execute("update users set role = 'worker', status = 'active' where id = $1", owner)
     await connection.execute("insert into lane_wakes values ($1)", webhook.id)
     await receiver.wait_for(lambda: len(receiver.arrivals) == 1)

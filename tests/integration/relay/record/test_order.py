@@ -1,4 +1,5 @@
-"""Order by item, with real relays: what waits, what follows, and what a failure does to what comes after it."""
+"""Order by item, with real relays: waiting deliveries, their successors, and the effect of a
+failure on later ones."""
 
 import asyncio
 import random
@@ -30,7 +31,7 @@ from tests.support.relay.processes import Relays
 from tests.support.rows import add_webhook, write_event
 from tests.support.waiting import until
 
-# With this none of them ever looks by itself: what is delivered, somebody was told of.
+# With this interval no relay looks by itself. So every delivery here was found through a hint.
 NO_POLL = "3600000"
 
 
@@ -162,7 +163,7 @@ async def test_two_who_write_about_one_item_are_heard_in_the_order_of_their_comm
         try:
             for _ in range(30):
                 async with own.transaction():
-                    # As a mutation locks its item before it writes its event.
+                    # As a mutation does, lock the item before writing its event.
                     await change(own, item, await own.fetchval("update counter set n = n + 1 returning n"))
         finally:
             await own.close()
@@ -229,7 +230,7 @@ async def test_discarding_and_expiring_leave_no_item_standing_still(
     await change(connection, item, 1)
     last = await change(connection, item, 2)
     await waits_for(connection, webhook, last)
-    # What the API does to drop a backlog; the first is under way.
+    # Drop the backlog as the API does. The first delivery is under way.
     await connection.execute(
         "update webhooks set discard_through = (select position from log_head), version = version + 1 where id = $1",
         webhook.id,
@@ -242,7 +243,7 @@ async def test_discarding_and_expiring_leave_no_item_standing_still(
         return await connection.fetchval("select exists (select from deliveries where event_id = $1)", after)
 
     await until(queued, "the next is queued")
-    # Not while the one that was dropped may still arrive: for as long as its lease.
+    # The next must wait while the dropped request may still arrive: for as long as its lease.
     assert await connection.fetchval(
         "select d.next_attempt_at = o.not_before and o.not_before > clock_timestamp() from deliveries as d join item_orders as o"
         " on o.webhook_id = d.webhook_id"

@@ -1,4 +1,4 @@
-"""Order by item while people retry, skip and replay what fails, beside relays that are at work on it."""
+"""Order by item while users retry, skip and replay failed events, beside working relays."""
 
 import asyncio
 import random
@@ -40,7 +40,7 @@ async def test_retries_skips_and_replays_beside_the_relays_leave_no_item_stuck(
     all_items = items(10)
 
     async def people() -> None:
-        """Each takes up a blocked event, if there is one, or sends an old one again."""
+        """Each user takes up a blocked event if there is one, or sends an old event again."""
         for _ in range(60):
             page = (await owner.get(f"{path}/events", status="failed", limit="20")).body["events"]
             if page:
@@ -62,7 +62,7 @@ async def test_retries_skips_and_replays_beside_the_relays_leave_no_item_stuck(
 
     await asyncio.gather(people(), people(), people(), writers(), replays())
     share = 0.0
-    # Whatever is blocked by now is sent again, and what waited for it follows.
+    # Retry every event that is still blocked. The events that waited for it follow.
     end = asyncio.get_running_loop().time() + 60
     while await connection.fetchval("select exists (select from item_orders where blocked_position is not null)") or (
         await connection.fetchval("select exists (select from deliveries) or exists (select from outbox)")

@@ -1,4 +1,5 @@
-"""What keeps order by item whole: housekeeping that ends deliveries, and the audit that would find what is not."""
+"""Housekeeping that ends deliveries keeps order by item intact, and the audit finds an order that
+is not."""
 
 import asyncio
 import re
@@ -39,7 +40,7 @@ async def webhook(connection: Connection, settings: Settings) -> Webhook:
 
 @pytest.fixture
 def due(monkeypatch: pytest.MonkeyPatch) -> list[UUID]:
-    """The lanes of which the board is told that something is due."""
+    """The lanes for which the board is notified that something is due."""
     webhook_ids: list[UUID] = []
     monkeypatch.setattr(Board, "due_in", lambda _, webhook_id, __: webhook_ids.append(webhook_id))
     return webhook_ids
@@ -57,7 +58,7 @@ async def _queued(connection: Connection, pool: Pool, item_id: UUID, count: int)
 
 
 async def _age(connection: Connection, settings: Settings, *positions: int) -> None:
-    """As if these events had happened before the history."""
+    """Make these events older than the history."""
     old = timedelta(seconds=settings.webhook_event_ttl + 60)
     for table in ("deliveries", "attempts"):
         await connection.execute(
@@ -66,7 +67,7 @@ async def _age(connection: Connection, settings: Settings, *positions: int) -> N
 
 
 async def _line(connection: Connection) -> list[tuple[int, bool]]:
-    """The numbers that are pending, and whether each is due."""
+    """The pending sequences, and whether each is due."""
     rows = await connection.fetch(
         "select sequence, next_attempt_at is not null as due from deliveries order by item_id, sequence"
     )
@@ -74,7 +75,7 @@ async def _line(connection: Connection) -> list[tuple[int, bool]]:
 
 
 async def _block(connection: Connection, position: int) -> None:
-    """What a relay leaves of a head that failed."""
+    """The rows that a relay leaves when a head has failed."""
     await connection.execute(
         """with gone as (delete from deliveries where position = $1 returning *),
                 logged as (insert into attempts (webhook_id, position, event_id, event_type, event_at, attempt, outcome, item_id, sequence)
@@ -207,7 +208,7 @@ async def test_damage_is_found(
     damage: str, problems: set[str], connection: Connection, pool: Pool, webhook: Webhook, database_url: str
 ) -> None:
     (item,) = items(1)
-    # The audit looks at what came after the earliest attempt that the log has.
+    # The audit covers the time after the earliest attempt in the log.
     await connection.execute(
         "insert into attempts (webhook_id, position, event_id, event_type, event_at, attempt, outcome)"
         " values (uuidv7(), 0, uuidv7(), 'item-created', now(), 1, 'superseded')"
@@ -222,7 +223,8 @@ async def test_damage_is_found(
 async def test_claims_and_sweeps_never_meet_what_waits(
     once_full: bool, connection: Connection, database_url: str, webhook: Webhook
 ) -> None:
-    """Planned as a relay plans, with statistics of an empty table: they go by the index that has the heads only."""
+    """Planned as a relay plans, with statistics of an empty table: the statements use the index
+    that has only heads."""
     queues = await open_queues(database_url)
     try:
         (item,) = items(1)
@@ -239,7 +241,7 @@ async def test_claims_and_sweeps_never_meet_what_waits(
         looks = re.findall(
             r"using (deliveries_\w+) on [^\n]*\n *Index Cond: [^\n]*webhook_id[^\n]*(item_id|position)", plan
         )
-        # Each by its item or position, and none by reading an index from end to end.
+        # Each row is found by its item or position, and no index is read from end to end.
         assert sorted(looks) == [
             ("deliveries_order", "item_id"),
             ("deliveries_order", "item_id"),
@@ -253,7 +255,7 @@ async def test_claims_and_sweeps_never_meet_what_waits(
 async def test_what_is_blocked_under_an_older_policy_is_let_go_within_a_minute(
     connection: Connection, pool: Pool, webhook: Webhook, retention: Retention, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A relay may have read the webhook before it was changed, and block after."""
+    """A relay may have read the webhook before it was changed, and block the item afterwards."""
     hourly = asyncio.Event()
 
     async def reschedule() -> None:

@@ -1,4 +1,4 @@
-"""What the recorder does with results that the database does not take."""
+"""Results that the database does not accept, in the recorder."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ from tests.support.waiting import until
 
 OUTCOMES = "select position, outcome, error from attempts order by position, outcome"
 REFUSED = "the result could not be recorded"
-# More microseconds than a column holds.
+# More microseconds than the column holds.
 TOO_LONG = 2**40
 
 
@@ -32,7 +32,7 @@ async def test_a_result_that_is_refused_costs_no_other_its_record(
     monkeypatch: pytest.MonkeyPatch,
     away: bool,
 ) -> None:
-    """Also where the database goes away after some of them have been recorded."""
+    """Also if the database goes away after some results have been recorded."""
     await add_webhook(connection, settings, "http://127.0.0.1:9/", ["item-created"])
     for _ in range(7):
         await write_event(connection)

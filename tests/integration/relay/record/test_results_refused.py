@@ -1,4 +1,5 @@
-"""A database that takes beats and claims, and no results: what a disk is like that has room for a changed row and for no new one."""
+"""A database that accepts beats and claims, but no results. A disk can be like that: with room for
+a changed row, and none for a new one."""
 
 from service.platform.settings import Settings
 from tests.support.database import Connection
@@ -7,19 +8,20 @@ from tests.support.relay.processes import Relays
 from tests.support.rows import add_webhook, write_event
 from tests.support.waiting import until
 
-# As PostgreSQL says it: disk_full.
+# The text of PostgreSQL's disk_full.
 REFUSING = """
 create sequence refusals;
 create function refuse() returns trigger language plpgsql
 as $$ begin perform nextval('refusals'); raise exception 'no room for it' using errcode = '53100'; end $$;
 """
-# Nothing of the table is locked by it, which the relay goes on writing to.
+# Replacing the function locks nothing of the table, to which the relay goes on writing.
 ACCEPTING = "create or replace function refuse() returns trigger language plpgsql as 'begin return new; end'"
 REFUSE = "create trigger refuse before insert on {} for each row execute function refuse()"
 
 
 async def _runs_out(connection: Connection) -> None:
-    """Every lease does, and the relay sweeps so often between the beats that follow that it would have claimed again."""
+    """Let every lease run out, and wait for the next beats. Meanwhile the relay sweeps so often
+    that it would have claimed again."""
     await connection.execute("update deliveries set lease_until = clock_timestamp()")
     since = await connection.fetchval("select clock_timestamp()")
 
@@ -34,7 +36,8 @@ async def _runs_out(connection: Connection) -> None:
 async def test_nothing_is_sent_again_while_results_are_refused(
     connection: Connection, settings: Settings, relays: Relays, receiver: Receiver
 ) -> None:
-    """Or each lease that runs out in the meantime would be one more request, until the delivery is taken for one that kills relays."""
+    """Otherwise each lease that runs out would mean one more request, until the delivery is treated
+    as one that crashes relays."""
     await add_webhook(connection, settings, receiver.url, ["item-created"])
     (relay,) = await relays.start(RELAY_POLL_INTERVAL="100")
     await connection.execute(REFUSING)
@@ -45,7 +48,7 @@ async def test_nothing_is_sent_again_while_results_are_refused(
         return any(line["event"] == "the database is away" for line in relay.log())
 
     await until(away, "the relay cannot record")
-    # It may claim once more, if it was at it when the result was refused.
+    # The relay may have been claiming when its result was refused, so one more claim is allowed.
     await _runs_out(connection)
     sent = len(receiver.arrivals)
     await _runs_out(connection)
@@ -78,7 +81,8 @@ async def test_results_are_recorded_once_their_table_is_back(
 async def test_results_are_recorded_though_their_type_was_made_anew(
     connection: Connection, settings: Settings, relays: Relays, receiver: Receiver
 ) -> None:
-    """As by a restore into the same database: the statements that the relay has prepared know the type that is gone."""
+    """As after a restore into the same database: the relay's prepared statements refer to a type
+    that is gone."""
     await add_webhook(connection, settings, receiver.url, ["item-created"])
     await relays.start(1)
     await write_event(connection, routed=True)
@@ -117,7 +121,7 @@ async def test_a_leader_whose_fan_out_is_refused_goes_on_leading(
 
     await until(asked_again, "it tries again")
     led = said("leading")
-    # At most once on a new connection, where the first refusal met a leader that had been asleep.
+    # At most one more election, on a new connection, if the first refusal met a sleeping leader.
     assert led <= 2
     await connection.execute(ACCEPTING)
     await relays.idle()

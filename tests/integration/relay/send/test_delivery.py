@@ -1,4 +1,4 @@
-"""One relay, a real receiver: what is sent, what is retried, what is logged and counted."""
+"""One relay and a real receiver: requests, retries, log and counts."""
 
 import asyncio
 import signal
@@ -23,7 +23,7 @@ async def test_a_row_inserted_by_psql_is_delivered_with_both_signatures(
         connection, settings, receiver.url + "/hook?x=1", ["item-created"], headers={"Authorization": "Bearer xyz"}
     )
     await relays.start()
-    # As a person types it: white space, escapes, keys in no special order.
+    # Written as a person types it: white space, escapes, and keys in no special order.
     event_id = await write_event(connection, data='{ "name": "Pump \\u00bd", "b": [1, 2],\n "a": null }')
     await receiver.wait_for(lambda: len(receiver.arrivals) == 1)
     [arrival] = receiver.arrivals
@@ -206,7 +206,7 @@ async def test_a_stopped_relay_finishes_what_is_in_flight_and_leaves(
     await write_event(connection)
     await receiver.wait_for(lambda: len(receiver.arrivals) == 1)
     relay.send(signal.SIGTERM)
-    # It is still there, and its lease is valid, while the request is in flight.
+    # The relay is still there, and its lease is valid while the request is in flight.
     assert await relays.row(relay) is not None
     released.set()
     assert await relay.ended() == 0

@@ -1,4 +1,5 @@
-"""How a delivery ends, beside with an answer: by a defect of ours, or given up. Whatever happens, it gives its slot back, once."""
+"""Deliveries that end without an answer: by a defect of ours, or because the request is given up.
+Each releases its slot exactly once."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -19,7 +20,7 @@ Defect = Callable[[OnExchange], None]
 
 
 class Tampered(HttpTransport):
-    """The first request meets `defect` instead of the network, and then those that go on are sent."""
+    """The first request meets `defect` instead of the network. Later requests are sent."""
 
     defect: Defect | None = None
     ended: OnExchange | None = None
@@ -74,7 +75,7 @@ Start = Callable[[], Awaitable[Sending]]
 async def start(
     connection: Connection, settings: Settings, pool: Pool, receiver: Receiver, transport: Tampered
 ) -> AsyncIterator[Start]:
-    """With a single slot, and two events that are due."""
+    """With a single slot, and two deliveries that are due."""
     await add_webhook(connection, settings, receiver.url, ["item-created"])
     for _ in range(2):
         await write_event(connection)

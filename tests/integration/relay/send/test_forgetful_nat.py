@@ -1,4 +1,4 @@
-"""A receiver behind a NAT that forgot the connections which relays keep to it."""
+"""A receiver behind a NAT that has forgotten the relays' kept connections."""
 
 import asyncio
 import signal
@@ -55,7 +55,8 @@ async def test_the_first_retry_of_a_delivery_over_a_forgotten_connection_succeed
 async def test_a_retry_by_another_relay_does_not_go_over_its_own_forgotten_connection(
     connection: Connection, settings: Settings, relays: Relays, receiver: Receiver
 ) -> None:
-    """Each of two relays keeps a connection. The one that sends the retry has not seen the first attempt fail."""
+    """Each of two relays keeps a connection. The relay that sends the retry has not seen the first
+    attempt fail."""
     hold = asyncio.Event()
 
     async def answer(_: Arrival) -> web.StreamResponse:
@@ -67,7 +68,7 @@ async def test_a_retry_by_another_relay_does_not_go_over_its_own_forgotten_conne
         await add_webhook(
             connection, settings, nat.url, ["item-created"], max_retries=3, retry_delay_ms=3000, timeout_ms=5000
         )
-        # One slot each, so that either has one of two requests.
+        # With one slot each, either relay sends one of the two requests.
         await relays.start(2, RELAY_CONCURRENCY="1")
         for _ in range(2):
             await write_event(connection)

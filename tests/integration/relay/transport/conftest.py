@@ -1,4 +1,4 @@
-"""The transport on the loop that the relay runs on."""
+"""The transport, on the event loop that the relay uses."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping

@@ -1,4 +1,4 @@
-"""Answers of every form that HTTP/1.1 allows, and what is kept of them."""
+"""Answers in every form that HTTP/1.1 allows, and the parts of them that are kept."""
 
 import gzip
 
@@ -132,7 +132,7 @@ async def test_an_answer_before_the_request_was_read_counts(transport: HttpTrans
         for _ in range(2):
             exchange = await transport.post(server.url, {}, b"x" * 20_000_000, PATIENT_MS)
             assert (exchange.status, exchange.body) == (413, b"big")
-    # The rest of the first request would have been in the way of the second.
+    # On the first connection, the rest of the first request would have come before the second.
     assert server.connections == 2
 
 

@@ -1,4 +1,5 @@
-"""Receivers that hang, break off, send nonsense or never stop. Each ends as one error in one line, or with the status that came."""
+"""Receivers that hang, break off, send nonsense or never stop. Each exchange ends with one error in
+one line, or with the status that came."""
 
 import asyncio
 from itertools import count
@@ -82,7 +83,7 @@ async def test_a_head_that_never_ends_is_ended(transport: HttpTransport, script:
     [
         (for_ever(CHUNKED, b"3e8\r\n" + b"y" * 1000 + b"\r\n"), b"y" * MAX_BODY_KEPT),
         (for_ever(b"HTTP/1.1 200 OK\r\n\r\n", b"y" * 1000), b"y" * MAX_BODY_KEPT),
-        # Framing of which nothing is kept.
+        # Framing, of which nothing is kept.
         (for_ever(CHUNKED + b"1;x=", b"y" * 1000), b""),
         (for_ever(CHUNKED + b"1\r\nz\r\n0\r\nX-Trailer: ", b"y" * 1000), b"z"),
         (for_ever(CHUNKED + b"0\r\n", b"X-Trailer: " + b"y" * 1000 + b"\r\n"), b""),
@@ -111,7 +112,7 @@ async def test_of_a_gigabyte_little_is_read(transport: HttpTransport) -> None:
     async with serve(script) as server:
         exchange = await transport.post(server.url, {}, b"{}", PATIENT_MS)
     assert (exchange.status, exchange.body) == (200, b"x" * MAX_BODY_KEPT)
-    # What the kernel buffered on both sides, and what the server put aside.
+    # The kernel buffers some bytes on both sides, and the server some more.
     assert sent < 1 << 26
 
 
@@ -177,7 +178,7 @@ async def test_a_reset_ends_a_body_without_length_as_broken_off(transport: HttpT
     async def script(peer: Peer) -> None:
         await peer.request()
         await peer.send(b"HTTP/1.1 200 OK\r\n\r\nabc")
-        # Bytes that were not read when a reset arrives may be lost with it.
+        # Bytes that are not read when a reset arrives may be lost with it.
         await arrived.wait()
         peer.reset()
 

@@ -1,4 +1,4 @@
-"""Connections: kept, used again, closed at the worst moment, and none left behind."""
+"""Connections are kept, used again, and closed at the worst moment. None is left behind."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -111,7 +111,8 @@ async def test_a_kept_connection_that_fails_without_a_byte_is_replaced_by_a_new_
     async def script(peer: Peer) -> None:
         await peer.request()
         await peer.send(ok(b"%d" % peer.number))
-        # The worst moment: the next request is read, and the connection closed without a word.
+        # The worst moment: the next request has been read, and the connection closes without an
+        # answer.
         await peer.request()
         if reset:
             peer.reset()
@@ -188,7 +189,7 @@ async def test_each_exchange_of_a_connection_has_the_deadline_of_its_own(
             if b"?hang" in request:
                 await peer.gone()
             if b"?slow" in request:
-                # Past the deadline of the one before.
+                # Longer than the deadline of the first request.
                 await asyncio.sleep(0.3)
             await peer.send(ok())
 
@@ -196,7 +197,8 @@ async def test_each_exchange_of_a_connection_has_the_deadline_of_its_own(
         return (await transport.post(server.url + how, {}, b"{}", timeout_ms)).status
 
     async with serve(script) as server, asyncio.timeout(60):
-        # On a busy machine the first may come too late; then the others have a connection of their own, and pass.
+        # On a busy machine the first request may miss its deadline. Then the others get a new
+        # connection, and the test passes.
         await ask("", before_ms)
         assert await ask("?slow", HOUR_MS) == 200
         assert await ask("?hang", 300) is None
@@ -249,7 +251,7 @@ async def test_as_many_are_kept_as_the_limits_allow(with_pool: Make) -> None:
         await asyncio.gather(*(status(transport, one) for _ in range(4)))
         assert transport.pool.idle == 2
         await asyncio.gather(*(status(transport, other) for _ in range(4)))
-        # The one that idled longest made room.
+        # The connection that was idle longest made room.
         assert transport.pool.idle == 3
 
         async def closed() -> bool:
@@ -324,7 +326,8 @@ async def test_closing_the_transport_closes_every_connection() -> None:
 
 
 async def test_a_connection_that_closes_while_the_receiver_works_is_an_attempt(transport: HttpTransport) -> None:
-    """A stale one is silent at once. What comes later had been received, and is not sent again past the log."""
+    """A stale connection fails at once. If it fails later, the receiver had the request, so the
+    transport does not repeat it: the relay logs an attempt."""
 
     async def script(peer: Peer) -> None:
         await peer.request()

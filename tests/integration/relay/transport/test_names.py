@@ -1,4 +1,5 @@
-"""Names and addresses: what is resolved, what is kept of it, which addresses may be connected to, and in which order."""
+"""Names and addresses: resolving, caching, the addresses that may be connected to, and their
+order."""
 
 import asyncio
 import socket
@@ -36,7 +37,8 @@ def transport(resolving: HttpTransport) -> HttpTransport:
 
 @contextmanager
 def deaf(address: str, port: int) -> Iterator[None]:
-    """An address and port where connecting neither succeeds nor fails: the queue of a listener that accepts nothing is full."""
+    """An address and port where connecting neither succeeds nor fails, because the queue of a
+    listener that accepts nothing is full."""
     with socket.socket() as listener:
         listener.bind((address, port))
         listener.listen(0)
@@ -235,7 +237,7 @@ async def test_one_deadline_covers_connecting(transport: HttpTransport) -> None:
     with deaf("127.0.0.4", port):
         exchange = await transport.post(f"http://127.0.0.4:{port}/", {}, b"{}", 300)
         async with asyncio.timeout(30):
-            # Nor does anybody go on trying.
+            # No task goes on trying.
             while len(asyncio.all_tasks()) > 1:
                 await asyncio.sleep(0)
     assert (exchange.status, exchange.error) == (None, "no complete answer within 300 ms")
@@ -280,7 +282,7 @@ async def test_of_several_addresses_only_those_that_are_allowed_are_connected_to
 
 
 async def test_an_answer_that_has_changed_since_is_checked_anew(dns: Names) -> None:
-    """Rebinding: first an address that is allowed, then one inside."""
+    """Rebinding: the name resolves first to an allowed address, then to an internal one."""
     dns.known["turns.test"] = ["127.0.0.1"]
     dns.ttl = 0
     transport = HttpTransport([ip_network("127.0.0.1/32")], resolver=Resolver([dns.address], failure_seconds=0))

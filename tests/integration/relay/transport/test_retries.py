@@ -1,4 +1,5 @@
-"""A retry differs from what failed: another connection, another address, another answer of the DNS."""
+"""A retry differs from the attempt that failed: it uses another connection, another address, or a
+new answer of the DNS."""
 
 import asyncio
 
@@ -16,7 +17,8 @@ ORIGIN = Origin("http", "a.test", 80)
 
 
 def together(count: int) -> Script:
-    """Answers the first requests once so many have come, so that each has a connection of its own."""
+    """Answers the first requests once this many have come, so that each has a connection of its
+    own."""
     barrier = asyncio.Barrier(count)
 
     async def script(peer: Peer) -> None:
@@ -86,7 +88,8 @@ async def test_other_origins_keep_their_connections(transport: HttpTransport) ->
 
 
 async def test_a_retry_goes_over_a_new_connection_though_one_is_kept(transport: HttpTransport) -> None:
-    """Another relay may have failed on its own kept connection; this one does not know, and does not try with its own."""
+    """Another relay's kept connection may have failed. This relay does not know, so it does not use
+    its own."""
     async with serve(together(1)) as server, forgetful_nat(server.url) as nat:
         assert (await transport.post(nat.url, {}, b"{}", PATIENT_MS)).status == 200
         nat.forget()
@@ -164,7 +167,8 @@ def test_a_failure_is_forgotten_after_a_while() -> None:
 
 
 async def test_a_retry_asks_the_dns_again_after_a_failure(dns: Names) -> None:
-    """A failure is kept for a first attempt, so that many of them cause one query; the retries would all fail by it."""
+    """A failure is cached for first attempts, so that many of them cause one query. With the cached
+    failure, all retries would fail."""
     dns.known["a.test"] = SERVFAIL
     resolver = Resolver([dns.address], failure_seconds=3600)
     try:

@@ -1,4 +1,4 @@
-"""TLS: whom the transport believes, and what it says when it does not."""
+"""TLS: the certificates that the transport trusts, and its error for any other."""
 
 import asyncio
 import ssl
@@ -191,7 +191,8 @@ async def rude(request: pytest.FixtureRequest, authority: Authority) -> AsyncIte
 async def test_a_body_may_end_with_a_connection_that_takes_no_leave(
     trusting: HttpTransport, rude: RudeServer, answer: bytes
 ) -> None:
-    """Without close_notify, as many servers close. Over plain HTTP nothing says either that the body is whole."""
+    """Many servers close without close_notify. Over plain HTTP nothing shows either that the body
+    is complete."""
     rude.answer = answer
     exchange = await trusting.post(rude.url, {}, b"{}", PATIENT_MS)
     assert (exchange.status, exchange.body, exchange.error) == (200, b"the end", None)

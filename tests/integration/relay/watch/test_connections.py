@@ -1,4 +1,4 @@
-"""The relay's pool: what it does about connections that are still open and over which nothing passes."""
+"""The relay's pool, and connections that are open although nothing passes over them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -54,7 +54,7 @@ async def test_a_statement_that_is_slow_is_cancelled_and_nothing_is_hung_up_on(p
 async def test_an_answer_that_is_lost_is_noticed_and_its_backend_ended(
     pool: Queues, proxy: SwallowingProxy, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Though the server answers on another connection, as it does to a relay that had one to spare."""
+    """The server answers on another connection, so a relay that had a spare one would go on."""
     monkeypatch.setattr(database, "ANSWER_SECONDS", 0.2)
     async with pool.acquire() as cut_off:
         backend = await cut_off.fetchval("select pg_backend_pid()")
@@ -81,7 +81,7 @@ async def test_an_answer_that_is_lost_is_noticed_and_its_backend_ended(
 async def test_an_answer_that_is_lost_between_preparing_a_statement_and_executing_it_is_noticed(
     pool: Queues, proxy: SwallowingProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server is not idle then: it waits to be told what to do with what it has prepared."""
+    """The server is not idle then: it waits for the command to execute the statement."""
     monkeypatch.setattr(database, "ANSWER_SECONDS", 0.2)
     async with pool.acquire() as cut_off:
         statement = await cut_off.prepare("select count(*) from outbox where seq > $1")

@@ -1,4 +1,5 @@
-"""A new epoch: what it gives it has never given before, and what the past that is lost has given is not taken for valid."""
+"""A new epoch gives only values that no past has given, and values of a lost past are not taken as
+valid."""
 
 import asyncio
 from typing import Any
@@ -55,7 +56,7 @@ async def test_all_that_is_given_in_a_new_epoch_is_greater_than_whatever_was(con
     relay_id = await register(connection)
     for above in (None, 4 * 10**15):
         before = await _given(connection)
-        # More than any past can have given: a million a second since 1970.
+        # Higher than any past can have reached: a million a second since 1970.
         now = await connection.fetchval("select floor(extract(epoch from clock_timestamp()))::bigint * 1000000")
         epoch = await _begin(connection, above=above)
         after = await _given(connection)
@@ -66,7 +67,7 @@ async def test_all_that_is_given_in_a_new_epoch_is_greater_than_whatever_was(con
 
 
 async def test_a_new_epoch_lies_above_the_one_that_a_process_knows(connection: Connection) -> None:
-    """That one may have begun while the server's clock was ahead."""
+    """The epoch that the process knows may have begun while the server's clock was ahead."""
     epoch = Epoch(lambda: Mark(position=1, event_id=new_id()))
     epoch.known = Known(new_id(), 5 * 10**15)
     await epoch.settle(connection)
@@ -104,7 +105,7 @@ async def test_the_first_process_makes_the_server_known_and_another_server_is_le
     await Epoch().settle(connection)
     assert await connection.fetchval("select id from epoch") == before
     for moved in ("system_identifier = 1", "database_oid = 1", "timeline = timeline + 1"):
-        # A process that lives finds its mark.
+        # A process that has kept running finds its mark.
         await connection.execute(f"update epoch set {moved}")
         alive = Epoch(lambda: alive_by)
         alive.known = Known(before, 0)
@@ -112,7 +113,7 @@ async def test_the_first_process_makes_the_server_known_and_another_server_is_le
         assert await connection.fetchval("select id from epoch") == before
         await Epoch().settle(connection)
         assert await connection.fetchval("select id from epoch") == before
-    # Nobody does.
+    # No process finds its mark.
     await connection.execute("update epoch set timeline = timeline + 1")
     await Epoch().settle(connection)
     assert await connection.fetchval("select id from epoch") != before
@@ -141,7 +142,7 @@ async def test_a_relay_whose_row_is_of_another_past_begins_a_new_epoch_and_goes_
     before, first = await connection.fetchval("select id from epoch"), identity.relay_id
     old = await connection.fetchval("select mark from relays")
     await presence._beat()
-    # As a backup has it.
+    # As in a backup.
     await connection.execute("update relays set mark = $1", old)
     await presence._beat()
     await presence._beat()
@@ -159,7 +160,7 @@ async def test_a_stream_goes_on_over_the_gap_of_a_new_epoch(
     old = await leader.write_many(2)
     cursor = (await owner.get(path)).body["next"]
     base = (await _begin(connection)).base
-    # Nothing yet: who waits does so, and stands where it stood.
+    # No event yet: the reader waits, and its cursor stays.
     waited = await owner.get(path, after=cursor, wait="1")
     assert waited.body == {"events": [], "next": cursor}
     new = await leader.write_many(2)
@@ -257,7 +258,8 @@ async def test_a_webhook_that_was_changed_in_another_past_is_not_taken_for_the_o
 async def test_a_result_of_another_past_ends_no_other_event(
     connection: Connection, settings: Settings, queues: Queues
 ) -> None:
-    """After a restore the same claims give the same fences, for whatever stands at the same position by then."""
+    """After a restore, the same claims draw the same fences, for another event at the same
+    position."""
     webhook = await add_webhook(connection, settings, "http://127.0.0.1:9/", ["item-created"])
     await write_event(connection)
     await drain(queues)

@@ -1,4 +1,4 @@
-"""A relay's row in `relays`: how it is written, and when a peer takes the relay for dead."""
+"""A relay's row in `relays`: how it is written, and when a peer treats the relay as dead."""
 
 import asyncio
 
@@ -19,7 +19,7 @@ from tests.support.waiting import until
 async def test_a_relay_is_taken_for_dead_only_when_it_has_been_seen_to_be_silent(
     connection: Connection, queues: Queues
 ) -> None:
-    """Where the server's clock leaps ahead all seem to be silent at once, and beat again."""
+    """If the server's clock leaps ahead, all relays seem silent at once, and then beat again."""
     identity = Identity()
     presence = present(queues, Board(), identity)
     await presence.register()
@@ -42,7 +42,7 @@ async def test_a_relay_is_taken_for_dead_only_when_it_has_been_seen_to_be_silent
 async def test_a_relay_that_is_silent_is_taken_for_dead_whatever_time_it_wrote(
     connection: Connection, queues: Queues, seen: str
 ) -> None:
-    """The server's clock may have been another one when it beat last."""
+    """The server's clock may have been wrong at the relay's last beat."""
     identity = Identity()
     presence = present(queues, Board(), identity)
     await presence.register()
@@ -51,7 +51,7 @@ async def test_a_relay_that_is_silent_is_taken_for_dead_whatever_time_it_wrote(
     await connection.execute(f"update relays set seen_at = {seen} where id = $1", peer)
     await presence._beat()
     assert await connection.fetchval("select count(*) from relays") == 2
-    # As if so much time had passed since.
+    # As if this much time had passed since.
     presence._peers = {relay_id: (since - 5.1, seen_at) for relay_id, (since, seen_at) in presence._peers.items()}
     await presence._beat()
     assert await connection.fetchval("select array_agg(id) from relays") == [identity.relay_id]
@@ -83,7 +83,7 @@ async def test_a_registration_whose_answer_is_lost_is_made_again(
         await presence._beat()
     finally:
         await queues.close()
-    # What the parts of this relay take for its id is one that is listed.
+    # The relay uses an id that is listed.
     assert identity.relay_id != lost[0]
     assert await connection.fetchval("select exists (select from relays where id = $1)", identity.relay_id)
 

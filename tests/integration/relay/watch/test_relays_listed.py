@@ -1,4 +1,4 @@
-"""The relays, as an admin sees them."""
+"""The list of relays that an admin gets."""
 
 from typing import Any
 from uuid import UUID

@@ -1,4 +1,5 @@
-"""What a clock that was ahead has left in the database: nothing waits for it, and nothing lasts longer than it could have been set to."""
+"""Values in the database from a clock that was ahead: nothing waits for them, and nothing lasts
+longer than it could have been set to."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -135,7 +136,7 @@ async def test_what_destroys_waits_for_a_clock_that_has_run_steadily(
     keeping = housekeeping(queues, settings, identity=leader_identity(), steady=steady)
     rounds = asyncio.create_task(keeping.run())
     try:
-        # What destroys nothing is done all the same.
+        # Steps that remove nothing run in any case.
         await until(lambda: connection.fetchval("select count(*) = 1 from outbox"), "failures are told of")
         if steady:
             gone = "select not exists (select from deliveries) and not exists (select from login_failures)"
@@ -164,7 +165,8 @@ async def test_where_the_clock_has_jumped_webhooks_have_failed_since_then(
     rounds = asyncio.create_task(keeping.run())
     try:
         recent = "select failing_since > now() - interval '1 hour' from receiver_health"
-        # Only where the jump came while it ran: what was before a start, a start has no reason to doubt.
+        # Only after a jump while the relay runs: at its start, a relay has no reason to doubt the
+        # rows.
         assert not await connection.fetchval(recent)
         await asyncio.sleep(0)
         board.clock_jumped()
@@ -222,7 +224,8 @@ async def test_a_jump_of_the_servers_clock_is_noticed_by_the_beat(
 
 
 class _Leapt:
-    """The statements of presence, of which the beat is answered by a server whose clock has leapt."""
+    """The statements of presence, with a beat that is answered by a server whose clock has
+    leapt."""
 
     def __init__(self, fetchrow: Any) -> None:
         self.beat = self
@@ -244,7 +247,8 @@ def _state() -> dict[str, Any]:
 async def test_an_attempt_is_never_logged_before_its_event(
     connection: Connection, queues: Queues, webhook: Webhook
 ) -> None:
-    """The log of a delivery is searched from its event on; what lay before would not be found by a retry or a replay."""
+    """The log of a delivery is searched from its event's time on. A retry or a replay would not
+    find earlier attempts."""
     await write_event(connection)
     await drain(queues)
     ahead = "now() + interval '2 days'"
@@ -268,7 +272,7 @@ async def test_the_newer_of_two_backends_is_listened_on_whatever_their_start_tim
     presence, lead = load("presence"), load("listen")
     now = await connection.fetchval("select now()")
     await lead.listens.execute(queues, id=relay_id, pid=1, start=now, number=1)
-    # Its clock was set back before the next one began.
+    # The server's clock was set back before the next backend started.
     await lead.listens.execute(queues, id=relay_id, pid=2, start=now - timedelta(days=10), number=2)
     mark = new_id()
     await connection.execute("update relays set mark = $1", mark)

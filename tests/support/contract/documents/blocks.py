@@ -1,4 +1,4 @@
-"""What README.md and docs/ show in blocks."""
+"""The blocks of code in README.md and docs/."""
 
 import re
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Block:
 
 
 def fenced(file: Path) -> list[Block]:
-    """A fence without a language has the language ``."""
+    """Fenced blocks. A fence without a language has an empty language."""
     found: list[Block] = []
     lines: list[str] = []
     opened: tuple[int, str] | None = None

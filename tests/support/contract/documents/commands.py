@@ -1,4 +1,4 @@
-"""Blocks of the documents that are commands."""
+"""Executes the blocks of the documents that are commands."""
 
 import asyncio
 import re
@@ -11,7 +11,7 @@ from tests.support.contract.documents.scene import Scene
 from tests.support.paths import ROOT
 from tests.support.waiting import PATIENCE
 
-# Commands in indented blocks, and in bash blocks, that are shown elsewhere to work.
+# Commands that other tests run, and which.
 NOT_RUN = {
     "make demo": "tests/e2e/test_demo.py runs the demo",
     "make test": "that is what runs here",
@@ -28,7 +28,7 @@ NOT_RUN = {
 
 
 async def run_bash(scene: Scene, block: Block) -> None:
-    """Each curl command must be answered with 2xx; the reader's own values are filled in."""
+    """Each curl command must be answered with 2xx. Its placeholders are filled in."""
     if any(block.text.startswith(command) for command in NOT_RUN):
         return
     assert "curl" in block.text, f"{block} is not known how to run"
@@ -36,7 +36,7 @@ async def run_bash(scene: Scene, block: Block) -> None:
     assert scene.admin.user is not None
     text = block.text.replace("http://localhost:3002", scene.system.address)
     if "/auth/" in text:
-        # It may end sessions: not those that other tests have.
+        # The command may end sessions, so it gets a user of its own.
         text = await _as_somebody_new(scene, text)
     text = text.replace("<token>", scene.admin.user.token).replace("<new>", unique("documented"))
     if "<item>" in text:
@@ -44,7 +44,7 @@ async def run_bash(scene: Scene, block: Block) -> None:
     if "/webhooks/:id" in text:
         ears, event_id = await scene.failed()
         text = text.replace("/webhooks/:id", f"/webhooks/{ears.id}").replace(":eventId", event_id)
-        # The positions of the log are this run's own.
+        # The positions of the log differ in each run.
         text = re.sub(r"\?after=[0-9a-f-]+&wait=\d+", "?after=earliest", text)
     if "/items/:id" in text:
         text = text.replace("/items/:id", f"/items/{(await scene.admin.item())['id']}")
@@ -71,7 +71,7 @@ async def _as_somebody_new(scene: Scene, text: str) -> str:
 
 
 async def _with_an_item(scene: Scene, text: str) -> str:
-    """With a transfer that waits and a checkout that is active, if one is meant."""
+    """With a waiting transfer and an active checkout, if the command needs one."""
     here, there = await scene.admin.location(), await scene.admin.location()
     item = (await scene.admin.item(location_id=here))["id"]
     if "/transfers/:id" in text:

@@ -1,4 +1,4 @@
-"""Blocks of the documents that are JSON."""
+"""Executes the blocks of the documents that are JSON."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -12,7 +12,8 @@ from tests.support.contract.ears import answering
 
 
 async def run_json(scene: Scene, block: Block) -> None:
-    """An example of what is sent is sent; one of what comes must look like what comes."""
+    """An example of a request is sent. An example of an answer must have the form of a real
+    answer."""
     example = json.loads(block.text)
     shape = frozenset(example)
     for keys, check in JSON_SHAPES.items():

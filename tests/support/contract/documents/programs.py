@@ -1,4 +1,4 @@
-"""Blocks of the documents that verify deliveries, or fetch events."""
+"""Executes the blocks of the documents that verify deliveries or fetch events."""
 
 import asyncio
 import json
@@ -50,7 +50,7 @@ def _needs_package(node: str, name: str) -> None:
 
 async def run_python(scene: Scene, block: Block) -> None:
     names: dict[str, Any] = {}
-    exec(block.text, names)  # it is ours, from docs/
+    exec(block.text, names)  # the program is ours, from docs/
     declared = re.findall(r"^def (\w+)\(([^)]*)\)", block.text, re.MULTILINE)
     assert declared, f"{block} declares nothing that can be run"
     for name, parameters in declared:
@@ -67,7 +67,7 @@ async def run_python(scene: Scene, block: Block) -> None:
 
 
 async def _pull(scene: Scene, pull: Callable[..., None]) -> None:
-    """A function that fetches for ever, ended by its handler."""
+    """A function that fetches for ever. Its handler ends it."""
     ears, event_id = await scene.failed()
     assert scene.admin.user is not None
     base, token = f"{scene.system.address}/api/v1", scene.admin.user.token
@@ -88,7 +88,7 @@ async def _pull(scene: Scene, pull: Callable[..., None]) -> None:
 
 async def run_go(scene: Scene, block: Block) -> None:
     go = scene.skip_unless("go")
-    # It verifies in a package of its own; a program is one package.
+    # The verification is in a package of its own, and a program is one package.
     assert block.text.startswith("package webhook\n")
     (scene.directory / "block.go").write_text(
         block.text.replace("package webhook", "package main", 1), encoding="utf-8"
@@ -108,7 +108,8 @@ async def run_ruby(scene: Scene, block: Block) -> None:
 
 
 async def _verify(scene: Scene, *command: str) -> None:
-    """A program that is given a genuine and a forged delivery, and prints what each of its functions says of them."""
+    """A program that gets a genuine and a forged delivery, and prints what each of its functions
+    says about them."""
     for delivery in await scene.deliveries():
         process = await asyncio.create_subprocess_exec(
             *command,

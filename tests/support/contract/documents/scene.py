@@ -1,4 +1,4 @@
-"""What a block of the documents is executed with."""
+"""The system, clients and deliveries that the blocks of the documents are executed with."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ OWN_SECRET = "what it had: abcdefghijklmnop"
 
 @dataclass(frozen=True)
 class Scene:
-    """What a block is executed with."""
+    """The system, its clients, and a directory for programs."""
 
     admin: Client
     system: System
@@ -23,7 +23,7 @@ class Scene:
     directory: Path
 
     async def failed(self) -> tuple[Ears, str]:
-        """A webhook whose receiver failed, and the event that it failed on."""
+        """A webhook whose receiver failed, and the id of the event that failed."""
         ears = await self.listen(self.admin, ["item-created"], answer=answering(500), retryPolicy={"maxRetries": 0})
         item = await self.admin.item()
         event_id = (await ears.hear("item-created", itemId=item["id"])).event_id
@@ -31,11 +31,12 @@ class Scene:
         return ears, event_id
 
     async def deliveries(self) -> list[dict[str, Any]]:
-        """One under a secret that was made, and one under a secret of the receiver's own."""
+        """A delivery with a generated secret, and one with a secret that its receiver already
+        had."""
         return [await self.delivery(), await self.delivery(secret=OWN_SECRET)]
 
     async def delivery(self, **fields: Any) -> dict[str, Any]:
-        """A delivery, and one that was forged. `fields`: of its webhook."""
+        """A delivery, and a forged one. `fields` are those of its webhook."""
         ears = await self.listen(self.admin, ["item-created"], **fields)
         item = await self.admin.item(name='Hydraulic “Pump” ½ 漢字 \u2028 "quoted" \\ </script>')
         arrival = await ears.hear("item-created", itemId=item["id"])

@@ -1,4 +1,5 @@
-"""sessions | own; all through users | own | own | own | own. Registration, login and refresh need nobody to be signed in."""
+"""sessions | own; all through users | own | own | own | own. Registration, login and refresh work
+without signing in."""
 
 from tests.support.contract.client import NOBODY, PASSWORD, unique
 from tests.support.contract.permissions.table import ANYBODY, SIGNED_IN, Request, Stage, row
@@ -21,7 +22,7 @@ async def _refresh(stage: Stage) -> Request:
 
 
 async def _own_session(stage: Stage) -> Request:
-    """A session that may be ended: the others keep theirs."""
+    """A new session to end, so that the others stay."""
     if stage.role == NOBODY:
         return Request()
     user = stage.users[stage.role].user
@@ -30,7 +31,8 @@ async def _own_session(stage: Stage) -> Request:
 
 
 async def own_user(stage: Stage) -> Request:
-    """The other user of the role, whose sessions may all be ended; who needs them again signs in again."""
+    """The other user of the role. All sessions of this user may be ended, and the fixture signs in
+    again."""
     if stage.role == NOBODY:
         return Request()
     user = stage.others[stage.role].user

@@ -1,5 +1,6 @@
-"""read checkouts: all, all, assigned locations and own, own, own. check out: all but personnel. authorise, reject: admin.
-cancel one that waits: any, own, own, own. check in: any, any, assigned locations, own."""
+"""read checkouts: all, all, assigned locations and own, own, own. check out: all but personnel.
+authorise, reject: admin. cancel one that waits: any, own, own, own. check in: any, any, assigned
+locations, own."""
 
 from tests.support.contract.client import NOBODY
 from tests.support.contract.permissions.table import (
@@ -21,7 +22,8 @@ async def _wanted(stage: Stage) -> Request:
 
 
 async def _waiting(stage: Stage) -> Request:
-    """Own: the caller's. Assigned: another's, of an item at a location of the foreman's. Other: another's, elsewhere."""
+    """Own: the caller's. Assigned: another's, of an item at a location of the foreman. Other:
+    another's, elsewhere."""
     location = await stage.location()
     item = await stage.admin.item(location_id=location)
     own = stage.case == "own" and stage.role != NOBODY
@@ -30,7 +32,7 @@ async def _waiting(stage: Stage) -> Request:
         await stage.admin.post(f"/locations/{location}/foremen", {"user_id": holder.id})
     checkout = await holder.post("/checkouts/checkout", {"item_id": item["id"], "quantity": 2})
     if own and stage.role == "foreman":
-        # What is their own stays so when the location is no longer theirs.
+        # A checkout stays the foreman's own when the location is no longer assigned.
         await stage.admin.delete(f"/locations/{location}/foremen/{holder.id}")
     return Request({"id": checkout["id"]})
 
@@ -42,7 +44,7 @@ async def _active(stage: Stage) -> Request:
     return Request(waiting.path, {"quantity": 1})
 
 
-# Personnel check nothing out, and what an admin checks out does not wait.
+# Personnel check nothing out, and a checkout by an admin does not wait.
 _OWN = "ok ok ok ok - 401"
 TABLE = [
     row("GET /checkouts", any=SIGNED_IN),

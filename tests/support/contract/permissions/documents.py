@@ -1,4 +1,4 @@
-"""The documents of the API and its health are everybody's."""
+"""The documents of the API and its health are public."""
 
 from tests.support.contract.permissions.table import ANYBODY, row
 

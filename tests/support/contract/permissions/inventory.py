@@ -1,4 +1,5 @@
-"""read items, locations (an item without location: all) | all | all | assigned locations | all | all; write …: admin"""
+"""read items, locations (an item without location: all) | all | all | assigned locations | all |
+all; write …: admin"""
 
 from tests.support.contract.client import unique
 from tests.support.contract.permissions.table import ADMIN_ONLY, ALL_BUT_FOREMAN, SIGNED_IN, Request, Stage, row

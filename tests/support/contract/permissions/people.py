@@ -1,4 +1,5 @@
-"""write users; read users, audit: admin. sessions: own; all through users. Item histories and the tree are read as items are."""
+"""write users; read users, audit: admin. sessions: own; all through users. Item histories and the
+tree are read as items are."""
 
 from tests.support.contract.client import PASSWORD, unique
 from tests.support.contract.permissions.auth import own_user

@@ -1,4 +1,4 @@
-"""Which relays there are is an admin's to see: they deliver for all."""
+"""Only admins see the relays, because relays deliver for all owners."""
 
 from tests.support.contract.permissions.table import ADMIN_ONLY, row
 

@@ -1,4 +1,5 @@
-"""webhooks, their events, retry, replay, explain, test | all | own | own | own | own: replays and the stream."""
+"""webhooks, their events, retry, replay, explain, test | all | own | own | own | own: replays and
+the stream."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What a table of permissions is made of. Each feature has a file beside this one with its TABLE."""
+"""The parts of a table of permissions. Each feature has a file beside this one with its TABLE."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -9,7 +9,8 @@ from tests.support.contract.ears import Listen
 
 CALLERS = (*ROLES, NOBODY)
 
-# One outcome a caller, in the order of CALLERS; `ok` is any 2xx, `-` a cell that cannot exist.
+# One outcome for each caller, in the order of CALLERS. `ok` is any 2xx, and `-` a cell that cannot
+# exist.
 ANYBODY = "ok ok ok ok ok ok"
 SIGNED_IN = "ok ok ok ok ok 401"
 ADMIN_ONLY = "ok 403 403 403 403 401"
@@ -20,7 +21,8 @@ ALL_BUT_PERSONNEL = "ok ok ok ok 403 401"
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked in one cell. `caller`: who asks, where it is not the role's usual user. A body of bytes is CSV."""
+    """The request of one cell. `caller` sends it, if it is not the role's usual user. A body of
+    bytes is CSV."""
 
     path: dict[str, str] = field(default_factory=dict)
     body: Any = None
@@ -30,7 +32,8 @@ class Request:
 
 @dataclass(frozen=True)
 class Stage:
-    """One cell: a caller of `role` and an object of the kind `case`. `users` and `others` are two users of each role."""
+    """One cell: a caller of `role` and an object of the kind `case`. `users` and `others` are two
+    users of each role."""
 
     role: str
     case: str
@@ -44,12 +47,13 @@ class Stage:
 
     @property
     def owner(self) -> Client:
-        """Whose the object is: the caller's, or another's of the same role; for nobody it is an admin's."""
+        """The owner of the object: the caller, or another user of the same role. For nobody it is
+        an admin."""
         role = "admin" if self.role == NOBODY else self.role
         return (self.users if self.case == "own" else self.others)[role]
 
     async def location(self) -> str:
-        """A location that is the foreman's if the case is `assigned`."""
+        """A location, which is assigned to the foreman if the case is `assigned`."""
         assigned = (self.users["foreman"].id,) if self.case == "assigned" else ()
         return await self.admin.location(*assigned)
 
@@ -63,7 +67,8 @@ async def nothing(_: Stage) -> Request:
 
 @dataclass(frozen=True)
 class Row:
-    """A route, what is asked of it, and the outcomes by case. `may_conflict`: who may do it can still come too late, 409."""
+    """A route, its request, and the outcomes by case. `may_conflict`: an allowed caller may come
+    too late and get 409."""
 
     route: str
     prepare: Prepare
@@ -71,7 +76,7 @@ class Row:
     may_conflict: bool = False
 
     def expected(self) -> dict[tuple[str, str], str]:
-        """By case and caller."""
+        """The outcome of each case and caller."""
         return {
             (case, caller): outcome
             for case, outcomes in self.outcomes.items()

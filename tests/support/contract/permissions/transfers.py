@@ -1,5 +1,6 @@
-"""read transfers: all, all, assigned locations and own, own, own. request: a foreman from assigned locations. approve, reject:
-admin, supervisor. dispatch, complete, cancel: admin, supervisor, and own."""
+"""read transfers: all, all, assigned locations and own, own, own. request: a foreman from assigned
+locations. approve, reject: admin, supervisor. dispatch, complete, cancel: admin, supervisor, and
+own."""
 
 from tests.support.contract.client import Client
 from tests.support.contract.permissions.table import (
@@ -26,14 +27,15 @@ async def _wanted(stage: Stage) -> Request:
 
 
 async def _pending(stage: Stage) -> Request:
-    """Own: requested by the caller. Assigned: another's, at a location of the foreman's. Other: another's, elsewhere."""
+    """Own: requested by the caller. Assigned: another's, at a location of the foreman. Other:
+    another's, elsewhere."""
     wanted = await _wanted(stage)
     requester = stage.owner if stage.case == "own" else stage.admin
     place = wanted.body["from_location_id"]
     await _assign(stage, requester, place)
     transfer = await requester.post("/transfers", wanted.body)
     if requester.user is not None and requester.user.role == "foreman":
-        # What is their own stays so when the location is no longer theirs.
+        # A transfer stays the foreman's own when the location is no longer assigned.
         await stage.admin.delete(f"/locations/{place}/foremen/{requester.id}")
     return Request({"id": transfer["id"]})
 

@@ -22,7 +22,7 @@ async def _to_rotate(stage: Stage) -> Request:
 
 
 async def delivered(stage: Stage) -> Request:
-    """A webhook that an event has been delivered to."""
+    """A webhook, and an event that was delivered to it."""
     ears = await stage.listen(stage.owner, ["item-created"])
     item = await stage.admin.item()
     event_id = (await ears.hear("item-created", itemId=item["id"])).event_id
@@ -31,7 +31,7 @@ async def delivered(stage: Stage) -> Request:
 
 
 async def _blocked(stage: Stage) -> Request:
-    """An event that failed, and that later events of its item wait for."""
+    """An event that failed, and that blocks later events of its item."""
 
     async def refuse(_: Arrival) -> web.StreamResponse:
         return web.Response(status=500)
