@@ -80,16 +80,16 @@ async def _check(
 ) -> None:
     """Run a program, and compare its output with the API."""
     admin = await sign_up("admin")
-    told = json.loads(await _run(*command, str(api.make_url("/api/v1")), admin, environment=environment))
+    printed = json.loads(await _run(*command, str(api.make_url("/api/v1")), admin, environment=environment))
     async with api.get("/api/v1/webhooks", headers=admin.headers) as answer:
         (webhook,) = (await answer.json())["webhooks"]
-    assert told["secret"].startswith("whsec_")
-    for shown in (told["put"], told["again"]):
+    assert printed["secret"].startswith("whsec_")
+    for shown in (printed["put"], printed["again"]):
         for name in ("id", "url", "events", "active", "filters"):
             assert shown[name] == webhook[name]
         assert shown["retryPolicy"] == {"maxRetries": 3, "retryDelay": 5000}
     assert webhook["filters"]["minStockThreshold"] == 5
-    assert told["names"] == [f"Pump {number}" for number in range(5)]
+    assert printed["names"] == [f"Pump {number}" for number in range(5)]
 
 
 async def test_what_openapi_typescript_makes_compiles_and_works(
@@ -133,5 +133,5 @@ async def test_what_openapi_python_client_makes_fits_its_types_and_works(
 
 async def test_the_asyncapi_document_passes_its_parser(node: str, packages: Path) -> None:
     del packages
-    told: dict[str, Any] = json.loads(await _run(node, PROGRAMS / "parse_asyncapi.js", PACKAGES, ASYNCAPI))
-    assert told == {"complaints": [], "messages": list(CATALOGUE)}
+    printed: dict[str, Any] = json.loads(await _run(node, PROGRAMS / "parse_asyncapi.js", PACKAGES, ASYNCAPI))
+    assert printed == {"complaints": [], "messages": list(CATALOGUE)}

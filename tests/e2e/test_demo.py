@@ -202,11 +202,11 @@ async def test_the_relay_that_it_offers_to_kill_is_succeeded_and_started_again(s
         await running.read_until(DELIVERY.search)
         pid = int(offer.rpartition(" ")[2])
         os.kill(pid, signal.SIGKILL)
-        told = await running.read_until(lambda line: "was killed" in line)
+        line = await running.read_until(lambda line: "was killed" in line)
         assert re.search(
             r"relay-\d was killed; (it held no lease|relay-\d took over \d+ leases?).* and relay-\d leads now, after [\d.]+ s; "
             r"relay-\d is started again$",
-            told,
+            line,
         )
         await running.read_until(DELIVERY.search)
         running.process.send_signal(signal.SIGINT)

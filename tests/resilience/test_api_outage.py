@@ -49,8 +49,8 @@ async def test_however_many_ask_meanwhile_it_is_said_once(throwaway: Throwaway) 
             await server.says(AWAY)
             assert set(await asyncio.gather(*(health() for _ in range(20)))) == {503}
             await throwaway.start_again()
-            said = await server.says(BACK)
-            assert "request_id" not in said, "it is no request that says so"
+            record = await server.says(BACK)
+            assert "request_id" not in record, "it is not logged by a request"
             assert await health() == 200, f"after outage {times}"
         assert await _ended(server) == {"ready": 1, AWAY: 2, BACK: 2, "stopped": 1}
 

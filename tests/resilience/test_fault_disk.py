@@ -10,7 +10,7 @@ import pytest
 from service.platform.db import AWAY as GONE
 from tests.support.postgres.small_disk import SmallDisk
 from tests.support.postgres.throwaway import Throwaway
-from tests.support.trials.outages import AWAY, BACK, said, some_arrive
+from tests.support.trials.outages import AWAY, BACK, some_arrive, times_logged
 from tests.support.trials.trial import PATIENCE, HowOften, StartTrial, Trial
 from tests.support.waiting import until
 
@@ -30,7 +30,7 @@ async def _all_are_refused(trial: Trial, server: Throwaway) -> None:
     before = trial.load.refused
 
     async def refused() -> bool:
-        away = any(said(relay, AWAY) > said(relay, BACK) for relay in trial.relays.started)
+        away = any(times_logged(relay, AWAY) > times_logged(relay, BACK) for relay in trial.relays.started)
         return away and trial.load.refused >= before + 4
 
     await until(refused, "writers are refused, and a relay says that the database is away", PATIENCE)

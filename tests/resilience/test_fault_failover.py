@@ -16,7 +16,7 @@ from tests.support.postgres.audit_scripts import run_audit
 from tests.support.postgres.swallowing_proxy import SwallowingProxy
 from tests.support.postgres.throwaway import Throwaway
 from tests.support.rows import write_event
-from tests.support.trials.outages import AWAY, BACK, all_said, some_arrive
+from tests.support.trials.outages import AWAY, BACK, all_logged, some_arrive
 from tests.support.trials.trial import PATIENCE, HowOften, StartTrial, Trial
 from tests.support.waiting import until
 
@@ -139,11 +139,11 @@ async def test_failover_to_a_synchronous_standby(
             if failover % 2:
                 # The address leads to the standby, which still refuses writes.
                 proxy.socket = standby.socket
-            await all_said(trial, AWAY, failover)
+            await all_logged(trial, AWAY, failover)
             await standby.promote()
             proxy.socket = standby.socket
             await trial.recovers()
-            await all_said(trial, BACK, failover)
+            await all_logged(trial, BACK, failover)
             await _nothing_is_left_of_the_old_primary(trial)
             primary = standby
         await _is_right(trial, primary)
@@ -173,10 +173,10 @@ async def test_failover_between_two_hosts_of_the_url(
         await trial.disturb_all()
         trial.times = 1
         throwaway.kill()
-        await all_said(trial, AWAY, 1)
+        await all_logged(trial, AWAY, 1)
         await standby.promote()
         await trial.recovers()
-        await all_said(trial, BACK, 1)
+        await all_logged(trial, BACK, 1)
         await _is_right(trial, standby)
 
 

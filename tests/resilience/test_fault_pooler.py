@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.postgres.pgbouncer import StartPooler
 from tests.support.postgres.throwaway import Throwaway
-from tests.support.trials.outages import AWAY, BACK, all_said, some_arrive
+from tests.support.trials.outages import AWAY, BACK, all_logged, some_arrive
 from tests.support.trials.trial import HowOften, StartTrial, Trial
 
 
@@ -31,10 +31,10 @@ async def test_a_pooler_that_is_killed_and_started_again(
             await asyncio.sleep(random.random() * 0.3)
             trial.times += 1
             pooler.kill()
-            await all_said(trial, AWAY, outage)
+            await all_logged(trial, AWAY, outage)
             pooler.start()
             await trial.recovers()
-            await all_said(trial, BACK, outage)
+            await all_logged(trial, BACK, outage)
         await _is_right(trial)
 
 
@@ -52,8 +52,8 @@ async def test_a_server_that_is_killed_behind_a_pooler(
             await trial.disturb_all()
             trial.times += 1
             throwaway.kill()
-            await all_said(trial, AWAY, outage)
+            await all_logged(trial, AWAY, outage)
             await throwaway.start_again()
             await trial.recovers()
-            await all_said(trial, BACK, outage)
+            await all_logged(trial, BACK, outage)
         await _is_right(trial)

@@ -23,7 +23,7 @@ from tests.support.postgres.throwaway import Throwaway
 from tests.support.receivers.receiver import Receiver
 from tests.support.relay.processes import Relays
 from tests.support.trials.restores import IMPATIENT, Scene, base_backup, copy
-from tests.support.trials.trial import Patient
+from tests.support.trials.trial import Reconnecting
 
 
 async def _program(name: str, *arguments: str) -> None:
@@ -59,7 +59,7 @@ async def scene(settings: Settings, database_url: str, tmp_path: Path, receiver:
 
 @asynccontextmanager
 async def _scene(settings: Settings, url: str, directory: Path, receiver: Receiver) -> AsyncIterator[Scene]:
-    db = Patient(url)
+    db = Reconnecting(url)
     relays = Relays(directory, db)
     try:
         yield Scene(db, relays, receiver, settings, url)

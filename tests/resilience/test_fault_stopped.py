@@ -130,8 +130,8 @@ async def test_relays_whose_clocks_are_an_hour_off(start_trial: StartTrial, skip
                 LD_PRELOAD=library, FAKETIME_DONT_FAKE_MONOTONIC="1", FAKETIME=offset, RELAY_CONCURRENCY=FEW_SLOTS
             )
             await until(_has_said_something(relay), "it has logged something")
-            said = datetime.fromisoformat(relay.log()[0]["timestamp"])
-            off = abs(said.timestamp() - time.time())
+            logged_at = datetime.fromisoformat(relay.log()[0]["timestamp"])
+            off = abs(logged_at.timestamp() - time.time())
             assert timedelta(minutes=50).total_seconds() < off < timedelta(minutes=70).total_seconds()
         trial.load.start()
         trial.times = 2

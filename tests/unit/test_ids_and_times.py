@@ -44,7 +44,7 @@ for line in sys.stdin:
         stdout=subprocess.PIPE,
         text=True,
     )
-    said = []
+    lines = []
     with process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -52,10 +52,10 @@ for line in sys.stdin:
             clock.leap(offset)
             process.stdin.write("\n")
             process.stdin.flush()
-            said.append(process.stdout.readline().split())
+            lines.append(process.stdout.readline().split())
     # When the ids follow a clock that was set back, those of one millisecond need no order.
-    assert [each[:2] for each in said] == [["True", "100"]] * 5
-    assert said[0][2] == said[1][2] == "True"
+    assert [each[:2] for each in lines] == [["True", "100"]] * 5
+    assert lines[0][2] == lines[1][2] == "True"
 
 
 def test_ids_keep_their_order_while_the_clock_is_set_back_a_little(monkeypatch: pytest.MonkeyPatch) -> None:

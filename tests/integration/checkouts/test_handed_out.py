@@ -30,9 +30,9 @@ async def test_an_admin_and_a_supervisor_hand_out_to_somebody_else(
     assert checkout["status"] == status
     assert (await yard.item())["quantity"] == (8 if role == "admin" else 10)
     kind, data = (await take_events(connection))[0]
-    told = orjson.loads(data)
-    assert (kind, told["userId"], told["requestedBy"]) == ("item-checkout", _id(yard.worker), _id(by))
-    assert list(told)[-2:] == ["projectId", "requestedBy"]
+    event_data = orjson.loads(data)
+    assert (kind, event_data["userId"], event_data["requestedBy"]) == ("item-checkout", _id(yard.worker), _id(by))
+    assert list(event_data)[-2:] == ["projectId", "requestedBy"]
     after = orjson.loads(await connection.fetchval("select after from audit where entity = 'checkout'"))
     assert (after["user_id"], after["requested_by"]) == (_id(yard.worker), _id(by))
     # The checkout is the holder's own: they read it, find it by their id, and bring it back.
@@ -48,8 +48,8 @@ async def test_every_event_of_a_checkout_says_who_asked(yard: Yard, connection: 
         checkout = await yard.check_out(supervisor, 1, user_id=_id(yard.worker))
         await take_events(connection)
         assert (await yard.act(yard.admin, checkout, action)).status == 200
-        told = orjson.loads((await take_events(connection))[0][1])
-        assert (told["userId"], told["requestedBy"]) == (_id(yard.worker), _id(supervisor))
+        event_data = orjson.loads((await take_events(connection))[0][1])
+        assert (event_data["userId"], event_data["requestedBy"]) == (_id(yard.worker), _id(supervisor))
 
 
 async def test_who_asked_and_who_would_hold_may_cancel(yard: Yard) -> None:

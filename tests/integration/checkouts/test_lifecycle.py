@@ -171,15 +171,15 @@ async def test_units_that_come_back_elsewhere_go_into_a_new_item_there_and_then_
     second = await yard.act(yard.admin, checkout, "checkin", quantity=3, location_id=yard.site)
 
     (at_site,) = (await yard.admin.get("/items", location_id=yard.site)).body
-    told = {"itemId": at_site["id"], "name": "Pump", "sku": "HP-1"}
+    common = {"itemId": at_site["id"], "name": "Pump", "sku": "HP-1"}
     place = {"location_id": yard.site, "category_id": None}
     assert events == [
         _in(yard, checkout, 2, yard.admin, yard.site),
-        stored("item-created", **told, quantity=2, **place),
+        stored("item-created", **common, quantity=2, **place),
     ]
     assert await take_events(connection) == [
         _in(yard, checkout, 3, yard.admin, yard.site),
-        stored("item-updated", **told, quantity=5, **place, changes={"quantity": {"from": 2, "to": 5}}),
+        stored("item-updated", **common, quantity=5, **place, changes={"quantity": {"from": 2, "to": 5}}),
     ]
     assert (at_site["quantity"], at_site["status"], at_site["reserved_quantity"]) == (5, "available", 0)
     assert (await yard.item())["quantity"] == 5

@@ -181,9 +181,9 @@ async def test_psql_is_not_run_with_the_password_of_a_key(
     assert "secret" not in str(refused.value)
     monkeypatch.setenv("DATABASE_URL", f"{database_url}{'&' if '?' in database_url else '?'}sslpassword=secret")
     for command in (["psql", "-c", "select 1"], ["audit", "undelivered"]):
-        said = await refusal(*command)
-        assert "psql would show sslpassword" in said
-        assert "secret" not in said
+        line = await refusal(*command)
+        assert "psql would show sslpassword" in line
+        assert "secret" not in line
 
 
 async def test_the_audits_are_listed_with_what_they_tell(environment: None) -> None:

@@ -40,10 +40,10 @@ async def test_a_killed_server_is_started_again_once_by_one_of_its_holders(data_
             await query(urls[0], "create table kept as select 7 as seven")
             kill(data_dir)
 
-            async def said() -> bool:
+            async def is_logged() -> bool:
                 return bool(logged)
 
-            await until(said, "it is said")
+            await until(is_logged, "it is logged")
             for url in urls:
                 await answers(url)
                 assert await query(url, "select seven from kept") == 7
@@ -59,10 +59,10 @@ async def test_a_server_that_is_killed_again_at_once_stays_down_and_that_is_said
             for count in (1, 2):
                 kill(data_dir)
 
-                async def said(count: int = count) -> bool:
+                async def is_logged(count: int = count) -> bool:
                     return len(logged) == count
 
-                await until(said, "it is said")
+                await until(is_logged, "it is logged")
             assert not server_runs(data_dir)
     assert [entry["log_level"] for entry in logged] == ["warning", "error"]
 

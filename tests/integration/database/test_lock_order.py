@@ -22,12 +22,12 @@ async def test_two_leaders_that_route_the_same_rows_wait_for_each_other_in_the_o
     subjects = [subject_of(row["type"], row["data"], None) for row in rows]
 
     async def route(leader: Connection, *, backwards: bool) -> None:
-        told = list(zip([row["seq"] for row in rows], subjects, strict=True))
+        pairs = list(zip([row["seq"] for row in rows], subjects, strict=True))
         if backwards:
-            told.reverse()
-        said = [subject for _, subject in told]
+            pairs.reverse()
+        routed = [subject for _, subject in pairs]
         await _SQL.route.execute(
-            leader, seqs=[seq for seq, _ in told], datas=[one.data for one in said], **columns(said)
+            leader, seqs=[seq for seq, _ in pairs], datas=[one.data for one in routed], **columns(routed)
         )
 
     # A row in the middle is locked, so both leaders stop there with the rows before it locked.

@@ -273,12 +273,12 @@ async def test_an_item_with_a_serial_number_has_a_minimum_of_none_unless_one_is_
     await take_events(connection)
     plain = await admin.make("/items", name="Pump", quantity=9)
     unit = await admin.make("/items", name="Drill", quantity=1, serial_number="S-1")
-    said = await admin.make("/items", name="Saw", quantity=1, serial_number="S-2", min_quantity=1)
-    assert [item["min_quantity"] for item in (plain, unit, said)] == [5, 0, 1]
+    saw = await admin.make("/items", name="Saw", quantity=1, serial_number="S-2", min_quantity=1)
+    assert [item["min_quantity"] for item in (plain, unit, saw)] == [5, 0, 1]
     # A serialised item has no minimum of five, so its absence alerts nobody.
     await admin.put(f"/items/{unit['id']}", {"quantity": 0})
     assert "low-stock-alert" not in [event for event, _ in await take_events(connection)]
-    low = await admin.put(f"/items/{said['id']}", {"quantity": 0})
+    low = await admin.put(f"/items/{saw['id']}", {"quantity": 0})
     assert low.status == 200
     assert "low-stock-alert" in [event for event, _ in await take_events(connection)]
 

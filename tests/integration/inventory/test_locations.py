@@ -117,14 +117,14 @@ async def test_foremen_are_assigned_and_taken_off(admin: Caller, sign_up: SignUp
     assert (await admin.delete(f"{path}/{foremen[1]}")).status == 404
     assert (await admin.get(f"/locations/{depot['id']}")).body["foremen"] == [foremen[0], foremen[2]]
 
-    def told(before: list[str], after: list[str]) -> tuple[str, str]:
+    def location_updated(before: list[str], after: list[str]) -> tuple[str, str]:
         changes = {"foremen": {"from": orjson.dumps(before).decode(), "to": orjson.dumps(after).decode()}}
         return stored("location-updated", locationId=depot["id"], name="Depot", changes=changes)
 
     assert await take_events(connection) == [
-        told([], foremen[:1]),
-        told(foremen[:1], foremen),
-        told(foremen, [foremen[0], foremen[2]]),
+        location_updated([], foremen[:1]),
+        location_updated(foremen[:1], foremen),
+        location_updated(foremen, [foremen[0], foremen[2]]),
     ]
     actions = await connection.fetch("select action from audit order by at offset 1")
     assert [row["action"] for row in actions] == ["add-foremen", "add-foremen", "remove-foreman"]

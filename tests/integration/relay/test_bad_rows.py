@@ -17,7 +17,7 @@ from service.platform.ids import new_id
 from service.platform.settings import Settings
 from tests.support.database import Connection
 from tests.support.receivers.receiver import Receiver
-from tests.support.relay.bad_rows import TYPE, BadRows, each, has_ended
+from tests.support.relay.bad_rows import TYPE, BadRows, cases, has_ended
 from tests.support.relay.failing_step import FailingStep, defect
 from tests.support.relay.in_process import relaying
 from tests.support.relay.log import RelayLog
@@ -51,25 +51,25 @@ async def world(
 
 
 async def test_a_fault_in_a_delivery_ends_that_delivery(world: BadRows) -> None:
-    for step, needle, error in each("an event"):
-        async with world.one(step, error, "/bad" if needle == "/bad" else "/well", max_retries=0) as bad:
+    for step, needle, error in cases("an event"):
+        async with world.failing(step, error, "/bad" if needle == "/bad" else "/well", max_retries=0) as bad:
             world.failing_step.set(step, bad.id if needle == "ID" else needle, error)
             event_id = await write_event(world.connection, routed=True)
             await world.delivered(event_id)
-            await world.nobody_else_minds()
+            await world.others_are_delivered()
             if step != "peers.notify_work":
                 await world.met()
                 await has_ended(world, bad, event_id)
 
 
 async def test_a_fault_in_a_claim_costs_other_lanes_nothing(world: BadRows) -> None:
-    for step, _, error in each("an event by a claim"):
-        async with world.one(step, error, max_retries=0) as bad:
+    for step, _, error in cases("an event by a claim"):
+        async with world.failing(step, error, max_retries=0) as bad:
             held = [(await world.log.event(bad.id)) for _ in range(3)]
             world.failing_step.set(step, bad.id, error)
             # No hint announces it, so the sweep finds it.
             await world.log.event(world.good.id)
-            await world.nobody_else_minds()
+            await world.others_are_delivered()
             if step == "claim.claim":
                 for event in held:
                     await has_ended(world, bad, event.id)
@@ -107,8 +107,8 @@ async def test_what_is_given_up_is_what_the_claim_would_have_taken(
 
 
 async def test_a_fault_in_what_follows_a_failure_ends_with_it(world: BadRows) -> None:
-    for step, needle, error in each("a failure"):
-        async with world.one(step, error, "/bad", max_retries=0) as bad:
+    for step, needle, error in cases("a failure"):
+        async with world.failing(step, error, "/bad", max_retries=0) as bad:
             # The receiver has failed for so long that the next failure disables the webhook.
             await world.connection.execute(
                 "update receiver_health set failures = 20, failing_since = now() - interval '30 days', opened_at = now(), probe_at = now(),"
@@ -123,24 +123,24 @@ async def test_a_fault_in_what_follows_a_failure_ends_with_it(world: BadRows) ->
             await has_ended(world, bad, event_id)
             if step != "settle.begin_anew":
                 await world.met()
-            await world.nobody_else_minds()
+            await world.others_are_delivered()
 
 
 @pytest.mark.parametrize("on_failure", ["block", "skip"])
 async def test_a_fault_in_an_items_order_stops_no_other(world: BadRows, on_failure: str) -> None:
-    for step, _, error in each("an event in order"):
-        async with world.one(step, error, "/bad", max_retries=0, ordering="item", on_failure=on_failure) as bad:
+    for step, _, error in cases("an event in order"):
+        async with world.failing(step, error, "/bad", max_retries=0, ordering="item", on_failure=on_failure) as bad:
             world.failing_step.set(step, bad.id, error)
             data = json.dumps({"itemId": str(new_id())})
             event_id = await write_event(world.connection, data=data, routed=True)
             await world.delivered(event_id)
             await has_ended(world, bad, event_id)
-            await world.nobody_else_minds()
+            await world.others_are_delivered()
 
 
 async def test_a_row_by_psql_that_cannot_be_read_is_set_aside(world: BadRows) -> None:
-    for step, needle, error in each("a row by psql"):
-        async with world.one(step, error):
+    for step, needle, error in cases("a row by psql"):
+        async with world.failing(step, error):
             name = "bad-row"
             world.failing_step.set(step, name if needle == "ID" else needle, error)
             # The bad row comes first in a batch with a good one.
@@ -167,8 +167,8 @@ async def test_a_fault_in_a_test_ends_the_test(world: BadRows) -> None:
         assert row is not None
         return str(row["error"] or row["status"] or "") if row["finished_at"] else ""
 
-    for step, needle, error in each("a test"):
-        async with world.one(step, error, "/bad") as bad:
+    for step, needle, error in cases("a test"):
+        async with world.failing(step, error, "/bad") as bad:
             async with world.connection.transaction():
                 test_id = await ask(bad)
                 if step == "tester.finish_test":
@@ -199,8 +199,8 @@ async def test_a_fault_in_a_replay_ends_that_job_only(world: BadRows) -> None:
     async def state(job_id: UUID) -> str:
         return str(await world.connection.fetchval("select state from replay_jobs where id = $1", job_id))
 
-    for step, _, error in each("a replay"):
-        async with world.one(step, error) as bad:
+    for step, _, error in cases("a replay"):
+        async with world.failing(step, error) as bad:
             missed = [await world.log.event() for _ in range(2)]
             async with world.connection.transaction():
                 first = await job(bad, missed[-1].position)
@@ -226,8 +226,8 @@ async def test_a_fault_in_a_replay_ends_that_job_only(world: BadRows) -> None:
 
 
 async def test_a_fault_in_a_backlog_that_is_dropped_keeps_no_other(world: BadRows) -> None:
-    for step, _, error in each("a discarded backlog"):
-        async with world.one(step, error) as bad:
+    for step, _, error in cases("a discarded backlog"):
+        async with world.failing(step, error) as bad:
             other = await world.bad()
             for webhook in (bad, other):
                 await world.connection.execute("update webhooks set active = false where id = $1", webhook.id)
@@ -313,7 +313,7 @@ async def test_a_delivery_that_stands_where_the_log_has_not_come_to_keeps_no_eve
             event.recorded_at,
         )
     for _ in range(2):
-        await world.nobody_else_minds()
+        await world.others_are_delivered()
     assert await world.connection.fetchval("select count(*) from set_aside") == 0
     rows = await world.connection.fetch(
         "select outcome, error from attempts where webhook_id = $1 and event_id = $2", bad.id, event.id

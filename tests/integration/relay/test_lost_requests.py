@@ -20,11 +20,11 @@ OWED = """
 # In this relay, the first reply about woken lanes is lost.
 DEAF_RELAY = """
 from relay.lead.fanout import FanOut
-take, heard = FanOut.lane_wakes, []
+take, lost = FanOut.lane_wakes, []
 async def lane_wakes(fanout):
     woken = await take(fanout)
-    if not heard:
-        heard.append(woken)
+    if not lost:
+        lost.append(woken)
         raise ConnectionResetError
     return woken
 FanOut.lane_wakes = lane_wakes

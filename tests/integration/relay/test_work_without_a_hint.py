@@ -125,31 +125,31 @@ async def test_a_fan_out_that_takes_too_long_is_tried_with_less(
 
 async def test_who_leaves_tells_those_that_it_has_not_counted_yet(relays: Relays, database_url: str) -> None:
     (relay,) = await relays.start(1, **NEVER)
-    heard: list[str] = []
+    messages: list[str] = []
     listener = await asyncpg.connect(database_url)
-    await listener.add_listener("jossiedb_work", lambda *said: heard.append(str(said[3])))
+    await listener.add_listener("jossiedb_work", lambda *message: messages.append(str(message[3])))
     relay.send(signal.SIGTERM)
     await relay.ended()
 
-    async def told() -> bool:
-        return [said.partition(" ")[2] for said in heard] == ["*"]
+    async def notified() -> bool:
+        return [message.partition(" ")[2] for message in messages] == ["*"]
 
-    await until(told, "it has told all to look")
+    await until(notified, "it has notified all relays")
     await listener.close()
 
 
 async def test_who_sees_that_a_relay_is_gone_tells_the_others(relays: Relays, database_url: str) -> None:
     await relays.start(2, **NEVER)
     victim = await relays.follower()
-    heard: list[str] = []
+    messages: list[str] = []
     listener = await asyncpg.connect(database_url)
-    await listener.add_listener("jossiedb_work", lambda *said: heard.append(str(said[3])))
+    await listener.add_listener("jossiedb_work", lambda *message: messages.append(str(message[3])))
     victim.send(signal.SIGKILL)
 
-    async def told() -> bool:
-        return any(said.endswith(" *") for said in heard)
+    async def notified() -> bool:
+        return any(message.endswith(" *") for message in messages)
 
-    await until(told, "the others are told to look")
+    await until(notified, "the others are notified")
     await listener.close()
 
 

@@ -134,8 +134,8 @@ async def test_who_may_not_read_where_it_went_is_not_told(scene: Scene, api: Api
     await scene.admin.put(f"/items/{item['id']}", {"quantity": 8})
     await scene.admin.put(f"/items/{item['id']}", {"location_id": scene.there})
     await drain(scene.pool)
-    told = "select count(*) from deliveries where webhook_id = $1"
-    assert await scene.connection.fetchval(told, UUID(webhook["id"])) == 1
+    queued = "select count(*) from deliveries where webhook_id = $1"
+    assert await scene.connection.fetchval(queued, UUID(webhook["id"])) == 1
 
 
 async def test_the_choice_is_shown_where_it_was_made_and_goes_with_locations_only(scene: Scene) -> None:

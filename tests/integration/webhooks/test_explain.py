@@ -262,13 +262,13 @@ async def test_an_event_that_was_set_aside_says_why_to_an_admin_only(
         "insert into outbox (type, data) values ('item-created', '{\"price\": 1.5}') returning id"
     )
     await drain(pool)
-    told = await _why(admin, webhook, event_id)
-    assert (told["reason"], told["basis"], told["delivered"]) == ("set_aside", "log", False)
-    assert "data.price is a number that is not an integer" in told["detail"]
-    assert told["at"]
-    untold = await _why(worker, webhook, event_id)
-    assert (untold["reason"], untold["event"]["eventType"]) == ("set_aside", None)
-    assert "price" not in untold["detail"]
+    for_admin = await _why(admin, webhook, event_id)
+    assert (for_admin["reason"], for_admin["basis"], for_admin["delivered"]) == ("set_aside", "log", False)
+    assert "data.price is a number that is not an integer" in for_admin["detail"]
+    assert for_admin["at"]
+    for_worker = await _why(worker, webhook, event_id)
+    assert (for_worker["reason"], for_worker["event"]["eventType"]) == ("set_aside", None)
+    assert "price" not in for_worker["detail"]
 
 
 async def test_a_user_asks_about_their_own_webhooks_an_admin_about_all(

@@ -57,9 +57,9 @@ async def test_what_waits_for_a_disabled_webhook_and_what_it_missed_are_told_apa
 
     assert (parked["reason"], parked["basis"], parked["webhook"]["active"]) == ("disabled", "log", False)
     assert (never["reason"], never["basis"], never["at"]) == ("disabled", "configuration", iso(at))
-    for told in (parked, never):
-        assert why in told["detail"]
-        assert iso(at) in told["detail"]
+    for explanation in (parked, never):
+        assert why in explanation["detail"]
+        assert iso(at) in explanation["detail"]
 
 
 async def test_what_waits_for_a_token_is_rate_limited_until_a_claim_would_take_it(

@@ -27,10 +27,10 @@ async def test_they_go_to_the_webhooks_owner_and_to_admins_if_they_are_named(
 ) -> None:
     callers = {role: Caller(api, await sign_up(role)) for role in ("worker", "supervisor", "admin")}
     about = await make_webhook(callers["worker"], events=["item-created", "user-login"])
-    heard: dict[UUID, str] = {}
+    names: dict[UUID, str] = {}
     for name, caller in callers.items():
         webhook = await make_webhook(caller, events=sorted(OPERATIONAL))
-        heard[UUID(webhook["id"])] = name
+        names[UUID(webhook["id"])] = name
     row = await connection.fetchrow(
         "select l.*, w.owner_id, w.url, now() as now, null::uuid as event_id, null::text as event_type, null::text as error,"
         " now() as since from receiver_health as l join webhooks as w on w.id = l.webhook_id where w.id = $1",
@@ -38,19 +38,19 @@ async def test_they_go_to_the_webhooks_owner_and_to_admins_if_they_are_named(
     )
     assert row is not None
     lane = {**row, "failing_since": row["since"], "opened_at": row["since"]}
-    told = [
+    written = [
         notices.disabled(lane, "gone", "the receiver answered 410", row["since"]),
         notices.recovered(lane),
         notices.delivery_failed(lane),
     ]
-    for notice in told:
+    for notice in written:
         await write_event(connection, notice.type, notice.data)
-    assert (await FanOut(pool).batch()).events == len(told)
+    assert (await FanOut(pool).batch()).events == len(written)
 
     queued = await connection.fetch(
         "select webhook_id, array_agg(event_type order by event_type) as types from deliveries group by 1"
     )
-    assert {heard.get(row["webhook_id"]): row["types"] for row in queued} == {
+    assert {names.get(row["webhook_id"]): row["types"] for row in queued} == {
         "worker": sorted(OPERATIONAL),
         "admin": sorted(OPERATIONAL),
     }

@@ -51,7 +51,7 @@ class Yard:
 
     def updated(self, left: int, **changes: tuple[Any, Any]) -> tuple[str, str]:
         """The item-updated event of the pump."""
-        told = {name: {"from": old, "to": new} for name, (old, new) in changes.items()}
+        by_field = {name: {"from": old, "to": new} for name, (old, new) in changes.items()}
         return stored(
             "item-updated",
             itemId=self.pump["id"],
@@ -60,7 +60,7 @@ class Yard:
             quantity=left,
             location_id=self.depot,
             category_id=None,
-            changes=told,
+            changes=by_field,
         )
 
 

@@ -26,8 +26,8 @@ async def events_of(connection: "asyncpg.Connection[asyncpg.Record]") -> list[tu
     is the one that a relay would derive."""
     rows = await connection.fetch("select * from outbox order by seq")
     for row in rows:
-        told = row["location_ids"] if row["type"] in ELSEWHERE else None
-        subject = subject_of(row["type"], row["data"], told)
+        location_ids = row["location_ids"] if row["type"] in ELSEWHERE else None
+        subject = subject_of(row["type"], row["data"], location_ids)
         assert subject == Subject(
             row["data"],
             row["audience"],

@@ -51,7 +51,7 @@ class BadRows:
 
         await self.receiver.wait_for(arrived)
 
-    async def nobody_else_minds(self) -> None:
+    async def others_are_delivered(self) -> None:
         """Checks that a new event is delivered and recorded."""
         event_id = await write_event(self.connection, routed=True)
         await self.delivered(event_id)
@@ -76,13 +76,13 @@ class BadRows:
         await until(met, "the fault is met")
 
     @asynccontextmanager
-    async def one(self, step: str, error: Error, path: str = "/well", **options: object) -> AsyncIterator[Webhook]:
+    async def failing(self, step: str, error: Error, path: str = "/well", **options: object) -> AsyncIterator[Webhook]:
         """A step that shall fail with this error, and a bad webhook for it."""
         bad = await self.bad(path, **options)
         try:
             yield bad
             self.failing_step.clear()
-            await self.nobody_else_minds()
+            await self.others_are_delivered()
         except BaseException as failed:
             failed.add_note(f"with {error.__name__} in {step}")
             raise
@@ -90,7 +90,7 @@ class BadRows:
         await self.connection.execute("update webhooks set active = false where id = $1", bad.id)
 
 
-def each(scenario: str) -> Iterator[tuple[str, str, Error]]:
+def cases(scenario: str) -> Iterator[tuple[str, str, Error]]:
     """Step, needle and error of each case in a scenario."""
     for step in STATEMENTS.get(scenario, ()):
         for error in (refused, defect):

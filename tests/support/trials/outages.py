@@ -20,16 +20,16 @@ async def some_arrive(trial: Trial, more: int = 40) -> None:
     await until(arrived, f"{trial.fault}: {more} more arrive", PATIENCE)
 
 
-def said(relay: RelayProcess, event: str) -> int:
+def times_logged(relay: RelayProcess, event: str) -> int:
     return sum(line["event"] == event for line in relay.log())
 
 
-async def all_said(trial: Trial, event: str, times: int) -> None:
+async def all_logged(trial: Trial, event: str, times: int) -> None:
     """Waits until every relay has logged the event that often, and checks that none did more
     often."""
 
-    async def have_said() -> bool:
-        return all(said(relay, event) >= times for relay in trial.relays.started)
+    async def have_logged() -> bool:
+        return all(times_logged(relay, event) >= times for relay in trial.relays.started)
 
-    await until(have_said, f"every relay says {event!r}", PATIENCE)
-    assert {said(relay, event) for relay in trial.relays.started} == {times}
+    await until(have_logged, f"every relay logs {event!r}", PATIENCE)
+    assert {times_logged(relay, event) for relay in trial.relays.started} == {times}

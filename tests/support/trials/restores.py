@@ -18,7 +18,7 @@ from tests.support.receivers.receiver import Receiver
 from tests.support.relay.ordered_webhooks import change, items
 from tests.support.relay.processes import Relays
 from tests.support.rows import Webhook, add_webhook, write_event
-from tests.support.trials.trial import PATIENCE, Patient
+from tests.support.trials.trial import PATIENCE, Reconnecting
 from tests.support.waiting import until
 
 # A process that knows no past waits for those that do. In tests it waits a shorter time.
@@ -29,7 +29,7 @@ IMPATIENT = "from service.platform import epoch; epoch.GRACE_SECONDS = 1.0"
 class Scene:
     """Relays and their webhooks on the database at `db`."""
 
-    db: Patient
+    db: Reconnecting
     relays: Relays
     receiver: Receiver
     settings: Settings

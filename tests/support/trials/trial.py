@@ -30,7 +30,7 @@ PATIENCE = 180.0
 T = TypeVar("T")
 
 
-class Patient:
+class Reconnecting:
     """A connection that reconnects after an outage. A statement may be executed twice."""
 
     def __init__(self, url: str) -> None:
@@ -164,7 +164,7 @@ class Trial:
     flight may arrive twice."""
 
     fault: str
-    db: Patient
+    db: Reconnecting
     relays: Relays
     load: Load
     receiver: CountingReceiver
@@ -282,7 +282,7 @@ async def trial(
 ) -> AsyncIterator[Trial]:
     """A database with webhooks, a receiver for them, and a load that is not started yet. The test
     starts the relays."""
-    db = Patient(url)
+    db = Reconnecting(url)
     receiver = CountingReceiver(directory / "notes", delay_ms)
     relays = Relays(directory, db)
     load = Load(url, per_second)

@@ -60,7 +60,7 @@ async def test_many_lanes_are_named_to_the_peers_in_several_parts(
     }
     await relays.start(2, RELAY_CONCURRENCY="4", RELAY_POLL_INTERVAL="86400000")
     named: list[str] = []
-    await connection.add_listener("jossiedb_work", lambda *heard: named.append(str(heard[3]).partition(" ")[2]))
+    await connection.add_listener("jossiedb_work", lambda *message: named.append(str(message[3]).partition(" ")[2]))
     await write_event(connection)
     await until(lambda: empty(connection), "all are delivered")
     assert [part.count(",") + 1 for part in named] == [200, 200, 47]

@@ -66,10 +66,10 @@ async def _fill(connection: Connection) -> None:
 
 
 async def _rings(leader: Connection, writer: Connection) -> bool:
-    heard = asyncio.Event()
+    notified = asyncio.Event()
 
     def hear(*_: object) -> None:
-        heard.set()
+        notified.set()
 
     await leader.add_listener(WAKE_CHANNEL, hear)
     try:
@@ -77,7 +77,7 @@ async def _rings(leader: Connection, writer: Connection) -> bool:
         # Notifications that were sent come before the reply.
         await leader.fetchval("select 1")
         await asyncio.sleep(0)
-        return heard.is_set()
+        return notified.is_set()
     finally:
         await leader.remove_listener(WAKE_CHANNEL, hear)
 
@@ -160,8 +160,8 @@ async def test_a_full_table_of_locks_fails_nothing_that_could_be_written_without
 async def test_one_transaction_rings_once_however_much_it_writes(
     connection: Connection, another_connection: Connection, third: Connection
 ) -> None:
-    heard: list[object] = []
-    await third.add_listener(WAKE_CHANNEL, lambda *_: heard.append(1))
+    notified: list[object] = []
+    await third.add_listener(WAKE_CHANNEL, lambda *_: notified.append(1))
     await connection.fetchval("select pg_advisory_lock($1, $2)", LOCK_CLASS, LOCK_DOORBELL)
     for _ in range(2):
         async with another_connection.transaction():
@@ -171,7 +171,7 @@ async def test_one_transaction_rings_once_however_much_it_writes(
 
     async def both() -> bool:
         await third.fetchval("select 1")
-        return len(heard) == 2
+        return len(notified) == 2
 
     await until(both, "each transaction has rung")
 
@@ -181,8 +181,8 @@ async def test_whoever_finds_the_leader_awake_as_it_commits_rings_no_more(
 ) -> None:
     """The writer also keeps the leader awake until it has committed."""
     leader, writer = connection, another_connection
-    heard: list[object] = []
-    await leader.add_listener(WAKE_CHANNEL, lambda *_: heard.append(1))
+    notified: list[object] = []
+    await leader.add_listener(WAKE_CHANNEL, lambda *_: notified.append(1))
     await leader.fetchval("select pg_advisory_lock($1, $2)", LOCK_CLASS, LOCK_DOORBELL)
     async with writer.transaction():
         await write_event(writer)
@@ -190,7 +190,7 @@ async def test_whoever_finds_the_leader_awake_as_it_commits_rings_no_more(
         await writer.execute("set constraints all immediate")
         assert not await leader.fetchval("select pg_try_advisory_lock($1, $2)", LOCK_CLASS, LOCK_DOORBELL)
     await leader.fetchval("select 1")
-    assert heard == []
+    assert notified == []
 
 
 async def test_lanes_that_cannot_be_woken_fail_nothing(

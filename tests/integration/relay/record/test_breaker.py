@@ -162,12 +162,12 @@ async def test_410_disables_the_webhook_and_tells_its_owner_by_another(
         False,
         "the receiver answered 410: it will take nothing any more",
     )
-    told = {seen.envelope["eventType"]: seen.envelope["data"] for seen in receiver.arrivals if seen.path == "/ops"}
-    assert told["webhook-disabled"]["webhookId"] == str(gone.id)
-    assert told["webhook-disabled"]["reason"] == "gone"
-    assert told["delivery-failed"]["count"] == 1
-    assert told["delivery-failed"]["lastEventId"] == str(event_id)
-    assert told["delivery-failed"]["lastError"] == "the receiver answered 410"
+    received = {seen.envelope["eventType"]: seen.envelope["data"] for seen in receiver.arrivals if seen.path == "/ops"}
+    assert received["webhook-disabled"]["webhookId"] == str(gone.id)
+    assert received["webhook-disabled"]["reason"] == "gone"
+    assert received["delivery-failed"]["count"] == 1
+    assert received["delivery-failed"]["lastEventId"] == str(event_id)
+    assert received["delivery-failed"]["lastError"] == "the receiver answered 410"
     assert not [seen for seen in receiver.arrivals if seen.path == "/other"]
     # Nothing is sent to that URL any more.
     await write_event(connection)

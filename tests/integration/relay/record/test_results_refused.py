@@ -107,11 +107,11 @@ async def test_a_leader_whose_fan_out_is_refused_goes_on_leading(
     await connection.execute(REFUSE.format("events"))
     event_id = await write_event(connection)
 
-    def said(event: str) -> int:
+    def times_logged(event: str) -> int:
         return sum(line["event"] == event for line in relay.log())
 
     async def away() -> bool:
-        return said("the database is away") == 1
+        return times_logged("the database is away") == 1
 
     await until(away, "the relay cannot fan out")
     refusals = await connection.fetchval("select last_value from refusals")
@@ -120,7 +120,7 @@ async def test_a_leader_whose_fan_out_is_refused_goes_on_leading(
         return bool(await connection.fetchval("select last_value >= $1 + 2 from refusals", refusals))
 
     await until(asked_again, "it tries again")
-    led = said("leading")
+    led = times_logged("leading")
     # At most one more election, on a new connection, if the first refusal met a sleeping leader.
     assert led <= 2
     await connection.execute(ACCEPTING)
@@ -128,7 +128,7 @@ async def test_a_leader_whose_fan_out_is_refused_goes_on_leading(
     assert receiver.ids() == [str(event_id)]
 
     async def back() -> bool:
-        return said("the database is back") == 1
+        return times_logged("the database is back") == 1
 
     await until(back, "the relay says that it is over")
-    assert (said("leading"), said("the database is away")) == (led, 1)
+    assert (times_logged("leading"), times_logged("the database is away")) == (led, 1)

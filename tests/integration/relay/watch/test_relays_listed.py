@@ -47,10 +47,10 @@ async def test_each_relay_says_what_it_does_and_one_leads(
     await admin.make("/items", name="Pump")
     await receiver.wait_for(lambda: len(receiver.arrivals) == 1)
 
-    async def told() -> bool:
+    async def reported() -> bool:
         return any(relay["delivered"] for relay in await _listed(admin))
 
-    await until(told, "a beat has told of the delivery")
+    await until(reported, "a beat has reported the delivery")
     listed = await _listed(admin)
     assert [list(relay) for relay in listed] == [FIELDS, FIELDS]
     pids = {str(row["id"]): row["pid"] for row in await connection.fetch("select id, pid from relays")}
