@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.contract.client import Client, unique
 from tests.support.contract.ears import Listen
-from tests.support.contract.formats import UUID7
+from tests.support.formats import UUID7
 
 
 async def test_the_same_key_and_body_replays_the_answer(admin: Client) -> None:

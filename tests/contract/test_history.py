@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.contract.client import UNKNOWN_ID, Client
 from tests.support.contract.ears import Listen, answering
-from tests.support.contract.formats import TIME
+from tests.support.formats import TIME
 
 URL, EVENTS = "https://receiver.invalid/in", ["item-created"]
 

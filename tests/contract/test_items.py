@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support.contract.client import UNKNOWN_ID, Client, unique
-from tests.support.contract.formats import TIME, UUID7
+from tests.support.formats import TIME, UUID7
 
 
 async def test_an_item_has_the_contracts_fields_and_defaults(admin: Client) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.contract.client import Client
 from tests.support.contract.ears import Listen, answering
-from tests.support.contract.formats import TIME, UUID7
+from tests.support.formats import TIME, UUID7
 
 TRICKY = 'Hydraulic “Pump” ½ 漢字 \u2028 "quoted" \\ </script>'
 

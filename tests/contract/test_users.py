@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.contract.client import PASSWORD, UNKNOWN_ID, Client, Newcomer, unique
 from tests.support.contract.ears import Listen
-from tests.support.contract.formats import TIME
+from tests.support.formats import TIME
 
 NEW_PASSWORD = "another-password-for-tests"
 

@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.contract.client import UNKNOWN_ID, Client
 from tests.support.contract.ears import ONCE, Listen, answering, failed_event
-from tests.support.contract.formats import TIME
+from tests.support.formats import TIME
 
 
 async def test_the_events_of_a_webhook_have_the_contracts_form(admin: Client, listen: Listen) -> None:

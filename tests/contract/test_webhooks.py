@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.contract.client import UNKNOWN_ID, Client, Newcomer
 from tests.support.contract.ears import ONCE, Ears, Listen, answering, failed_event
-from tests.support.contract.formats import TIME, UUID7
+from tests.support.formats import TIME, UUID7
 
 URL, EVENTS = "https://receiver.invalid/in", ["item-created"]
 CREATE = {"url": URL, "events": EVENTS}

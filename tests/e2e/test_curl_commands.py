@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from tests.support.e2e import Api
+from tests.support.formats import TIME, UUID7
 from tests.support.programs import SkipUnless
 from tests.support.receivers.receiver import Arrival, receiving
 from tests.support.relay.processes import Relays
@@ -52,8 +53,6 @@ RETRY = """
 curl -X POST http://localhost:3002/api/v1/webhooks/:id/events/:eventId/retry \\
   -H "Authorization: Bearer <token>"
 """
-UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The state diagrams of docs/DELIVERIES.md, and the values that a table accepts."""
+"""The state diagrams in docs/, and the states that a table accepts."""
 
 import re
 from collections.abc import AsyncIterator
@@ -10,15 +10,17 @@ import asyncpg
 from tests.support.database import Connection
 from tests.support.paths import DOCS
 
-GUIDE = (DOCS / "DELIVERIES.md").read_text(encoding="utf-8")
 BEGIN = "[*]"
 Edge = tuple[str, str]
 
 
-def drawn(heading: str) -> set[Edge]:
-    """The edges of the diagram below a heading."""
-    diagram = GUIDE.partition(f"## {heading}\n")[2].partition("```mermaid\n")[2].partition("```")[0]
-    return set(re.findall(r"^ +(\S+) --> (\w+)", diagram, re.MULTILINE))
+def drawn(document: str, heading: str) -> set[Edge]:
+    """The edges of the diagram below a heading of the document."""
+    text = (DOCS / document).read_text(encoding="utf-8")
+    diagram = text.partition(f"## {heading}\n")[2].partition("```mermaid\n")[2].partition("```")[0]
+    edges = re.findall(r"^ +(\S+) --> (\w+)", diagram, re.MULTILINE)
+    assert len(set(edges)) == len(edges), f"{document} draws an edge twice"
+    return set(edges)
 
 
 def states(edges: set[Edge]) -> set[str]:

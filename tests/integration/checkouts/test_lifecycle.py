@@ -1,7 +1,6 @@
 """Checkouts over HTTP: from the request to the return of the last unit, and the events and rows of
 each step."""
 
-import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -13,9 +12,8 @@ from tests.support.api.caller import Caller
 from tests.support.api.checkout_yard import Yard
 from tests.support.api.outbox import stored, take_events
 from tests.support.database import Connection
+from tests.support.formats import TIME
 from tests.support.postgres.audit_scripts import run_audit
-
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
 def _out(event: str, yard: Yard, checkout: dict[str, Any], status: str) -> tuple[str, str]:

@@ -1,33 +1,29 @@
 """The diagram in docs/CHECKOUTS.md shows the states that the database allows."""
 
-import re
-
 import asyncpg
 import pytest
 
 from tests.support.api.caller import SignUp
 from tests.support.database import Connection
-from tests.support.paths import DOCS
+from tests.support.state_diagrams import BEGIN, drawn, states
 
-DIAGRAM = (DOCS / "CHECKOUTS.md").read_text(encoding="utf-8").partition("```mermaid\n")[2]
-EDGES = re.findall(r"^ +(\S+) --> (\w+)", DIAGRAM.partition("```")[0], re.MULTILINE)
-BEGIN = "[*]"
+EDGES = drawn("CHECKOUTS.md", "States")
 
 
 async def test_the_diagram_draws_the_steps_that_the_table_allows(connection: Connection) -> None:
     constraint = await connection.fetchval(
         "select pg_get_expr(conbin, conrelid) from pg_constraint where conname = 'checkouts_edge_check'"
     )
-    states = sorted({state for edge in EDGES for state in edge} - {BEGIN})
+    names = sorted(states(EDGES))
 
     allowed = await connection.fetch(
         f"select coalesce(came_from, $2) as came_from, status from unnest($1::text[]) as status,"
         f" unnest(array_append($1::text[], null)) as came_from where {constraint}",
-        [*states, "overdue"],
+        [*names, "overdue"],
         BEGIN,
     )
 
-    assert len(states) == 5
+    assert len(names) == 5
     assert sorted((row["came_from"], row["status"]) for row in allowed) == sorted(EDGES)
 
 

@@ -1,6 +1,5 @@
 """Items over HTTP: create, change, move and delete, with the events of each, and refusals."""
 
-import re
 from typing import Any
 from uuid import uuid4
 
@@ -10,9 +9,9 @@ import pytest
 from tests.support.api.caller import Caller
 from tests.support.api.outbox import stored, take_events
 from tests.support.database import Connection
+from tests.support.formats import TIME
 
 ODD = 'Hydraulic “Pump” ½ 漢字 \u2028 "quoted" \\ </script>'
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
 async def test_a_created_item_has_all_its_fields_and_is_read_back_unchanged(admin: Caller) -> None:

@@ -7,7 +7,7 @@ import orjson
 
 from service.platform.server_clock import SERVER_CLOCK
 from tests.support.api.caller import Caller
-from tests.support.api.outbox import take_events
+from tests.support.api.outbox import refuse_commits, take_events
 from tests.support.database import Connection, SomebodyWaits
 
 
@@ -17,18 +17,7 @@ async def test_a_mutation_that_fails_when_it_commits_leaves_neither_row_nor_even
     item = await admin.make("/items", name="Pump", quantity=9)
     await take_events(connection)
     records = await connection.fetchval("select count(*) from audit")
-    # The trigger is deferred: it fires at the commit, and only if the outbox row has been written.
-    await connection.execute(
-        """
-        create function refuse() returns trigger language plpgsql as $$
-        begin
-          if exists (select from outbox) then raise 'refused at the commit'; end if;
-          return null;
-        end $$;
-        create constraint trigger refuse after insert or update or delete on items
-          deferrable initially deferred for each row execute function refuse();
-        """
-    )
+    await refuse_commits(connection)
 
     assert (await admin.put(f"/items/{item['id']}", {"quantity": 1})).status == 500
     assert (await admin.post("/items", {"name": "Other"})).status == 500

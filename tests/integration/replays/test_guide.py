@@ -3,7 +3,6 @@ correct."""
 
 import asyncio
 import json
-import re
 import shlex
 from typing import Any
 
@@ -13,34 +12,26 @@ from service.webhooks.replays import Counted, Job, Request
 from service.webhooks.stream import StreamEvent, StreamReply
 from tests.support.api.caller import Api, Caller, SignUp
 from tests.support.api.webhooks import make_webhook
-from tests.support.paths import DOCS
+from tests.support.guide import block
 from tests.support.relay.replays import Leader
-
-GUIDE = (DOCS / "WEBHOOKS_GUIDE.md").read_text(encoding="utf-8")
-
-
-def _block(language: str, containing: str) -> str:
-    blocks = re.findall(rf"^```{language}\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
-    (found,) = [block for block in blocks if containing in block]
-    return str(found)
 
 
 async def test_the_answers_shown_are_like_those_given(api: Api, sign_up: SignUp, leader: Leader) -> None:
     owner = Caller(api, await sign_up("worker"))
     webhook_id = (await make_webhook(owner))["id"]
-    job = json.loads(_block("json", '"job"'))["job"]
+    job = json.loads(block("json", '"job"'))["job"]
     assert set(job) == set(Job.__annotations__)
     assert set(job["request"]) == set(Request.__annotations__)
-    assert set(json.loads(_block("json", '"byType"'))) == set(Counted.__required_keys__)
-    page = json.loads(_block("json", '"signature"'))
+    assert set(json.loads(block("json", '"byType"'))) == set(Counted.__required_keys__)
+    page = json.loads(block("json", '"signature"'))
     assert (list(page), list(page["events"][0])) == (
         list(StreamReply.__annotations__),
         list(StreamEvent.__annotations__),
     )
 
-    command = shlex.split(_block("bash", '"dryRun": true'))
+    command = shlex.split(block("bash", '"dryRun": true'))
     body = json.loads(command[command.index("-d") + 1])
-    for dry, example, status in ((True, json.loads(_block("json", '"byType"')), 200), (False, {"job": job}, 202)):
+    for dry, example, status in ((True, json.loads(block("json", '"byType"')), 200), (False, {"job": job}, 202)):
         answer = await owner.post(f"/webhooks/{webhook_id}/replay", {**body, "dryRun": dry})
         assert (answer.status, set(answer.body)) == (status, set(example))
     await leader.write_many(1)
@@ -54,8 +45,8 @@ async def test_the_receiver_that_fetches_gets_every_event_and_can_verify_it(
     owner = Caller(api, await sign_up("worker"))
     webhook = await make_webhook(owner)
     names: dict[str, Any] = {}
-    exec(_block("python", "def verify_data"), names)  # the program is ours, from docs/
-    exec(_block("python", "def pull"), names)
+    exec(block("python", "def verify_data"), names)  # the program is ours, from docs/
+    exec(block("python", "def pull"), names)
     got: list[Any] = []
 
     class EnoughError(Exception):

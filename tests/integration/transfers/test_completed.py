@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from tests.support.api.caller import Api, SignUp
-from tests.support.api.outbox import take_events
+from tests.support.api.outbox import refuse_commits, take_events
 from tests.support.api.transfer_yard import Yard, open_yard
 from tests.support.database import Connection, SomebodyWaits
 
@@ -220,17 +220,7 @@ async def test_a_completion_that_fails_when_it_commits_leaves_nothing(yard: Yard
     transfer = await yard.request()
     await yard.step(transfer, "approve")
     await take_events(connection)
-    await connection.execute(
-        """
-        create function refuse() returns trigger language plpgsql as $$
-        begin
-          if exists (select from outbox) then raise 'refused at the commit'; end if;
-          return null;
-        end $$;
-        create constraint trigger refuse after insert on items
-          deferrable initially deferred for each row execute function refuse();
-        """
-    )
+    await refuse_commits(connection)
 
     assert (await yard.step(transfer, "complete")).status == 500
 

@@ -1,6 +1,5 @@
 """A single delivery with each of its attempts."""
 
-import re
 from typing import Any
 
 import pytest
@@ -10,11 +9,11 @@ from service.platform.ids import new_id
 from tests.support.api.caller import Caller
 from tests.support.api.webhooks import events_of, make_webhook
 from tests.support.database import Connection
+from tests.support.formats import TIME
 from tests.support.receivers.receiver import Arrival, Receiver
 from tests.support.relay.log import RelayLog
 from tests.support.relay.processes import Relays
 
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 NAME = 'Hydraulic “Pump” ½ 漢字 \u2028 "quoted" \\ </script>'
 
 

@@ -1,7 +1,6 @@
 """Creating webhooks, and keeping their secrets."""
 
 import base64
-import re
 from uuid import UUID
 
 import orjson
@@ -17,9 +16,9 @@ from tests.support.api.caller import Caller, SignUp
 from tests.support.api.webhooks import URL, make_webhook
 from tests.support.database import Connection
 from tests.support.environment import WEBHOOK_SECRET_KEYS
+from tests.support.formats import TIME
 from tests.support.relay.log import RelayLog
 
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 NO_STATISTICS = {
     "totalEvents": 0,
     "successfulDeliveries": 0,

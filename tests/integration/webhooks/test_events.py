@@ -1,21 +1,24 @@
 """The list of a webhook's events."""
 
-import re
+import json
 
 import orjson
 import pytest
 
+from relay.lead.fanout import FanOut
 from service.api.paging import MAX_POSITION
 from service.platform.clock import iso
+from service.platform.db import Pool
 from service.platform.ids import new_id
 from service.platform.queries import load
-from tests.support.api.caller import Caller
+from tests.support.api.caller import Api, Caller, SignUp
 from tests.support.api.webhooks import events_of, make_webhook
 from tests.support.database import Connection
+from tests.support.formats import TIME
 from tests.support.query_plans import nodes
 from tests.support.relay.log import RelayLog
+from tests.support.rows import write_event
 
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 ODD = '{"name":"Hydraulic “Pump” ½ 漢字 \\"quoted\\" \\\\ </script>","z":1,"a":{"b":[null,true]}}'
 
 
@@ -248,3 +251,22 @@ async def test_a_page_reads_its_own_rows_only_however_long_the_history(
                 for node in read_nodes
             )
             assert read <= 3 * 51 + 100, (mode, statuses, before, plan)
+
+
+async def test_the_history_hides_the_data_that_its_reader_may_no_longer_read(
+    api: Api, sign_up: SignUp, connection: Connection, pool: Pool
+) -> None:
+    admin, owner = Caller(api, await sign_up("admin")), Caller(api, await sign_up("supervisor"))
+    webhook = await make_webhook(owner, events=["transfer-approved"])
+    data = {"transferId": str(new_id()), "requestedBy": str(new_id())}
+    event_id = await write_event(connection, "transfer-approved", json.dumps(data))
+    await FanOut(pool).batch()
+    one = f"/webhooks/{webhook['id']}/events/{event_id}"
+
+    async def seen(by: Caller) -> list[object]:
+        return [(await events_of(by, webhook["id"]))["events"][0]["data"], (await by.get(one)).body["event"]["data"]]
+
+    assert await seen(owner) == [data, data]
+    assert (await admin.put(f"/users/{owner.token.user_id}", {"role": "worker"})).status == 200
+    assert await seen(owner) == [None, None]
+    assert await seen(admin) == [data, data]

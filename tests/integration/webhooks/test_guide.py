@@ -19,23 +19,13 @@ from service.webhooks.attempts import AttemptView
 from service.webhooks.bodies import CreateWebhook
 from service.webhooks.explain import ExplainedEvent, ExplainedWebhook, Explanation, FilteredView
 from service.webhooks.reasons import ReasonName
-from tests.support.paths import DOCS
+from tests.support.guide import GUIDE, block, blocks
 from tests.support.programs import SkipUnless
 
-GUIDE = (DOCS / "WEBHOOKS_GUIDE.md").read_text(encoding="utf-8")
 DATA = orjson.dumps({"name": 'Hydraulic “Pump” ½ 漢字 \u2028 "quoted" \\ </script>', "n": 2**53, "a": [None, True, {}]})
 
 # A secret that was generated, and one that a receiver already had.
 SECRETS = [sign.new_secret(), "what it had: abcdefghijklmnop"]
-
-
-def _blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
-
-
-def _block(language: str, containing: str) -> str:
-    (found,) = [block for block in _blocks(language) if containing in block]
-    return found
 
 
 def _sent(secret: str, now: datetime) -> Envelope:
@@ -69,7 +59,7 @@ def test_every_type_of_event_is_in_the_guide() -> None:
 
 
 def test_the_examples_of_events_have_the_fields_of_their_types() -> None:
-    examples = [json.loads(block) for block in _blocks("json")]
+    examples = [json.loads(block) for block in blocks("json")]
     events = [example for example in examples if "eventType" in example]
     assert len(events) == 3
     for event in events:
@@ -79,13 +69,13 @@ def test_the_examples_of_events_have_the_fields_of_their_types() -> None:
 
 
 def test_the_example_of_a_schedule_is_taken() -> None:
-    webhook = CreateWebhook.model_validate_json(_block("json", '"schedule"'))
+    webhook = CreateWebhook.model_validate_json(block("json", '"schedule"'))
     assert webhook.retryPolicy is not None
     assert webhook.retryPolicy.schedule == [1000, 60_000, 3_600_000]
 
 
 def test_the_explanation_has_the_fields_and_the_guide_the_reasons_that_there_are() -> None:
-    example = json.loads(_block("json", '"reason"'))
+    example = json.loads(block("json", '"reason"'))
     assert list(example) == list(Explanation.__annotations__)
     assert list(example["event"]) == list(ExplainedEvent.__annotations__)
     assert list(example["webhook"]) == list(ExplainedWebhook.__annotations__)
@@ -112,8 +102,8 @@ async def test_the_functions_for_node_tell_the_genuine_from_the_forged(skip_unle
     body = sent.body.decode()
     headers = {name.lower(): value for name, value in sent.headers.items()}
     script = (
-        _block("javascript", "function verifyData")
-        + _block("javascript", "function verifyStandard").replace("const crypto = require('node:crypto');", "")
+        block("javascript", "function verifyData")
+        + block("javascript", "function verifyStandard").replace("const crypto = require('node:crypto');", "")
         + """
         const { body, headers, secret, forged, late } = JSON.parse(process.argv[1]);
         const signature = headers['x-webhook-signature'];
@@ -158,7 +148,7 @@ async def test_the_handler_for_node_answers_200_to_the_genuine_and_401_to_the_fo
         const express = { json: () => null };
         const handleWebhookAsync = async () => {};
         """
-        + _block("javascript", "const expectedSig")
+        + block("javascript", "const expectedSig")
         + """
         const { body, forged, headers, secret } = JSON.parse(process.argv[1]);
         process.env.WEBHOOK_SECRET = secret;
@@ -179,7 +169,7 @@ def test_the_function_for_python_tells_the_genuine_from_the_forged() -> None:
     secret = sign.new_secret()
     sent = _sent(secret, datetime.now(UTC))
     names: dict[str, Any] = {}
-    exec(_block("python", "def verify_data"), names)  # the program is ours, from docs/
+    exec(block("python", "def verify_data"), names)  # the program is ours, from docs/
     verify_data = names["verify_data"]
     assert verify_data(sent.body, sent.headers["X-Webhook-Signature"], secret)
     assert not verify_data(sent.body.replace(b"Pump", b"Bump"), sent.headers["X-Webhook-Signature"], secret)

@@ -50,3 +50,19 @@ async def take_events(connection: Connection) -> list[tuple[str, str]]:
 def stored(event_type: str, **data: Any) -> tuple[str, str]:
     """An event as `take_events` returns it: compact, with the keys in this order."""
     return event_type, orjson.dumps(data).decode()
+
+
+async def refuse_commits(connection: Connection) -> None:
+    """From now on, a mutation of items fails at its commit if it has written an event."""
+    # The trigger is deferred, so it fires at the commit.
+    await connection.execute(
+        """
+        create function refuse() returns trigger language plpgsql as $$
+        begin
+          if exists (select from outbox) then raise 'refused at the commit'; end if;
+          return null;
+        end $$;
+        create constraint trigger refuse after insert or update or delete on items
+          deferrable initially deferred for each row execute function refuse();
+        """
+    )

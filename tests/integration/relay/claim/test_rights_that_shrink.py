@@ -1,18 +1,16 @@
-"""If an owner's rights shrink, the claim checks again whether the owner may read a delivery. Old
-sessions, failed logins and audit records are forgotten in time."""
+"""If an owner's rights shrink, the claim checks again whether the owner may read a delivery."""
 
 import json
 from uuid import UUID
 
-from relay.lead.fanout import FanOut
-from service.platform.db import open_pool
+from service.platform.db import Pool
 from service.platform.ids import new_id
 from service.platform.settings import Settings
 from tests.support.api.caller import Api, Caller, SignUp
 from tests.support.api.webhooks import events_of, make_webhook
 from tests.support.database import Connection
 from tests.support.receivers.receiver import Receiver
-from tests.support.relay.parts import housekeeping
+from tests.support.relay.fan_out import drain
 from tests.support.relay.processes import Relays
 from tests.support.rows import write_event
 from tests.support.waiting import until
@@ -23,7 +21,7 @@ async def test_what_was_queued_for_an_owner_who_may_no_longer_read_it_is_cancell
     sign_up: SignUp,
     connection: Connection,
     settings: Settings,
-    database_url: str,
+    pool: Pool,
     relays: Relays,
     receiver: Receiver,
 ) -> None:
@@ -86,67 +84,6 @@ async def test_what_was_queued_for_an_owner_who_may_no_longer_read_it_is_cancell
     # From now on, fan-out itself leaves these events out.
     later = await write_event(connection, "user-logout", json.dumps({"userId": str(new_id())}))
     elsewhere = await write_event(connection, "item-created", json.dumps({"location_id": yard["id"]}))
-    pool = await open_pool(database_url, application_name="test", size=1)
-    try:
-        while (await FanOut(pool).batch()).taken:
-            pass
-    finally:
-        await pool.close()
+    await drain(pool)
     rows = await connection.fetch("select id, deliveries from events where id = any ($1)", [later, elsewhere])
     assert dict(tuple(row) for row in rows) == {later: 0, elsewhere: 1}
-
-
-async def test_the_history_hides_the_data_that_its_reader_may_no_longer_read(
-    api: Api, sign_up: SignUp, connection: Connection, database_url: str
-) -> None:
-    admin, owner = Caller(api, await sign_up("admin")), Caller(api, await sign_up("supervisor"))
-    webhook = await make_webhook(owner, events=["transfer-approved"])
-    data = {"transferId": str(new_id()), "requestedBy": str(new_id())}
-    event_id = await write_event(connection, "transfer-approved", json.dumps(data))
-    pool = await open_pool(database_url, application_name="test", size=1)
-    try:
-        await FanOut(pool).batch()
-    finally:
-        await pool.close()
-    one = f"/webhooks/{webhook['id']}/events/{event_id}"
-
-    async def seen(by: Caller) -> list[object]:
-        return [(await events_of(by, webhook["id"]))["events"][0]["data"], (await by.get(one)).body["event"]["data"]]
-
-    assert await seen(owner) == [data, data]
-    assert (await admin.put(f"/users/{owner.token.user_id}", {"role": "worker"})).status == 200
-    assert await seen(owner) == [None, None]
-    assert await seen(admin) == [data, data]
-
-
-async def test_sessions_failed_logins_and_the_audit_trail_are_forgotten_in_time(
-    connection: Connection, settings: Settings, database_url: str, sign_up: SignUp
-) -> None:
-    token = await sign_up("worker")
-    await connection.execute(
-        "insert into sessions (user_id, created_at, expires_at, ended_at, end_reason)"
-        " select $1, now() - interval '90 d', now() + over * interval '1 d',"
-        "        case when ended then now() + over * interval '1 d' end, case when ended then 'logout' end"
-        "   from (values (-31, true), (-29, true), (-31, false), (-29, false)) as s (over, ended)",
-        token.user_id,
-    )
-    await connection.execute(
-        "insert into login_failures (identifier, ip_address, at)"
-        " select 'x', '', now() - age from unnest(array[interval '23 h', interval '25 h']) as age"
-    )
-    # More rows than one batch deletes.
-    await connection.execute(
-        "insert into audit (at, action, entity, entity_id)"
-        " select now() - case when n = 1 then interval '399 d' else interval '401 d' end, 'x', 'x', gen_random_uuid()"
-        "   from generate_series(1, 2500) as n"
-    )
-    pool = await open_pool(database_url, application_name="test", size=1)
-    try:
-        await housekeeping(pool, settings).once()
-    finally:
-        await pool.close()
-    left = await connection.fetchrow(
-        "select (select count(*) from sessions), (select count(*) from login_failures), (select count(*) from audit)"
-    )
-    assert left is not None
-    assert tuple(left) == (3, 1, 1)

@@ -8,6 +8,7 @@ from relay.lead import retention
 from relay.watch.database import Queues
 from service.platform.db import COMMAND_TIMEOUT, Pool
 from service.platform.settings import Settings
+from tests.support.api.caller import SignUp
 from tests.support.database import Connection
 from tests.support.relay.parts import housekeeping, leader_identity
 from tests.support.rows import add_webhook
@@ -62,3 +63,32 @@ async def test_a_partition_that_is_missing_is_made_within_a_minute(
     finally:
         keeping.cancel()
         await asyncio.gather(keeping, return_exceptions=True)
+
+
+async def test_sessions_failed_logins_and_the_audit_trail_are_forgotten_in_time(
+    connection: Connection, settings: Settings, pool: Pool, sign_up: SignUp
+) -> None:
+    token = await sign_up("worker")
+    await connection.execute(
+        "insert into sessions (user_id, created_at, expires_at, ended_at, end_reason)"
+        " select $1, now() - interval '90 d', now() + over * interval '1 d',"
+        "        case when ended then now() + over * interval '1 d' end, case when ended then 'logout' end"
+        "   from (values (-31, true), (-29, true), (-31, false), (-29, false)) as s (over, ended)",
+        token.user_id,
+    )
+    await connection.execute(
+        "insert into login_failures (identifier, ip_address, at)"
+        " select 'x', '', now() - age from unnest(array[interval '23 h', interval '25 h']) as age"
+    )
+    # More rows than one batch deletes.
+    await connection.execute(
+        "insert into audit (at, action, entity, entity_id)"
+        " select now() - case when n = 1 then interval '399 d' else interval '401 d' end, 'x', 'x', gen_random_uuid()"
+        "   from generate_series(1, 2500) as n"
+    )
+    await housekeeping(pool, settings).once()
+    left = await connection.fetchrow(
+        "select (select count(*) from sessions), (select count(*) from login_failures), (select count(*) from audit)"
+    )
+    assert left is not None
+    assert tuple(left) == (3, 1, 1)

@@ -17,7 +17,7 @@ from tests.support.relay.processes import Relays
 from tests.support.state_diagrams import drawn, states, taken_by
 from tests.support.waiting import until
 
-BREAKER = drawn("States of a breaker")
+BREAKER = drawn("DELIVERIES.md", "States of a breaker")
 
 
 async def test_a_lane_can_hold_the_states_of_a_breaker_that_are_drawn_and_no_other(

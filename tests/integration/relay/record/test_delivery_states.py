@@ -24,7 +24,7 @@ from tests.support.relay.processes import Relays
 from tests.support.state_diagrams import drawn, states, taken_by
 from tests.support.waiting import until
 
-DELIVERY = drawn("States of a delivery")
+DELIVERY = drawn("DELIVERIES.md", "States of a delivery")
 QUEUED, ENDS = {"waiting", "behind", "retry", "leased"}, {"success", "failed", "cancelled", "expired"}
 # The state of a row in the queue, by the guide's table.
 QUEUE_STATE = """
