@@ -11,7 +11,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.support.contract.client import NOBODY, PASSWORD, ROLES, Client, Newcomer, User, unique
+from tests.support.api.caller import ROLES
+from tests.support.contract.client import NOBODY, PASSWORD, Client, Newcomer, User, unique
 from tests.support.contract.ears import Ears, Listen
 from tests.support.contract.system import System
 from tests.support.database import create_database, drop_database

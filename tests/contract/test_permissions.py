@@ -9,7 +9,8 @@ import pytest
 
 from service.documents import openapi
 from service.server.app import ROUTES
-from tests.support.contract.client import ROLES, Client, unique
+from tests.support.api.caller import ROLES
+from tests.support.contract.client import Client, unique
 from tests.support.contract.ears import Listen
 from tests.support.contract.permissions.table import Row, Stage
 from tests.support.contract.system import System

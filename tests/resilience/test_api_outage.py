@@ -11,8 +11,8 @@ import pytest
 
 from tests.support.command_line import Server, serving
 from tests.support.postgres.throwaway import Throwaway
+from tests.support.trials.outages import AWAY, BACK
 
-AWAY, BACK = "the database is away", "the database is back"
 NEWCOMER = {"username": "ada", "email": "ada@example.org", "password": "correct horse battery staple"}
 
 

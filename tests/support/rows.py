@@ -13,6 +13,9 @@ from service.platform.queries import load
 from service.platform.settings import Settings
 from tests.support.database import Queries
 
+# A URL where nothing listens.
+NOWHERE = "http://127.0.0.1:9/"
+
 
 @dataclass(frozen=True)
 class Webhook:

@@ -8,13 +8,11 @@ from uuid import UUID, uuid4
 import orjson
 import pytest
 
-from tests.support.api.caller import Answer, Api, Caller, SignUp
+from tests.support.api.caller import ROLES, Answer, Api, Caller, SignUp
 from tests.support.api.outbox import Outbox, take_events
 from tests.support.api.registration import ANNA, PASSWORD, login, profile_status, signed_in_anna
 from tests.support.api.webhooks import make_webhook
 from tests.support.database import Connection, SomebodyWaits
-
-ROLES = ("admin", "supervisor", "foreman", "worker", "personnel")
 
 
 def kinds(events: list[tuple[str, Any]]) -> list[str]:

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.api.caller import Api, Caller, SignUp
-from tests.support.api.checkout_yard import ROLES, Yard
+from tests.support.api.caller import ROLES, Api, Caller, SignUp
+from tests.support.api.checkout_yard import Yard
 from tests.support.api.outbox import take_events
 from tests.support.database import Connection
 

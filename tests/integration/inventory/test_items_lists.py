@@ -5,10 +5,8 @@ from uuid import uuid4
 
 import pytest
 
-from tests.support.api.caller import Api, Caller, SignUp
+from tests.support.api.caller import ROLES, Api, Caller, SignUp
 from tests.support.database import Connection
-
-ROLES = ("admin", "supervisor", "foreman", "worker", "personnel")
 
 
 def names(items: Any) -> list[str]:

@@ -10,12 +10,12 @@ from aiohttp import web
 from service.platform.settings import Settings
 from tests.support.database import Connection
 from tests.support.receivers.receiver import Arrival, Receiver
+from tests.support.relay.bad_rows import TYPE
 from tests.support.relay.in_process import relaying
 from tests.support.relay.log import RelayLog
 from tests.support.rows import Webhook, add_webhook, write_event
 from tests.support.waiting import until
 
-TYPE = "item-created"
 # Values by type that psql could write. A check refuses most of them, and then there is nothing to
 # show.
 VALUES = {

@@ -16,9 +16,9 @@ from tests.support.database import Connection
 from tests.support.receivers.receiver import Arrival, Receiver
 from tests.support.relay.fan_out import drain
 from tests.support.relay.processes import Relays
+from tests.support.rows import NOWHERE
 from tests.support.waiting import until
 
-NOWHERE = "http://127.0.0.1:9/"
 KEYS = ["event", "webhook", "delivered", "reason", "basis", "detail", "at", "attempt", "filter"]
 
 

@@ -14,6 +14,7 @@ from multidict import CIMultiDictProxy
 from service.auth.tokens import Tokens
 from tests.support.database import Connection
 
+ROLES = ("admin", "supervisor", "foreman", "worker", "personnel")
 Api = TestClient[web.Request, web.Application]
 
 

@@ -3,11 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from tests.support.api.caller import Answer, Api, Caller, SignUp
+from tests.support.api.caller import ROLES, Answer, Api, Caller, SignUp
 from tests.support.api.outbox import stored, take_events
 from tests.support.database import Connection
-
-ROLES = ("admin", "supervisor", "foreman", "worker", "personnel")
 
 
 @dataclass(frozen=True, slots=True)

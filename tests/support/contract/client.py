@@ -11,7 +11,6 @@ import aiohttp
 from multidict import CIMultiDict
 
 PASSWORD = "a-password-for-tests"
-ROLES = ("admin", "supervisor", "foreman", "worker", "personnel")
 NOBODY = "nobody"
 UNKNOWN_ID = "0198c0de-7a11-7c3e-9f00-5b7d3c2a1e10"
 _numbers = itertools.count(1)

@@ -8,6 +8,8 @@ from relay.lead.fanout import FanOut
 from service.platform.db import Pool
 from tests.support.database import Connection
 
+# Whether a writer gets the doorbell's lock, so that it need not ring.
+RING = "select pg_try_advisory_xact_lock_shared(1246712659, 2)"
 BOTH_WAYS = [pytest.param(False, id="by psql"), pytest.param(True, id="by the service")]
 
 

@@ -20,10 +20,9 @@ from service.platform.settings import Settings
 from tests.support.database import Connection
 from tests.support.receivers.receiver import Arrival, Receiver, accept
 from tests.support.relay.sending import Sending, claim_one, register
-from tests.support.rows import add_webhook, write_event
+from tests.support.rows import NOWHERE, add_webhook, write_event
 from tests.support.waiting import until
 
-NOWHERE = "http://127.0.0.1:9/"
 CLAIM = load("claim")
 
 

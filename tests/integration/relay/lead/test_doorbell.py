@@ -8,12 +8,11 @@ import pytest
 from relay.lead.doorbell import LeaderState
 from relay.lead.fanout import FanOut
 from tests.support.database import Connection, SomebodyWaits
-from tests.support.relay.fan_out import wake
+from tests.support.relay.fan_out import RING, wake
 from tests.support.rows import write_event
 
 pytestmark = pytest.mark.usefixtures("either_way")
 
-RING = "select pg_try_advisory_xact_lock_shared(1246712659, 2)"
 REFUSE = """
 create function refuse() returns trigger language plpgsql
 as $$ begin raise exception 'no room for it' using errcode = '53100'; end $$;

@@ -13,12 +13,11 @@ from relay.lead.fanout import FanOut
 from service.platform.settings import Settings
 from tests.support.database import Connection, SomebodyWaits
 from tests.support.receivers.receiver import Receiver
-from tests.support.relay.fan_out import wake
+from tests.support.relay.fan_out import RING, wake
 from tests.support.relay.processes import Relays
 from tests.support.rows import add_webhook, write_event
 from tests.support.waiting import until
 
-RING = "select pg_try_advisory_xact_lock_shared(1246712659, 2)"
 FOR_EVER_MS = 600_000
 # In this relay, only the end of a writer can wake the leader in time.
 PATIENT_RELAY = f"""

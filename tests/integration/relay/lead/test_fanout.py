@@ -13,11 +13,9 @@ from service.platform.ids import new_id
 from service.platform.settings import Settings
 from tests.support.database import Connection
 from tests.support.relay.fan_out import BOTH_WAYS, drain, queued
-from tests.support.rows import add_user, add_webhook, write_event
+from tests.support.rows import NOWHERE, add_user, add_webhook, write_event
 
 pytestmark = pytest.mark.usefixtures("either_way")
-
-NOWHERE = "http://127.0.0.1:9/"
 
 
 def item(**data: object) -> str:

@@ -17,9 +17,8 @@ from service.platform.ids import new_id
 from service.platform.settings import Settings
 from tests.support.database import Connection, SomebodyWaits
 from tests.support.relay.sending import register
-from tests.support.rows import add_user, add_webhook, write_event
+from tests.support.rows import NOWHERE, add_user, add_webhook, write_event
 
-NOWHERE = "http://127.0.0.1:9/"
 TYPES = ["item-created", "low-stock-alert", "transfer-approved", "item-checkout", "user-login", "category-created"]
 ROLES = ["admin", "admin", "supervisor", "foreman", "worker"]
 LANES = [

@@ -24,12 +24,11 @@ from service.platform.settings import Settings
 from tests.support.database import Connection
 from tests.support.receivers.receiver import Arrival, Receiver, accept
 from tests.support.relay.sending import Sending, claim_one, register
-from tests.support.rows import add_user, add_webhook, write_event
+from tests.support.rows import NOWHERE, add_user, add_webhook, write_event
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("either_way")
 
-NOWHERE = "http://127.0.0.1:9/"
 CLAIM = load("claim")
 
 

@@ -13,10 +13,7 @@ from service.platform.db import Pool
 from service.platform.settings import Settings
 from tests.support.database import Connection
 from tests.support.relay.fan_out import BOTH_WAYS, drain, queued
-from tests.support.rows import add_webhook, write_event
-
-NOWHERE = "http://127.0.0.1:9/"
-
+from tests.support.rows import NOWHERE, add_webhook, write_event
 
 SET_ASIDE = {
     "a float": ('{"price": 1.50}', "data.price is a number that is not an integer"),

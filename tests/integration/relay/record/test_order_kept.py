@@ -20,10 +20,8 @@ from tests.support.database import Connection
 from tests.support.postgres.audit_scripts import run_audit
 from tests.support.relay.ordered_webhooks import change, check_order, items, ordered_webhook
 from tests.support.relay.parts import housekeeping, leader_identity
-from tests.support.rows import Webhook
+from tests.support.rows import NOWHERE, Webhook
 from tests.support.waiting import until
-
-NOWHERE = "http://127.0.0.1:9/"
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.support.contract.client import NOBODY, ROLES, Client
+from tests.support.api.caller import ROLES
+from tests.support.contract.client import NOBODY, Client
 from tests.support.contract.ears import Listen
 
 CALLERS = (*ROLES, NOBODY)
