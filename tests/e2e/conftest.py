@@ -3,22 +3,18 @@ own, and Node where it is installed."""
 
 import asyncio
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import aiohttp
 import asyncpg
 import pytest
 
 from service.platform.settings import Settings
-from tests.support.command_line import create_user, served_address
-from tests.support.e2e import NODE_DIR, Api, Reserialise
+from tests.support.api_process import ADMIN, PASSWORD, Api, serving
+from tests.support.command_line import COMMAND, create_user
 from tests.support.paths import ROOT
+from tests.support.programs import NODE_DIR, Reserialise
 from tests.support.relay.processes import Relays
-from tests.support.waiting import PATIENCE, until
-
-ADMIN, PASSWORD = "admin", "a-password-for-tests"
 
 
 @pytest.fixture
@@ -26,28 +22,8 @@ async def api(settings: Settings, tmp_path: Path) -> AsyncIterator[Api]:
     """`jossiedb serve` on a free port. Its admin was made by `jossiedb users create` and has signed
     in."""
     await asyncio.to_thread(create_user, ADMIN, "admin", PASSWORD)
-    log = tmp_path / "api.log"
-    with log.open("wb") as file:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "service", "serve", "--port", "0", stdout=file, stderr=file
-        )
-    try:
-
-        async def ready() -> str:
-            assert process.returncode is None, log.read_text()
-            return served_address(log)
-
-        address = await until(ready, "the API is ready")
-        async with aiohttp.ClientSession() as http:
-            login = {"username": ADMIN, "password": PASSWORD}
-            async with http.post(f"{address}/api/v1/auth/login", json=login) as response:
-                assert response.status == 200, await response.text()
-                token = (await response.json())["token"]
-            yield Api(address, token, http, process)
-    finally:
-        if process.returncode is None:  # a test may have killed it
-            process.terminate()
-            assert await asyncio.wait_for(process.wait(), PATIENCE) == 0, log.read_text()
+    async with serving(tmp_path / "api.log", *COMMAND) as api:
+        yield api
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tests.support.e2e import Api
+from tests.support.api_process import Api
 from tests.support.formats import TIME, UUID7
 from tests.support.programs import SkipUnless
 from tests.support.receivers.receiver import Arrival, receiving

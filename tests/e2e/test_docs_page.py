@@ -10,7 +10,7 @@ import pytest
 
 from service.events.catalogue import CATALOGUE
 from service.server.app import ROUTES
-from tests.support.e2e import Api
+from tests.support.api_process import Api
 from tests.support.programs import SkipUnless
 from tests.support.waiting import PATIENCE
 

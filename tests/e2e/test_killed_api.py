@@ -7,8 +7,8 @@ import aiohttp
 import asyncpg
 import pytest
 
+from tests.support.api_process import Api
 from tests.support.database import Connection
-from tests.support.e2e import Api
 from tests.support.waiting import until
 
 

@@ -10,7 +10,8 @@ import pytest
 from standardwebhooks import Webhook
 
 from service.delivery.sign import new_secret
-from tests.support.e2e import NODE_DIR, Api, line_printer
+from tests.support.api_process import Api
+from tests.support.programs import NODE_DIR, line_printer
 from tests.support.receivers.receiver import Receiver, receiving
 from tests.support.relay.processes import Relays
 

@@ -12,7 +12,7 @@ from relay.send.target import Target
 from service.delivery import sign
 from service.platform import canonical
 from service.platform.ids import new_id
-from tests.support.e2e import Reserialise
+from tests.support.programs import Reserialise
 
 MAX_BODY_BYTES = 64 * 1024
 LONGEST_TYPE = "a" * 64
