@@ -25,7 +25,7 @@ from bench.profile import profile
 from bench.report import markdown, table
 from bench.webhooks import scenario_fanout, scenario_wide
 from bench.world import Options, World, world
-from tests.janitor import Janitor
+from tests.support.postgres.janitor import Janitor
 
 Scenario = Callable[[World], Awaitable[list[Row]]]
 SCENARIOS: dict[str, Scenario] = {

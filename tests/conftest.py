@@ -1,41 +1,47 @@
-"""What all tests share: databases, settings, and what to do about programs that are not installed."""
+"""Hooks and fixtures for all tests: the server, databases, settings, relays, receivers, the API,
+and programs that may not be installed."""
 
 import os
-import shutil
 import signal
-import uuid
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import asyncpg
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 
+from service.auth.tokens import Tokens
 from service.platform.settings import Settings, load_settings
-from tests.janitor import Janitor
-from tests.pgbouncer import PgBouncer
-from tests.relays import Receiver, Relays, receiving
-from tests.resilience.account import table
-from tests.server import RUN_DIR, TEMPLATE, SharedServer, scratch, with_database
+from service.server.app import make_app
+from tests.support.api.caller import Api, SignUp, Token, open_session
+from tests.support.database import Connection, create_database, drop_database
+from tests.support.environment import SETTINGS, is_setting
+from tests.support.postgres.janitor import Janitor
+from tests.support.postgres.pgbouncer import PgBouncer, StartPooler
+from tests.support.postgres.shared_server import RUN_DIR, TEMPLATE, SharedServer, scratch
+from tests.support.programs import SkipUnless
+from tests.support.receivers.receiver import Receiver, receiving
+from tests.support.relay.processes import Relays
 from tests.support.releases import Tree, extract, release_before
+from tests.support.trials.account import table
 
-JWT_SECRET = "a-fixed-secret-for-tests-of-enough-length"
-WEBHOOK_SECRET_KEYS = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
-_PREFIXES = ("JOSSIEDB_", "JWT_", "WEBHOOK_", "RELAY_")
 _janitor = pytest.StashKey[Janitor]()
-StartPooler = Callable[..., PgBouncer]
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Three for two cores: a test waits for timers and other processes for half of its time. JOBS=2 takes just so many."""
+    """Three for two cores: a test spends half of its time waiting for timers and other processes.
+    JOBS=2 takes exactly two."""
     return (os.cpu_count() or 1) * 3 // 2
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # A shell that runs the tests in the background has them ignore Ctrl-C, and so everything that they start.
+    # A shell that runs the tests in the background makes them ignore Ctrl-C, and so do all
+    # processes that they start.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    # Only in the process that the user started; the workers of pytest-xdist inherit the environment.
+    # Only in the process that the user started: the workers of pytest-xdist inherit the
+    # environment.
     if not hasattr(config, "workerinput"):
         janitor = Janitor(scratch())
         config.stash[_janitor] = janitor
@@ -48,7 +54,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What the trials of tests/resilience have counted, as one table."""
+    """Print the accounts of the trials in tests/resilience as one table."""
     accounts = [
         value
         for reports in terminalreporter.stats.values()
@@ -65,7 +71,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Under CI nothing may be skipped: there, what a test needs is installed."""
+    """With CI=true no test may be skipped, because all programs are installed there."""
     report = yield
     _refuse_skip(report)
     return report
@@ -87,55 +93,29 @@ def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
 
 @pytest.fixture
 def skip_unless() -> "SkipUnless":
-    """`skip_unless("node")` is the program's path; the test is skipped where it is not installed."""
+    """`skip_unless("node")` is the program's path. If it is not installed, the test is skipped."""
     return SkipUnless()
-
-
-class SkipUnless:
-    def __call__(self, program: str) -> str:
-        # Debian's servers are in directories that only root has in its PATH.
-        path = shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
-        if path is None:
-            pytest.skip(f"{program} is not installed")
-        return path
 
 
 @pytest.fixture(scope="session")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Tree:
-    """The code of the release before this version. The test is skipped where the history is missing."""
+    """The code of the release before this version. The test is skipped where the history is
+    missing."""
     return extract(release_before(), tmp_path_factory.mktemp("release"))
 
 
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:
-    """The run's server, at its database `postgres`."""
+    """The URL of the run's server, at its database `postgres`."""
     server = SharedServer(Path(os.environ[RUN_DIR]))
     server.start()
     yield server.url
     server.stop()
 
 
-async def create_database(server_url: str, template: str) -> str:
-    name = f"test_{uuid.uuid4().hex}"
-    admin = await asyncpg.connect(server_url)
-    try:
-        await admin.execute(f"create database {name} template {template} strategy file_copy")
-    finally:
-        await admin.close()
-    return with_database(server_url, name)
-
-
-async def drop_database(server_url: str, url: str) -> None:
-    admin = await asyncpg.connect(server_url)
-    try:
-        await admin.execute(f"drop database {url.partition('@/')[2].partition('?')[0]} with (force)")
-    finally:
-        await admin.close()
-
-
 @pytest.fixture
 async def database_url(server_url: str) -> AsyncIterator[str]:
-    """A fresh database, migrated, of this test's own."""
+    """The URL of a fresh, migrated database for this test."""
     url = await create_database(server_url, TEMPLATE)
     yield url
     await drop_database(server_url, url)
@@ -143,7 +123,7 @@ async def database_url(server_url: str) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def another_database_url(server_url: str) -> AsyncIterator[str]:
-    """A second one beside `database_url`."""
+    """The URL of a second database like `database_url`."""
     url = await create_database(server_url, TEMPLATE)
     yield url
     await drop_database(server_url, url)
@@ -151,14 +131,14 @@ async def another_database_url(server_url: str) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def empty_database_url(server_url: str) -> AsyncIterator[str]:
-    """A fresh database with nothing in it."""
+    """The URL of a fresh database with nothing in it."""
     url = await create_database(server_url, "template1")
     yield url
     await drop_database(server_url, url)
 
 
 @pytest.fixture
-async def connection(database_url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+async def connection(database_url: str) -> AsyncIterator[Connection]:
     """A connection to the test's database."""
     connection = await asyncpg.connect(database_url, server_settings={"timezone": "UTC"})
     yield connection
@@ -167,7 +147,8 @@ async def connection(database_url: str) -> AsyncIterator["asyncpg.Connection[asy
 
 @pytest.fixture
 def start_pooler(skip_unless: SkipUnless) -> Iterator[StartPooler]:
-    """`start_pooler(url)` is a PgBouncer in session mode before that database. It ends with the test."""
+    """`start_pooler(url)` is a PgBouncer in session mode before that database. It ends with the
+    test."""
     program = skip_unless("pgbouncer")
     with ExitStack() as poolers:
         yield lambda url, **settings: poolers.enter_context(PgBouncer(program, url, **settings))
@@ -175,28 +156,26 @@ def start_pooler(skip_unless: SkipUnless) -> Iterator[StartPooler]:
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The environment, without the settings of the one who runs the tests, and with fixed secrets."""
-    for name in list(os.environ):
-        if name == "DATABASE_URL" or name == "REGISTRATION" or (name.startswith(_PREFIXES) and "_TEST_" not in name):
-            monkeypatch.delenv(name)
+    """The environment without the settings of the person who runs the tests, and with fixed
+    secrets."""
+    for name in filter(is_setting, list(os.environ)):
+        monkeypatch.delenv(name)
     monkeypatch.setenv("JOSSIEDB_DATA_DIR", str(tmp_path))
-    monkeypatch.setenv("JWT_SECRET", JWT_SECRET)
-    monkeypatch.setenv("WEBHOOK_SECRET_KEYS", WEBHOOK_SECRET_KEYS)
-    monkeypatch.setenv("WEBHOOK_ALLOWED_NETWORKS", "127.0.0.0/8,::1/128")
+    for name, value in SETTINGS.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture
 def settings(environment: None, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Settings on the test's database; processes that the test starts inherit the same from the environment."""
+    """Settings with the test's database. Processes that the test starts inherit them from the
+    environment."""
     monkeypatch.setenv("DATABASE_URL", database_url)
     return load_settings()
 
 
 @pytest.fixture
-async def relays(
-    connection: "asyncpg.Connection[asyncpg.Record]", settings: Settings, tmp_path: Path
-) -> AsyncIterator[Relays]:
-    """Relay processes on the test's database, ended with the test."""
+async def relays(connection: Connection, settings: Settings, tmp_path: Path) -> AsyncIterator[Relays]:
+    """Relay processes on the test's database. They end with the test."""
     relays = Relays(tmp_path, connection)
     yield relays
     await relays.stop()
@@ -207,3 +186,39 @@ async def receiver() -> AsyncIterator[Receiver]:
     """A receiver that accepts everything, until its `answer` is replaced."""
     async with receiving() as receiver:
         yield receiver
+
+
+@pytest.fixture
+async def api(settings: Settings, database_url: str) -> AsyncIterator[Api]:
+    """A client of an API that serves the test's database on a port of its own."""
+    async with TestClient(TestServer(make_app(settings, database_url))) as client:
+        yield client
+
+
+@pytest.fixture
+async def sign_up(settings: Settings, connection: Connection) -> SignUp:
+    """`await sign_up("foreman")` is a token of a new user of that role, who has no password.
+
+    It writes nothing to the outbox: the events that a test finds there come from its own requests.
+    """
+    tokens = Tokens.of(settings)
+
+    async def sign_up(role: str = "worker") -> Token:
+        number = await connection.fetchval("select count(*) from users")
+        username = f"{role}{number}"
+        user_id = await connection.fetchval(
+            "insert into users (username, email, full_name, role, password_hash) values ($1, $2, $3, $4, '!') returning id",
+            username,
+            f"{username}@example.org",
+            username.title(),
+            role,
+        )
+        return await open_session(connection, tokens, user_id)
+
+    return sign_up
+
+
+@pytest.fixture
+def node(skip_unless: SkipUnless) -> str:
+    """The path of Node's program."""
+    return skip_unless("node")

@@ -1,23 +1,23 @@
-"""What the containers run is there, and what they ask about themselves is what they are. No Docker engine is needed."""
+"""The files and settings of the containers: each command exists, and asks about the program that
+runs there. No Docker engine is needed."""
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
 from service.cli.commands import app, healthcheck, migrate, relay, serve
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = YAML(typ="safe").load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 SERVICES = COMPOSE["services"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 
 
 def _command(arguments: list[str]) -> tuple[Any, dict[str, Any]]:
-    """The function that the command line would call, and with what."""
+    """The function that the command line would call, with its arguments."""
     command, bound, _ = app.parse_args(arguments)
     return command, dict(bound.arguments)
 

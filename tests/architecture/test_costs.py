@@ -1,12 +1,12 @@
-"""What each route costs is said in one place, and no count goes on for ever."""
+"""service/api/costs.py states the cost of each route, and every count is bounded."""
 
 import re
-from pathlib import Path
 
 from service.api.costs import COSTS
 from service.server.app import ROUTES
+from tests.support.paths import ROOT
 
-QUERIES = Path(__file__).parents[2] / "sql" / "queries"
+QUERIES = ROOT / "sql" / "queries"
 
 
 def test_every_route_says_what_it_costs() -> None:

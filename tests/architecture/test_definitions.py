@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from service.platform.definitions import definitions, in_order
-from tests.relays import Connection
+from tests.support.database import Connection
+from tests.support.paths import ROOT
 
-SQL = Path(__file__).parents[2] / "sql"
+SQL = ROOT / "sql"
 FILES = sorted([*(SQL / "functions").glob("*.sql"), *(SQL / "views").glob("*.sql")])
-# Since this migration, functions and views have files of their own. The migrations before it stay as they are.
+# Since this migration, functions and views have files of their own. The migrations before it stay
+# as they are.
 SINCE = "0042"
 
 
@@ -40,7 +42,8 @@ async def test_every_function_and_view_of_the_database_has_a_file(connection: Co
 
 
 async def test_a_function_whose_results_are_stored_says_so(connection: Connection) -> None:
-    """An index, a CHECK or a generated column keeps what the old text gave. A changed text needs a migration beside it."""
+    """An index, a CHECK or a generated column keeps the results of the old text. So a change of
+    such a text needs a migration."""
     stored = await connection.fetch(
         """
         select distinct proname
@@ -60,7 +63,8 @@ async def test_a_function_whose_results_are_stored_says_so(connection: Connectio
 
 
 def test_no_later_migration_replaces_a_function_or_a_view() -> None:
-    """A migration may create what it needs itself. What a file in sql/functions or sql/views says then replaces it."""
+    """A migration may create a function that it needs. The file in sql/functions or sql/views then
+    replaces it."""
     replaces = re.compile(r"\bcreate\s+or\s+replace\b|\balter\s+function\b", re.IGNORECASE)
     later = [path for path in (SQL / "migrations").glob("*.sql") if path.name >= SINCE]
     assert later

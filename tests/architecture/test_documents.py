@@ -1,4 +1,4 @@
-"""The documents are those of the routes and the events, and are what they say they are."""
+"""The documents describe all routes and events, and are valid OpenAPI and AsyncAPI."""
 
 import dataclasses
 import json
@@ -91,7 +91,8 @@ def _references(part: Any) -> list[str]:
 
 @EVENTS
 def test_an_example_is_what_a_receiver_gets(event: type[EventData]) -> None:
-    """Body and headers are, byte for byte, those that a relay makes of the event."""
+    """The example's body and headers equal, byte for byte, those that a relay makes of the
+    event."""
     example = examples.EXAMPLES[event.type]
     data = event.model_validate(example.payload["data"], extra="forbid").subject().data
     assert canonical.recanonicalise(data) == (data, example.payload["data"])
@@ -153,7 +154,8 @@ def test_null_is_taken_where_the_document_says_so_and_nowhere_else() -> None:
                 model.model_validate({field: None})
                 taken = True
             except ValidationError as refused:
-                # Of the model as a whole, or of what is missing beside it, nothing speaks of null.
+                # An error of the model as a whole, or about another field that is missing, says
+                # nothing about null.
                 taken = not any(error["loc"][:1] == (field,) for error in refused.errors())
             assert taken == documented, f"{name}.{field}"
     assert fields > 60
@@ -168,7 +170,7 @@ def test_no_field_of_a_body_has_a_default_that_generators_take_for_its_being_the
 
 
 def test_what_get_shows_has_the_types_that_put_takes() -> None:
-    """So that a generated client can put back what it got."""
+    """A generated client can send back to PUT what it read with GET."""
     document = openapi.document(ROUTES)
     components = document["components"]["schemas"]
     compared = 0
@@ -190,7 +192,8 @@ def _name(with_content: dict[str, Any]) -> str:
 
 
 def _choices(schema: dict[str, Any]) -> set[str]:
-    """What a field may be: names of values where they are listed, else types. Objects of their own are compared by a compiler."""
+    """The values that a field may have where they are listed, otherwise its types. A compiler
+    compares nested objects."""
     found: set[str] = set()
     for choice in schema.get("anyOf", [schema]):
         values = choice.get("enum", [choice["const"]] if "const" in choice else [])

@@ -1,11 +1,13 @@
-"""The documents that people write hang together, and name what there is."""
+"""The links in documents lead somewhere, and the files, settings and commands that they name
+exist."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
+
 DOCUMENTS = [
     ROOT / "README.md",
     ROOT / "CHANGELOG.md",
@@ -22,7 +24,7 @@ def _text(file: Path) -> str:
 
 
 def _anchors(file: Path) -> set[str]:
-    """As the usual viewers make them of headings."""
+    """The anchors that the usual viewers make of headings."""
     headings = re.findall(r"^#+ (.+)$", _text(file), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -42,7 +44,7 @@ def test_every_link_leads_somewhere(file: Path) -> None:
     "file", [file for file in DOCUMENTS if file.parent.name != "adr"], ids=lambda file: str(file.relative_to(ROOT))
 )
 def test_every_path_that_is_named_is_there(file: Path) -> None:
-    """A page in adr/ may name what was there at its time."""
+    """A page in adr/ may name files that existed when it was written."""
     paths = re.findall(rf"`((?:{FOLDERS})/[\w./*-]*)`", _text(file))
     assert [path for path in paths if not any(ROOT.glob(path))] == []
 

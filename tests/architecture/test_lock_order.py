@@ -1,17 +1,19 @@
-"""A statement that changes more than one row locks them in an order first, or steps over what is locked, or says why it need not."""
+"""A statement that changes several rows first locks them in an order or skips locked rows.
+Otherwise EXCEPT gives the reason why it cannot deadlock."""
 
 import re
-from pathlib import Path
 
 import pytest
 import sqlglot
 from sqlglot import expressions
 
 from service.platform.queries import load
+from tests.support.paths import ROOT
 
-QUERIES = sorted(path.stem for path in (Path(__file__).parents[2] / "sql" / "queries").glob("*.sql"))
+QUERIES = sorted(path.stem for path in (ROOT / "sql" / "queries").glob("*.sql"))
 
-# Statements that change several rows and lock them in no order of their own: why that is no deadlock.
+# Statements that change several rows without locking them in an order, and why they cannot
+# deadlock.
 EXCEPT = {
     "fanout.take_lane_wakes": "whole rows that only the leader takes away",
     "record.record": "rows whose fence is this relay's, which nobody else changes but by stepping over; counts go by their key",
@@ -31,7 +33,7 @@ EXCEPT = {
 
 
 def _parse(sql: str) -> sqlglot.Expr | None:
-    """None for what sqlglot does not know of PostgreSQL."""
+    """None if sqlglot does not know the syntax."""
     try:
         return sqlglot.parse_one(sql, read="postgres")
     except sqlglot.ParseError:
@@ -51,7 +53,7 @@ def _changes_several(sql: str) -> bool:
 
 
 def _locks_in_order(sql: str) -> bool:
-    """Some part of it locks rows: by an order, or by stepping over what is locked."""
+    """Whether some part of the statement locks rows in an order, or skips locked rows."""
     if (tree := _parse(sql)) is None:
         return re.search(r"order by [^()]*\sfor (no key )?update|skip locked", sql) is not None
     for select in tree.find_all(expressions.Select):
@@ -73,7 +75,7 @@ def test_rows_are_locked_in_an_order(feature: str) -> None:
 
 @pytest.mark.parametrize("feature", QUERIES)
 def test_several_rows_that_are_locked_have_an_order(feature: str) -> None:
-    """`select … for update` of more than one row, where it waits."""
+    """Whether a `select … for update` locks more than one row and may wait for them."""
     loose = set()
     for statement in load(feature):
         if (tree := _parse(statement.sql)) is None:

@@ -1,4 +1,4 @@
-"""What a body or a query may hold is bounded: no list, set or object of free keys is without a length."""
+"""Bodies and queries are bounded: each list, set or object with free keys has a greatest length."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -19,7 +19,7 @@ MODELS = sorted(
 def _collections(schema: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Every collection in a core schema, with the names of the fields that lead to it."""
     if isinstance(schema, dict):
-        # A tuple of a fixed number of things is as long as that.
+        # The length of such a tuple is fixed.
         if schema.get("type") in COLLECTIONS and not (
             schema["type"] == "tuple" and "variadic_item_index" not in schema
         ):

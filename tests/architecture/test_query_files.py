@@ -1,4 +1,5 @@
-"""A reader finds a statement by the module that runs it: a file of sql/queries is named after the module, or after its room."""
+"""A reader finds a statement by the module that runs it: a file of sql/queries is named after the
+module, or after its room."""
 
 import ast
 from collections.abc import Iterator
@@ -6,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
+
 FILES = sorted(path.stem for path in (ROOT / "sql" / "queries").glob("*.sql"))
 MODULES = sorted(path for package in ("service", "relay") for path in (ROOT / package).rglob("*.py"))
 
@@ -30,13 +32,15 @@ def _loaded(path: Path) -> Iterator[str]:
 
 
 def _room(path: Path) -> Path:
-    """A feature of the service or a stage of the relay; for modules beside them, their package."""
+    """A feature of the service or a stage of the relay. For modules beside them, it is their
+    package."""
     inside = path.relative_to(ROOT).parts
     return ROOT.joinpath(*inside[: 2 if len(inside) > 2 else 1])
 
 
 def _is_named_after(name: str, room: Path) -> bool:
-    """The room itself, a module in it, or several: `sessions` for session_routes and session_commands."""
+    """Whether a file is named after its room, after a module in it, or after several: `sessions`
+    stands for session_routes and session_commands."""
     stems = [path.stem for path in (room.rglob("*.py") if room.parent != ROOT else room.glob("*.py"))]
     return room.name == name or any(stem == name or stem.startswith(f"{name.removesuffix('s')}_") for stem in stems)
 

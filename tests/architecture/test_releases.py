@@ -8,8 +8,9 @@ from typing import TypeAlias
 
 import pytest
 
-from tests.conftest import SkipUnless
 from tests.support import releases
+from tests.support.paths import ROOT
+from tests.support.programs import SkipUnless
 from tests.support.releases import release_before
 
 Git: TypeAlias = Callable[..., str]
@@ -63,7 +64,7 @@ def test_without_the_history_the_test_is_skipped(git: Git, tmp_path: Path, monke
     for number in range(3):
         commit(git, f"docs: go on {number}")
     for depth in (1, 4):
-        git("clone", "--quiet", "--depth", str(depth), f"file://{releases.ROOT}", str(tmp_path / str(depth)))
+        git("clone", "--quiet", "--depth", str(depth), f"file://{ROOT}", str(tmp_path / str(depth)))
     archive = tmp_path / "archive"
     archive.mkdir()
     monkeypatch.setattr(releases, "ROOT", tmp_path / "1")

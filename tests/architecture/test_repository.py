@@ -1,4 +1,4 @@
-"""What holds of the repository's files as such."""
+"""Facts about the files of the repository: their length, the locks, the package, the hooks."""
 
 import ast
 import hashlib
@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from service.platform.settings import Settings
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(sys.executable).parent
 FOLDERS = ("bench", "examples", "relay", "service", "tests", "tools")
 LOCKS = [*sorted(ROOT.glob("requirements*.lock")), ROOT / "tests" / "clients" / "requirements.lock"]
@@ -51,7 +51,7 @@ def test_pre_commit_runs_the_tools_of_make_check() -> None:
     (recipe,) = re.findall(r"^check: .*\n((?:\t.+\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
     tools = [line.replace("$(BIN)", ".venv/bin").strip() for line in recipe.splitlines()]
     hooks = re.findall(r"^ +entry: (.+)$", (ROOT / ".pre-commit-config.yaml").read_text(), re.MULTILINE)
-    # pre-commit names the changed files, in the place of the dot.
+    # pre-commit puts the names of changed files in the place of the dot.
     assert [hook.replace("--force-exclude", ".") for hook in hooks] == tools
 
 
@@ -99,7 +99,8 @@ def test_no_function_of_the_relay_is_too_long_to_read() -> None:
 
 
 def test_vendored_files_are_listed_with_version_and_licence_and_are_as_published() -> None:
-    """Each folder named vendor has a VENDORED.md with a row for each file: name, version, licence, SHA-256."""
+    """Each folder named vendor has a VENDORED.md with a row for each file: name, version, licence,
+    SHA-256."""
     folders = [path for top in FOLDERS for path in (ROOT / top).rglob("vendor") if path.is_dir()]
     assert folders
     for folder in folders:

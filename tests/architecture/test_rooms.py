@@ -1,4 +1,4 @@
-"""What holds of the rooms in service/: contracts list all of them, and no route runs SQL."""
+"""Facts about the packages in service/: a contract lists each module, and no route runs SQL."""
 
 import ast
 import tomllib
@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
+
 SERVICE = ROOT / "service"
-# HTTP itself keeps idempotent answers, and names for clients of the Node system.
+# service/api is left out: HTTP itself stores idempotent answers, and looks up names for clients of
+# the Node system.
 FEATURES = sorted(path for path in SERVICE.rglob("*.py") if path.relative_to(SERVICE).parts[0] != "api")
 RUNS = {"acquire", "cursor", "execute", "executemany", "fetch", "fetchrow", "fetchval", "transaction"}
 
@@ -28,7 +30,7 @@ def _is_of_routes(tree: ast.Module) -> bool:
 
 
 def _sql(tree: ast.Module) -> list[str]:
-    """What a module does that only commands and reads may do."""
+    """Imports and calls that only commands and reads may have."""
     found = [name for name in _imported(tree) if name.startswith("service.platform.queries.")]
     found += [name for name in _imported(tree) if name in {"asyncpg", "service.api.counts.count"}]
     return found + [

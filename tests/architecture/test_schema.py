@@ -1,14 +1,14 @@
-"""sql/schema.sql is what the migrations add up to."""
+"""sql/schema.sql is the schema that the migrations make."""
 
 import re
-from pathlib import Path
 
 import asyncpg
 
-from tests.catalog import catalog
-from tests.relays import Connection
+from tests.support.database import Connection
+from tests.support.paths import ROOT
+from tests.support.postgres.schema_catalog import catalog
 
-SCHEMA = Path(__file__).parents[2] / "sql" / "schema.sql"
+SCHEMA = ROOT / "sql" / "schema.sql"
 
 
 async def test_the_migrated_catalog_is_that_of_schema_sql(database_url: str, empty_database_url: str) -> None:
@@ -28,8 +28,9 @@ OWN_PATH = "pg_catalog, public, pg_temp"
 
 
 async def test_no_function_finds_what_it_names_by_the_callers_search_path(connection: Connection) -> None:
-    """Each names the schema of what is ours, or has a path of its own. One that is put into the statement that calls it, or that is
-    called at each write, cannot afford the second."""
+    """Each function names the schema of our objects, or sets a search path of its own. A function
+    that PostgreSQL inlines, or that each write calls, must do the first: setting a path is too slow
+    there."""
     relations = [
         row[0]
         for row in await connection.fetch(
@@ -60,7 +61,8 @@ async def test_no_function_finds_what_it_names_by_the_callers_search_path(connec
 
 
 async def test_no_unique_index_is_in_an_order_that_an_upgrade_of_the_system_changes(connection: Connection) -> None:
-    """ "C" sorts by bytes. Any other collation sorts as the C library or ICU does, whose order changes now and then."""
+    """ "C" sorts by bytes. Any other collation sorts as the C library or ICU does, and their order
+    changes now and then."""
     others = await connection.fetch(
         """
         select indexrelid::regclass::text as name

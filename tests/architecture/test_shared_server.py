@@ -1,15 +1,16 @@
-"""All tests share one PostgreSQL, so a statement of theirs about what it is doing names its own database."""
+"""All tests share one PostgreSQL, so a test that queries the server's activity or locks names its
+own database."""
 
 import ast
 from pathlib import Path
 
 SHARED = ("pg_locks", "pg_stat_activity", "pg_prepared_xacts", "pg_stat_database")
-# A process id is one backend's.
+# A process id belongs to one backend, so it needs no database.
 NAMES_ITS_OWN = ("current_database()", "THIS_DATABASE", "pid = ", "backend_type = ")
 
 
 def _texts(tree: ast.AST) -> list[str]:
-    """Every string of a file, an f-string as one with the names that it takes in."""
+    """Every string of a file. An f-string is one text, with the names in its braces."""
     inside = {id(part) for joined in ast.walk(tree) if isinstance(joined, ast.JoinedStr) for part in ast.walk(joined)}
     return [
         ast.unparse(node)

@@ -1,4 +1,4 @@
-"""What is in sql/, against a real server and against the Python that uses it."""
+"""Every statement in sql/ prepares on a real server, and some Python code uses it."""
 
 import ast
 import re
@@ -10,9 +10,9 @@ import asyncpg
 import pytest
 
 from service.platform.queries import load
-from tests.server import bin_dir
+from tests.support.paths import ROOT
+from tests.support.postgres.shared_server import bin_dir
 
-ROOT = Path(__file__).parents[2]
 QUERIES = sorted((ROOT / "sql" / "queries").glob("*.sql"))
 SOURCES = sorted(path for package in ("service", "relay") for path in (ROOT / package).rglob("*.py"))
 SQL = re.compile(
@@ -44,7 +44,7 @@ def test_every_audit_runs_as_it_is_and_finds_nothing_wrong_in_a_fresh_database(d
 
 
 def _loaded(call: ast.AST) -> str | None:
-    """`feature` of a call `load("feature")`."""
+    """The `feature` of a call `load("feature")`."""
     match call:
         case ast.Call(func=ast.Name(id="load"), args=[ast.Constant(value=str(feature))]):
             return feature
@@ -115,13 +115,15 @@ def test_the_search_for_sql_tells_it_from_words(text: str, is_sql: bool) -> None
     assert bool(SQL.match(text)) is is_sql
 
 
-# What outlasts the transaction: sessions are not reset when a pool gets them back.
+# Settings, locks and objects that outlast the transaction. A pool does not reset sessions that are
+# returned to it.
 LASTING = re.compile(
     r"set_config\([^()]*(?:\([^()]*\)[^()]*)*,\s*false\s*\)|\bpg_(?:try_)?advisory_lock(?:_shared)?\b|\A\s*(?:listen|set|prepare|declare)\s"
     r"|\bcreate\s+temp|\bwith\s+hold\b",
     re.IGNORECASE | re.MULTILINE,
 )
-# The settings of a session, the leader's locks, which are the LISTEN connection's, and the migrator's lock, which it gives back.
+# The exceptions: the settings of a session, the leader's locks, which belong to the LISTEN
+# connection, and the migrator's lock, which it releases.
 LAST = {"session.begin", "doorbell.try_lock", "migrate.try_lock"}
 
 
@@ -133,7 +135,7 @@ def test_only_those_few_statements_leave_something_in_their_session() -> None:
         if LASTING.search(re.sub(r"--[^\n]*", "", statement.sql))
     }
     assert found - LAST == set()
-    # The search finds what it is for.
+    # The pattern matches what it is meant to match.
     assert {"session.begin", "doorbell.try_lock", "migrate.try_lock"} <= found
 
 

@@ -1,4 +1,5 @@
-"""Every step in which a relay works on rows says what a bad row in it comes to."""
+"""For every step in which a relay works on rows, tests/support/relay/steps.py names a test with a
+bad row, or a reason."""
 
 import importlib
 import inspect
@@ -6,9 +7,9 @@ import inspect
 import pytest
 
 from service.platform.queries import Statements, load
-from tests.integration.steps import FUNCTIONS, OTHER_FUNCTIONS, STATEMENTS, WHOLE
+from tests.support.relay.steps import FUNCTIONS, OTHER_FUNCTIONS, STATEMENTS, WHOLE
 
-# Where rows are worked on.
+# The modules that work on rows.
 MODULES = (
     "send.target",
     "send.delivery",
@@ -22,12 +23,12 @@ MODULES = (
     "record.give_up",
     "record.order",
 )
-# What says how errors and the server are, and not what is in a row.
+# Functions that get an error or the server's state, and no row.
 _TOOLS = {"is_of_a_row", "is_passing", "is_away", "lacks_partition", "get_logger", "load", "one_line", "canonical"}
 
 
 def _statements() -> set[str]:
-    """Of the files that the relay loads, those that it uses: `feature.name`."""
+    """The statements that the relay uses: `feature.name`."""
     used = set()
     for name in (
         *MODULES,
@@ -56,17 +57,17 @@ def _statements() -> set[str]:
 
 
 def test_every_statement_of_the_relay_has_a_scenario_or_a_reason() -> None:
-    told = {name for names in STATEMENTS.values() for name in names} | set(WHOLE)
-    assert {"not told of": _statements() - told, "not there": told - _statements()} == {
-        "not told of": set(),
-        "not there": set(),
+    known = {name for names in STATEMENTS.values() for name in names} | set(WHOLE)
+    assert {"missing": _statements() - known, "unknown": known - _statements()} == {
+        "missing": set(),
+        "unknown": set(),
     }
     assert not {name for names in STATEMENTS.values() for name in names} & set(WHOLE)
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_every_function_that_is_given_a_row_has_a_scenario_or_a_reason(name: str) -> None:
-    told = {step for steps in FUNCTIONS.values() for step in steps} | set(OTHER_FUNCTIONS)
+    known = {step for steps in FUNCTIONS.values() for step in steps} | set(OTHER_FUNCTIONS)
     module = importlib.import_module(f"relay.{name}")
     found = {
         f"relay.{name}:{attribute}"
@@ -76,18 +77,18 @@ def test_every_function_that_is_given_a_row_has_a_scenario_or_a_reason(name: str
         and value.__module__.startswith(("relay.", "service."))
         and attribute not in _TOOLS
     }
-    assert not found - told
+    assert not found - known
 
 
 def test_every_notice_has_a_scenario_or_a_reason() -> None:
-    told = {step for steps in FUNCTIONS.values() for step in steps} | set(OTHER_FUNCTIONS)
+    known = {step for steps in FUNCTIONS.values() for step in steps} | set(OTHER_FUNCTIONS)
     notices = importlib.import_module("relay.record.notices")
     made = {
         f"relay.record.settle:notices.{name}"
         for name, value in vars(notices).items()
         if inspect.isfunction(value) and value.__module__ == notices.__name__ and not name.startswith("_")
     }
-    assert not made - told
+    assert not made - known
 
 
 def test_the_search_finds_statements() -> None:

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from service.platform.queries import Statements
-from tests.relays import Connection
+from tests.support.database import Connection
 from tests.support.releases import Tree
 
 # Names, each with a line that has all that a caller relies on.

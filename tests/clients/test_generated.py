@@ -1,6 +1,8 @@
-"""Clients that the usual generators make of the documents are complete, fit their types, and work.
+"""Clients that the usual generators make from the documents are complete, fit their types, and
+work.
 
-Through each of them a program creates a webhook as the guide does, reads its secret, puts back what it got, and pages through a list.
+With each of them, a program creates a webhook as the guide does, reads its secret, sends back the
+webhook that it got, and pages through a list.
 """
 
 import asyncio
@@ -15,14 +17,15 @@ from typing import Any
 import pytest
 
 from service.events.catalogue import CATALOGUE
-from tests.conftest import SkipUnless
-from tests.integration.conftest import Api, SignUp
+from tests.support.api.caller import Api, SignUp
+from tests.support.paths import TESTS
+from tests.support.programs import SkipUnless
 from tools.make_documents import DOCS
 
 PROGRAMS = Path(__file__).parent / "programs"
-PACKAGES = Path(__file__).parents[1] / "e2e" / "node" / "package.json"
+PACKAGES = TESTS / "e2e" / "node" / "package.json"
 OPENAPI, ASYNCAPI = DOCS / "openapi.json", DOCS / "asyncapi.json"
-# Seconds: a machine with other work takes its time to compile.
+# In seconds. A busy machine takes its time to compile.
 PATIENCE = 240
 
 
@@ -42,11 +45,6 @@ async def _run(*command: str | Path, cwd: Path | None = None, environment: dict[
             process.kill()
     assert process.returncode == 0, output.decode()
     return output.decode()
-
-
-@pytest.fixture
-async def node(skip_unless: SkipUnless) -> str:
-    return skip_unless("node")
 
 
 @pytest.fixture
@@ -80,18 +78,18 @@ async def _compile(node: str, project: Path, program: str) -> None:
 async def _check(
     api: Api, sign_up: SignUp, command: Sequence[str | Path], environment: dict[str, str] | None = None
 ) -> None:
-    """Run a program, and hold what it says against the API."""
+    """Run a program, and compare its output with the API."""
     admin = await sign_up("admin")
-    told = json.loads(await _run(*command, str(api.make_url("/api/v1")), admin, environment=environment))
+    printed = json.loads(await _run(*command, str(api.make_url("/api/v1")), admin, environment=environment))
     async with api.get("/api/v1/webhooks", headers=admin.headers) as answer:
         (webhook,) = (await answer.json())["webhooks"]
-    assert told["secret"].startswith("whsec_")
-    for shown in (told["put"], told["again"]):
+    assert printed["secret"].startswith("whsec_")
+    for shown in (printed["put"], printed["again"]):
         for name in ("id", "url", "events", "active", "filters"):
             assert shown[name] == webhook[name]
         assert shown["retryPolicy"] == {"maxRetries": 3, "retryDelay": 5000}
     assert webhook["filters"]["minStockThreshold"] == 5
-    assert told["names"] == [f"Pump {number}" for number in range(5)]
+    assert printed["names"] == [f"Pump {number}" for number in range(5)]
 
 
 async def test_what_openapi_typescript_makes_compiles_and_works(
@@ -114,14 +112,14 @@ async def test_what_openapi_python_client_makes_fits_its_types_and_works(
     api: Api, sign_up: SignUp, skip_unless: SkipUnless, tmp_path: Path
 ) -> None:
     generator = skip_unless("openapi-python-client")
-    # The environment of the generator has what its clients need.
+    # The generated client imports packages that the generator's environment has.
     python = Path(generator).with_name("python")
     made = tmp_path / "made"
     programs = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
-    # It knows no CSV, and takes the file that is imported as the bytes that it is.
+    # The generator does not know CSV, so the file to import is declared as bytes.
     config = tmp_path / "config.yml"
     config.write_text("content_type_overrides:\n  text/csv: application/octet-stream\n")
-    # A warning says that something was left out.
+    # The generator warns if it leaves something out.
     command: list[str | Path] = [generator, "generate", "--path", OPENAPI, "--output-path", made, "--fail-on-warning"]
     await _run(*command, "--config", config, environment={"PATH": programs})
     program = shutil.copy(PROGRAMS / "with_python.py", made)
@@ -135,5 +133,5 @@ async def test_what_openapi_python_client_makes_fits_its_types_and_works(
 
 async def test_the_asyncapi_document_passes_its_parser(node: str, packages: Path) -> None:
     del packages
-    told: dict[str, Any] = json.loads(await _run(node, PROGRAMS / "parse_asyncapi.js", PACKAGES, ASYNCAPI))
-    assert told == {"complaints": [], "messages": list(CATALOGUE)}
+    printed: dict[str, Any] = json.loads(await _run(node, PROGRAMS / "parse_asyncapi.js", PACKAGES, ASYNCAPI))
+    assert printed == {"complaints": [], "messages": list(CATALOGUE)}

@@ -1,39 +1,34 @@
-"""One running system for the tests of a process, and its users. A test makes its own items, locations and webhooks."""
+"""One running system for all contract tests of a process, and its users. Each test makes its own
+items, locations and webhooks."""
 
 import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any
 
 import aiohttp
 import pytest
 
-from tests.conftest import JWT_SECRET, WEBHOOK_SECRET_KEYS, create_database, drop_database
-from tests.contract.world import NOBODY, PASSWORD, ROLES, Client, Ears, System, User, unique
-from tests.relays import Answer, Receiver, accept, receiving
-from tests.server import TEMPLATE
-
-_OWN = ("DATABASE_URL", "REGISTRATION", "JOSSIEDB_", "JWT_", "WEBHOOK_", "RELAY_")
+from tests.support.api.caller import ROLES
+from tests.support.contract.client import NOBODY, PASSWORD, Client, Newcomer, User, unique
+from tests.support.contract.ears import Ears, Listen
+from tests.support.contract.system import System
+from tests.support.database import create_database, drop_database
+from tests.support.environment import SETTINGS, is_setting
+from tests.support.postgres.shared_server import TEMPLATE
+from tests.support.receivers.receiver import Receiver, Responder, accept, receiving
 
 
 @pytest.fixture(scope="session")
 def system(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """The API and a relay, on a database of their own."""
+    """The API and a relay on a database of their own."""
     directory = tmp_path_factory.mktemp("system")
     database_url = asyncio.run(create_database(server_url, TEMPLATE))
-    inherited = {name: value for name, value in os.environ.items() if "_TEST_" in name or not name.startswith(_OWN)}
+    inherited = {name: value for name, value in os.environ.items() if not is_setting(name)}
     system = System(
-        directory,
-        inherited
-        | {
-            "DATABASE_URL": database_url,
-            "JOSSIEDB_DATA_DIR": str(directory),
-            "JWT_SECRET": JWT_SECRET,
-            "WEBHOOK_SECRET_KEYS": WEBHOOK_SECRET_KEYS,
-            "WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8,::1/128",
-        },
+        directory, inherited | SETTINGS | {"DATABASE_URL": database_url, "JOSSIEDB_DATA_DIR": str(directory)}
     )
     try:
         system.start()
@@ -45,7 +40,7 @@ def system(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture(scope="session")
 def cast(system: System) -> dict[str, User]:
-    """A user of each role, who has signed in and keeps that session."""
+    """A user of each role who has signed in and keeps that session."""
     with ThreadPoolExecutor(len(ROLES)) as threads:
         list(threads.map(lambda role: system.create_user(f"the-{role}", role), ROLES))
     return asyncio.run(_sign_in(system.address))
@@ -60,14 +55,14 @@ async def _sign_in(address: str) -> dict[str, User]:
 
 @pytest.fixture
 async def nobody(system: System) -> AsyncIterator[Client]:
-    """A caller who has not signed in."""
+    """A client without a user."""
     async with aiohttp.ClientSession() as http:
         yield Client(http, system.address)
 
 
 @pytest.fixture
 def clients(nobody: Client, cast: dict[str, User]) -> dict[str, Client]:
-    """A client of each role, and one of nobody."""
+    """A client of each role, and one without a user."""
     return {NOBODY: nobody} | {role: nobody.as_user(user) for role, user in cast.items()}
 
 
@@ -96,13 +91,9 @@ def personnel(clients: dict[str, Client]) -> Client:
     return clients["personnel"]
 
 
-class Newcomer(Protocol):
-    async def __call__(self) -> Client: ...
-
-
 @pytest.fixture
 def newcomer(nobody: Client) -> Newcomer:
-    """`await newcomer()` is a worker of the test's own, registered and signed in."""
+    """`await newcomer()` is a new worker, registered and signed in."""
 
     async def register() -> Client:
         name = unique("newcomer")
@@ -113,16 +104,13 @@ def newcomer(nobody: Client) -> Newcomer:
     return register
 
 
-class Listen(Protocol):
-    async def __call__(self, client: Client, events: list[str], *, answer: Answer = ..., **fields: Any) -> Ears: ...
-
-
 @pytest.fixture
 async def listen() -> AsyncIterator[Listen]:
-    """`await listen(client, events)` is a webhook of that client's with a receiver of its own. It goes with the test."""
+    """`await listen(client, events)` is a webhook of that client with a receiver of its own. Both
+    end with the test."""
     async with contextlib.AsyncExitStack() as stack:
 
-        async def listen(client: Client, events: list[str], *, answer: Answer = accept, **fields: Any) -> Ears:
+        async def listen(client: Client, events: list[str], *, answer: Responder = accept, **fields: Any) -> Ears:
             receiver: Receiver = await stack.enter_async_context(receiving(answer))
             ears = Ears(client, await client.webhook(receiver.url, events, **fields), receiver)
             stack.push_async_callback(client.ask, "DELETE", f"/webhooks/{ears.id}")
@@ -133,7 +121,7 @@ async def listen() -> AsyncIterator[Listen]:
 
 @pytest.fixture
 async def owner(worker: Client) -> AsyncIterator[Client]:
-    """The worker, whose webhooks go with the test."""
+    """The worker. The worker's webhooks are deleted after the test."""
     yield worker
     for webhook in (await worker.get("/webhooks"))["webhooks"]:
         await worker.delete(f"/webhooks/{webhook['id']}")

@@ -1,13 +1,14 @@
-"""Contract, section 4, and the API's conventions: idempotency, entity tags, request ids, traces, pages by cursor."""
+"""Contract, section 4, and the API's conventions: idempotency, entity tags, request ids, traces,
+pages by cursor."""
 
 import re
 from typing import Any
 
 import pytest
 
-from tests.contract.conftest import Listen
-from tests.contract.test_receiver import UUID7
-from tests.contract.world import Client, unique
+from tests.support.contract.client import Client, unique
+from tests.support.contract.ears import Listen
+from tests.support.formats import UUID7
 
 
 async def test_the_same_key_and_body_replays_the_answer(admin: Client) -> None:

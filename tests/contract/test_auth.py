@@ -2,8 +2,7 @@
 
 import pytest
 
-from tests.contract.conftest import Newcomer
-from tests.contract.world import PASSWORD, Client, unique
+from tests.support.contract.client import PASSWORD, Client, Newcomer, unique
 
 
 async def test_registration_makes_a_worker_whatever_role_is_asked_for(nobody: Client) -> None:

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from tests.contract.conftest import Listen
-from tests.contract.world import UNKNOWN_ID, Client
+from tests.support.contract.client import UNKNOWN_ID, Client
+from tests.support.contract.ears import Listen
 
 KEYS = ["checkoutId", "itemId", "quantity", "userId", "status", "destinationLocation", "projectId", "requestedBy"]
 
 
 async def out(client: Client, item: dict[str, Any], **fields: Any) -> dict[str, Any]:
-    """3 units of the item."""
+    """The body of a request for 3 units of the item."""
     body = {"item_id": item["id"], "quantity": 3, **fields}
     checkout: dict[str, Any] = await client.post("/checkouts/checkout", body, status=201)
     return checkout
@@ -30,7 +30,8 @@ async def quantity(client: Client, item: dict[str, Any]) -> int:
 async def test_item_checkout_when_requested_and_when_it_becomes_active(
     admin: Client, worker: Client, listen: Listen
 ) -> None:
-    """`item-checkout` | a checkout is requested (`status` pending_authorization) or becomes active | checkoutId, …"""
+    """`item-checkout` | a checkout is requested (`status` pending_authorization) or becomes active
+    | checkoutId, …"""
     ears = await listen(admin, ["item-checkout"])
     item, place = await admin.item(), await admin.location()
     checkout = await out(worker, item, destination_location_id=place, project_id="P-7", notes="Careful")
@@ -77,7 +78,8 @@ async def test_others_wait_for_authorisation_and_only_an_active_one_takes_units(
 
 
 async def test_item_updated_and_low_stock_alert_by_a_checkout(admin: Client, listen: Listen) -> None:
-    """`item-updated` | an item changes: checkout; `low-stock-alert` | a mutation changes an item's quantity"""
+    """`item-updated` | an item changes: checkout; `low-stock-alert` | a mutation changes an item's
+    quantity"""
     ears = await listen(admin, ["item-updated", "low-stock-alert"])
     item = await admin.item(quantity=20, min_quantity=18)
     await out(admin, item)
@@ -87,7 +89,8 @@ async def test_item_updated_and_low_stock_alert_by_a_checkout(admin: Client, lis
 
 
 async def test_item_checkin_when_returned(admin: Client, worker: Client, supervisor: Client, listen: Listen) -> None:
-    """`item-checkin` | a checkout is returned | checkoutId, itemId, quantity, userId, returnedBy, returnLocation"""
+    """`item-checkin` | a checkout is returned | checkoutId, itemId, quantity, userId, returnedBy,
+    returnLocation"""
     ears = await listen(admin, ["item-checkin", "item-updated"])
     place = await admin.location()
     item = await admin.item(quantity=20, location_id=place)
@@ -182,7 +185,8 @@ async def test_an_item_with_an_open_checkout_cannot_be_deleted(admin: Client, wo
     ],
 )
 async def test_a_bad_field_is_400_with_its_pointer(admin: Client, field: str, value: Any) -> None:
-    """`POST checkout {item_id, quantity, expected_return_date?, destination_location_id?, project_id?, notes?}`"""
+    """`POST checkout {item_id, quantity, expected_return_date?, destination_location_id?,
+    project_id?, notes?}`"""
     body = {"item_id": (await admin.item())["id"], "quantity": 1} | {field: value}
     (await admin.ask("POST", "/checkouts/checkout", body)).problem(400, f"/{field}")
 

@@ -1,18 +1,20 @@
-"""Every example in README.md and docs/ is executed: against the running system, or on what it delivered."""
+"""Every example in README.md and docs/ is executed: against the running system, or on what it
+delivered."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import SkipUnless
-from tests.contract.conftest import Listen
-from tests.contract.documents import commands, objects, programs
-from tests.contract.documents.blocks import BLOCKS, Block
-from tests.contract.documents.scene import Scene
-from tests.contract.world import Client, System
+from tests.support.contract.client import Client
+from tests.support.contract.documents import commands, objects, programs
+from tests.support.contract.documents.blocks import BLOCKS, Block
+from tests.support.contract.documents.scene import Scene
+from tests.support.contract.ears import Listen
+from tests.support.contract.system import System
+from tests.support.programs import SkipUnless
 
-# What nothing executes, and why.
+# Blocks that no test executes, and why.
 NOT_EXECUTED = {
     "text": "output, or a drawing",
     "mermaid": "a drawing; the states are held against the database by the tests of their features",

@@ -1,11 +1,12 @@
-"""Contract, section 1: the extended types of locations, categories, users and sessions, who gets what, and what nobody gets."""
+"""Contract, section 1: the extended types of locations, categories, users and sessions, who gets
+what, and what nobody gets."""
 
 from typing import Any
 
 import pytest
 
-from tests.contract.conftest import Listen, Newcomer
-from tests.contract.world import PASSWORD, Client, unique
+from tests.support.contract.client import PASSWORD, Client, Newcomer, unique
+from tests.support.contract.ears import Listen
 
 
 async def test_location_created_updated_deleted(admin: Client, listen: Listen) -> None:
@@ -51,7 +52,8 @@ async def test_category_created_updated_deleted(admin: Client, listen: Listen) -
 async def test_user_login_when_a_login_succeeds(
     admin: Client, nobody: Client, newcomer: Newcomer, listen: Listen
 ) -> None:
-    """`user-login` | a login succeeds | userId, username, email, role, userAgent, ipAddress, deviceInfo, timestamp"""
+    """`user-login` | a login succeeds | userId, username, email, role, userAgent, ipAddress,
+    deviceInfo, timestamp"""
     ears = await listen(admin, ["user-login"])
     person = await newcomer()
     assert person.user is not None
@@ -85,7 +87,8 @@ async def test_user_login_when_a_login_succeeds(
 
 
 async def test_user_logout_by_a_logout(admin: Client, newcomer: Newcomer, listen: Listen) -> None:
-    """`user-logout` | a session ends by its user: logout | userId, username, email, role, timestamp"""
+    """`user-logout` | a session ends by its user: logout | userId, username, email, role,
+    timestamp"""
     ears = await listen(admin, ["user-logout"])
     person = await newcomer()
     await person.post("/auth/logout")
@@ -132,7 +135,7 @@ async def test_a_webhook_gets_only_the_types_that_it_names(admin: Client, listen
 async def test_user_events_about_others_go_to_admins_only(
     clients: dict[str, Client], newcomer: Newcomer, listen: Listen, role: str
 ) -> None:
-    """Who gets what: `user-*` about others only for admins."""
+    """Who gets what: `user-*` about others only for admins"""
     owner = clients[role]
     assert owner.user is not None
     ears = await listen(owner, ["user-login", "user-logout", "user-registered"])
@@ -148,7 +151,7 @@ async def test_user_events_about_others_go_to_admins_only(
 async def test_a_foreman_gets_the_events_of_assigned_locations_only(
     admin: Client, foreman: Client, listen: Listen
 ) -> None:
-    """Who gets what: a foreman's assigned locations only."""
+    """Who gets what: a foreman's assigned locations only"""
     ears = await listen(foreman, ["item-created", "item-updated"])
     assigned, other = await admin.location(foreman.id), await admin.location()
     theirs = await admin.item(location_id=assigned)

@@ -1,18 +1,20 @@
-"""Contract, section 1: the events of items, and low-stock-alert. Each case of the table's rows, by what a receiver gets."""
+"""Contract, section 1: the events of items, and low-stock-alert. Each row of the table is tested by
+what a receiver gets."""
 
 from typing import Any
 
 import pytest
 
-from tests.contract.conftest import Listen
-from tests.contract.world import Client, unique
+from tests.support.contract.client import Client, unique
+from tests.support.contract.ears import Listen
 
 ITEM = ["itemId", "name", "sku", "quantity", "location_id", "category_id"]
 ALERT = ["itemId", "name", "sku", "currentStock", "minStock", "location_id", "category_id", "alert"]
 
 
 async def test_item_created_when_an_item_is_created(admin: Client, listen: Listen) -> None:
-    """`item-created` | an item is created | itemId, name, sku, quantity, location_id, category_id"""
+    """`item-created` | an item is created | itemId, name, sku, quantity, location_id,
+    category_id"""
     ears = await listen(admin, ["item-created"])
     location, category = await admin.location(), await admin.category()
     item = await admin.item(sku="S-1", quantity=7, location_id=location, category_id=category)
@@ -151,7 +153,8 @@ async def test_low_stock_alert_on_creation_below_the_minimum(admin: Client, list
 
 
 async def test_low_stock_alert_by_a_changed_quantity_or_minimum_each_time_again(admin: Client, listen: Listen) -> None:
-    """`low-stock-alert` | changes an item's quantity or minimum …; each such mutation alerts again"""
+    """`low-stock-alert` | changes an item's quantity or minimum …; each such mutation alerts
+    again"""
     ears = await listen(admin, ["low-stock-alert"])
     item = await admin.item(quantity=10, min_quantity=5)
     for change in ({"quantity": 4}, {"quantity": 3}, {"min_quantity": 6}):

@@ -1,18 +1,20 @@
-"""Contract, section 3, continued: one event's attempts, why an event was or was not delivered, and schedules of retries."""
+"""Contract, section 3, continued: one event's attempts, why an event was or was not delivered, and
+schedules of retries."""
 
 from typing import Any
 
 import pytest
 
-from tests.contract.conftest import Listen
-from tests.contract.test_receiver import TIME, answering
-from tests.contract.world import UNKNOWN_ID, Client
+from tests.support.contract.client import UNKNOWN_ID, Client
+from tests.support.contract.ears import Listen, answering
+from tests.support.formats import TIME
 
 URL, EVENTS = "https://receiver.invalid/in", ["item-created"]
 
 
 async def test_an_event_shows_each_attempt(admin: Client, listen: Listen) -> None:
-    """`GET /webhooks/:id/events/:eventId` gives the delivery with each attempt (secret values as `[set]`)"""
+    """`GET /webhooks/:id/events/:eventId` gives the delivery with each attempt (secret values as
+    `[set]`)"""
     policy = {"maxRetries": 1, "retryDelay": 100}
     headers = {"Authorization": "Bearer xyz"}
     ears = await listen(admin, ["item-created"], answer=answering(500, 200), retryPolicy=policy, headers=headers)
@@ -36,7 +38,8 @@ async def test_an_event_shows_each_attempt(admin: Client, listen: Listen) -> Non
 
 
 async def test_explain_says_why(admin: Client, worker: Client, listen: Listen) -> None:
-    """`GET /events/:id/explain?webhook=…`: not subscribed, filter (which), not readable, inactive, created later, …"""
+    """`GET /events/:id/explain?webhook=…`: not subscribed, filter (which), not readable, inactive,
+    created later, …"""
     place = await admin.location()
     ears = await listen(admin, ["item-created", "user-login"])
     other_type = await listen(admin, ["item-deleted"])

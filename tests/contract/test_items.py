@@ -1,16 +1,17 @@
-"""Contract, section 4: items, locations, categories, lists and errors, each sentence."""
+"""Contract, section 4: items, locations, categories, lists and errors, sentence by sentence."""
 
 import re
 from typing import Any
 
 import pytest
 
-from tests.contract.test_receiver import TIME, UUID7
-from tests.contract.world import UNKNOWN_ID, Client, unique
+from tests.support.contract.client import UNKNOWN_ID, Client, unique
+from tests.support.formats import TIME, UUID7
 
 
 async def test_an_item_has_the_contracts_fields_and_defaults(admin: Client) -> None:
-    """Fields: name, sku, serial_number, description, quantity, reserved_quantity, min_quantity (5), condition, status, …"""
+    """Fields: name, sku, serial_number, description, quantity, reserved_quantity, min_quantity (5),
+    condition, status, …"""
     item = await admin.post("/items", {"name": "Pump"}, status=201)
     assert item == {
         "id": item["id"],
@@ -146,7 +147,8 @@ async def test_the_list_filters_by_category_location_status_and_search(admin: Cl
 
 
 async def test_lists_are_bare_arrays_with_total_and_links(admin: Client) -> None:
-    """lists are bare arrays with `X-Total-Count` and RFC 8288 `Link`, `?skip&limit` (50, at most 200)"""
+    """lists are bare arrays with `X-Total-Count` and RFC 8288 `Link`, `?skip&limit` (50, at most
+    200)"""
     location = await admin.location()
     items = [(await admin.item(location_id=location))["id"] for _ in range(3)]
     answer = await admin.ask("GET", f"/items?location_id={location}&skip=1&limit=1")

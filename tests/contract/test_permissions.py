@@ -1,29 +1,32 @@
-"""Contract, section 4: the permission matrix. Every route × every role and nobody × own and other's object is really asked."""
+"""Contract, section 4: the permission matrix. Every route is requested by every role and by nobody,
+for own objects and those of others."""
 
 import importlib
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from service.documents import openapi
 from service.server.app import ROUTES
-from tests.contract.conftest import Listen
-from tests.contract.permissions.table import Row, Stage
-from tests.contract.world import ROLES, Client, System, unique
+from tests.support.api.caller import ROLES
+from tests.support.contract.client import Client, unique
+from tests.support.contract.ears import Listen
+from tests.support.contract.permissions.table import Row, Stage
+from tests.support.contract.system import System
+from tests.support.paths import TESTS
 
-_FILES = sorted((Path(__file__).parent / "permissions").glob("*.py"))
+_FILES = sorted((TESTS / "support" / "contract" / "permissions").glob("*.py"))
 TABLE: list[Row] = [
     row
     for file in _FILES
     if file.stem != "table"
-    for row in importlib.import_module(f"tests.contract.permissions.{file.stem}").TABLE
+    for row in importlib.import_module(f"tests.support.contract.permissions.{file.stem}").TABLE
 ]
 
 
 def _taking(header: str) -> list[Row]:
-    """The rows of the routes whose document names the header."""
+    """The rows of the routes whose documentation names the header."""
     paths = openapi.document(ROUTES)["paths"]
     named = {
         f"{method.upper()} {path}"
@@ -43,7 +46,7 @@ def test_no_route_is_missing() -> None:
 
 @pytest.fixture(scope="session")
 def second_cast(system: System) -> dict[str, Client]:
-    """A second user of each role: whose another's objects are. Filled by `others`."""
+    """A second user of each role, who owns the objects of others. The fixture `others` fills it."""
     with ThreadPoolExecutor(len(ROLES)) as threads:
         list(threads.map(lambda role: system.create_user(f"other-{role}", role), ROLES))
     return {}
@@ -51,7 +54,7 @@ def second_cast(system: System) -> dict[str, Client]:
 
 @pytest.fixture
 async def others(second_cast: dict[str, Client], nobody: Client) -> dict[str, Client]:
-    """Signed in: a row before may have ended their sessions."""
+    """Clients with fresh sessions, because an earlier row may have ended them."""
     for role in ROLES:
         known = second_cast.get(role, nobody)
         client = second_cast[role] = nobody.as_user(known.user)
@@ -87,7 +90,7 @@ async def test_each_role_may_do_what_the_matrix_says(
 async def _as_admin(
     row: Row, clients: dict[str, Client], others: dict[str, Client], listen: Listen
 ) -> tuple[str, str, Any]:
-    """What an admin may ask of the route: method, path and body."""
+    """A request of the route that an admin may make: method, path and body."""
     case = next(case for (case, caller), outcome in row.expected().items() if (caller, outcome) == ("admin", "ok"))
     request = await row.prepare(Stage("admin", case, clients, others, listen))
     method, _, path = row.route.partition(" ")

@@ -1,4 +1,4 @@
-"""Contract, section 2: what a receiver gets, each bullet."""
+"""Contract, section 2: the request that a receiver gets, bullet by bullet."""
 
 import base64
 import hashlib
@@ -10,31 +10,17 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from aiohttp import web
 
-from tests.contract.conftest import Listen
-from tests.contract.world import Client
-from tests.relays import Arrival
+from tests.support.contract.client import Client
+from tests.support.contract.ears import Listen, answering
+from tests.support.formats import TIME, UUID7
 
 TRICKY = 'Hydraulic “Pump” ½ 漢字 \u2028 "quoted" \\ </script>'
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
 def compact(value: Any) -> bytes:
-    """As JSON.stringify does for integers and text."""
+    """The text as JSON.stringify writes it, for integers and strings."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def answering(*statuses: int, **headers: str) -> Any:
-    """Answers these in turn, and the last of them from then on."""
-    left = list(statuses)
-
-    async def answer(_: Arrival) -> web.StreamResponse:
-        status = left.pop(0) if len(left) > 1 else left[0]
-        return web.Response(status=status, headers=headers, text="so it answered")
-
-    return answer
 
 
 async def test_the_body_has_its_keys_in_order(admin: Client, listen: Listen) -> None:
@@ -59,7 +45,8 @@ async def test_the_method_is_post_and_the_path_that_of_the_url(admin: Client, li
 
 
 async def test_the_headers_are_the_contracts_and_the_owners(admin: Client, listen: Listen) -> None:
-    """Headers: `X-Webhook-Signature`, `X-Webhook-ID`, `X-Event-Type`, and the webhook's custom headers."""
+    """Headers: `X-Webhook-Signature`, `X-Webhook-ID`, `X-Event-Type`, and the webhook's custom
+    headers."""
     ears = await listen(admin, ["item-created"], headers={"Authorization": "Bearer xyz", "X-Mine": "mine"})
     item = await admin.item()
     arrival = await ears.hear("item-created", itemId=item["id"])
@@ -72,7 +59,8 @@ async def test_the_headers_are_the_contracts_and_the_owners(admin: Client, liste
 
 @pytest.mark.parametrize("name", ["Plain", TRICKY, "\U0001f529 \ue000 \x7f \u0007"])
 async def test_both_signatures_fit(admin: Client, listen: Listen, name: str) -> None:
-    """`X-Webhook-Signature`: hex HMAC-SHA256, key = the secret string as UTF-8, message = `data`; and Standard Webhooks."""
+    """`X-Webhook-Signature`: hex HMAC-SHA256, key = the secret string as UTF-8, message = `data`;
+    and Standard Webhooks."""
     ears = await listen(admin, ["item-created"])
     item = await admin.item(name=name)
     arrival = await ears.hear("item-created", itemId=item["id"])
@@ -103,7 +91,8 @@ async def test_the_secret_is_whsec_and_the_base64_of_32_bytes(admin: Client, lis
 async def test_an_event_has_the_same_id_for_every_webhook_and_retry_and_attempt_counts(
     admin: Client, listen: Listen
 ) -> None:
-    """`id` is the same on every retry and replay; `attempt` is one more than the attempts recorded."""
+    """`id` is the same on every retry and replay; `attempt` is one more than the attempts
+    recorded."""
     policy = {"maxRetries": 3, "retryDelay": 100}
     failing = await listen(admin, ["item-created"], answer=answering(500, 404, 200), retryPolicy=policy)
     other = await listen(admin, ["item-created"])
@@ -174,9 +163,11 @@ async def test_any_other_status_is_a_failure(admin: Client, listen: Listen, stat
 
 
 async def test_no_body_exceeds_64_kib(admin: Client, listen: Listen) -> None:
-    """Body at most 64 KiB. What cannot be told in that is refused, and written in two steps it can."""
+    """Body at most 64 KiB. A change whose event would be longer is refused, and can be made in two
+    steps."""
     ears = await listen(admin, ["item-updated"])
-    # Three bytes a character; and in the attributes each backslash becomes four within the string that carries them.
+    # Each character takes three bytes. In the attributes, each backslash becomes four within the
+    # string that carries them.
     wide, deep = "\u2028" * 7999, "\\" * 4080
     item = await admin.item(description=wide + "1", attributes={"a": deep + "1"})
     at = f"/items/{item['id']}"

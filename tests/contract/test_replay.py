@@ -7,8 +7,8 @@ import hmac
 import json
 from typing import Any
 
-from tests.contract.conftest import Listen
-from tests.contract.world import UNKNOWN_ID, Client
+from tests.support.contract.client import UNKNOWN_ID, Client
+from tests.support.contract.ears import Listen
 
 URL, EVENTS = "https://receiver.invalid/in", ["item-created"]
 
@@ -23,7 +23,8 @@ async def done(client: Client, webhook_id: str, job_id: str) -> dict[str, Any]:
 
 
 async def test_a_dry_run_counts_and_a_replay_sends_again(admin: Client, listen: Listen) -> None:
-    """`POST /webhooks/:id/replay {since, until, status?, types?, dryRun?}`: whose dry run counts first; same id"""
+    """`POST /webhooks/:id/replay {since, until, status?, types?, dryRun?}`: a dry run counts first;
+    same id"""
     ears = await listen(admin, ["item-created"])
     item = await admin.item()
     first = await ears.hear("item-created", itemId=item["id"])

@@ -1,4 +1,5 @@
-"""Whatever is sent, the API answers as its OpenAPI document says: generated requests, valid and not, from three kinds of callers."""
+"""The API answers as its OpenAPI document says: generated requests, valid and invalid, from three
+kinds of callers."""
 
 import asyncio
 import threading
@@ -34,7 +35,8 @@ from service.platform.settings import Settings
 from service.server.app import ROUTES, make_app
 
 Operation = APIOperation[Any, Any, Any, Any]
-# None of them demands that what does not fit a schema is refused: texts of integers are taken, and fields that are unknown.
+# No check demands that the API refuses every value outside the schema. It accepts integers as text
+# and unknown fields.
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -42,10 +44,11 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
-# Of each operation. Nobody is turned away by most of them.
+# Examples for each operation. Most operations refuse callers who are not signed in, so these get
+# fewer examples.
 EXAMPLES = 8
 EXAMPLES_OF_NOBODY = 4
-# On a webhook that exists they wait for a relay, and there is none.
+# With an existing webhook these routes wait for a relay, and here is none.
 WAITING = frozenset({"/webhooks/{id}/test", "/webhooks/{id}/stream"})
 PATIENCE = 30
 
@@ -59,11 +62,12 @@ class World:
     tokens: Tokens
 
     def caller(self, role: str | None) -> dict[str, str]:
-        """The headers of a new user of that role; none for nobody."""
+        """The headers of a new user of that role, and none for None."""
         return {} if role is None else asyncio.run(self._sign_up(role))
 
     def objects(self, owner: dict[str, str]) -> dict[str, str]:
-        """The id of a new object of each kind, by the first part of its routes' paths. The webhook is `owner`'s if it is anybody."""
+        """The id of a new object of each kind, by the first part of its route's path. The webhook
+        belongs to `owner`, if that is a user."""
         return asyncio.run(self._make(owner))
 
     async def _sign_up(self, role: str) -> dict[str, str]:
@@ -125,7 +129,7 @@ def world(settings: Settings, database_url: str) -> Iterator[World]:
 def test_every_answer_is_as_documented(world: World, role: str | None, subtests: pytest.Subtests) -> None:
     schema = schemathesis.openapi.from_url(f"{world.address}/openapi.json")
     operations = [found.ok() for found in schema.get_all_operations() if isinstance(found, Ok)]
-    # It leaves out the document that it has read.
+    # Schemathesis leaves out the route of the document that it has read.
     wanted = {f"{route.method} {route.path}" for route in ROUTES} - {"GET /openapi.json"}
     assert {operation.label for operation in operations} == wanted
     for operation in operations:

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.contract.conftest import Listen
-from tests.contract.world import UNKNOWN_ID, Client, unique
+from tests.support.contract.client import UNKNOWN_ID, Client, unique
+from tests.support.contract.ears import Listen
 
 KEYS = ["transferId", "itemId", "quantity", "fromLocation", "toLocation", "requestedBy", "reason", "status"]
 STATES = ("pending", "approved", "rejected", "cancelled", "in_transit", "completed")
@@ -31,7 +31,7 @@ STEPS = ("approve", "reject", "dispatch", "complete", "cancel")
 
 
 async def wanted(admin: Client, **fields: Any) -> dict[str, Any]:
-    """The body of a request of 3 units out of 20."""
+    """The body of a request for 3 of 20 units."""
     here, there = await admin.location(), await admin.location()
     item = await admin.item(location_id=here, **fields)
     return {
@@ -65,7 +65,8 @@ async def quantities(client: Client, item_id: str) -> tuple[int, int]:
 
 
 async def test_transfer_approval_needed_when_requested(admin: Client, worker: Client, listen: Listen) -> None:
-    """`transfer-approval-needed` | a transfer is requested | transferId, itemId, quantity, fromLocation, toLocation, …"""
+    """`transfer-approval-needed` | a transfer is requested | transferId, itemId, quantity,
+    fromLocation, toLocation, …"""
     ears = await listen(admin, ["transfer-approval-needed"])
     body = await wanted(admin)
     transfer = await worker.post("/transfers", body, status=201)
@@ -118,7 +119,8 @@ async def test_the_other_steps_write_their_extended_types(
 
 
 async def test_a_completion_updates_the_item_and_creates_it_where_there_was_none(admin: Client, listen: Listen) -> None:
-    """`item-created` | also by a completed transfer into a location that had none; `item-updated` | completed transfer"""
+    """`item-created` | also by a completed transfer into a location that had none; `item-updated` |
+    completed transfer"""
     ears = await listen(admin, ["item-created", "item-updated"])
     sku = unique("sku")
     transfer = await requested(admin, "completed", sku=sku)
@@ -144,7 +146,8 @@ async def test_a_completion_into_an_item_of_the_sku_updates_both(admin: Client, 
 
 
 async def test_a_completion_that_leaves_too_little_alerts(admin: Client, listen: Listen) -> None:
-    """`low-stock-alert` | a mutation changes an item's quantity and leaves quantity < min_quantity"""
+    """`low-stock-alert` | a mutation changes an item's quantity and leaves quantity <
+    min_quantity"""
     ears = await listen(admin, ["low-stock-alert"])
     transfer = await requested(admin, "completed", min_quantity=18)
     data = await ears.data("low-stock-alert", itemId=transfer["item_id"])
@@ -190,7 +193,8 @@ async def test_who_may_not_read_a_transfer_does_not_get_its_event(
 
 @pytest.mark.parametrize("status", STATES)
 async def test_the_states_and_their_edges_and_no_others(admin: Client, status: str) -> None:
-    """States: pending → approved | rejected | cancelled; approved → in_transit | completed | cancelled; in_transit → …"""
+    """States: pending → approved | rejected | cancelled; approved → in_transit | completed |
+    cancelled; in_transit → …"""
     for step in STEPS:
         transfer = await requested(admin, status)
         assert transfer["status"] == status
@@ -213,7 +217,8 @@ async def test_the_states_and_their_edges_and_no_others(admin: Client, status: s
     ],
 )
 async def test_a_request_reserves_and_every_end_releases(admin: Client, status: str, expected: tuple[int, int]) -> None:
-    """A request reserves its units; rejection and cancellation release them; completion moves them."""
+    """A request reserves its units; rejection and cancellation release them; completion moves
+    them."""
     transfer = await requested(admin, status)
     assert await quantities(admin, transfer["item_id"]) == expected
 

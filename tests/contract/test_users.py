@@ -4,15 +4,15 @@ from typing import Any
 
 import pytest
 
-from tests.contract.conftest import Listen, Newcomer
-from tests.contract.test_receiver import TIME
-from tests.contract.world import PASSWORD, UNKNOWN_ID, Client, unique
+from tests.support.contract.client import PASSWORD, UNKNOWN_ID, Client, Newcomer, unique
+from tests.support.contract.ears import Listen
+from tests.support.formats import TIME
 
 NEW_PASSWORD = "another-password-for-tests"
 
 
 async def added(admin: Client, role: str = "worker") -> dict[str, Any]:
-    """A user whom the admin has made."""
+    """A user whom the admin has created."""
     name = unique("added")
     body = {"username": name, "email": f"{name}@example.org", "password": PASSWORD, "full_name": "A B", "role": role}
     user: dict[str, Any] = await admin.post("/users", body, status=201)
@@ -46,7 +46,8 @@ async def test_session_stats_count_them(newcomer: Newcomer) -> None:
 
 
 async def test_user_logout_by_a_revoked_session(admin: Client, newcomer: Newcomer, listen: Listen) -> None:
-    """`user-logout` | a session ends by its user or an admin: revoke | userId, username, email, role, timestamp"""
+    """`user-logout` | a session ends by its user or an admin: revoke | userId, username, email,
+    role, timestamp"""
     ears = await listen(admin, ["user-logout"])
     person = await newcomer()
     assert person.user is not None
@@ -157,7 +158,8 @@ async def test_a_demoted_owners_webhook_narrows(admin: Client, listen: Listen) -
     page = await person.get(f"/webhooks/{ears.id}/events")
     seen = {event["eventType"]: event["data"] for event in page["events"]}
     assert seen["item-created"]["itemId"] == item["id"]
-    # The one that was delivered before is still listed, without what it said; the later one was never meant for this webhook.
+    # The event that was delivered before is still listed, without its data. The later event was
+    # never meant for this webhook.
     assert seen["user-registered"] is None
     assert after["id"] not in str(page)
     assert page["total"] == 2

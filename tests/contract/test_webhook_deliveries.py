@@ -1,15 +1,15 @@
-"""Contract, section 3: a webhook's events, retries, statistics and tests, each sentence."""
+"""Contract, section 3: a webhook's events, retries, statistics and tests, sentence by sentence."""
 
 import pytest
 
-from tests.contract.conftest import Listen
-from tests.contract.test_receiver import TIME, answering
-from tests.contract.test_webhooks import ONCE, URL, failed_event
-from tests.contract.world import UNKNOWN_ID, Client
+from tests.support.contract.client import UNKNOWN_ID, Client
+from tests.support.contract.ears import ONCE, Listen, answering, failed_event
+from tests.support.formats import TIME
 
 
 async def test_the_events_of_a_webhook_have_the_contracts_form(admin: Client, listen: Listen) -> None:
-    """`GET /webhooks/:id/events` → `{events: [{id, eventType, data, deliveryStatus, …}], total, skip, limit}`"""
+    """`GET /webhooks/:id/events` → `{events: [{id, eventType, data, deliveryStatus, …}], total,
+    skip, limit}`"""
     ears = await listen(admin, ["item-created"])
     item = await admin.item(name="Of the contract ½")
     arrival = await ears.hear("item-created", itemId=item["id"])
@@ -62,7 +62,7 @@ async def test_the_events_are_paged_newest_first_and_filtered_by_status(admin: C
 @pytest.mark.parametrize("query", ["status=unknown", "limit=0", "limit=201", "skip=-1", "limit=x"])
 async def test_a_bad_query_of_the_events_is_refused(owner: Client, query: str) -> None:
     """`?status=pending|success|failed&skip=0&limit=50`"""
-    made = await owner.webhook(URL, ["item-created"])
+    made = await owner.webhook("https://receiver.invalid/in", ["item-created"])
     (await owner.ask("GET", f"/webhooks/{made['id']}/events?{query}")).problem(400, f"?{query.partition('=')[0]}")
 
 
@@ -81,7 +81,8 @@ async def test_an_event_that_waits_for_its_retry_shows_when(admin: Client, liste
 
 
 async def test_a_failed_event_is_retried_with_a_fresh_policy(admin: Client, listen: Listen) -> None:
-    """`POST …/retry` (from success or failed; a fresh policy) → `{event: {id, eventType, deliveryStatus: "pending", …}}`"""
+    """`POST …/retry` (from success or failed; a fresh policy) → `{event: {id, eventType,
+    deliveryStatus: "pending", …}}`"""
     policy = {"maxRetries": 1, "retryDelay": 100}
     ears = await listen(admin, ["item-created"], answer=answering(500, 500, 500, 200), retryPolicy=policy)
     failed = await failed_event(admin, ears)
@@ -106,7 +107,8 @@ async def test_retrying_what_does_not_exist_is_404(admin: Client, listen: Listen
 
 
 async def test_the_statistics_count_ends_and_statuses(admin: Client, listen: Listen) -> None:
-    """`GET /webhooks/:id/stats`: lifetime counts of ended deliveries, and current statuses; a retry moves one."""
+    """`GET /webhooks/:id/stats`: lifetime counts of ended deliveries, and current statuses; a retry
+    moves one."""
     ears = await listen(admin, ["item-created"], answer=answering(500, 200), retryPolicy=ONCE)
     path = f"/webhooks/{ears.id}/stats"
     none = await admin.get(path)
@@ -145,7 +147,8 @@ async def test_the_statistics_count_ends_and_statuses(admin: Client, listen: Lis
 async def test_a_test_says_what_the_receiver_answered(
     admin: Client, listen: Listen, status: int, success: bool
 ) -> None:
-    """`POST /webhooks/:id/test` → 200 `{success, statusCode, message, error?}`; `eventType` is `test`; one attempt"""
+    """`POST /webhooks/:id/test` → 200 `{success, statusCode, message, error?}`; `eventType` is
+    `test`; one attempt"""
     ears = await listen(admin, ["item-created"], answer=answering(status))
     other = await listen(admin, ["item-created"])
     result = await admin.post(f"/webhooks/{ears.id}/test", status=200)

@@ -1,11 +1,12 @@
-"""Contract, section 3: the table of fields. Each default, the edges that are allowed, and what is just outside: 400 with its pointer."""
+"""Contract, section 3: the table of fields. Each default, the greatest and smallest values allowed,
+and the values just outside: 400 with the field's pointer."""
 
 from typing import Any
 
 import pytest
 
-from tests.contract.conftest import Listen
-from tests.contract.world import UNKNOWN_ID, Client
+from tests.support.contract.client import UNKNOWN_ID, Client
+from tests.support.contract.ears import Listen
 
 URL, EVENTS = "https://receiver.invalid/in", ["item-created"]
 ALL_TYPES = [
@@ -159,7 +160,8 @@ async def test_all_bad_fields_are_named_at_once(admin: Client) -> None:
 
 
 async def test_a_location_filter(admin: Client, listen: Listen) -> None:
-    """filters.locations; a filter speaks only of events that carry what it filters on: it lets `user-login` through"""
+    """filters.locations; a filter speaks only of events that carry what it filters on: it lets
+    `user-login` through"""
     wanted, other = await admin.location(), await admin.location()
     ears = await listen(admin, ["item-created", "user-login"], filters={"locations": [wanted]})
     assert admin.user is not None

@@ -1,27 +1,21 @@
-"""Contract, section 3: the webhook routes, each sentence."""
+"""Contract, section 3: the webhook routes, sentence by sentence."""
 
 import json
 from typing import Any
 
 import pytest
 
-from tests.contract.conftest import Listen, Newcomer
-from tests.contract.test_receiver import TIME, UUID7, answering
-from tests.contract.world import UNKNOWN_ID, Client, Ears
+from tests.support.contract.client import UNKNOWN_ID, Client, Newcomer
+from tests.support.contract.ears import ONCE, Ears, Listen, answering, failed_event
+from tests.support.formats import TIME, UUID7
 
 URL, EVENTS = "https://receiver.invalid/in", ["item-created"]
 CREATE = {"url": URL, "events": EVENTS}
-ONCE = {"maxRetries": 0, "retryDelay": 100}
-
-
-async def failed_event(admin: Client, ears: Ears) -> dict[str, Any]:
-    item = await admin.item()
-    arrival = await ears.hear("item-created", itemId=item["id"])
-    return await ears.ended(arrival.event_id, "failed")
 
 
 async def test_creation_answers_201_with_webhook_and_message(owner: Client) -> None:
-    """`POST /webhooks` → 201 `{webhook: {id, url, events, active, secret, createdAt, …}, message}`"""
+    """`POST /webhooks` → 201 `{webhook: {id, url, events, active, secret, createdAt, …},
+    message}`"""
     answer = await owner.ask("POST", "/webhooks", CREATE)
     assert answer.status == 201
     assert set(answer.body) == {"webhook", "message"}
@@ -61,7 +55,8 @@ def _keys(value: Any) -> set[str]:
 
 
 async def test_the_list_has_the_contracts_fields_and_filters_by_active(owner: Client) -> None:
-    """`GET /webhooks[?active=true|false]` → `{webhooks: [{id, url, events, active, filters, statistics, createdAt, …}]}`"""
+    """`GET /webhooks[?active=true|false]` → `{webhooks: [{id, url, events, active, filters,
+    statistics, createdAt, …}]}`"""
     on = await owner.webhook(URL, ["item-created"])
     off = await owner.webhook(URL, ["item-created"])
     await owner.put(f"/webhooks/{off['id']}", {"active": False})
@@ -78,7 +73,8 @@ async def test_the_list_has_the_contracts_fields_and_filters_by_active(owner: Cl
 
 
 async def test_one_webhook_has_headers_policy_timeout_and_statistics_too(owner: Client) -> None:
-    """`GET /webhooks/:id` → `{webhook}` with headers (values masked), retryPolicy, timeout and statistics too."""
+    """`GET /webhooks/:id` → `{webhook}` with headers (values masked), retryPolicy, timeout and
+    statistics too."""
     made = await owner.webhook(URL, ["item-created"], headers={"Authorization": "Bearer xyz"})
     answer = await owner.get(f"/webhooks/{made['id']}")
     assert set(answer) == {"webhook"}
@@ -114,7 +110,8 @@ async def test_a_put_with_the_mask_keeps_the_value(admin: Client, listen: Listen
     ids=lambda change: "+".join(change) or "nothing",
 )
 async def test_put_takes_any_subset(owner: Client, change: dict[str, Any]) -> None:
-    """`PUT /webhooks/:id`, any subset of url, events, filters, headers, retryPolicy, timeout, active → `{webhook, message}`"""
+    """`PUT /webhooks/:id`, any subset of url, events, filters, headers, retryPolicy, timeout,
+    active → `{webhook, message}`"""
     made = await owner.webhook(URL, ["item-created"])
     before = (await owner.get(f"/webhooks/{made['id']}"))["webhook"]
     answer = await owner.put(f"/webhooks/{made['id']}", change)
@@ -138,7 +135,7 @@ async def test_a_secret_in_a_put_is_refused(owner: Client) -> None:
 
 
 async def _parked(admin: Client, listen: Listen) -> tuple[Ears, str]:
-    """An inactive webhook with one event that is pending."""
+    """An inactive webhook with one pending event."""
     policy = {"maxRetries": 5, "retryDelay": 60000}
     ears = await listen(admin, ["item-created"], answer=answering(500, 200), retryPolicy=policy)
     item = await admin.item()
@@ -154,7 +151,7 @@ async def test_inactive_parks_what_is_pending_and_active_resumes_it(admin: Clien
     first = await failed_event(admin, ears)
     await admin.put(f"/webhooks/{ears.id}", {"active": False})
     await admin.post(f"/webhooks/{ears.id}/events/{first['id']}/retry")
-    # What another webhook is sent meanwhile shows that the relay has not merely been slow.
+    # Another webhook gets an event meanwhile. So the relay was not merely slow.
     other = await listen(admin, ["item-created"])
     item = await admin.item()
     await other.hear("item-created", itemId=item["id"])

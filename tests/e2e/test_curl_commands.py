@@ -1,4 +1,4 @@
-"""The curl commands of the webhook documentation, as they stand there, against a started API with two relays."""
+"""The curl commands of the webhook documentation, unchanged, against an API with two relays."""
 
 import asyncio
 import json
@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tests.conftest import SkipUnless
-from tests.e2e.conftest import Api
-from tests.relays import Arrival, Relays, receiving, until
+from tests.support.api_process import Api
+from tests.support.formats import TIME, UUID7
+from tests.support.programs import SkipUnless
+from tests.support.receivers.receiver import Arrival, receiving
+from tests.support.relay.processes import Relays
+from tests.support.waiting import until
 
 CREATE_LOW_STOCK = """
 curl -X POST http://localhost:3002/api/v1/webhooks \\
@@ -50,13 +53,11 @@ RETRY = """
 curl -X POST http://localhost:3002/api/v1/webhooks/:id/events/:eventId/retry \\
   -H "Authorization: Bearer <token>"
 """
-UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
 @dataclass(frozen=True)
 class Shell:
-    """Runs a documented command with what stands for the reader's own values filled in."""
+    """Runs a documented command with the placeholders filled in."""
 
     api: Api
 
@@ -121,7 +122,7 @@ async def test_the_documented_commands_show_and_retry_a_failed_event(shell: Shel
             "stats": stats_of(total=0, failed=0, rate="0.00") | {"lastDelivery": None, "lastFailure": None}
         }
 
-        # Not below the webhook's own threshold, and then below it.
+        # The first quantity is not below the webhook's threshold, and the second is.
         item = await shell.api.call("POST", "/items", {"name": "Cement", "quantity": 6, "min_quantity": 10})
         await shell.api.call("PUT", f"/items/{item['id']}", {"quantity": 2})
         await receiver.wait_for(lambda: bool(receiver.arrivals))

@@ -1,4 +1,5 @@
-"""`jossiedb demo`: it counts right, ends cleanly however it is ended, and leaves nothing running."""
+"""`jossiedb demo` counts correctly, ends cleanly however it is ended, and leaves no process
+running."""
 
 import asyncio
 import os
@@ -17,9 +18,9 @@ import asyncpg
 import pytest
 
 from service.platform.settings import Settings
-from tests.conftest import SkipUnless
-from tests.relays import PATIENCE, until
-from tests.server import scratch
+from tests.support.postgres.shared_server import scratch
+from tests.support.programs import SkipUnless
+from tests.support.waiting import PATIENCE, until
 
 MARK = "JOSSIEDB_TEST_MARK"
 DELIVERY = re.compile(
@@ -28,7 +29,8 @@ DELIVERY = re.compile(
 
 
 class Demo:
-    """A running `python -m service demo`, and everything that it started: they carry a mark in their environment."""
+    """A running `python -m service demo`, and all processes that it started. They carry a mark in
+    their environment."""
 
     def __init__(self, process: asyncio.subprocess.Process, mark: str) -> None:
         self.process = process
@@ -36,7 +38,7 @@ class Demo:
         self._mark = f"{MARK}={mark}".encode()
 
     async def read_until(self, done: Callable[[str], object]) -> str:
-        """Lines up to the first that is `done`."""
+        """Reads lines up to the first for which `done` holds."""
         assert self.process.stdout is not None
         async with asyncio.timeout(PATIENCE):
             while line := (await self.process.stdout.readline()).decode():
@@ -62,7 +64,7 @@ class Demo:
         return not self.running()
 
     def running(self) -> list[Path]:
-        """The processes that carry the mark, PostgreSQL's among them."""
+        """The processes that carry the mark, including PostgreSQL's."""
         found = []
         for process in Path("/proc").glob("[0-9]*"):
             try:
@@ -92,7 +94,7 @@ async def demo(*arguments: str, port: int = 0) -> AsyncIterator[Demo]:
 
 @pytest.fixture
 def data_dir(environment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A data directory that PostgreSQL's user may enter where the tests run as root."""
+    """A data directory that PostgreSQL's user may enter when the tests run as root."""
     path = Path(tempfile.mkdtemp(prefix="jossiedb-demo-", dir=scratch()))
     path.chmod(0o755)
     monkeypatch.setenv("JOSSIEDB_DATA_DIR", str(path / "data"))
@@ -101,7 +103,7 @@ def data_dir(environment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
 
 
 def check_counts(running: Demo) -> dict[str, str]:
-    """Nothing is lost, whatever was killed meanwhile."""
+    """Nothing is lost, whichever process was killed meanwhile."""
     summary = running.summary()
     assert int(summary["delivered"]) == int(summary["deliveries owed"]) > 0
     assert (summary["lost"], summary["signature failures"]) == ("0", "0")
@@ -109,7 +111,8 @@ def check_counts(running: Demo) -> dict[str, str]:
 
 
 def check_summary(running: Demo) -> None:
-    """Against what was shown: each line is one request that the receiver got."""
+    """Compares the summary with the lines shown before it: each line is one request that the
+    receiver got."""
     shown = [match for line in running.lines if (match := DELIVERY.search(line))]
     delivered = [match for match in shown if match["answer"].startswith("answered 200")]
     summary = check_counts(running)
@@ -189,7 +192,7 @@ async def test_a_receiver_that_dies_ends_it_with_the_end_of_its_log(settings: Se
 
 
 def process_of(running: Demo, argument: str) -> int:
-    """The id of a process that has this among its arguments."""
+    """The id of a process that has this argument."""
     return int(next(each for each in running.running() if argument in (each / "cmdline").read_text()).name)
 
 
@@ -199,11 +202,11 @@ async def test_the_relay_that_it_offers_to_kill_is_succeeded_and_started_again(s
         await running.read_until(DELIVERY.search)
         pid = int(offer.rpartition(" ")[2])
         os.kill(pid, signal.SIGKILL)
-        told = await running.read_until(lambda line: "was killed" in line)
+        line = await running.read_until(lambda line: "was killed" in line)
         assert re.search(
             r"relay-\d was killed; (it held no lease|relay-\d took over \d+ leases?).* and relay-\d leads now, after [\d.]+ s; "
             r"relay-\d is started again$",
-            told,
+            line,
         )
         await running.read_until(DELIVERY.search)
         running.process.send_signal(signal.SIGINT)
@@ -249,7 +252,7 @@ async def test_a_lost_delivery_is_counted_and_makes_it_fail(
 ) -> None:
     async with demo("--for", "4s") as running:
         await running.read_until(DELIVERY.search)
-        # An event whose type nobody is subscribed to, although one webhook asked for everything.
+        # An event whose type is in no subscription, although one webhook asked for every type.
         await connection.execute("""insert into outbox (type, data) values ('never-heard-of', '{"name":"x"}')""")
         assert await running.ended() == 1
         assert running.summary()["lost"] == "1"

@@ -1,4 +1,4 @@
-"""The page at /docs in a browser."""
+"""The page at /docs, in a browser."""
 
 import asyncio
 import json
@@ -10,11 +10,11 @@ import pytest
 
 from service.events.catalogue import CATALOGUE
 from service.server.app import ROUTES
-from tests.conftest import SkipUnless
-from tests.e2e.conftest import Api
-from tests.relays import PATIENCE
+from tests.support.api_process import Api
+from tests.support.programs import SkipUnless
+from tests.support.waiting import PATIENCE
 
-# Time of the page, which passes as fast as its work is done.
+# The page's virtual time, which passes as fast as the page does its work.
 BUDGET_MS = 20_000
 
 
@@ -24,7 +24,8 @@ def chromium(skip_unless: SkipUnless) -> str:
 
 
 async def _dump(program: str, url: str, net_log: Path, profile: Path) -> tuple[str, str]:
-    """The page's elements once it has done its work, and what it said on its console. Nothing but 127.0.0.1 can be reached."""
+    """The page's elements after its work is done, and the lines on its console. It can reach only
+    127.0.0.1."""
     options: Sequence[str] = (
         "--headless",
         "--no-sandbox",
@@ -56,7 +57,7 @@ async def _dump(program: str, url: str, net_log: Path, profile: Path) -> tuple[s
 
 
 def _asked_for(net_log: Path, origin: str) -> set[str]:
-    """The addresses that the page at `origin` asked for; the browser itself asks for others."""
+    """The addresses that the page at `origin` requested. The browser itself requests others."""
     events = json.loads(net_log.read_text())["events"]
     parameters = [event.get("params", {}) for event in events]
     return {found["url"] for found in parameters if found.get("initiator") == origin and "url" in found}

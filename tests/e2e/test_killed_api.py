@@ -1,4 +1,5 @@
-"""kill -9 of the API between a statement and its commit: neither the change nor its event nor its answer exists."""
+"""kill -9 of the API between a statement and its commit: no change, no event and no answer exists
+afterwards."""
 
 import asyncio
 
@@ -6,11 +7,13 @@ import aiohttp
 import asyncpg
 import pytest
 
-from tests.e2e.conftest import Api
-from tests.relays import Connection, until
+from tests.support.api_process import Api
+from tests.support.database import Connection
+from tests.support.waiting import until
 
 
-# What is written last: with that table locked, the item and its event are written and the commit is not sent.
+# The table that the mutation writes last. While it is locked, the item and its event are written
+# and the commit is not sent.
 @pytest.mark.parametrize(
     ("last", "headers"),
     [("audit", {}), ("idempotent_answers", {"Idempotency-Key": "a-key"})],
@@ -36,7 +39,8 @@ async def test_an_api_killed_before_the_commit_leaves_neither_item_nor_event(
 
     await until(waits, "the mutation has written its event and waits")
     backend = await waits()
-    # Inside the transaction both are there: a sequence is not rolled back, and shows that the outbox row was written.
+    # Both rows exist inside the transaction. A sequence is not rolled back, so it shows that the
+    # outbox row was written.
     assert await connection.fetchval("select last_value from outbox_seq_seq") == before + 1
     api.process.kill()
     await api.process.wait()

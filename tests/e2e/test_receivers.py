@@ -1,4 +1,4 @@
-"""Receivers that others wrote accept every delivery, whatever text is in it."""
+"""Receivers in other languages and libraries accept every delivery, with any text in it."""
 
 import asyncio
 import json
@@ -10,8 +10,10 @@ import pytest
 from standardwebhooks import Webhook
 
 from service.delivery.sign import new_secret
-from tests.e2e.conftest import NODE_DIR, Api, line_printer
-from tests.relays import Receiver, Relays, receiving
+from tests.support.api_process import Api
+from tests.support.programs import NODE_DIR, line_printer
+from tests.support.receivers.receiver import Receiver, receiving
+from tests.support.relay.processes import Relays
 
 EVENTS = ["item-created", "item-updated", "item-deleted", "low-stock-alert"]
 NAMES = (
@@ -42,7 +44,7 @@ ATTRIBUTES = {
 
 
 async def mutate(api: Api) -> int:
-    """Items made, changed and removed under every name. Returns how many events that is."""
+    """Creates, changes and deletes an item under every name. Returns the number of events."""
     for name in NAMES:
         item = await api.call(
             "POST", "/items", {"name": name, "sku": name[:100], "quantity": 2**31 - 1, "attributes": ATTRIBUTES}
@@ -51,12 +53,12 @@ async def mutate(api: Api) -> int:
         await api.call("PUT", path, {"description": name, "attributes": {**ATTRIBUTES, "changed": name}})
         await api.call("PUT", path, {"name": name[::-1], "quantity": 0})
         await api.call("DELETE", path)
-    # Created, updated twice, deleted; and one alert, as nothing is left.
+    # Created, updated twice, deleted, and one alert because no unit is left.
     return 5 * len(NAMES)
 
 
 async def test_the_node_receiver_accepts_every_delivery(api: Api, relays: Relays, node: str) -> None:
-    # The address comes last: the receiver starts with the secret.
+    # The URL is set later, because the receiver needs the secret when it starts.
     webhook = await api.webhook("http://127.0.0.1:9/", EVENTS)
     async with line_printer(node, "examples/receivers/node_http.js", PORT="0", WEBHOOK_SECRET=webhook["secret"]) as (
         receiver,
@@ -163,7 +165,7 @@ async def test_the_published_libraries_accept_the_same_requests(
         assert arrival.headers["X-Custom"] == "kept"
     verdicts = await verify_in_node(node, receiver, webhook["secret"])
     assert verdicts == [{"document": True, "standard": True}] * len(receiver.arrivals)
-    # And they would have noticed: the same requests under another secret.
+    # The receivers do check: they refuse the same requests under another secret.
     another = (await api.webhook("http://127.0.0.1:9/", EVENTS))["secret"]
     for verdict in await verify_in_node(node, receiver, another):
         assert verdict == {"document": False, "standard": "WebhookVerificationError: No matching signature found"}
@@ -189,7 +191,7 @@ async def verify_in_node(node: str, receiver: Receiver, secret: str) -> list[dic
 
 
 async def read(process: asyncio.subprocess.Process, lines: int) -> list[dict[str, Any]]:
-    """So many of the JSON lines that a receiver prints."""
+    """Reads this many of the JSON lines that a receiver prints."""
     assert process.stdout is not None
     async with asyncio.timeout(60):
         return [json.loads(await process.stdout.readline()) for _ in range(lines)]

@@ -1,4 +1,4 @@
-"""JavaScript writes back, byte for byte, every JSON that the service signs."""
+"""JavaScript writes back, byte for byte, every JSON text that the service signs."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +12,7 @@ from relay.send.target import Target
 from service.delivery import sign
 from service.platform import canonical
 from service.platform.ids import new_id
-from tests.e2e.conftest import Reserialise
+from tests.support.programs import Reserialise
 
 MAX_BODY_BYTES = 64 * 1024
 LONGEST_TYPE = "a" * 64
@@ -23,7 +23,7 @@ ONE_PROCESS = settings(
 
 texts = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00")),
-    # What JSON or JavaScript might treat in a way of its own.
+    # Texts that JSON or JavaScript might treat specially.
     st.lists(st.sampled_from(['"', "\\", "/", "\b", "\x0b", "\x1f", "\x7f", "\x85", "\u2028", "\u2029", "\ufeff", "\ufffe", "\\u2028", "</script>", "𐀀", "1e5"])).map("".join),
 )  # fmt: skip
 keys = st.one_of(

@@ -19,10 +19,14 @@ from argon2 import PasswordHasher
 
 from service.delivery.sign import sign_data
 from service.platform.settings import Settings
-from tests.audit import run_audit
-from tests.e2e.conftest import ADMIN, PASSWORD, Api, serving
-from tests.relays import Connection, Receiver, Relays, Webhook, add_user, add_webhook, until, write_event
+from tests.support.api_process import ADMIN, PASSWORD, Api, serving
+from tests.support.database import Connection
+from tests.support.postgres.audit_scripts import run_audit
+from tests.support.receivers.receiver import Receiver
+from tests.support.relay.processes import Relays
 from tests.support.releases import Tree, newer_version
+from tests.support.rows import Webhook, add_user, add_webhook, write_event
+from tests.support.waiting import until
 
 PAUSE_SECONDS = 0.08
 # Changes that docs/RECIPES.md allows, on tables that the release's processes use all the time.

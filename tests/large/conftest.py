@@ -1,23 +1,20 @@
 """A copy of the large template for each test, and the API on it.
 
-`large_database` is its URL. Fixtures that stand on `database_url` (settings, connection, relays) stand on the copy here.
+`large_database` is its URL. Fixtures that depend on `database_url` (settings, connection, relays)
+use the copy here.
 """
 
-import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import drop_database
-from tests.integration.conftest import api, sign_up
-from tests.large.template import create_large_database, make_template
-
-__all__ = ["api", "sign_up"]
+from tests.support.database import create_database, drop_database
+from tests.support.large.template import LARGE_TEMPLATE, make_template
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Every test of this folder is deselected by default: `make large` runs them."""
+    """Marks every test of this folder as large, so that only `make large` runs it."""
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
@@ -26,14 +23,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def large_template(server_url: str) -> None:
-    """Made when the first test asks for it; takes about a minute."""
+    """The template, made when the first test asks for it. That takes about a minute."""
     make_template(server_url)
 
 
 @pytest.fixture
 async def large_database(server_url: str, large_template: None) -> AsyncIterator[str]:
-    """The URL of a database of this test's own with the rows of rows.sql."""
-    url = await create_large_database(server_url, f"large_{uuid.uuid4().hex}")
+    """The URL of a database of this test with the rows of rows.sql."""
+    url = await create_database(server_url, LARGE_TEMPLATE, "large")
     yield url
     await drop_database(server_url, url)
 

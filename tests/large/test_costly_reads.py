@@ -1,4 +1,4 @@
-"""With a million of everything: what is costly is bounded, and holds few connections whoever asks for it."""
+"""With a million of everything, costly reads are bounded, and hold few connections whoever asks."""
 
 import asyncio
 from collections import Counter
@@ -8,12 +8,11 @@ import pytest
 from service.api.admission import reads_at_once
 from service.platform.queries import load
 from service.platform.settings import Settings
-from tests.integration.caller import Answer, Caller
-from tests.integration.conftest import Api, SignUp
-from tests.large.people import token_of
-from tests.relays import Connection
+from tests.support.api.caller import Answer, Api, Caller, SignUp
+from tests.support.database import Connection
+from tests.support.large.people import token_of
 
-# The statements that go through the log. Parallel workers of theirs are rows of their own.
+# The statements that read the log. Their parallel workers have rows of their own.
 COSTLY = [load("replay").count.sql, load("stream").page.sql]
 BUSY = """select count(*) from pg_stat_activity
            where datname = current_database() and application_name = 'jossiedb service' and state = 'active'
@@ -28,7 +27,7 @@ async def admin(api: Api, settings: Settings, connection: Connection) -> Caller:
 
 @pytest.fixture
 async def webhook_id(connection: Connection) -> str:
-    """Of the webhook with two million attempts."""
+    """The id of the webhook with two million attempts."""
     return str(await connection.fetchval("select id from webhooks order by created_at limit 1"))
 
 

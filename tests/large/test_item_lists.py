@@ -1,4 +1,4 @@
-"""Lists of a million items read what they show, and little besides, whatever they are asked for."""
+"""Lists of a million items read little more than they show, whatever the query is."""
 
 import json
 from contextlib import nullcontext
@@ -12,11 +12,12 @@ from service.inventory import lists
 from service.inventory.models import ItemQuery
 from service.platform.db import Pool, open_pool
 from service.platform.queries import Statement
-from tests.large.template import ITEMS
-from tests.relays import Connection
+from tests.support.database import Connection
+from tests.support.large.template import ITEMS
 
-# An item that is looked up by its id takes four, in either table: of 50,000 matches 200,000, and of all items 4,000,000. Where a
-# foreman searches for a word that each item has, as many are looked at as it takes to count 10,000 that are theirs.
+# Looking up an item by its id takes four buffers in either table: 200,000 for 50,000 matches, and
+# 4,000,000 for all items. If a foreman searches for a word of every item, as many are read as it
+# takes to count 10,000 of the foreman's own.
 MOST_BUFFERS = {"admin": 300_000, "foreman": 1_500_000}
 
 

@@ -1,10 +1,11 @@
-"""What the large template holds, so that a test that finds few rows is not taken for a fast one."""
+"""The large template holds as many rows as it should. So a fast test did not merely find few
+rows."""
 
 import asyncpg
 
-from tests.large.template import ATTEMPTS, EVENTS, ITEMS
-from tests.relays import Connection
-from tests.server import TEMPLATE, with_database
+from tests.support.database import Connection, with_database
+from tests.support.large.template import ATTEMPTS, EVENTS, ITEMS
+from tests.support.postgres.shared_server import TEMPLATE
 
 
 async def test_the_template_holds_what_it_promises(connection: Connection) -> None:

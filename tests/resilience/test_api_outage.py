@@ -1,4 +1,5 @@
-"""PostgreSQL away from the API: said once, with its end, whether or not somebody asks meanwhile."""
+"""PostgreSQL is away from the API: the API logs that once, and its end, whether or not requests
+come meanwhile."""
 
 import asyncio
 from collections import Counter
@@ -8,15 +9,15 @@ import aiohttp
 import asyncpg
 import pytest
 
-from tests.integration.command import Server, serving
-from tests.resilience.throwaway import Throwaway
+from tests.support.command_line import Server, serving
+from tests.support.postgres.throwaway import Throwaway
+from tests.support.trials.outages import AWAY, BACK
 
-AWAY, BACK = "the database is away", "the database is back"
 NEWCOMER = {"username": "ada", "email": "ada@example.org", "password": "correct horse battery staple"}
 
 
 async def _ended(server: Server) -> Counter[str]:
-    """How often the API has said what, requests left out."""
+    """How often the API has logged each event, without requests."""
     assert await server.end() == 0
     assert not [record for record in server.log if "exception" in record]
     return Counter(record["event"] for record in server.log if record["event"] != "request")
@@ -48,8 +49,8 @@ async def test_however_many_ask_meanwhile_it_is_said_once(throwaway: Throwaway) 
             await server.says(AWAY)
             assert set(await asyncio.gather(*(health() for _ in range(20)))) == {503}
             await throwaway.start_again()
-            said = await server.says(BACK)
-            assert "request_id" not in said, "it is no request that says so"
+            record = await server.says(BACK)
+            assert "request_id" not in record, "it is not logged by a request"
             assert await health() == 200, f"after outage {times}"
         assert await _ended(server) == {"ready": 1, AWAY: 2, BACK: 2, "stopped": 1}
 

@@ -1,5 +1,5 @@
-"""Clocks that leap: the server's, a relay's, an API host's; ahead and back, while it runs and over a restart. Nothing is left behind
-once they are right."""
+"""Clocks that leap: the server's, a relay's, an API host's; ahead and back, while it runs and over
+a restart. No effect stays once they are right."""
 
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -12,28 +12,25 @@ import asyncpg
 import pytest
 
 from service.platform.settings import load_settings
-from tests.faketime import NOW, FakeClock
-from tests.integration.breakers import answering
-from tests.integration.command import BOSS, PASSWORD, Server, run, serving
-from tests.relays import Receiver, Relays, accept, add_webhook, until, write_event
-from tests.resilience.conftest import StartTrial, trials
-from tests.resilience.outages import some_arrive
-from tests.resilience.throwaway import Throwaway
-from tests.resilience.trial import PATIENCE, Trial
+from tests.support.command_line import BOSS, PASSWORD, Server, run, serving
+from tests.support.faketime import NOW, FakeClock
+from tests.support.postgres.throwaway import Throwaway, throwaway_server
+from tests.support.receivers.receiver import Receiver, accept
+from tests.support.relay.breakers import answering
+from tests.support.relay.processes import Relays
+from tests.support.rows import add_webhook, write_event
+from tests.support.trials.outages import some_arrive
+from tests.support.trials.trial import PATIENCE, StartTrial, Trial, trials
+from tests.support.waiting import until
 
 LEAPS = ["+1h", "+10d", "-1h", "-10d"]
 
 
 @pytest.fixture
 def wrong(environment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Throwaway]:
-    """A PostgreSQL whose clock can be made to leap; processes that the test starts find it."""
-    server = Throwaway(wrong_clock=True)
-    try:
-        monkeypatch.setenv("DATABASE_URL", server.start())
-        server.migrate()
+    """A PostgreSQL whose clock can leap. Processes that the test starts find it."""
+    with throwaway_server(monkeypatch, wrong_clock=True) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture
@@ -66,7 +63,7 @@ async def test_what_was_put_off_while_the_servers_clock_was_ahead_does_not_wait_
     await own_relays.start(2, RELAY_POLL_INTERVAL="500", WEBHOOK_BREAKER_DELAY="1000")
     receiver.answer = answering(503)
     _leap(wrong, "+10d")
-    # One is retried, as it fails; the lane is paused, and its breaker opens.
+    # One delivery is retried because it fails, the lane is paused, and its breaker opens.
     events = {str(await write_event(database)) for _ in range(4)}
 
     async def is_put_off() -> bool:
@@ -86,7 +83,7 @@ async def test_what_was_put_off_while_the_servers_clock_was_ahead_does_not_wait_
     receiver.answer = accept
     await receiver.wait_for(lambda: events <= set(receiver.ids()))
     await own_relays.idle()
-    # And one that was killed with a time of the future in its row is not believed alive.
+    # A killed relay with a future time in its row is not treated as alive.
     await until(lambda: database.fetchval("select count(*) = 1 from relays"), "the killed relay is gone")
     assert await database.fetchval("select active from webhooks where id = $1", webhook.id)
     odd = "select exists (select from deliveries where next_attempt_at > now()) or exists (select from receiver_health where probe_at > now())"
@@ -107,7 +104,7 @@ async def _serving(clock: FakeClock) -> AsyncIterator[Server]:
 
 
 class Client:
-    """A user of the API."""
+    """A signed-in user of the API."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
@@ -141,7 +138,7 @@ async def test_an_api_whose_clock_leaps_takes_writes_meanwhile_and_after(
             tokens.append(client.token)
             status, body = await client.ask("POST", "/items", name=f"Drill {number}")
             assert status == 201, body
-    # Over a restart, and at another replica: tokens last as long as they would have.
+    # Tokens also last as long as they should after a restart, and at another API process.
     clock.leap(offset)
     async with serving() as right, _serving(clock) as off:
         for server in (right, off):
@@ -178,10 +175,11 @@ async def _leaps_and_returns(trial: Trial, leap: Any, offset: str) -> None:
 
 
 async def _nothing_is_left(trial: Trial) -> None:
-    """No row waits for a time that no clock has come to, and all relays beat by the right clock."""
+    """No row waits for a time that only the wrong clock has reached, and all relays beat by the
+    right clock."""
 
     async def nothing_waits() -> bool:
-        # What was under way as the clock leapt has to be recorded first.
+        # Requests that were in flight when the clock leapt must be recorded first.
         return not await trial.db.fetchval(
             "select exists (select from deliveries where next_attempt_at > now() + interval '1 minute')"
             " or exists (select from receiver_health where greatest(probe_at, paused_until) > now() + interval '1 minute')"

@@ -1,4 +1,5 @@
-"""An answer that kills the relay which reads it: after some lost leases it is sent alone, and in the end it is given up."""
+"""An answer crashes the relay that reads it. After some lost leases the delivery is sent alone, and
+in the end it fails."""
 
 import asyncio
 import sys
@@ -8,24 +9,28 @@ from aiohttp import web
 
 from relay.rules.policy import MAX_LOST_LEASES
 from service.platform.settings import Settings
-from tests.integration.relay_log import RelayLog
-from tests.relays import Arrival, Connection, Receiver, RelayProcess, Relays, add_webhook, receiving, until, write_event
-from tests.resilience.conftest import StartTrial
-from tests.resilience.crashing_relay import FATAL
-from tests.resilience.trial import PATIENCE, ROOT, Trial
+from tests.support.database import Connection
+from tests.support.paths import ROOT
+from tests.support.receivers.receiver import Arrival, Receiver, receiving
+from tests.support.relay.crashing_relay import FATAL
+from tests.support.relay.log import RelayLog
+from tests.support.relay.processes import RelayProcess, Relays
+from tests.support.rows import add_webhook, write_event
+from tests.support.trials.trial import PATIENCE, StartTrial, Trial
+from tests.support.waiting import until
 
-CRASHING = (sys.executable, "-m", "tests.resilience.crashing_relay")
+CRASHING = (sys.executable, "-m", "tests.support.relay.crashing_relay")
 ENVIRONMENT = {"PYTHONPATH": str(ROOT)}
 SUSPECT = 5
 
 
 async def _keep_two(trial: Trial, done: asyncio.Event) -> None:
-    """What a supervisor does: where one has crashed, another is started."""
+    """Plays a supervisor: for each relay that has crashed, it starts another."""
     while not done.is_set():
         crashed = sum(relay.exit_code is not None for relay in trial.relays.started)
         if crashed > trial.times:
             trial.times += 1
-            # Not start() of the relays, which waits for each to be present: it may have crashed by then.
+            # Relays.start() would wait until the relay is present, but it may have crashed by then.
             relay = RelayProcess(
                 trial.relays.directory / f"relay{len(trial.relays.started)}.log", ENVIRONMENT, CRASHING
             )

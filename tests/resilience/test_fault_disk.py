@@ -1,4 +1,5 @@
-"""PostgreSQL's disk is full, that of the tables or that of the log: relays wait, keep what they know, and go on when there is room."""
+"""PostgreSQL's disk is full, either that of the tables or that of the log. Relays wait, keep their
+results, and go on when there is room."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -7,12 +8,11 @@ import asyncpg
 import pytest
 
 from service.platform.db import AWAY as GONE
-from tests.relays import until
-from tests.resilience.conftest import HowOften, StartTrial
-from tests.resilience.outages import AWAY, BACK, said, some_arrive
-from tests.resilience.small_disk import SmallDisk
-from tests.resilience.throwaway import Throwaway
-from tests.resilience.trial import PATIENCE, Trial
+from tests.support.postgres.small_disk import SmallDisk
+from tests.support.postgres.throwaway import Throwaway
+from tests.support.trials.outages import AWAY, BACK, some_arrive, times_logged
+from tests.support.trials.trial import PATIENCE, HowOften, StartTrial, Trial
+from tests.support.waiting import until
 
 FULL = "No space left on device"
 MEGABYTES = 96
@@ -25,11 +25,12 @@ def disk() -> Iterator[SmallDisk]:
 
 
 async def _all_are_refused(trial: Trial, server: Throwaway) -> None:
-    """Writers get errors, and the relays that had something to write have met the fault and not yet its end."""
+    """Writers get errors, and relays that had something to write report that the database is
+    away."""
     before = trial.load.refused
 
     async def refused() -> bool:
-        away = any(said(relay, AWAY) > said(relay, BACK) for relay in trial.relays.started)
+        away = any(times_logged(relay, AWAY) > times_logged(relay, BACK) for relay in trial.relays.started)
         return away and trial.load.refused >= before + 4
 
     await until(refused, "writers are refused, and a relay says that the database is away", PATIENCE)
@@ -37,7 +38,8 @@ async def _all_are_refused(trial: Trial, server: Throwaway) -> None:
 
 
 async def _leases_run_out(trial: Trial) -> None:
-    """What was sent and could not be recorded is due again; it must not be sent for as long as results are not taken."""
+    """Deliveries whose results could not be recorded are due again. They must not be sent while
+    results are refused."""
 
     async def out() -> bool:
         return not await trial.db.fetchval(
@@ -53,7 +55,7 @@ async def test_a_full_disk_under_the_tables(
 ) -> None:
     await throwaway.move_data(disk.path)
     async with start_own_trial("disk of the tables full") as trial:
-        # The load needs eight, so that both have results to record.
+        # The load needs eight slots, so both relays have results to record.
         await trial.relays.start(2, RELAY_CONCURRENCY="6")
         trial.load.start()
         for _ in range(how_often(3, 1)):
@@ -81,8 +83,8 @@ async def test_a_full_disk_under_the_log(
             await _all_are_refused(trial, throwaway)
             assert "PANIC" in throwaway.log()
             disk.enlarge(MEGABYTES * larger)
-            # Not told to stop, if it has not ended itself: it may be in the midst of a recovery, and a shutdown of PostgreSQL 18 that
-            # comes then does not always end.
+            # If the server has not ended by itself, it is killed. It may be in a recovery, and a
+            # shutdown of PostgreSQL 18 during that does not always end.
             with suppress(FileNotFoundError):
                 throwaway.kill()
             await throwaway.start_again()
@@ -90,7 +92,7 @@ async def test_a_full_disk_under_the_log(
 
 
 async def _fill_the_log(server: Throwaway) -> None:
-    """Write until the server can write no more; it ends itself then."""
+    """Write until the server can write no more. It ends itself then."""
     connection = await asyncpg.connect(server.url)
     try:
         while True:

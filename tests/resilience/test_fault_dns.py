@@ -1,4 +1,4 @@
-"""Names that hang, fail, flap or change their addresses, beside others that are well."""
+"""Names that hang, fail, flap or change their addresses, beside a name that works."""
 
 import sys
 from collections.abc import Iterator
@@ -7,13 +7,14 @@ from itertools import cycle
 import pytest
 
 from service.platform.settings import Settings
-from tests.relays import add_webhook, until
-from tests.resilience.conftest import HowOften, StartTrial
-from tests.resilience.scripted_dns import NXDOMAIN, SERVFAIL, Script, scripted_dns
-from tests.resilience.trial import PATIENCE, ROOT
+from tests.support.paths import ROOT
+from tests.support.receivers.dns_server import NXDOMAIN, SERVFAIL, Script, names
+from tests.support.rows import add_webhook
+from tests.support.trials.trial import PATIENCE, HowOften, StartTrial
+from tests.support.waiting import until
 
-RESOLVING = (sys.executable, "-m", "tests.resilience.resolving_relay")
-# Few enough that the breaker stays closed, and each is tried.
+RESOLVING = (sys.executable, "-m", "tests.support.relay.resolving_relay")
+# So few that the breaker stays closed, and each is tried.
 EVENTS = 4
 HERE, NOBODY = "127.0.0.1", "127.0.0.9"
 
@@ -23,7 +24,7 @@ async def test_names_that_hang_fail_flap_or_change(
     start_trial: StartTrial, settings: Settings, how_often: HowOften
 ) -> None:
     flapping: Iterator[list[str] | int] = cycle([[HERE], SERVFAIL, SERVFAIL])
-    # First an address where nobody listens, and then where the receiver has gone.
+    # First an address where nothing listens, and then the receiver's new address.
     changing = cycle([[NOBODY], [HERE]])
     scripts: dict[str, Script] = {
         "well.test": lambda: [HERE],
@@ -32,7 +33,7 @@ async def test_names_that_hang_fail_flap_or_change(
         "flaps.test": lambda: next(flapping),
         "changes.test": lambda: next(changing),
     }
-    async with scripted_dns(scripts) as dns, start_trial("DNS hangs, fails, flaps, changes", per_second=20) as trial:
+    async with names(scripts, ttl=0) as dns, start_trial("DNS hangs, fails, flaps, changes", per_second=20) as trial:
         trial.may_repeat = False
         port = trial.receiver.url.rpartition(":")[2]
         for name in ("well.test", "flaps.test", "changes.test"):
@@ -52,7 +53,7 @@ async def test_names_that_hang_fail_flap_or_change(
             2,
             command=RESOLVING,
             PYTHONPATH=str(ROOT),
-            TRIAL_NAMESERVER=f"127.0.0.1:{dns.port}",
+            TRIAL_NAMESERVER=dns.address,
             WEBHOOK_BREAKER_DELAY="500",
         )
         await trial.db.execute(

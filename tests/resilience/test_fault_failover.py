@@ -1,4 +1,5 @@
-"""The primary killed, and its standby promoted: the relays go on by themselves on what their one address leads to."""
+"""The primary is killed and its standby promoted. The relays go on by themselves on the server that
+their one address leads to."""
 
 import asyncio
 import random
@@ -11,21 +12,21 @@ import pytest
 from relay.lead.doorbell import LOCK_CLASS, LOCK_LEADER
 from service.platform.errors import StartupError
 from service.platform.lifecycle import require_migrated
-from tests.audit import run_audit
-from tests.relays import until, write_event
-from tests.resilience.conftest import HowOften, StartTrial
-from tests.resilience.outages import AWAY, BACK, all_said, some_arrive
-from tests.resilience.swallowing_proxy import SwallowingProxy
-from tests.resilience.throwaway import Throwaway
-from tests.resilience.trial import PATIENCE, Trial
+from tests.support.postgres.audit_scripts import run_audit
+from tests.support.postgres.swallowing_proxy import SwallowingProxy
+from tests.support.postgres.throwaway import Throwaway
+from tests.support.rows import write_event
+from tests.support.trials.outages import AWAY, BACK, all_logged, some_arrive
+from tests.support.trials.trial import PATIENCE, HowOften, StartTrial, Trial
+from tests.support.waiting import until
 
-# Whoever relies on the poll after a failover waits for an hour.
+# If an event needed the poll after a failover, it would wait for an hour.
 HOUR_MS = "3600000"
 
 
 @pytest.fixture
 def follow() -> Iterator[Callable[[Throwaway, str], Throwaway]]:
-    """`follow(primary, "standby1")` is a standby of that name. It ends with the test."""
+    """`follow(primary, "standby1")` is a standby with that name. It ends with the test."""
     with ExitStack() as standbys:
 
         def start(primary: Throwaway, name: str) -> Throwaway:
@@ -38,7 +39,7 @@ def follow() -> Iterator[Callable[[Throwaway, str], Throwaway]]:
 
 
 async def _commits_wait_for(trial: Trial, name: str) -> None:
-    """From now on what is committed is on the standby as well."""
+    """From now on, a commit waits for the standby."""
     await trial.db.execute(f"alter system set synchronous_standby_names = '{name}'")
     await trial.db.execute("select pg_reload_conf()")
 
@@ -54,7 +55,7 @@ async def _commits_wait_for(trial: Trial, name: str) -> None:
 
 
 async def _nothing_is_left_of_the_old_primary(trial: Trial) -> None:
-    """The leader's lock, and the backends that the relays say they listen on, are the new primary's."""
+    """Wait until both relays listen on the new primary, and the leader holds its lock there."""
 
     async def is_so() -> bool:
         return bool(
@@ -76,7 +77,7 @@ async def _nothing_is_left_of_the_old_primary(trial: Trial) -> None:
 
 
 async def _numbers_go_on(trial: Trial) -> None:
-    """Positions have no gap, and no sequence stands before what it has given out."""
+    """Positions have no gap, and no sequence is behind a number that it has given out."""
     row = await trial.db.fetchrow(
         """
         select (select count(*) = max(position) and max(position) = (select position from log_head) from events) as positions,
@@ -90,7 +91,8 @@ async def _numbers_go_on(trial: Trial) -> None:
 
 
 async def _goes_on_without_the_poll(trial: Trial) -> None:
-    """With the load ended, the leader sleeps: whoever commits must be heard on the new primary."""
+    """When the load has ended, the leader sleeps. The ring of each further commit must reach it on
+    the new primary."""
     await trial.load.stop()
     for _ in range(5):
         await trial.relays.idle()
@@ -135,13 +137,13 @@ async def test_failover_to_a_synchronous_standby(
             trial.times += 1
             primary.kill()
             if failover % 2:
-                # The address leads to the standby while that still refuses to write.
+                # The address leads to the standby, which still refuses writes.
                 proxy.socket = standby.socket
-            await all_said(trial, AWAY, failover)
+            await all_logged(trial, AWAY, failover)
             await standby.promote()
             proxy.socket = standby.socket
             await trial.recovers()
-            await all_said(trial, BACK, failover)
+            await all_logged(trial, BACK, failover)
             await _nothing_is_left_of_the_old_primary(trial)
             primary = standby
         await _is_right(trial, primary)
@@ -171,10 +173,10 @@ async def test_failover_between_two_hosts_of_the_url(
         await trial.disturb_all()
         trial.times = 1
         throwaway.kill()
-        await all_said(trial, AWAY, 1)
+        await all_logged(trial, AWAY, 1)
         await standby.promote()
         await trial.recovers()
-        await all_said(trial, BACK, 1)
+        await all_logged(trial, BACK, 1)
         await _is_right(trial, standby)
 
 
@@ -182,7 +184,7 @@ async def test_failover_between_two_hosts_of_the_url(
 async def test_failover_from_a_primary_that_vanished(
     start_own_trial: StartTrial, throwaway: Throwaway, follow: Callable[[Throwaway, str], Throwaway]
 ) -> None:
-    """As when its machine has lost power: nobody closes the connections of the relays."""
+    """As when the primary's machine has lost power: nothing closes the relays' connections."""
     standby = await asyncio.to_thread(follow, throwaway, "standby")
     async with (
         SwallowingProxy(throwaway.socket) as proxy,

@@ -1,4 +1,5 @@
-"""Every connection of a relay to PostgreSQL half-open: nothing passes any more, in either direction, and nobody closes it."""
+"""Connections of a relay to PostgreSQL are half-open: nothing passes in either direction, and
+neither side closes them."""
 
 import asyncio
 from datetime import datetime
@@ -8,25 +9,26 @@ import asyncpg
 import pytest
 
 from relay.watch.database import open_queues
-from tests.relays import RelayProcess, until
-from tests.resilience.conftest import HowOften, StartTrial
-from tests.resilience.swallowing_proxy import SwallowingProxy
-from tests.resilience.throwaway import Throwaway
-from tests.resilience.trial import PATIENCE, Trial
-from tests.server import THIS_DATABASE
+from tests.support.database import THIS_DATABASE
+from tests.support.postgres.swallowing_proxy import SwallowingProxy
+from tests.support.postgres.throwaway import Throwaway
+from tests.support.relay.processes import RelayProcess
+from tests.support.trials.trial import PATIENCE, HowOften, StartTrial, Trial
+from tests.support.waiting import until
 
-# One that only gave up when the time of its statements is up would take a minute to come back.
+# In seconds. A relay that waited until its statements time out would need a minute.
 SLOW_RETURN = 30.0
 
 
 async def _at_work(trial: Trial, relay: RelayProcess) -> None:
-    """The leader sends all of so small a load; another has connections that stand idle."""
+    """The leader sends all of so small a load, so only a leader must be at work. Another relay has
+    idle connections."""
     if relay is await trial.relays.leader():
         await trial.at_work(await trial.id_of(relay))
 
 
 async def _is_back(trial: Trial, relay: RelayProcess) -> None:
-    """The relay beats again, under whichever id, and sends if it leads."""
+    """The relay beats again, under any id, and sends if it leads."""
     first: dict[UUID, tuple[datetime, int]] = {}
 
     async def back() -> bool:
@@ -66,7 +68,7 @@ async def test_the_pool_of_a_relay_that_is_half_open(
 async def test_the_pools_of_all_relays_that_are_half_open(
     start_own_trial: StartTrial, throwaway: Throwaway, how_often: HowOften
 ) -> None:
-    """Nobody is left to take over."""
+    """No relay is left to take over."""
     async with SwallowingProxy(throwaway.socket) as proxy, start_own_trial("pools of all relays half-open") as trial:
         await trial.relays.start(2, DATABASE_URL=proxy.url)
         trial.load.start()
@@ -85,7 +87,7 @@ async def test_the_pools_of_all_relays_that_are_half_open(
 async def test_a_leader_that_is_not_answered_while_it_fans_out(
     start_own_trial: StartTrial, throwaway: Throwaway, how_often: HowOften
 ) -> None:
-    """The server has queued and leased, and believes that it has said so."""
+    """The server has queued and leased the deliveries, and believes that its reply was sent."""
     async with SwallowingProxy(throwaway.socket) as proxy, start_own_trial("LISTEN half-open in fan-out") as trial:
         trial.may_repeat = False
         await trial.relays.start(2, DATABASE_URL=proxy.url)
@@ -115,7 +117,8 @@ async def test_a_leader_that_is_not_answered_while_it_fans_out(
 
 @pytest.mark.chaos
 async def test_a_connection_over_which_nothing_passes_from_the_first(throwaway: Throwaway) -> None:
-    """Not lent yet, it is looked after by nobody; and who waits for it may be presence."""
+    """Before it is first used, a new connection is not watched, and presence itself may be waiting
+    for it."""
     async with SwallowingProxy(throwaway.socket) as proxy:
         pool = await open_queues(proxy.url)
         try:
@@ -132,7 +135,8 @@ async def test_a_connection_over_which_nothing_passes_from_the_first(throwaway: 
 
 @pytest.mark.chaos
 async def test_a_fault_in_the_midst_of_a_transaction_does_not_keep_its_locks(throwaway: Throwaway) -> None:
-    """The server does not know that its client is gone, and nobody else may have to wait until it does."""
+    """The server does not know that its client is gone. Other sessions must not wait until it
+    does."""
     async with SwallowingProxy(throwaway.socket) as proxy:
         pool = await open_queues(proxy.url)
         other = await asyncpg.connect(throwaway.url)

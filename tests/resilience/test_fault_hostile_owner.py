@@ -1,17 +1,18 @@
-"""Owners whose receivers never answer, beside healthy ones: they hold what an owner may hold, and nobody else waits for it."""
+"""Owners whose receivers never answer, beside healthy owners: they hold what an owner may hold, and
+no other owner waits for it."""
 
 from contextlib import AsyncExitStack
 
 import pytest
 
 from service.platform.settings import Settings
-from tests.relays import add_user, add_webhook, until
-from tests.resilience.conftest import StartTrial
-from tests.resilience.ill_receivers import MISBEHAVIOURS, misbehaving
-from tests.resilience.trial import PATIENCE, Trial
+from tests.support.receivers.ill_receivers import MISBEHAVIOURS, misbehaving
+from tests.support.rows import add_user, add_webhook
+from tests.support.trials.trial import PATIENCE, StartTrial, Trial
+from tests.support.waiting import until
 
 WEBHOOKS, EVENTS = 8, 75
-# Of two relays with the slots that they have by default.
+# The main slots of two relays with the default settings.
 MAIN = 2 * 264
 
 
@@ -59,5 +60,5 @@ async def test_owners_whose_receivers_never_answer_beside_healthy_ones(
             trial.times += 1
             assert await full(), "what was committed has arrived while all of it was held"
         await trial.load.stop()
-        # What is still owed to them is nobody else's.
+        # Only deliveries of these owners are left.
         await trial.db.execute("update webhooks set active = false where id::text <> all ($1)", trial.webhooks)

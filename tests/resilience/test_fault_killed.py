@@ -4,16 +4,17 @@ import asyncio
 import random
 import signal
 
-from tests.relays import RelayProcess, until
-from tests.resilience.conftest import HowOften, StartTrial
-from tests.resilience.trial import PATIENCE, Trial
+from tests.support.relay.processes import RelayProcess
+from tests.support.trials.trial import PATIENCE, HowOften, StartTrial, Trial
+from tests.support.waiting import until
 
-# The load needs eight slots, at the least. A leader with no more leaves work to the others; with the default it would do all of it.
+# The load needs at least eight slots. A leader with eight leaves work to the others. With the
+# default number it would do all of it.
 FEW_SLOTS = "8"
 
 
 async def _kill(trial: Trial, victim: RelayProcess) -> None:
-    """At a random moment of its work; another takes its place at once."""
+    """Kill the relay at a random moment of its work, and start another at once."""
     await trial.at_work(await trial.id_of(victim))
     await asyncio.sleep(random.random() * 0.3)
     await trial.disturb(victim, signal.SIGKILL)
@@ -55,6 +56,6 @@ async def test_a_relay_told_to_stop_under_load_repeats_nothing(start_trial: Star
             victim.send(signal.SIGTERM)
             trial.times += 1
             assert await victim.ended() == 0
-            # Given up in order: no lease is left that somebody would have to take over.
+            # The relay gave its leases back, so no peer has to take them over.
             assert not await trial.db.fetchval("select count(*) from deliveries where leased_by = $1", relay_id)
             await asyncio.gather(trial.relays.start(RELAY_CONCURRENCY=FEW_SLOTS), trial.recovers())

@@ -1,11 +1,10 @@
-"""A NAT between relays and receivers that forgets all connections, under load."""
+"""A NAT between relays and receivers forgets all connections, under load."""
 
 import pytest
 
-from tests.forgetful_nat import ForgetfulNat, forgetful_nat
-from tests.relays import until
-from tests.resilience.conftest import HowOften, StartTrial
-from tests.resilience.trial import PATIENCE
+from tests.support.receivers.forgetful_nat import ForgetfulNat, forgetful_nat
+from tests.support.trials.trial import PATIENCE, HowOften, StartTrial
+from tests.support.waiting import until
 
 
 async def at_work(nat: ForgetfulNat) -> bool:
@@ -13,7 +12,7 @@ async def at_work(nat: ForgetfulNat) -> bool:
 
 
 async def forgets(nat: ForgetfulNat) -> None:
-    """Returns once a request has gone nowhere."""
+    """Makes the NAT forget, and returns once a request has been swallowed."""
     nat.forget()
     before = nat.swallowed
 
@@ -30,7 +29,7 @@ async def test_a_nat_that_forgets_its_connections(start_trial: StartTrial, how_o
             await trial.db.execute(
                 "update webhooks set url = replace(url, $1, $2), version = version + 1", trial.receiver.url, nat.url
             )
-            # Few slots, so that both have connections to lose.
+            # So few slots that both relays have connections to lose.
             await trial.relays.start(2, RELAY_CONCURRENCY="6")
             trial.load.start()
             for _ in range(how_often(5, 1)):

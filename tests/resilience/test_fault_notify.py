@@ -1,34 +1,28 @@
-"""A queue of notifications that is full: nobody is woken, and nobody's commit fails."""
+"""The queue of notifications is full: no leader is woken by a ring, and no commit fails."""
 
 from collections.abc import Iterator
 
 import asyncpg
 import pytest
 
-from tests.resilience.conftest import HowOften, StartTrial
-from tests.resilience.outages import some_arrive
-from tests.resilience.throwaway import Throwaway
+from tests.support.postgres.throwaway import Throwaway, throwaway_server
+from tests.support.trials.outages import some_arrive
+from tests.support.trials.trial import HowOften, StartTrial
 
 
 @pytest.fixture
 def throwaway(environment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Throwaway]:
-    """Its queue is as small as it can be."""
-    cluster = Throwaway(small_queue=True)
-    try:
-        monkeypatch.setenv("DATABASE_URL", cluster.start())
-        # Nobody rings, so this is how long an event may wait.
-        monkeypatch.setenv("RELAY_POLL_INTERVAL", "500")
-        cluster.migrate()
-        yield cluster
-    finally:
-        cluster.stop()
+    """A server whose queue of notifications is as small as it can be."""
+    monkeypatch.setenv("RELAY_POLL_INTERVAL", "500")
+    with throwaway_server(monkeypatch, small_queue=True) as server:
+        yield server
 
 
 async def test_a_queue_of_notifications_that_is_full(
     start_own_trial: StartTrial, throwaway: Throwaway, how_often: HowOften
 ) -> None:
     async with start_own_trial("a full notification queue", per_second=20) as trial:
-        # What is sent once is sent once.
+        # Nothing may arrive twice.
         trial.may_repeat = False
         await trial.relays.start(2)
         trial.load.start()
@@ -36,7 +30,7 @@ async def test_a_queue_of_notifications_that_is_full(
             await some_arrive(trial)
             stuck = await asyncpg.connect(throwaway.url)
             await stuck.execute("listen anything")
-            # It reads nothing while it is in a transaction.
+            # The session reads nothing while it is in a transaction.
             await stuck.execute("begin")
             await _fill(throwaway.url)
             trial.times += 1

@@ -1,15 +1,15 @@
-"""PgBouncer between relays, writers and PostgreSQL: killed and started again, and a server that restarts behind it."""
+"""PgBouncer between relays, writers and PostgreSQL is killed and started again, and the server
+behind it restarts."""
 
 import asyncio
 import random
 
 import pytest
 
-from tests.conftest import StartPooler
-from tests.resilience.conftest import HowOften, StartTrial
-from tests.resilience.outages import AWAY, BACK, all_said, some_arrive
-from tests.resilience.throwaway import Throwaway
-from tests.resilience.trial import Trial
+from tests.support.postgres.pgbouncer import StartPooler
+from tests.support.postgres.throwaway import Throwaway
+from tests.support.trials.outages import AWAY, BACK, all_logged, some_arrive
+from tests.support.trials.trial import HowOften, StartTrial, Trial
 
 
 async def _is_right(trial: Trial) -> None:
@@ -31,10 +31,10 @@ async def test_a_pooler_that_is_killed_and_started_again(
             await asyncio.sleep(random.random() * 0.3)
             trial.times += 1
             pooler.kill()
-            await all_said(trial, AWAY, outage)
+            await all_logged(trial, AWAY, outage)
             pooler.start()
             await trial.recovers()
-            await all_said(trial, BACK, outage)
+            await all_logged(trial, BACK, outage)
         await _is_right(trial)
 
 
@@ -42,7 +42,7 @@ async def test_a_pooler_that_is_killed_and_started_again(
 async def test_a_server_that_is_killed_behind_a_pooler(
     start_own_trial: StartTrial, throwaway: Throwaway, start_pooler: StartPooler, how_often: HowOften
 ) -> None:
-    # PgBouncer would wait for 15 s before it tries to reach the server again.
+    # Otherwise PgBouncer would wait 15 s before it tries to reach the server again.
     pooler = start_pooler(throwaway.url, default_pool_size=30, server_login_retry=1)
     async with start_own_trial("kill -9 of PostgreSQL behind PgBouncer", through=pooler.url) as trial:
         await trial.relays.start(2, DATABASE_URL=pooler.url)
@@ -52,8 +52,8 @@ async def test_a_server_that_is_killed_behind_a_pooler(
             await trial.disturb_all()
             trial.times += 1
             throwaway.kill()
-            await all_said(trial, AWAY, outage)
+            await all_logged(trial, AWAY, outage)
             await throwaway.start_again()
             await trial.recovers()
-            await all_said(trial, BACK, outage)
+            await all_logged(trial, BACK, outage)
         await _is_right(trial)

@@ -1,4 +1,5 @@
-"""PostgreSQL killed, restarted, full, read-only, or not answering commits: relays wait, say so once, and go on by themselves."""
+"""PostgreSQL is killed, restarted, full, read-only, or does not answer commits. Relays wait, log
+that once, and go on by themselves."""
 
 import asyncio
 import random
@@ -8,10 +9,9 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 
-from tests.resilience.conftest import HowOften, StartTrial
-from tests.resilience.outages import AWAY, BACK, all_said, some_arrive
-from tests.resilience.throwaway import Throwaway
-from tests.resilience.trial import Trial
+from tests.support.postgres.throwaway import Throwaway
+from tests.support.trials.outages import AWAY, BACK, all_logged, some_arrive
+from tests.support.trials.trial import HowOften, StartTrial, Trial
 
 
 async def _outages(trial: Trial, server: Throwaway, times: int, *, kill: bool) -> None:
@@ -26,10 +26,10 @@ async def _outages(trial: Trial, server: Throwaway, times: int, *, kill: bool) -
             server.kill()
         else:
             server.shut_down_immediately()
-        await all_said(trial, AWAY, outage)
+        await all_logged(trial, AWAY, outage)
         await server.start_again()
         await trial.recovers()
-        await all_said(trial, BACK, outage)
+        await all_logged(trial, BACK, outage)
     assert not [line for relay in trial.relays.started for line in relay.log() if "exception" in line]
 
 
@@ -75,12 +75,12 @@ async def test_a_server_that_turns_read_only(start_own_trial: StartTrial) -> Non
         await trial.disturb_all()
         trial.times = 1
         await _set(trial, "default_transaction_read_only", "on")
-        await all_said(trial, AWAY, 1)
-        # Told by a statement that is allowed to write. The session keeps what is set here.
+        await all_logged(trial, AWAY, 1)
+        # This session must be allowed to write again, to change the setting. It keeps this setting.
         await trial.db.execute("set default_transaction_read_only = off")
         await _set(trial, "default_transaction_read_only", "off")
         await trial.recovers()
-        await all_said(trial, BACK, 1)
+        await all_logged(trial, BACK, 1)
 
 
 @asynccontextmanager
@@ -88,7 +88,7 @@ async def _all_connections(url: str) -> AsyncIterator[list["asyncpg.Connection[a
     held: list[asyncpg.Connection[asyncpg.Record]] = []
 
     async def take() -> None:
-        # As soon as one is free, it is taken.
+        # Takes every connection as soon as it is free.
         while True:
             try:
                 held.append(await asyncpg.connect(url))
@@ -113,14 +113,14 @@ async def test_a_server_without_a_free_connection(start_own_trial: StartTrial, t
         await trial.disturb_all()
         trial.times = 1
         async with _all_connections(throwaway.url):
-            # Whoever loses its connection does not get another.
+            # A relay that loses its connection does not get another.
             await trial.db.execute(
                 "select pg_terminate_backend(pid) from pg_stat_activity"
                 " where datname = current_database() and application_name like 'jossiedb relay%'"
             )
-            await all_said(trial, AWAY, 1)
+            await all_logged(trial, AWAY, 1)
         await trial.recovers()
-        await all_said(trial, BACK, 1)
+        await all_logged(trial, BACK, 1)
 
 
 @pytest.mark.chaos
@@ -132,8 +132,8 @@ async def test_commits_that_hang(start_own_trial: StartTrial) -> None:
         await trial.disturb_all()
         trial.times = 1
         await _set(trial, "synchronous_standby_names", "nobody")
-        # Longer than a statement may take: each relay gives up on what it has asked, and asks again.
-        await all_said(trial, AWAY, 1)
+        # Longer than a statement may take, so each relay gives up its statement and tries again.
+        await all_logged(trial, AWAY, 1)
         await _set(trial, "synchronous_standby_names", "")
         await trial.recovers()
-        await all_said(trial, BACK, 1)
+        await all_logged(trial, BACK, 1)

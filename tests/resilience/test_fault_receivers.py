@@ -1,4 +1,5 @@
-"""Receivers that misbehave, beside healthy ones: they harm nobody, and what is owed to them ends as failed."""
+"""Receivers that misbehave, beside healthy ones. They harm no other receiver, and their deliveries
+end as failed."""
 
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -8,16 +9,16 @@ import pytest
 
 from service.platform.queries import load
 from service.platform.settings import Settings
-from tests.relays import add_webhook, until
-from tests.resilience.conftest import HowOften, StartTrial
-from tests.resilience.ill_receivers import (
+from tests.support.receivers.ill_receivers import (
     MISBEHAVIOURS,
     closing_kept_alive,
     gone_and_well_in_turn,
     misbehaving,
     wrong_certificate,
 )
-from tests.resilience.trial import PATIENCE, Trial
+from tests.support.rows import add_webhook
+from tests.support.trials.trial import PATIENCE, HowOften, StartTrial, Trial
+from tests.support.waiting import until
 
 
 async def _memory_kb(trial: Trial) -> int:
@@ -36,10 +37,10 @@ async def test_receivers_that_misbehave_beside_healthy_ones(
         urls = {name: await receivers.enter_async_context(misbehaving(act)) for name, act in MISBEHAVIOURS.items()}
         tls = wrong_certificate(tmp_path)
         urls["wrong certificate"] = await receivers.enter_async_context(misbehaving(MISBEHAVIOURS["hangs"], tls=tls))
-        # So that what the breaker holds back is over soon.
+        # With a short delay, deliveries that the breaker holds back end soon.
         await trial.relays.start(2, WEBHOOK_BREAKER_DELAY="100")
         ill: dict[str, UUID] = {}
-        # After those that are sent here only the healthy are owed anything.
+        # After these events, only the healthy receivers are owed anything.
         for name, url in urls.items():
             webhook = await add_webhook(
                 trial.db, settings, url, ["item-deleted"], max_retries=how_often(3, 0), retry_delay_ms=100
@@ -47,7 +48,7 @@ async def test_receivers_that_misbehave_beside_healthy_ones(
             ill[name] = webhook.id
 
         async def over() -> bool:
-            # In one statement: an event that moves from the one to the other between two would be in neither.
+            # One statement, because an event could move from one table to the other between two.
             found: bool = await trial.db.fetchval(
                 "select not exists (select from outbox where type = 'item-deleted')"
                 " and not exists (select from deliveries where webhook_id = any ($1))",
@@ -58,7 +59,7 @@ async def test_receivers_that_misbehave_beside_healthy_ones(
         trial.load.start()
         for _ in range(2):
             await trial.db.execute("""insert into outbox (type, data) values ('item-deleted', '{"name":"x"}')""")
-            # Then once more, so that a connection that was kept alive is met again.
+            # The second round meets connections that were kept alive.
             await until(over, "nothing is owed to the receivers that misbehave any more", PATIENCE)
             await trial.recovers()
         trial.times = len(ill)
@@ -68,7 +69,7 @@ async def test_receivers_that_misbehave_beside_healthy_ones(
         )
         by_name = {name: [row["outcome"] for row in ends if row["webhook_id"] == id] for name, id in ill.items()}
         assert by_name == {name: ["failed"] * 2 for name in ill}
-        # Whatever they send, little of it is kept.
+        # Little of their answers is kept, whatever they send.
         assert await _memory_kb(trial) < 400_000
 
 
@@ -97,7 +98,7 @@ async def test_a_receiver_that_says_that_it_is_gone_and_takes_what_is_under_way(
             )
             await trial.db.execute(load("webhooks").reset_health.sql, webhook)
         await trial.db.execute("delete from deliveries where webhook_id = $1", webhook)
-        # Those that were started are at it still.
+        # The relays that were started are still running.
         assert [relay.exit_code for relay in trial.relays.started] == [None, None]
 
 

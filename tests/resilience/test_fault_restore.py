@@ -1,5 +1,5 @@
-"""A database that is restored from a backup, under relays and an API that go on, or that start after: by dump, base backup and point
-in time, and as files."""
+"""A database is restored from a backup, under relays and an API that go on or that start
+afterwards: by dump, base backup to a point in time, and as files."""
 
 import asyncio
 import signal
@@ -16,12 +16,14 @@ import pytest
 
 from service.platform.embedded.account import choose
 from service.platform.settings import Settings, load_settings
-from tests.integration.command import BOSS, PASSWORD, run, serving
-from tests.relays import Receiver, Relays
-from tests.resilience.restores import IMPATIENT, Scene, base_backup, copy
-from tests.resilience.throwaway import Throwaway
-from tests.resilience.trial import Patient
-from tests.server import bin_dir, with_database
+from tests.support.command_line import BOSS, PASSWORD, run, serving
+from tests.support.database import with_database
+from tests.support.postgres.shared_server import bin_dir
+from tests.support.postgres.throwaway import Throwaway
+from tests.support.receivers.receiver import Receiver
+from tests.support.relay.processes import Relays
+from tests.support.trials.restores import IMPATIENT, Scene, base_backup, copy
+from tests.support.trials.trial import Reconnecting
 
 
 async def _program(name: str, *arguments: str) -> None:
@@ -57,7 +59,7 @@ async def scene(settings: Settings, database_url: str, tmp_path: Path, receiver:
 
 @asynccontextmanager
 async def _scene(settings: Settings, url: str, directory: Path, receiver: Receiver) -> AsyncIterator[Scene]:
-    db = Patient(url)
+    db = Reconnecting(url)
     relays = Relays(directory, db)
     try:
         yield Scene(db, relays, receiver, settings, url)
@@ -97,7 +99,7 @@ async def test_a_dump_that_is_restored_under_processes_that_go_on(
 
 @pytest.fixture
 def archiving(environment: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Throwaway]:
-    """A server that keeps its write-ahead log, so that it can be restored to a point in time."""
+    """A server that archives its write-ahead log, so that it can be restored to a point in time."""
     with ExitStack() as ending:
         server = Throwaway()
         ending.callback(server.stop)
@@ -167,13 +169,14 @@ async def test_a_point_in_time(archiving: Throwaway, receiver: Receiver, tmp_pat
 async def test_files_that_were_put_back(
     throwaway: Throwaway, receiver: Receiver, tmp_path: Path, going_on: bool
 ) -> None:
-    """As a snapshot of the disk: neither the server nor its timeline tells of it."""
+    """As a snapshot of the disk: neither the server's identifier nor its timeline shows the
+    restore."""
     async with _scene(load_settings(), throwaway.url, tmp_path, receiver) as scene:
         await scene.begin()
         backup = throwaway.cluster.parent / "backup"
         await _restart_after(throwaway, lambda: copy(throwaway.cluster, backup))
         await scene.live()
-        # It was a plain restart.
+        # A plain restart begins no epoch.
         assert await scene.db.fetchval("select bases = '{0}' from epoch")
         lost = await scene.lose()
         before = await scene.epoch()
@@ -181,7 +184,7 @@ async def test_files_that_were_put_back(
             await _end_all(scene)
         await _restart_after(throwaway, lambda: copy(backup, throwaway.cluster))
         if not going_on:
-            # Nobody is left who could know.
+            # No process is left that knows the lost past.
             await _start_others(scene)
             assert await scene.epoch() == before
             assert (await run("restored"))[0] == 0

@@ -1,4 +1,4 @@
-"""Relays that stand still, or hear nothing, or have another clock."""
+"""Relays that are stopped, that get no messages, or whose clocks are wrong."""
 
 import signal
 import time
@@ -8,24 +8,25 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import SkipUnless
-from tests.relays import RelayProcess, until
-from tests.resilience.conftest import HowOften, StartTrial
-from tests.resilience.swallowing_proxy import SwallowingProxy
-from tests.resilience.throwaway import Throwaway
-from tests.resilience.trial import PATIENCE, Trial
+from tests.support.postgres.swallowing_proxy import SwallowingProxy
+from tests.support.postgres.throwaway import Throwaway
+from tests.support.programs import SkipUnless
+from tests.support.relay.processes import RelayProcess
+from tests.support.trials.trial import PATIENCE, HowOften, StartTrial, Trial
+from tests.support.waiting import until
 
-# The load needs eight, so that all of three relays have work.
+# The load needs eight slots, so all three relays have work.
 FEW_SLOTS = "4"
-# A writer never waits for a relay that does not move.
+# In seconds. A writer never waits for a stopped relay.
 SLOW_COMMIT = 5.0
 
 
 async def _stop_and_go_on(trial: Trial, victim: RelayProcess) -> None:
-    """SIGSTOP it for longer than its leases last, then SIGCONT; what it comes back with is fenced off."""
+    """SIGSTOP for longer than the relay's leases last, then SIGCONT. Its late results are fenced
+    off."""
     await trial.at_work(await trial.id_of(victim))
     stopped = await trial.disturb(victim, signal.SIGSTOP)
-    # Its leases are taken over long before they run out.
+    # Peers take over its leases long before they run out.
     await trial.recovers()
 
     async def gone() -> bool:
@@ -52,7 +53,7 @@ def _has_said_something(relay: RelayProcess) -> Callable[[], Awaitable[bool]]:
 
 
 async def _check_fenced(trial: Trial) -> None:
-    """Every result that a stopped relay brought too late is logged, and changed nothing."""
+    """Every late result of a stopped relay is logged, and has changed nothing."""
 
     async def late() -> bool:
         return bool(await trial.db.fetchval("select exists (select from attempts where outcome = 'superseded')"))
@@ -64,7 +65,8 @@ async def _check_fenced(trial: Trial) -> None:
 @pytest.mark.chaos
 async def test_a_relay_stopped_past_its_leases(start_trial: StartTrial, how_often: HowOften) -> None:
     async with start_trial("SIGSTOP of a relay, then SIGCONT", delay_ms=200) as trial:
-        # The load needs 40; a leader with the default number would leave nothing to the other.
+        # The load needs 40 slots. A leader with the default number would leave nothing to the other
+        # relay.
         await trial.relays.start(2, RELAY_CONCURRENCY="40")
         trial.load.start()
         for _ in range(how_often(5, 1)):
@@ -100,7 +102,8 @@ async def test_a_listen_connection_that_is_half_open(
             await trial.recovers()
 
             async def leads_again(held: int = held) -> bool:
-                # The old backend does not know that it was left; it must not keep the leader's locks.
+                # The old backend does not know that its client has left it. It must not keep the
+                # leader's locks.
                 return bool(
                     await trial.db.fetchval(
                         "select exists (select from relays where leader and listen_pid <> $1)"
@@ -116,7 +119,8 @@ async def test_a_listen_connection_that_is_half_open(
 @pytest.mark.chaos
 async def test_relays_whose_clocks_are_an_hour_off(start_trial: StartTrial, skip_unless: SkipUnless) -> None:
     skip_unless("faketime")
-    # The library itself: the program of that name would be the parent of the relay, and signals meet it instead.
+    # Preload the library itself. With the program of that name, the relay would be its child, and
+    # signals would go to the parent.
     library = str(next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")))
     async with start_trial("the clock of one relay an hour off") as trial:
         trial.may_repeat = False
@@ -126,8 +130,8 @@ async def test_relays_whose_clocks_are_an_hour_off(start_trial: StartTrial, skip
                 LD_PRELOAD=library, FAKETIME_DONT_FAKE_MONOTONIC="1", FAKETIME=offset, RELAY_CONCURRENCY=FEW_SLOTS
             )
             await until(_has_said_something(relay), "it has logged something")
-            said = datetime.fromisoformat(relay.log()[0]["timestamp"])
-            off = abs(said.timestamp() - time.time())
+            logged_at = datetime.fromisoformat(relay.log()[0]["timestamp"])
+            off = abs(logged_at.timestamp() - time.time())
             assert timedelta(minutes=50).total_seconds() < off < timedelta(minutes=70).total_seconds()
         trial.load.start()
         trial.times = 2

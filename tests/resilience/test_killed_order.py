@@ -1,4 +1,5 @@
-"""Order by item while relays are killed: the numbers arrive in order, without a gap, and no item stands still."""
+"""Order by item while relays are killed: the sequences arrive in order and without a gap, and no
+item stops."""
 
 import asyncio
 import signal
@@ -6,8 +7,11 @@ import signal
 import pytest
 
 from service.platform.settings import Settings
-from tests.ordered import Watch, change_all, check_order, items, ordered_webhook
-from tests.relays import Arrival, Connection, Receiver, Relays, until
+from tests.support.database import Connection
+from tests.support.receivers.receiver import Arrival, Receiver
+from tests.support.relay.ordered_webhooks import Watch, change_all, check_order, items, ordered_webhook
+from tests.support.relay.processes import Relays
+from tests.support.waiting import until
 
 ITEMS = 40
 ROUNDS = 12
@@ -23,7 +27,7 @@ async def test_a_killed_relay_leaves_every_item_in_order(
 
     receiver.answer = watch = Watch(slowly)
     await ordered_webhook(connection, settings, receiver.url)
-    # Few enough that neither can take all items for itself.
+    # So few slots that neither relay can take all items.
     await relays.start(2, RELAY_CONCURRENCY_PER_WEBHOOK="8")
     all_items = items(ITEMS)
     async with connection.transaction():

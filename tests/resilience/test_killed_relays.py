@@ -1,4 +1,5 @@
-"""kill -9 in the middle of deliveries: everything arrives, and what arrives twice was in the killed relay's hands."""
+"""kill -9 during deliveries: everything arrives, and only deliveries that the killed relay held
+arrive twice."""
 
 import asyncio
 import signal
@@ -7,23 +8,27 @@ from collections import Counter
 from aiohttp import web
 
 from service.platform.settings import Settings
-from tests.relays import Arrival, Connection, Receiver, RelayProcess, Relays, add_webhook, until
+from tests.support.database import Connection
+from tests.support.receivers.receiver import Arrival, Receiver
+from tests.support.relay.processes import RelayProcess, Relays
+from tests.support.rows import add_webhook
+from tests.support.waiting import until
 
 EVENTS = 200
 WEBHOOKS = 10
 
 
 async def _slowly(_: Arrival) -> web.StreamResponse:
-    # Long enough that some are in flight at any moment.
+    # Long enough that some requests are in flight at any moment.
     await asyncio.sleep(0.05)
     return web.Response()
 
 
 async def _many_deliveries(connection: Connection, settings: Settings, receiver: Receiver) -> None:
-    """2,000 of them, owed from one moment to the next."""
+    """2,000 deliveries that are owed from one moment to the next."""
     receiver.answer = _slowly
     for number in range(WEBHOOKS):
-        # No request is repeated because the receiver, in this process, is slow.
+        # So long that no request is repeated only because the receiver, in this process, is slow.
         await add_webhook(connection, settings, f"{receiver.url}/{number}", ["item-created"], timeout_ms=60_000)
     await connection.execute(
         "insert into outbox (type, data) select 'item-created', json_build_object('n', n)::text from generate_series(1, $1) as n",
@@ -48,14 +53,18 @@ async def _check_nothing_lost(connection: Connection, relays: Relays, receiver: 
     assert await connection.fetchval("select sum(ended) from delivery_counts") == EVENTS * WEBHOOKS
 
 
-async def _kill_in_the_middle(connection: Connection, receiver: Receiver, victim: RelayProcess) -> object:
-    killed = await connection.fetchval("select id from relays where pid = $1", victim.pid)
-
+async def _is_at_work(connection: Connection, receiver: Receiver, relay_id: object) -> None:
     async def holds_leases() -> bool:
-        held: int = await connection.fetchval("select count(*) from deliveries where leased_by = $1", killed)
+        held: int = await connection.fetchval("select count(*) from deliveries where leased_by = $1", relay_id)
         return held > 5 and len(receiver.arrivals) > 200
 
     await until(holds_leases, "the relay is at work")
+
+
+async def _kill_in_the_middle(connection: Connection, receiver: Receiver, victim: RelayProcess) -> object:
+    killed = await connection.fetchval("select id from relays where pid = $1", victim.pid)
+
+    await _is_at_work(connection, receiver, killed)
     victim.send(signal.SIGKILL)
     await victim.ended()
     return killed
@@ -113,11 +122,7 @@ async def test_a_leader_that_is_stopped_is_replaced_and_its_late_results_change_
     stopped = await connection.fetchval("select id from relays where pid = $1", leader.pid)
     await _many_deliveries(connection, settings, receiver)
 
-    async def holds_leases() -> bool:
-        held: int = await connection.fetchval("select count(*) from deliveries where leased_by = $1", stopped)
-        return held > 5 and len(receiver.arrivals) > 200
-
-    await until(holds_leases, "the leader is at work")
+    await _is_at_work(connection, receiver, stopped)
     leader.send(signal.SIGSTOP)
     await relays.idle()
     await _replaced(relays, leader)
@@ -128,7 +133,7 @@ async def test_a_leader_that_is_stopped_is_replaced_and_its_late_results_change_
 
     await until(back, "the stopped relay is present again, under a new id")
     await _check_nothing_lost(connection, relays, receiver, stopped)
-    # Those it had sent before it was stopped, it recorded too late.
+    # Requests that it had sent before it was stopped, and recorded too late.
     late = await connection.fetch("select relay_id from attempts where outcome = 'superseded'")
     assert {row["relay_id"] for row in late} <= {
         row["id"] for row in await connection.fetch("select id from relays")

@@ -1,17 +1,17 @@
-"""kill -9 in the middle of a replay: another leader goes on where it stood, and every event arrives."""
+"""kill -9 during a replay: another leader goes on from the same place, and every event arrives."""
 
 import signal
 from collections import Counter
 from typing import Any
 
-from tests.audit import run_audit
-from tests.integration.caller import Caller
-from tests.integration.conftest import Api, SignUp
-from tests.integration.conftest import api as api  # noqa: PLC0414 - fixtures of the integration tests
-from tests.integration.conftest import sign_up as sign_up  # noqa: PLC0414
-from tests.integration.replays import ask_replay, dry_run, show_job
-from tests.integration.webhooks import make_webhook
-from tests.relays import Connection, Receiver, Relays, until
+from tests.support.api.caller import Api, Caller, SignUp
+from tests.support.api.webhooks import make_webhook
+from tests.support.database import Connection
+from tests.support.postgres.audit_scripts import run_audit
+from tests.support.receivers.receiver import Receiver
+from tests.support.relay.processes import Relays
+from tests.support.relay.replays import ask_replay, dry_run, show_job
+from tests.support.waiting import until
 
 EVENTS = 2000
 
@@ -20,7 +20,7 @@ async def test_a_replay_survives_its_relay_and_gives_a_new_webhook_every_event_f
     connection: Connection, database_url: str, relays: Relays, receiver: Receiver, api: Api, sign_up: SignUp
 ) -> None:
     owner = Caller(api, await sign_up("worker"))
-    # Woken by what is written only: nothing here is found by the poll.
+    # Relays are woken only by hints here, never by the poll.
     poll = {"RELAY_POLL_INTERVAL": "3600000"}
     await relays.start(2, **poll)
     await connection.execute(
@@ -44,7 +44,7 @@ async def test_a_replay_survives_its_relay_and_gives_a_new_webhook_every_event_f
     await victim.ended()
     assert (await show_job(owner, webhook["id"], job))["status"] == "running", "it was killed too late to show anything"
 
-    # What happens meanwhile does not wait for the replay's end.
+    # A new event does not wait for the replay's end.
     new = await connection.fetchval("insert into outbox (type, data) values ('item-created', '{}') returning id")
 
     async def finished() -> bool:

@@ -1,10 +1,15 @@
-"""The doorbell misses nothing: with the poll an hour away, every event is delivered before the next is written."""
+"""The doorbell misses nothing: with the poll an hour away, every event is delivered before the next
+is written."""
 
 import asyncpg
 from aiohttp import web
 
 from service.platform.settings import Settings
-from tests.relays import Arrival, Connection, Receiver, Relays, add_webhook, until, write_event
+from tests.support.database import Connection
+from tests.support.receivers.receiver import Arrival, Receiver
+from tests.support.relay.processes import Relays
+from tests.support.rows import add_webhook, write_event
+from tests.support.waiting import until
 
 ROUNDS = 40
 HOUR_MS = "3600000"
@@ -42,7 +47,7 @@ async def test_every_event_is_delivered_without_the_poll(
 async def test_a_lane_that_is_given_work_is_looked_at_without_the_poll(
     connection: Connection, settings: Settings, relays: Relays, receiver: Receiver
 ) -> None:
-    """A manual retry, and a webhook made active again: neither passes the outbox."""
+    """A manual retry and the activation of a webhook do not go through the outbox."""
 
     async def refuse(_: Arrival) -> web.StreamResponse:
         return web.Response(status=500)
@@ -101,7 +106,7 @@ async def _after_rollback(connection: Connection, _: Connection) -> set[str]:
 
 
 async def _beside_open_transaction(connection: Connection, other: Connection) -> set[str]:
-    # One that was let off while the leader was awake, and commits when it has long looked.
+    # This writer found the leader awake, and commits long after the leader's look.
     slow = other.transaction()
     await slow.start()
     late = await write_event(other)

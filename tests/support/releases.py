@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
+
 _SUBJECT = re.compile(r"Release [0-9]+\.[0-9]+\.[0-9]+")
 # The packages that a release's programs need. pyproject.toml says its version.
 _PACKAGES = ("relay", "service", "sql")

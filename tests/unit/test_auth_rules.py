@@ -1,4 +1,4 @@
-"""What decides about sessions, and passwords' hashes."""
+"""Rules for sessions, tokens and passwords."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -83,7 +83,7 @@ def test_one_kind_of_token_is_not_taken_for_the_other(tokens: Tokens) -> None:
 
 
 def test_a_token_lasts_by_the_databases_clock(tokens: Tokens) -> None:
-    """Whatever the hosts' clocks say that issue it and read it."""
+    """The clocks of the hosts that issue the token and read it do not matter."""
     for now in (datetime(1999, 1, 1, tzinfo=UTC), datetime(2077, 1, 1, tzinfo=UTC)):
         claims = tokens.read_access(tokens.access(uuid4(), uuid4(), now))
         claims.check(now, steady=True)
@@ -95,7 +95,7 @@ def test_a_token_lasts_by_the_databases_clock(tokens: Tokens) -> None:
 def test_a_token_of_a_clock_that_was_ahead_is_refused_once_the_clock_can_be_trusted(tokens: Tokens) -> None:
     now = datetime(2026, 2, 18, tzinfo=UTC)
     claims = tokens.read_access(tokens.access(uuid4(), uuid4(), now + timedelta(days=10)))
-    # The clock that says so may itself be behind.
+    # While the clock is not steady, it may itself be behind.
     claims.check(now, steady=False)
     with pytest.raises(Unauthorized, match="sign in again"):
         claims.check(now, steady=True)

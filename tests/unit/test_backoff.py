@@ -57,7 +57,7 @@ def test_the_standard_ladder_is_the_specifications() -> None:
     minute, hour = 60, 3600
     seconds = (5, 5 * minute, 30 * minute, 2 * hour, 5 * hour, 10 * hour, 14 * hour, 20 * hour, 24 * hour)
     assert tuple(delay / 1000 for delay in STANDARD_MS) == seconds
-    # The specification's last attempt is 75:35:05 after the first.
+    # In the specification, the last attempt is 75:35:05 after the first.
     assert sum(STANDARD_MS) == (75 * hour + 35 * minute + 5) * 1000
 
 

@@ -1,4 +1,4 @@
-"""The benchmarks' own arithmetic, and their receiver."""
+"""The arithmetic of the benchmarks, and their receiver."""
 
 import os
 from typing import Any
@@ -13,7 +13,7 @@ from bench.world import Options
 
 
 class Wire:
-    """What a connection writes."""
+    """A transport that keeps the bytes written to it."""
 
     def __init__(self) -> None:
         self.written = b""

@@ -1,4 +1,5 @@
-"""What makes a row of the benchmarks worse than another commit's, and which code each side runs."""
+"""When a row of the benchmarks counts as worse than another commit's, and which code each side
+runs."""
 
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def test_worse_takes_a_low_median_and_agreement(ratios: tuple[float, ...], worse
 
 
 async def test_each_tree_runs_its_own_code(tmp_path: Path) -> None:
-    """The library that is installed is this tree's; the other tree's must come before it."""
+    """The installed library is this tree's, so the other tree must come before it."""
     for package in ("bench", "service", "relay"):
         (tmp_path / package).mkdir()
         (tmp_path / package / "__init__.py").touch()

@@ -1,4 +1,4 @@
-"""The board: each thing that is written wakes the part that acts on it, and is taken once."""
+"""Each entry on the board wakes the part that acts on it, and is taken once."""
 
 from uuid import UUID
 

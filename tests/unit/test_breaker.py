@@ -1,4 +1,5 @@
-"""The breaker of a health: what opens it, what closes it, and that nothing but a probe goes out while it is open."""
+"""The breaker of a health: the results that open and close it, and that only a probe goes out while
+it is open."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -147,7 +148,8 @@ def test_a_pause_grows_once_for_what_was_under_way_together_and_a_success_ends_i
     assert (again.pauses, again.paused_until) == (2, NOW + timedelta(seconds=4))
     over = NOW + timedelta(seconds=4)
     assert after(again, [Observation(9, success=True)], over, POLICY, RNG).health == Health()
-    # While it lasts only a probe, which a manual test is too, says more than the answer that asked for it.
+    # During the pause, only a probe counts more than the answer that asked for the pause. A manual
+    # test is a probe, too.
     assert after(again, [Observation(9, success=True, probe=True)], NOW, POLICY, RNG).health == Health()
 
 
@@ -215,7 +217,7 @@ def test_it_never_sends_while_open_and_keeps_to_what_its_table_allows(
         for observation in batch:
             in_a_row = 0 if observation.success else in_a_row + 1
         assert health.failures == in_a_row
-        # Open is left by a success alone.
+        # Only a success closes an open breaker.
         if before.opened_at is not None and not any(observation.success for observation in batch):
             assert health.opened_at == before.opened_at
             assert health.probe_at is not None
@@ -227,7 +229,7 @@ def test_it_never_sends_while_open_and_keeps_to_what_its_table_allows(
             assert in_a_row >= FAILURES
             assert health.probe_at is not None
             assert health.paused_until is None or health.probe_at >= health.paused_until
-        # What the constraints of the table say, too.
+        # The constraints of the table say the same.
         assert (health.failures == 0) == (health.failing_since is None)
         assert health.failures > 0 or health.failed_events == ()
         assert len(health.failed_events) == len(set(health.failed_events)) <= EVENTS

@@ -1,4 +1,4 @@
-"""Whose request it is, from what proxies tell of it."""
+"""The client's address of a request, from the headers of proxies."""
 
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
@@ -31,7 +31,7 @@ def _client(
     [
         (["192.0.2.1"], "192.0.2.1"),
         (["192.0.2.1, 10.0.0.2"], "192.0.2.1"),
-        # What a client wrote itself stands on the left of what the first proxy saw.
+        # A client's own entry is on the left of the entries by proxies.
         (["198.51.100.9, 192.0.2.1"], "192.0.2.1"),
         (["198.51.100.9, 10.9.9.9, 192.0.2.1, 10.0.0.2"], "192.0.2.1"),
         (["198.51.100.9", "192.0.2.1", "10.0.0.2"], "192.0.2.1"),
@@ -102,7 +102,7 @@ def test_a_chain_of_any_length_is_looked_at_no_further_than_it_must() -> None:
     assert _client(PROXY, ["192.0.2.1, " + ", ".join(["10.0.0.2"] * 5000)]).address == "10.0.0.2"
 
 
-# By whom a connection is counted
+# The address by which a connection is counted
 
 
 @pytest.mark.parametrize(

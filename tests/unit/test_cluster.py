@@ -1,4 +1,4 @@
-"""What a start that was cut off has left of a cluster."""
+"""The remains of a start that was cut off, in an embedded server's directory."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Cursors are opaque, and exactly what was given out is taken back."""
+"""Cursors are opaque, and only cursors that were given out are accepted."""
 
 from uuid import UUID
 

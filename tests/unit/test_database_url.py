@@ -1,4 +1,4 @@
-"""Which parameters of DATABASE_URL hold, and what is dropped."""
+"""The parameters of DATABASE_URL that are used, and those that are dropped."""
 
 import pytest
 

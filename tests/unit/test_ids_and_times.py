@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from service.platform.clock import iso, iso_or_none
 from service.platform.ids import PATIENCE_MS, new_id, parse_id
-from tests.faketime import NOW, FakeClock
+from tests.support.faketime import NOW, FakeClock
 
 
 def test_ids_are_version_7_and_tell_their_time() -> None:
@@ -27,7 +27,8 @@ def test_ids_of_one_process_sort_as_they_were_made() -> None:
 
 
 def test_ids_follow_a_clock_that_is_set_back(tmp_path: Path) -> None:
-    """A process that goes on giving ids of the future would have its events refused until the future has come."""
+    """If a process went on making ids of the future, its events would be refused until that time
+    has come."""
     clock = FakeClock(tmp_path)
     script = """
 import os, sys, time
@@ -43,7 +44,7 @@ for line in sys.stdin:
         stdout=subprocess.PIPE,
         text=True,
     )
-    said = []
+    lines = []
     with process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -51,10 +52,10 @@ for line in sys.stdin:
             clock.leap(offset)
             process.stdin.write("\n")
             process.stdin.flush()
-            said.append(process.stdout.readline().split())
-    # Within a millisecond they need not keep their order where they follow the clock.
-    assert [each[:2] for each in said] == [["True", "100"]] * 5
-    assert said[0][2] == said[1][2] == "True"
+            lines.append(process.stdout.readline().split())
+    # When the ids follow a clock that was set back, those of one millisecond need no order.
+    assert [each[:2] for each in lines] == [["True", "100"]] * 5
+    assert lines[0][2] == lines[1][2] == "True"
 
 
 def test_ids_keep_their_order_while_the_clock_is_set_back_a_little(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""What a log line leaves out."""
+"""Values that a log line leaves out."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""What a relay writes of a webhook is what the catalogue says of it."""
+"""The notices that a relay writes have the form that the catalogue describes."""
 
 import json
 from datetime import UTC, datetime

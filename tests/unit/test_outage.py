@@ -1,4 +1,4 @@
-"""When a relay may claim again."""
+"""The conditions under which a relay may claim again after an outage."""
 
 import asyncio
 import time

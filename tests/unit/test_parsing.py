@@ -1,4 +1,4 @@
-"""Bodies are read without holding up others."""
+"""Large bodies are parsed without holding up other requests."""
 
 import gc
 
@@ -41,7 +41,7 @@ def test_the_garbage_collector_goes_on_after_a_body_that_is_no_json() -> None:
 
 
 class _Unspelled(str):
-    """A key that is spelled in no sentence."""
+    """A key that raises if a message is made of it."""
 
     def __format__(self, _: str) -> str:
         raise AssertionError("the place of a value was spelled although nothing is wrong there")

@@ -1,4 +1,5 @@
-"""What passes by itself is a 503 with Retry-After; what does not is a 500. Held for every error that asyncpg knows."""
+"""A passing error is a 503 with Retry-After, and any other a 500. Checked for every error that
+asyncpg knows."""
 
 import inspect
 
@@ -9,8 +10,8 @@ from asyncpg import exceptions
 from service.api.problems import passing_problem
 from service.platform.db import is_of_a_row, is_passing
 
-# SQLSTATEs, by their beginnings: the connection, the server's resources, what an operator or the system does, two transactions in
-# each other's way, and single ones.
+# Classes of SQLSTATEs that pass: the connection, the server's resources, an operator or the system.
+# Below are single ones, including two transactions in each other's way.
 PASSING_CLASSES = {"08", "53", "57", "58"}
 PASSING = {
     "25006": "read-only",
@@ -29,7 +30,7 @@ PASSING = {
     "55P03": "no lock",
     "72000": "the snapshot is too old",
 }
-# What asyncpg raises by itself, of connections and pools; TimeoutError and OSError come besides.
+# Errors of connections and pools that asyncpg raises by itself. TimeoutError and OSError pass, too.
 CLIENT = (asyncpg.InterfaceError, asyncpg.InternalClientError)
 CLASSES = sorted(
     {
@@ -52,7 +53,7 @@ def _expected(error: type[Exception]) -> bool:
 def test_what_passes_is_answered_with_when_to_come_back(error: type[Exception]) -> None:
     raised = error("said by the test")
     if isinstance(raised, asyncpg.CheckViolationError):
-        # Without the name of a constraint it says that a partition is missing.
+        # Without the name of a constraint, the error means that a partition is missing.
         raised.constraint_name = "items_quantity_check"
     answer = passing_problem(raised)
     assert (answer is not None) == _expected(error)

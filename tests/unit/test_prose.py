@@ -1,4 +1,5 @@
-"""The check of prose finds what tools/prose.toml rules out, in each kind of file, and nothing in code."""
+"""The check of prose finds what tools/prose.toml rules out, in each kind of file, and nothing in
+code."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How fast a relay says that it is."""
+"""The speed that a relay reports of itself."""
 
 import pytest
 from hypothesis import given

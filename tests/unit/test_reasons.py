@@ -1,4 +1,4 @@
-"""What holds a queued delivery back, and what of it is said first."""
+"""The reasons that hold back a queued delivery, and which of them comes first."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

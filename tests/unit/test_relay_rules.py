@@ -1,4 +1,4 @@
-"""The relay's pure parts: addresses, lanes, decisions, the envelope."""
+"""Pure parts of the relay: addresses, lanes, decisions, the envelope."""
 
 import json
 import time
@@ -80,7 +80,7 @@ def test_an_allowed_network_is_exempt_and_nothing_beside_it() -> None:
 
 
 def taken(agenda: Agenda) -> list[UUID]:
-    """The lanes that have a turn, which is over then."""
+    """The lanes that have a turn. Their turn is over then."""
     turns = list(agenda.turns)
     agenda.turns = Turns()
     return turns

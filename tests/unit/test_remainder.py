@@ -1,4 +1,5 @@
-"""What stays on the agenda after a claim: no lane that may have more is forgotten, and none that is empty is asked again."""
+"""The agenda after a claim: no lane that may have more is forgotten, and no empty lane is claimed
+again."""
 
 from datetime import UTC, datetime
 from uuid import UUID

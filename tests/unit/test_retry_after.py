@@ -1,4 +1,4 @@
-"""Retry-After: seconds, or a date against the response's own clock."""
+"""Retry-After: seconds, or a date compared with the response's own clock."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -29,10 +29,10 @@ NOW = datetime(2026, 2, 18, 9, 30, tzinfo=UTC)
         (b"Retry-After: 1.5", None),
         (b"Retry-After: \xb2", None),
         (b"X-Retry-After: 5", None),
-        # By our clock, where the response has none.
+        # If the response has no date, our clock counts.
         (b"Retry-After: Wed, 18 Feb 2026 09:31:00 GMT", 60_000),
         (b"Retry-After: Wed, 18 Feb 2026 09:29:00 GMT", 0),
-        # The receiver's clock is two hours behind, and it asks for a minute.
+        # The receiver's clock is two hours behind, and the receiver asks for a minute.
         (b"Date: Wed, 18 Feb 2026 07:30:00 GMT\r\nRetry-After: Wed, 18 Feb 2026 07:31:00 GMT", 60_000),
         (b"Retry-After: Wed, 18 Feb 2099 09:31:00 GMT", MAX_DELAY_MS),
     ],

@@ -1,4 +1,4 @@
-"""What becomes of a webhook's retry policy when parts of it are given."""
+"""A webhook's retry policy after a change of some of its parts."""
 
 from typing import Any
 

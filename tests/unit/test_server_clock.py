@@ -1,4 +1,5 @@
-"""Whether the database's clock can be trusted, told from what it says and from how long that took."""
+"""Whether the database's clock can be trusted, judged from its times and the durations of the
+queries."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -11,7 +12,7 @@ NOON = datetime(2026, 2, 18, 12, tzinfo=UTC)
 
 
 class Monotonic:
-    """Stands in for the process's own clock."""
+    """Stands in for the process's monotonic clock."""
 
     def __init__(self) -> None:
         self.seconds = 1000.0
@@ -28,7 +29,7 @@ def time(monkeypatch: pytest.MonkeyPatch) -> Monotonic:
 
 
 def _told(clock: ServerClock, time: Monotonic, seconds: float, *, took: float = 0.01, off: float = 0.0) -> float:
-    """After so many seconds the server tells its time, which is off by so much."""
+    """After this many seconds, the server reports its time, which is off by this much."""
     time.seconds += seconds
     return clock.observe(NOON + timedelta(seconds=time.seconds + off), time.seconds - took / 2, time.seconds + took / 2)
 
@@ -50,7 +51,7 @@ def test_a_jump_is_noticed_in_either_direction_and_so_is_the_way_back(time: Mono
     for seconds, now_off in ((STEADY_SECONDS + 1, 0.0), (1, off), (STEADY_SECONDS + 1, off), (1, 0.0)):
         jumps.append(_told(clock, time, seconds, off=now_off))
         steady.append(clock.steady)
-    # What passes between two looks is tolerated in proportion.
+    # The tolerance grows with the time between two looks.
     assert jumps == pytest.approx([0, off, 0, -off], abs=0.1)
     assert steady == [True, False, True, False]
 

@@ -7,7 +7,7 @@ import pytest
 from service.platform.errors import StartupError
 from service.platform.settings import load_settings, unknown_names
 from service.platform.vault import new_key
-from tests.conftest import JWT_SECRET, WEBHOOK_SECRET_KEYS
+from tests.support.environment import JWT_SECRET, WEBHOOK_SECRET_KEYS
 
 pytestmark = pytest.mark.usefixtures("environment")
 
@@ -81,12 +81,12 @@ def test_what_production_misses_is_listed_beside_what_cannot_be_read(monkeypatch
     monkeypatch.setenv("WEBHOOK_MAX_RETRIES", "99")
     with pytest.raises(StartupError) as refused:
         load_settings()
-    said = str(refused.value)
-    assert "JWT_SECRET must be set" in said
-    assert "WEBHOOK_SECRET_KEYS must be set" in said
-    assert "DATABASE_URL: takes the address" in said
-    assert "WEBHOOK_MAX_RETRIES: " in said
-    assert "hunter2" not in said
+    message = str(refused.value)
+    assert "JWT_SECRET must be set" in message
+    assert "WEBHOOK_SECRET_KEYS must be set" in message
+    assert "DATABASE_URL: takes the address" in message
+    assert "WEBHOOK_MAX_RETRIES: " in message
+    assert "hunter2" not in message
 
 
 @pytest.mark.parametrize("secret", ["secret", "changeme", "x" * 31])

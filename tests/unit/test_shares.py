@@ -1,4 +1,4 @@
-"""How slots are shared: what no owner, nor any number of them, can take away from the others."""
+"""Shares of slots, which no owner and no number of owners can take from the others."""
 
 from collections import Counter
 from uuid import UUID
@@ -15,7 +15,7 @@ def owners(count: int) -> list[Party]:
 
 
 def take(pool: SlotPool, party: Party, *, quick: bool) -> bool:
-    """One request, as it is admitted: in the main part, or in the reserve where that is full."""
+    """One request is admitted: in the main part or, if that is full, in the reserve."""
     if pool.room(party, quick=quick) <= 0:
         return False
     pool.hold(party, reserve=pool.main_free <= 0)
@@ -61,7 +61,7 @@ STEPS = st.lists(st.tuples(st.integers(0, 30), st.booleans(), st.booleans()), ma
 def test_whatever_comes_in_whatever_order_nobody_passes_a_bound(
     slots: int, steps: list[tuple[int, bool, bool]]
 ) -> None:
-    """Requests of up to 31 owners, of which any may end or not."""
+    """Requests of up to 31 owners. Any of them may end."""
     pool, parties = SlotPool.of_relay(slots), owners(31)
     main, first, further = pool.main, pool.first_free, pool.further_free
     assert main + first + further == slots
@@ -89,7 +89,8 @@ def test_whatever_comes_in_whatever_order_nobody_passes_a_bound(
         assert parts["further"] == further - pool.further_free <= further
         assert all(each.first <= 1 for each in parties)
         assert pool.alone(party) == all(other.in_flight == 0 for other in parties if other is not party)
-        # However they came by what they hold: whoever has nothing gets something while fewer owners than first slots hold theirs.
+        # In any state, an owner who has nothing gets a slot while the other owners hold fewer first
+        # slots than there are.
         if sum(other.first for other in parties) < first:
             assert pool.room(Party(UUID(int=99)), quick=False) > 0
 

@@ -1,4 +1,4 @@
-"""Long work lets others go on."""
+"""Long work is cut into slices, so that other tasks run between them."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""A relay's slots: never more in flight than there are, whoever fills them."""
+"""A relay's slots: never more requests in flight than there are slots."""
 
 import asyncio
 from uuid import UUID
@@ -27,14 +27,14 @@ class Request:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """A clock that stands until its one value is changed."""
+    """A clock that stands still until its one value is changed."""
     now = [1000.0]
     monkeypatch.setattr("relay.claim.slots.time.monotonic", lambda: now[0])
     return now
 
 
 def make(concurrency: int = 10, per_webhook: int = 4) -> Slots:
-    """Eight slots in the main part, and two in reserve."""
+    """Eight slots in the main part, and two in the reserve."""
     return Slots(concurrency, per_webhook, Board())
 
 
@@ -73,7 +73,7 @@ async def test_a_lane_that_is_half_full_or_has_a_backlog_is_crowded() -> None:
     await fill(slots, ONE, 3)
     offer = slots.offer(RELAY, waiting(TWO))
     assert set(offer.crowded) == {ONE, TWO}
-    # Nothing is kept free for them, as nothing is leased there.
+    # No slot is kept for them, because fan-out leases nothing to them.
     assert (slots.room(ONE), slots.room(TWO)) == (1, 4)
 
 
@@ -86,7 +86,7 @@ async def test_what_a_backlog_has_room_for_is_not_offered() -> None:
     await fill(slots, ONE, 4)
     assert slots.offer(RELAY, waiting(ONE)).most == 4
     slots.close()
-    # One that has more than it may makes no slot for others.
+    # A webhook beyond its limit frees no slot for others.
     await fill(slots, ONE, 1)
     assert slots.offer(RELAY, waiting(ONE)).most == 3
 
@@ -150,7 +150,7 @@ async def test_a_webhook_is_quick_once_it_has_answered_soon_and_until_a_request_
     assert not is_quick(place), "the last answer came late"
     (fourth,) = hold(slots, place)
     assert slots.release(fourth)
-    # Whether or not anybody has looked meanwhile.
+    # Whether or not the slots were looked at meanwhile.
     (fifth,) = hold(slots, place)
     clock[0] += SLOW_SECONDS
     assert not slots.release(fifth)
@@ -200,7 +200,7 @@ async def test_the_reserve_is_offered_in_part_when_the_main_part_is_in_flight(cl
     backlog.place(backlog.unplaced(100), lambda _: third)
     offer = slots.offer(RELAY, backlog)
     assert (offer.most, offer.reserve) == (3, True)
-    # The webhook that is full, and the owner of whom so many lanes wait.
+    # The webhook that is full, and the owner with so many waiting lanes.
     assert set(offer.crowded) == {UUID(int=1), RELAY}
     assert (slots.free, slots.promised) == (0, 0)
     assert slots.close() is offer

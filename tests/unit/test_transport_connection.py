@@ -1,4 +1,4 @@
-"""Moments that a real socket does not offer on demand."""
+"""Events at moments that a real socket does not offer on demand."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ import pytest
 from relay.rules.endpoint import Origin
 from relay.transport.connection import ANSWERED, FAILED, SILENT, Connection
 from relay.transport.pool import ConnectionPool
-from tests.unit.wire import Keeper, Waited, Wire
+from tests.support.receivers.in_memory_connection import Keeper, Waited, Wire
 
 ORIGIN = Origin("http", "a.test", 80)
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -47,7 +47,8 @@ async def test_what_is_dropped_is_told_nothing_and_closes_its_connection() -> No
 
 
 async def test_each_request_gets_its_own_answer() -> None:
-    """The first answer may come before whoever dialled is told that the connection stands; then it is another's by that time."""
+    """The first answer may arrive before the dialling task knows that the connection is open. By
+    then, the connection may serve another request."""
     keeper, one, two = Keeper(), post(), post()
     connection = Connection(ORIGIN, keeper, asyncio.get_running_loop(), one)
     connection.connection_made(Wire())

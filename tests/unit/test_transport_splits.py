@@ -1,4 +1,4 @@
-"""However the bytes of an answer are cut on their way, the exchange is the same."""
+"""An exchange is the same, however its bytes are cut on their way."""
 
 import asyncio
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from relay.rules.endpoint import Origin
 from relay.transport import MAX_BODY_KEPT
 from relay.transport.connection import MAX_ANSWER, MAX_HEAD, Connection
-from tests.unit.wire import Keeper, Waited, Wire
+from tests.support.receivers.in_memory_connection import Keeper, Waited, Wire
 
 TOKEN = st.text(
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_!#$%&'*+.^`|~", min_size=1, max_size=12

@@ -1,4 +1,4 @@
-"""Whose turn it is: which lanes a claim asks for, by owner, and that none is forgotten."""
+"""The lanes that a claim asks for, by owner. None is forgotten."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ A, B, C = (UUID(int=number) for number in range(1, 4))
 
 
 class Lanes:
-    """Turns with lanes of owners, each owner at an origin of its own unless said."""
+    """Turns with lanes of owners. Each owner has an origin of its own, unless one is given."""
 
     def __init__(self, per_webhook: int = 64) -> None:
         self.turns = Turns()
@@ -148,7 +148,7 @@ def test_a_lane_is_parked_while_its_origin_is_full_and_taken_as_soon_as_it_is_no
     assert (lanes.turns.unparked, len(lanes.turns)) == (0, 50)
     assert lanes.turns.crowded_at_origins() == {UUID(int=1)}
     assert lanes.turns.plan(100, pool, lambda _: 4) is NO_CLAIM
-    # Somebody else has the reserve of the origin.
+    # Another owner gets a slot of the origin's reserve.
     (theirs,) = lanes.add(2, [1], origin=7)
     assert [lane for lane, _ in lanes.turns.plan(100, pool, lambda _: 4).lanes] == [theirs]
     place.origin.release(place.there, "main")
@@ -175,7 +175,8 @@ LANES = st.lists(
 def test_whatever_is_due_is_sent_in_the_end_and_no_bound_is_passed_on_the_way(
     found: list[tuple[int, int, int, bool, int]], slots: int, per_webhook: int, ends: object
 ) -> None:
-    """A relay in miniature: it looks again only where a plan says so, and when a request has ended."""
+    """A small model of a relay: it looks again only if a plan says so, and when a request has
+    ended."""
     choose = ends.choice  # type: ignore[attr-defined]
     lanes, pool = Lanes(per_webhook), SlotPool.of_relay(slots)
     due: dict[UUID, int] = {}

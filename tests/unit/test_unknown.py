@@ -1,4 +1,4 @@
-"""What a route does not know is found, and what is near it is named."""
+"""Unknown parameters and fields of a route are found, and similar known names are suggested."""
 
 from typing import Annotated, Any, get_args
 

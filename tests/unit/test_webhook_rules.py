@@ -1,4 +1,4 @@
-"""What a webhook may be."""
+"""The rules for a webhook's fields."""
 
 from typing import Any
 

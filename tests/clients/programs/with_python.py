@@ -1,4 +1,5 @@
-"""What openapi-python-client makes of the document. Arguments: the base URL and a token."""
+"""A program that uses the client made by openapi-python-client. Arguments: the base URL and a
+token."""
 
 import json
 import re

@@ -1,9 +1,0 @@
-"""The documents of the API and its health are everybody's."""
-
-from tests.contract.permissions.table import ANYBODY, row
-
-TABLE = [
-    row("GET /openapi.json", any=ANYBODY),
-    row("GET /asyncapi.json", any=ANYBODY),
-    row("GET /health", any=ANYBODY),
-]
