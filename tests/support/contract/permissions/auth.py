@@ -1,4 +1,4 @@
-"""Who may use the routes of sessions.
+"""The permissions for the routes of sessions.
 
 sessions | own; all through users | own | own | own | own. Registration, login and refresh work
 without signing in.

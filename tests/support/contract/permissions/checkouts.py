@@ -1,4 +1,4 @@
-"""Who may use the routes of checkouts.
+"""The permissions for the routes of checkouts.
 
 read checkouts: all, all, assigned locations and own, own, own. check out: all but personnel.
 authorise, reject: admin. cancel one that waits: any, own, own, own. check in: any, any, assigned

@@ -1,4 +1,4 @@
-"""Who may use the routes over one event.
+"""The permissions for the routes over one event.
 
 webhooks, their events, retry, replay, explain, test | all | own | own | own | own
 """

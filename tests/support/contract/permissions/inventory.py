@@ -1,4 +1,4 @@
-"""Who may use the routes of items, locations and categories.
+"""The permissions for the routes of items, locations and categories.
 
 read items, locations (an item without location: all) | all | all | assigned locations | all | all;
 write …: admin

@@ -1,4 +1,4 @@
-"""Who may use the routes of users, the audit trail, item histories and the tree.
+"""The permissions for the routes of users, the audit trail, item histories and the tree.
 
 write users; read users, audit: admin. sessions: own; all through users. Item histories and the tree
 are read as items are.

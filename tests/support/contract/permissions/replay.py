@@ -1,4 +1,4 @@
-"""Who may use the routes of replays and of the stream.
+"""The permissions for the routes of replays and of the stream.
 
 webhooks, their events, retry, replay, explain, test | all | own | own | own | own
 """

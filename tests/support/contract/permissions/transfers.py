@@ -1,4 +1,4 @@
-"""Who may use the routes of transfers.
+"""The permissions for the routes of transfers.
 
 read transfers: all, all, assigned locations and own, own, own. request: a foreman from assigned
 locations. approve, reject: admin, supervisor. dispatch, complete, cancel: admin, supervisor, and

@@ -1,4 +1,4 @@
-"""Who may use the routes of webhooks.
+"""The permissions for the routes of webhooks.
 
 webhooks, their events, retry, replay, explain, test | all | own | own | own | own
 """
