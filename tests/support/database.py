@@ -1,5 +1,4 @@
-"""Connections to a test's database, creating and dropping databases, and SQL about waiting
-sessions."""
+"""Connections, making and dropping databases, and SQL about waiting sessions."""
 
 import uuid
 from collections.abc import Awaitable, Callable

@@ -1,5 +1,4 @@
-"""Processes whose wall clock leaps while they run, by libfaketime. Their monotonic clock stays
-right."""
+"""Processes whose wall clock leaps, by libfaketime. Their monotonic clock stays right."""
 
 from pathlib import Path
 

@@ -1,7 +1,7 @@
-"""A template database with a million items, a million events and two million attempts. It is made
-once in a run.
+"""A template database with a million items, a million events and two million attempts.
 
-rows.sql makes its rows. The users have no password: sign in with a token, as `sign_up` gives it.
+It is made once in a run, and rows.sql makes its rows. The users have no password: sign in with a
+token, as `sign_up` gives it.
 """
 
 import asyncio

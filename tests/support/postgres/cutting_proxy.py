@@ -1,5 +1,7 @@
-"""A proxy before PostgreSQL that cuts connections on the client's side only: the server goes on
-with its statements and does not notice."""
+"""A proxy that cuts connections to PostgreSQL on the client's side only.
+
+The server goes on with its statements and does not notice.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,5 +1,4 @@
-"""The one PostgreSQL of a test run, which its processes share, and the template of each test's
-database."""
+"""The one PostgreSQL that all processes of a test run share, and the template of its databases."""
 
 import asyncio
 import fcntl

@@ -1,5 +1,7 @@
-"""A proxy before PostgreSQL that can make connections half-open: they stay open, and nothing passes
-in either direction. It can also lead to another server."""
+"""A proxy before PostgreSQL that makes connections half-open.
+
+They stay open, and nothing passes in either direction. It can also lead to another server.
+"""
 
 import asyncio
 from contextlib import suppress

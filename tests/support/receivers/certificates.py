@@ -1,5 +1,4 @@
-"""A certificate authority of a test, and a receiver's TLS context with certificates that it
-signs."""
+"""A certificate authority of a test, and TLS contexts of receivers with its certificates."""
 
 import ssl
 from datetime import UTC, datetime, timedelta

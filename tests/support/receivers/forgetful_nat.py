@@ -1,5 +1,7 @@
-"""A NAT before a receiver that forgets its connections: they stay open and nothing passes, and new
-ones work."""
+"""A NAT before a receiver that forgets its connections.
+
+They stay open and nothing passes. New ones work.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator

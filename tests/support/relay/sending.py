@@ -1,5 +1,4 @@
-"""The sending side of a relay, in the test's process: recorder and dispatcher on a real
-database."""
+"""The recorder and the dispatcher of a relay, in the test's process, on a real database."""
 
 import asyncio
 from uuid import UUID

@@ -1,5 +1,4 @@
-"""The steps in which a relay works on rows: the statements that it runs, and the functions that it
-calls for one row.
+"""The statements and functions by which a relay works on rows, each with its test.
 
 tests/architecture/test_steps.py fails for a statement or a function that is in none of these
 tables. Add it with the scenario that shows that a bad row in it ends by itself, or with the reason

@@ -1,5 +1,4 @@
-"""A database that is restored from a backup under relays that go on: the work before and after, and
-the checks."""
+"""A database that is restored from a backup under running relays, and what must hold then."""
 
 import asyncio
 import shutil

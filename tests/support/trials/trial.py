@@ -1,5 +1,4 @@
-"""A trial: a steady load, relays and a receiver as processes, a fault, and the account of all
-events."""
+"""A trial: a steady load, relays and a receiver as processes, a fault, and the account."""
 
 import asyncio
 import signal

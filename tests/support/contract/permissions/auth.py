@@ -1,5 +1,8 @@
-"""sessions | own; all through users | own | own | own | own. Registration, login and refresh work
-without signing in."""
+"""The permissions for the routes of sessions.
+
+sessions | own; all through users | own | own | own | own. Registration, login and refresh work
+without signing in.
+"""
 
 from tests.support.contract.client import NOBODY, PASSWORD, unique
 from tests.support.contract.permissions.table import ANYBODY, SIGNED_IN, Request, Stage, row

@@ -1,6 +1,9 @@
-"""read checkouts: all, all, assigned locations and own, own, own. check out: all but personnel.
+"""The permissions for the routes of checkouts.
+
+read checkouts: all, all, assigned locations and own, own, own. check out: all but personnel.
 authorise, reject: admin. cancel one that waits: any, own, own, own. check in: any, any, assigned
-locations, own."""
+locations, own.
+"""
 
 from tests.support.contract.client import NOBODY
 from tests.support.contract.permissions.table import (

@@ -1,5 +1,7 @@
-"""webhooks, their events, retry, replay, explain, test | all | own | own | own | own: the routes
-over one event."""
+"""The permissions for the routes over one event.
+
+webhooks, their events, retry, replay, explain, test | all | own | own | own | own
+"""
 
 from tests.support.contract.permissions.table import Request, Stage, row
 from tests.support.contract.permissions.webhooks import OWN, delivered

@@ -1,5 +1,8 @@
-"""read items, locations (an item without location: all) | all | all | assigned locations | all |
-all; write …: admin"""
+"""The permissions for the routes of items, locations and categories.
+
+read items, locations (an item without location: all) | all | all | assigned locations | all | all;
+write …: admin
+"""
 
 from tests.support.contract.client import unique
 from tests.support.contract.permissions.table import ADMIN_ONLY, ALL_BUT_FOREMAN, SIGNED_IN, Request, Stage, row

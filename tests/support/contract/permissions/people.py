@@ -1,5 +1,8 @@
-"""write users; read users, audit: admin. sessions: own; all through users. Item histories and the
-tree are read as items are."""
+"""The permissions for the routes of users, the audit trail, item histories and the tree.
+
+write users; read users, audit: admin. sessions: own; all through users. Item histories and the tree
+are read as items are.
+"""
 
 from tests.support.contract.client import PASSWORD, unique
 from tests.support.contract.permissions.auth import own_user

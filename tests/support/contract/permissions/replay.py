@@ -1,5 +1,7 @@
-"""webhooks, their events, retry, replay, explain, test | all | own | own | own | own: replays and
-the stream."""
+"""The permissions for the routes of replays and of the stream.
+
+webhooks, their events, retry, replay, explain, test | all | own | own | own | own
+"""
 
 from dataclasses import replace
 

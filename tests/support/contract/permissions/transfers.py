@@ -1,6 +1,9 @@
-"""read transfers: all, all, assigned locations and own, own, own. request: a foreman from assigned
+"""The permissions for the routes of transfers.
+
+read transfers: all, all, assigned locations and own, own, own. request: a foreman from assigned
 locations. approve, reject: admin, supervisor. dispatch, complete, cancel: admin, supervisor, and
-own."""
+own.
+"""
 
 from tests.support.contract.client import Client
 from tests.support.contract.permissions.table import (

@@ -1,4 +1,7 @@
-"""webhooks, their events, retry, replay, explain, test | all | own | own | own | own"""
+"""The permissions for the routes of webhooks.
+
+webhooks, their events, retry, replay, explain, test | all | own | own | own | own
+"""
 
 from aiohttp import web
 
