@@ -194,7 +194,7 @@ begin
     end;
   end loop;
   if locked then
-    raise lock_not_available using message = 'no lock was to be had for any of the partitions that are to be dropped';
+    raise lock_not_available using message = 'all partitions that are to be dropped are locked';
   end if;
   return null;
 end
@@ -600,7 +600,7 @@ begin
     end;
   end loop;
   if locked and made = 0 then
-    raise lock_not_available using message = 'no lock was to be had for any of the partitions that are missing';
+    raise lock_not_available using message = 'the parents of all partitions that are missing are locked';
   end if;
   return made;
 end

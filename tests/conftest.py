@@ -1,6 +1,7 @@
 """Hooks and fixtures for all tests: the server, databases, settings, relays, receivers, the API,
 and programs that may not be installed."""
 
+import gc
 import os
 import signal
 from collections.abc import AsyncIterator, Generator, Iterator
@@ -46,6 +47,12 @@ def pytest_configure(config: pytest.Config) -> None:
         janitor = Janitor(scratch())
         config.stash[_janitor] = janitor
         os.environ[RUN_DIR] = str(janitor.run_dir)
+
+
+def pytest_collection_finish() -> None:
+    """Modules and thousands of tests stay to the end, so the garbage collector leaves them out.
+    Walking them took a tenth of all tests' time."""
+    gc.freeze()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -156,7 +156,7 @@ class Queues(_Pool):
 
     def _hang_up(self) -> None:
         lost = [connection for connection in self._open if not connection.is_closed()]
-        _log.warning("the database is not heard any more; hanging up", connections=len(lost))
+        _log.warning("the database does not answer; its connections are cut", connections=len(lost))
         for connection in lost:
             self._left.append(connection.backend)
             connection.terminate()

@@ -42,7 +42,7 @@ class Outage:
 
     def over(self, part: str) -> None:
         """A part has done its work."""
-        if self._absence.said:
+        if self._absence.in_outage:
             if self._failures.pop(part, None) is not None:
                 # A statement of this part may have committed although its reply was lost. Only a
                 # sweep finds the deliveries that it made due.
@@ -52,7 +52,7 @@ class Outage:
     def alive(self, began: float) -> None:
         """The database took a write. `began` is when that write began, in monotonic seconds."""
         self._alive_at = began
-        if self._absence.said:
+        if self._absence.in_outage:
             self._end()
 
     async def until_writable(self, moment: float) -> None:

@@ -62,7 +62,7 @@ class Peers(Service):
         try:
             await _SQL.notify_work.execute(self._pool, payloads=[f"{sender} {message}" for message in messages])
         except (*AWAY, asyncpg.PostgresError) as error:
-            _log.info("the other relays were not told of work", error=str(error) or type(error).__name__)
+            _log.info("the other relays could not be notified of work", error=str(error) or type(error).__name__)
 
     def receive(self, message: str) -> None:
         sender, _, lanes = message.partition(" ")

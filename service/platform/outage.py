@@ -23,21 +23,21 @@ HEARTBEAT_SECONDS = 5.0
 
 
 class Absence:
-    """Logs the beginning and the end of each outage. `said` is set between the two."""
+    """Logs the beginning and the end of each outage. `in_outage` is set between the two."""
 
     def __init__(self) -> None:
-        self.said = False
+        self.in_outage = False
 
     def begins(self, error: BaseException, **known: object) -> None:
         """Call this for each error. Only the first error of an outage is logged, with the fields
         `known`."""
-        if not self.said:
-            self.said = True
+        if not self.in_outage:
+            self.in_outage = True
             _log.warning("the database is away", error=str(error) or type(error).__name__, **known)
 
     def ends(self) -> None:
-        if self.said:
-            self.said = False
+        if self.in_outage:
+            self.in_outage = False
             _log.info("the database is back")
 
 
@@ -112,7 +112,7 @@ class Watch:
         delays: Iterator[float] = chain(BACKOFF_SECONDS, repeat(BACKOFF_SECONDS[-1]))
         try:
             while not (there := await self._takes_writes(pool)) or self._missed:
-                if not self._absence.said:
+                if not self._absence.in_outage:
                     # The database is read-only, and no request has failed because of that.
                     return
                 self._missed = False

@@ -4,6 +4,7 @@ from uuid import UUID
 
 from service.api.call import Principal
 from service.delivery import sign
+from service.delivery.origin import origin_of
 from service.events.catalogue import SecretRotated
 from service.mutation import Origin, mutation
 from service.platform.clock import iso, iso_or_none
@@ -13,7 +14,6 @@ from service.platform.queries import load
 from service.platform.vault import Vault
 from service.webhooks import order
 from service.webhooks.access import ENTITY, open_headers, own
-from service.webhooks.rules import without_path
 from service.webhooks.shapes import Created, audited, configuration, created, detail, statistics
 
 _SQL = load("webhooks")
@@ -50,7 +50,7 @@ async def rotate(
             SecretRotated(
                 webhookId=webhook_id,
                 userId=row["owner_id"],
-                url=without_path(row["url"]),
+                url=origin_of(row["url"]),
                 rotatedBy=user.user_id,
                 overlapUntil=row["overlap_until"],
                 timestamp=change.now,

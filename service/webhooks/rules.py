@@ -105,12 +105,6 @@ def check_url(text: str) -> str:
     return url
 
 
-def without_path(url: str) -> str:
-    """The URL up to its path. Path and query may hold a token, so they are not shown to others."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
-
-
 def _split(text: str) -> SplitResult:
     if _PLAIN_URL.fullmatch(text):
         return urlsplit(text)

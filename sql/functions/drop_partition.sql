@@ -34,7 +34,7 @@ begin
     end;
   end loop;
   if locked then
-    raise lock_not_available using message = 'no lock was to be had for any of the partitions that are to be dropped';
+    raise lock_not_available using message = 'all partitions that are to be dropped are locked';
   end if;
   return null;
 end

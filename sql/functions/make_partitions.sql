@@ -38,7 +38,7 @@ begin
     end;
   end loop;
   if locked and made = 0 then
-    raise lock_not_available using message = 'no lock was to be had for any of the partitions that are missing';
+    raise lock_not_available using message = 'the parents of all partitions that are missing are locked';
   end if;
   return made;
 end

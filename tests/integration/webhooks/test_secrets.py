@@ -183,6 +183,24 @@ async def test_a_rotation_is_told_and_audited_without_the_secret(
         assert rotated["secret"] not in text
 
 
+@pytest.mark.parametrize(
+    ("stored", "shown"),
+    [
+        ("https://iris:hunter2@chat.example.org/hooks/token", "https://chat.example.org"),
+        ("https://[::1]:8443/hooks/token", "https://[::1]:8443"),
+        ("https://[", "(not a URL)"),
+    ],
+)
+async def test_a_rotation_shows_no_login_of_a_url_that_psql_wrote(
+    owner: Caller, connection: Connection, stored: str, shown: str
+) -> None:
+    webhook = await make_webhook(owner)
+    await connection.execute("update webhooks set url = $2 where id = $1", webhook["id"], stored)
+    assert (await owner.post(f"/webhooks/{webhook['id']}/secret/rotate", None)).status == 200
+    ((_, data),) = await take_events(connection)
+    assert f'"url":"{shown}"' in data
+
+
 async def test_a_rotation_under_a_key_is_done_once(owner: Caller) -> None:
     webhook = await make_webhook(owner)
     keyed = owner.sending(Idempotency_Key="k")
