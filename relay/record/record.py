@@ -1,5 +1,5 @@
-"""Recording results in batches. One flush is under way at a time, and the results that arrive
-meanwhile form the next batch."""
+"""Recording results in batches. One batch is recorded at a time, and the results that arrive
+meanwhile form the next one."""
 
 import asyncio
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -27,7 +27,7 @@ _SQL = load("record")
 
 MAX_BATCH = 500
 # If there are fewer results than FEW and all are plain successes, they wait this long for more. A
-# flush costs about as much for one as for twenty, and nobody waits for successes.
+# batch of one costs about as much as one of twenty, and nobody waits for successes.
 FEW = 50
 GATHER_SECONDS = 0.003
 # While the database is away, so many results are kept. At this number, no more deliveries are
@@ -54,8 +54,8 @@ class Recorder(Service):
         self._settler = settler
         self._buffer: list[Result] = []
         self._arrived = asyncio.Event()
-        self._flushed = asyncio.Event()
-        self._flushed.set()
+        self._all_recorded = asyncio.Event()
+        self._all_recorded.set()
         self._awaited = False
         self.superseded = 0
 
@@ -65,7 +65,7 @@ class Recorder(Service):
 
     def add(self, result: Result) -> None:
         self._buffer.append(result)
-        self._flushed.clear()
+        self._all_recorded.clear()
         self._arrived.set()
 
     async def stop(self) -> None:
@@ -76,7 +76,7 @@ class Recorder(Service):
     async def drained(self) -> None:
         """Wait until everything added so far is recorded."""
         self._awaited = True
-        await self._flushed.wait()
+        await self._all_recorded.wait()
 
     def fences(self) -> list[int]:
         """The fences of the results that are not recorded yet."""
@@ -112,7 +112,7 @@ class Recorder(Service):
                     if result.decision.delay_ms is not None:
                         self._board.due_in(result.lease.webhook_id, result.decision.delay_ms / 1000)
             self._awaited = False
-            self._flushed.set()
+            self._all_recorded.set()
 
     def _may_gather(self) -> bool:
         """Whether the results may wait for more. They may not if something waits for them: the

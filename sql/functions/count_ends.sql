@@ -1,5 +1,15 @@
 -- Counts deliveries that have ended in the statistics of their webhooks, and returns how many. The
 -- three arrays hold, for each delivery, its webhook, its outcome and when it was logged.
+--
+-- These statements write the statistics, the table delivery_counts:
+-- * record.record: a delivery ended after an attempt; it repeats this function
+-- * give_up.give_up: calls this: a delivery cannot be worked on, and fails
+-- * fanout.end_ahead: calls this: a delivery that was moved ahead of the log fails
+-- * retention.cancel_discarded: calls this: a webhook was deleted, or its backlog dropped
+-- * retention.expire: calls this: an event is older than the log keeps
+-- * webhooks.put_back: a failed delivery is retried by hand, so it has not ended any more
+-- * replay.advance: a replay delivers an event again, so it has not ended any more
+-- * retention.fold_counts: the days that the log does not keep any more are summed
 create or replace function public.count_ends(webhook_ids uuid[], outcomes text[], recorded_ats timestamptz[])
 returns bigint
 language plpgsql volatile

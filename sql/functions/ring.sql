@@ -1,6 +1,6 @@
 -- Deferred trigger on outbox and lane_wakes: wakes a leader that sleeps. NOTIFY takes a lock for
 -- the whole cluster and holds it while the commit is flushed, so it is sent only if the leader
--- sleeps.
+-- sleeps. That is asked twice: at the insert, by the trigger's WHEN, and at the commit, here.
 -- Trap: NOTIFY can fail at the commit, where nothing catches the error. It does if its queue is
 -- full, if the transaction is to be prepared, or if the server's table of locks is full. In these
 -- cases the writer does not ring, and the leader's poll finds the row.

@@ -16,7 +16,7 @@ ended as (
      and d.fence is not distinct from r.fence and d.event_id = r.event_id and r.outcome <> 'retry'
   returning d.webhook_id, d.position, r.fence
 ),
-put_back as (
+deferred as (
   update deliveries as d
      set next_attempt_at = clock.now + make_interval(secs => r.retry_ms / 1000.0),
          scheduled_at = clock.now,
@@ -32,7 +32,7 @@ put_back as (
 taken as (
   select webhook_id, position, fence, null::timestamptz as next_attempt_at from ended
   union all
-  select webhook_id, position, fence, next_attempt_at from put_back
+  select webhook_id, position, fence, next_attempt_at from deferred
 ),
 logged as (
   insert into attempts (webhook_id, position, event_id, event_type, event_at, attempt, outcome, next_attempt_at, relay_id,
