@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import asyncpg
+import hypothesis
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
@@ -28,6 +29,10 @@ from tests.support.releases import Tree, extract, release_before
 from tests.support.trials.account import table
 
 _janitor = pytest.StashKey[Janitor]()
+
+# Hypothesis fails an example that takes 200 ms. On a machine that does something else, any may.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -9,7 +9,6 @@ from typing import TypeAlias
 import pytest
 
 from tests.support import releases
-from tests.support.paths import ROOT
 from tests.support.programs import SkipUnless
 from tests.support.releases import release_before
 
@@ -59,19 +58,22 @@ def test_it_is_the_newest_release_before_head(git: Git) -> None:
     assert release_before() == second
 
 
-def test_without_the_history_the_test_is_skipped(git: Git, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shallow_clone_has_the_releases_that_it_reaches(
+    git: Git, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     release = commit(git, "Release 0.1.0")
     for number in range(3):
         commit(git, f"docs: go on {number}")
-    for depth in (1, 4):
-        git("clone", "--quiet", "--depth", str(depth), f"file://{ROOT}", str(tmp_path / str(depth)))
-    archive = tmp_path / "archive"
-    archive.mkdir()
-    monkeypatch.setattr(releases, "ROOT", tmp_path / "1")
-    with pytest.raises(pytest.skip.Exception, match="shallow"):
-        release_before()
-    monkeypatch.setattr(releases, "ROOT", tmp_path / "4")
-    assert release_before() == release
-    monkeypatch.setattr(releases, "ROOT", archive)
+    head = git("rev-parse", "HEAD")
+    for depth, found in ((1, head), (4, release)):
+        clone = tmp_path / str(depth)
+        git("clone", "--quiet", "--depth", str(depth), f"file://{git('rev-parse', '--show-toplevel')}", str(clone))
+        with monkeypatch.context() as patch:
+            patch.setattr(releases, "ROOT", clone)
+            assert release_before() == found
+
+
+def test_without_the_history_the_test_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(releases, "ROOT", tmp_path)
     with pytest.raises(pytest.skip.Exception, match="no git checkout"):
         release_before()

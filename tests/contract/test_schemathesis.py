@@ -142,7 +142,6 @@ def _explore(world: World, operation: Operation, headers: dict[str, str], exampl
     @hypothesis.settings(
         max_examples=examples,
         derandomize=True,
-        deadline=None,
         database=None,
         phases=[Phase.generate, Phase.shrink],
         suppress_health_check=list(HealthCheck),

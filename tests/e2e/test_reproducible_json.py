@@ -18,7 +18,7 @@ MAX_BODY_BYTES = 64 * 1024
 LONGEST_TYPE = "a" * 64
 # The fixture is one process that keeps nothing from one example to the next.
 ONE_PROCESS = settings(
-    max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 texts = st.one_of(

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from itertools import pairwise
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from relay.rules.endpoint import Origin
@@ -94,7 +94,6 @@ PLACES = st.lists(st.integers(0, 100_000), max_size=12)
 
 
 @given(answers(), PLACES)
-@settings(deadline=None)
 def test_a_valid_answer_is_the_same_however_it_is_cut(
     loop: asyncio.AbstractEventLoop, answer: bytes, places: list[int]
 ) -> None:
@@ -106,7 +105,6 @@ def test_a_valid_answer_is_the_same_however_it_is_cut(
 
 
 @given(answers(), st.integers(0, 100_000), st.binary(max_size=3), st.integers(0, 3), PLACES)
-@settings(deadline=None)
 def test_a_damaged_answer_is_the_same_however_it_is_cut(
     loop: asyncio.AbstractEventLoop, answer: bytes, place: int, instead: bytes, removed: int, places: list[int]
 ) -> None:
@@ -121,7 +119,6 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 @given(st.integers(-3, 3), st.booleans(), PLACES)
 @example(0, True, [])
-@settings(deadline=None)
 def test_limits_are_the_same_however_the_answer_is_cut(
     loop: asyncio.AbstractEventLoop, beside: int, head: bool, places: list[int]
 ) -> None:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from uuid import UUID
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.rules.parked import NAMED
@@ -170,7 +170,6 @@ LANES = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(found=LANES, slots=st.integers(1, 40), per_webhook=st.integers(1, 5), ends=st.randoms())
 def test_whatever_is_due_is_sent_in_the_end_and_no_bound_is_passed_on_the_way(
     found: list[tuple[int, int, int, bool, int]], slots: int, per_webhook: int, ends: object

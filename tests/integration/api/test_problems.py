@@ -223,7 +223,6 @@ BODY = st.binary(max_size=200) | st.one_of(ITEM, WEBHOOK, JSON, st.dictionaries(
 
 @hypothesis_settings(
     max_examples=100,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(body=BODY)

@@ -26,7 +26,6 @@ def examined() -> Iterator[list[int]]:
 
 @settings(
     max_examples=120,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(first=ITEM, then=ITEM)

@@ -21,7 +21,6 @@ T = TypeVar("T")
 BOUNDS = settings(
     max_examples=10,
     stateful_step_count=10,
-    deadline=None,
     # A failure here depends on which command came first, so an example that failed need not fail
     # again.
     database=None,

@@ -156,7 +156,7 @@ async def test_the_choice_is_shown_where_it_was_made_and_goes_with_locations_onl
         assert "leaving" not in changed
 
 
-@hypothesis_settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(locations=st.lists(st.uuids(), min_size=1, max_size=20))
 async def test_the_database_makes_the_same_departures(locations: list[UUID], pool: Pool) -> None:
     made = await pool.fetchval("select departures($1::uuid[])", locations)
