@@ -13,3 +13,10 @@ async def queues(database_url: str) -> AsyncIterator[Queues]:
     queues = await open_queues(database_url)
     yield queues
     queues.terminate()
+
+
+@pytest.fixture
+async def pool(queues: Queues) -> Queues:
+    """In place of the service's pool. A relay's settings decide how a statement finds its rows, and
+    so in which order it locks them."""
+    return queues
