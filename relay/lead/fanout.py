@@ -90,8 +90,7 @@ class FanOut:
                     # There is no partition, or the log's head is missing.
                     raise
                 if isinstance(error, asyncpg.UniqueViolationError) and error.table_name == "deliveries":
-                    # Deliveries may hold positions or numbers that have not been given yet: end
-                    # them and try again. If there are none, the event is bad.
+                    # Deliveries may hold numbers not given yet: end them. If none, the row is bad.
                     ended = await _SQL.end_ahead.fetchval(self.connection, reason=AHEAD)
                     _log.error("deliveries stood where the log has not come to", ended=ended)
                     if ended:
