@@ -71,7 +71,7 @@ class Board:
         self.claiming.set()
 
     def keep_house(self) -> None:
-        """A backlog is to be dropped, or a partition is missing."""
+        """A row found no partition: housekeeping makes it at once."""
         self.housekeeping.set()
 
     def clock_jumped(self) -> None:
@@ -88,7 +88,8 @@ class Board:
         self.replays.set()
 
     def missed(self) -> None:
-        """Any message may have been lost: every reader looks at everything."""
+        """Any message may have been lost: the dispatcher, housekeeping and replays look at
+        everything."""
         self.sweep()
         self.housekeeping.set()
         self.replays.set()

@@ -28,7 +28,8 @@ EVENTS_AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The user or program that asks for a mutation, its address, and its condition.
+    """The user or program that asks for a mutation, its address, and its If-Match condition. This
+    is not the origin of a URL.
 
     `user_id` is None if nobody is signed in, as for a registration or a seed. The changed object
     must have one of the tags in `if_match`, if that is not None.
@@ -58,7 +59,9 @@ class Mutation:
         """The time of the mutation, by the database's clock as far as this process knows it.
 
         The time is taken at the first call, or at the latest when the events are written. The rows
-        are locked by then. So if two mutations change one object, the later one has the later time.
+        are locked by then. So in one process, the later of two mutations of an object has the later
+        time, unless the clock was set back. The times of two processes are in order as far as their
+        estimates of the database's clock agree.
         """
         if self._now is None:
             self._now = SERVER_CLOCK.now()

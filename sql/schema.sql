@@ -235,7 +235,8 @@ CREATE FUNCTION public.fan_out(batch integer, few integer, patience_ms integer, 
     AS $$
 #variable_conflict use_column
 declare
-  -- Each lane must have room for all events that go one by one.
+  -- The loop below counts leases only in all, not in each lane. So it takes no more events than one
+  -- lane may have leases.
   single constant integer := least(few, batch, case when most > 0 then per_webhook else few end);
   seqs bigint[];
   this outbox;
@@ -275,7 +276,7 @@ begin
     more := false;
     for number in 1 .. seen loop
       delete from outbox where seq = seqs[number] returning * into this;
-      -- Another leader may have taken it.
+      -- Somebody may have deleted it since it was read.
       continue when not found;
       update log_head set position = log_head.position + 1 returning log_head.position into place;
       with matched as materialized (
@@ -340,7 +341,8 @@ begin
   end if;
 
   if ordered_webhook_ids is not null then
-    -- A statement of its own, so that it sees what whoever held an item's row before has committed.
+    -- Both branches end here. The upsert in queue_in_order sees the newest version of each item's
+    -- row.
     select fan_out.deliveries + q.deliveries, fan_out.lanes || q.lanes
       into deliveries, lanes
       from queue_in_order(ordered_webhook_ids, ordered_item_ids, ordered_positions, ordered_event_ids, ordered_event_types) as q;
@@ -368,8 +370,8 @@ begin
   moved as (
     delete from outbox as o
      using found
-     -- From the first on: what lies before it is dead, and while some old snapshot is open its
-     -- index entries are not.
+     -- Rows before the first are deleted, but while an old snapshot is open, their index entries
+     -- would still be read.
      where o.seq >= found.first and o.seq <= found.through
     returning o.*
   ),

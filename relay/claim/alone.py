@@ -1,6 +1,6 @@
-"""Suspects: deliveries that may be the ones that crash relays. Each is sent while nothing else is
-in flight. Then a crash loses no lease of another delivery, and a delivery that is not the cause is
-delivered."""
+"""Suspects: deliveries that may be the ones that crash relays. A relay sends each while no other
+delivery is in flight in that relay. Then a crash loses no lease of another delivery, and a suspect
+that is not the cause is delivered. Tests of webhooks go on meanwhile: they are no deliveries."""
 
 import asyncio
 import time
@@ -18,8 +18,8 @@ _OFFER_SECONDS = 0.002
 
 
 class Alone:
-    """`sending` is set while a suspect is in flight, or waits for all other requests to end.
-    Nothing else is leased meanwhile."""
+    """`sending` is set while a suspect is in flight, or waits for all other deliveries to end. This
+    relay leases no other delivery meanwhile."""
 
     def __init__(self, pool: Pool, board: Board, recorder: Recorder, slots: Slots, claimer: Claimer) -> None:
         self._pool = pool

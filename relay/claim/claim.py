@@ -38,7 +38,8 @@ class Claimed:
 
     - `leases` were granted at `moment`, which is None if there are none.
     - `ends` has the last due time that was claimed of each lane.
-    - `waits` has the lanes of which nothing may be claimed yet, and for how many seconds.
+    - `waits` has the lanes of which nothing, or nothing more, may be claimed yet, and for how many
+      seconds.
     """
 
     leases: list[Lease]

@@ -22,7 +22,8 @@ FEW = 8
 
 
 class Offers:
-    """From `offer` until `take` or `unconfirmed`, the offered slots are kept free."""
+    """From `offer` until `take` or `unconfirmed`, offered slots of the main part are kept free.
+    Other requests may take offered slots of the reserve meanwhile."""
 
     def __init__(
         self,

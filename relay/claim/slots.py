@@ -26,9 +26,15 @@ PACE_SECONDS = 0.003
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """Slots of the leader for what fan-out queues: `most` in all, and `per_webhook` for each
-    webhook. Webhooks that are `crowded` get none, and neither do webhooks of crowded owners.
-    `reserve`: the slots belong to the reserve, and other requests may take them in the meantime."""
+    """Slots of the leader for deliveries that fan-out queues: `most` in all, and `per_webhook` for
+    each webhook.
+
+    - `crowded`: the ids of webhooks and of owners for which fan-out must lease nothing. Deliveries
+      of such a webhook wait or are being claimed, or it uses more than half of its slots. An owner
+      with many lanes that wait is named instead of the lanes. An owner who is alone is named while
+      the slots belong to the reserve.
+    - `reserve`: the slots belong to the reserve, and other requests may take them in the meantime.
+    """
 
     relay_id: UUID = NIL
     most: int = 0
@@ -137,8 +143,8 @@ class Slots:
             if self.pool.main_free > 0:
                 # Slots that are only promised may be free again at once.
                 return NOTHING
-            # The reserve is for owners without waiting deliveries. A claim knows better
-            # which other owners may use it.
+            # Of the reserve, fan-out is offered slots only for webhooks with nothing waiting. Which
+            # lanes that wait may use the reserve, a claim decides.
             free = -(-self.pool.reserve_free // OFFERED_PART)
             crowded = waiting.crowded()
             place = next((flight[2] for flight in (self._slow or self._young).values()), NOWHERE)

@@ -33,7 +33,7 @@ class Batch:
     # `full`: there may be more in the outbox. `wakes`: `lane_wakes` has requests of the API.
     full: bool = False
     wakes: bool = False
-    # Whether the leader, if it asked to fall asleep, does.
+    # How the attempt to fall asleep ended. "work" if the leader made none.
     state: LeaderState = "work"
 
 

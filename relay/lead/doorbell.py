@@ -41,5 +41,6 @@ async def try_lock(connection: "asyncpg.Connection[asyncpg.Record]", object_id: 
 
 
 async def probe(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-    """Raises an error of asyncpg if the silent connection has been lost."""
+    """Raises an error of asyncpg if the connection, over which nothing has come for a while, has
+    been lost. The caller limits the time: on a half-open connection no answer comes."""
     await _SQL.probe.fetchval(connection)

@@ -67,11 +67,13 @@ class Election(Service):
     async def _lead(self, listening: Listening) -> None:
         self._identity.leads.set()
         _log.info("leading", relay_id=str(self._identity.relay_id))
-        # The last statement of the previous leader has ended, but maybe nobody received its reply.
+        # Holding F proves that the previous leader's last statement has ended. Perhaps nobody
+        # received its reply, which names the lanes with something due.
         self._board.missed()
         try:
             await self._look.lead(listening)
         finally:
-            # This relay no longer has this work, so its failure no longer counts.
+            # A relay that does not lead does no fan-out. If fan-out failed before, the outage need
+            # not wait for it.
             self._identity.leads.clear()
             self._outage.over("fan-out")

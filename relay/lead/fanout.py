@@ -29,7 +29,7 @@ FEW_EVENTS = 3
 # batches smaller.
 TARGET_DELIVERIES = 5000
 
-# The reason that the deliveries get that `end_ahead` ends.
+# The reason recorded for deliveries that the statement `end_ahead` ends.
 AHEAD = "it stood at a position, or in an order, that had not been given yet"
 # Errors that a row's own content can cause in the statement. Any other error (no partition, disk
 # full, a lock) is not the row's fault: the row stays, and the statement is tried again.
@@ -44,8 +44,8 @@ class FanOut:
         self.connection = connection
         self._limit = min(limit, most)
         self._most = most
-        # How many rows the last batch looked at, if some of them were stuck, which means that they
-        # cannot be moved as they are. 0 if none was.
+        # The limit of the last batch, if it met stuck rows, which cannot be moved as they are. 0 if
+        # it met none.
         self._stuck = 0
         # Whether the last batch looked at few rows.
         self._few = True
@@ -90,7 +90,7 @@ class FanOut:
                     # There is no partition, or the log's head is missing.
                     raise
                 if isinstance(error, asyncpg.UniqueViolationError) and error.table_name == "deliveries":
-                    # Deliveries may stand where the log has not come to. If not, the event is bad.
+                    # Deliveries may hold numbers not given yet: end them. If none, the row is bad.
                     ended = await _SQL.end_ahead.fetchval(self.connection, reason=AHEAD)
                     _log.error("deliveries stood where the log has not come to", ended=ended)
                     if ended:

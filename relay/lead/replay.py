@@ -58,7 +58,8 @@ class Replay(Service):
         pause = FIRST_PAUSE
         while True:
             if not self._leads.is_set():
-                # This relay no longer has this work, so its failure no longer counts.
+                # A relay that does not lead has none of this work. If it failed before, the outage
+                # need not wait for it.
                 self._outage.over(self.name)
                 await self._leads.wait()
             self._board.replays.clear()

@@ -75,7 +75,8 @@ class Retention(Service):
         jumps = self._board.jumps
         while True:
             if not self._leads.is_set():
-                # This relay no longer has this work, so its failure no longer counts.
+                # A relay that does not lead has none of this work. If it failed before, the outage
+                # need not wait for it.
                 self._outage.over(self.name)
                 await self._leads.wait()
                 if self._clock.steady:
@@ -111,7 +112,8 @@ class Retention(Service):
                 pass
 
     async def once(self) -> None:
-        """Does all of it once, whatever the clock has done."""
+        """Does once what a round and the hourly steps do, even if the clock is not steady. It does
+        not announce failures."""
         await _each(self._partitions.make, self.discard, self._reschedule, *self._by_time)
 
     @property
@@ -255,8 +257,9 @@ def _named(step: Callable[[], Awaitable[None]]) -> str:
 
 
 async def _patiently(step: Callable[[], Awaitable[None]]) -> None:
-    """Making and dropping partitions gives up its lock after 100 ms, so that nobody queues behind
-    it. It is tried again until it gets the lock."""
+    """Runs a step. Making and dropping partitions wait at most 100 ms for a lock, so that nobody
+    queues behind them for longer. A step that got none is tried again, at most LOCK_TRIES times,
+    and then in a later round."""
     for _ in range(LOCK_TRIES):
         try:
             await step()

@@ -16,11 +16,11 @@ _SQL = load("give_up")
 async def give_up(
     connection: Connection, webhook_id: UUID, reason: str, lease: Lease | None = None, *, suspects: bool = False
 ) -> UUID | None:
-    """Ends a delivery as failed: that of `lease`, or else the first of the lane that a claim would
-    take. `suspects`: that a claim of suspects would take.
+    """Ends a delivery as failed: the delivery of `lease`. Without a lease, it is the delivery that
+    a claim of this lane would take first; with `suspects`, a claim of suspects.
 
-    If the delivery stands in an order, the next one of its item becomes due. If that makes the
-    transaction fail, it is left out. Returns the id of the delivery's event, or None if there is no
+    If the delivery stands in an order, the next one of its item becomes due. If making it due
+    fails, only the end is written. Returns the id of the delivery's event, or None if there is no
     such delivery."""
     try:
         return await _give_up(connection, webhook_id, reason, lease, suspects, promote=True)

@@ -36,8 +36,9 @@ class Failed(Protocol):
 
 class Order:
     """Some items of some webhooks, locked for the rest of a transaction. Meanwhile no other
-    transaction queues or ends their deliveries. Read those in a later statement than the lock: only
-    its snapshot contains what the previous holders of the lock committed."""
+    transaction queues their deliveries or makes the next one due. Read the deliveries in a later
+    statement than the lock: only its snapshot contains what the previous holders of the lock
+    committed."""
 
     def __init__(self, connection: Connection, keys: Sequence[Key]) -> None:
         self._connection = connection

@@ -37,11 +37,15 @@ SKIPPED = "skipped: the later events of its item follow"
 
 
 class Recorder(Service):
-    """Holds results until they are in the database. None is dropped while the process lives. If the
-    database refuses a result, only its attachments (headers, body) are dropped.
+    """Holds results until the database has taken them. An outage drops none while the process
+    lives.
 
-    A retry goes to the board after it has been recorded. Its delay has begun when the database
-    wrote it. So when the same delay has passed here, the delivery is due.
+    A result that the database refuses is recorded as failed, without its exchange. If that is
+    refused, too, the delivery is ended by its ids alone. If even that is refused, its lease runs
+    out.
+
+    A retry goes to the board after it has been recorded. Its delay began when the database wrote
+    it. So when the same delay has passed here, the delivery is due.
     """
 
     name = RECORDER
@@ -161,8 +165,9 @@ class Recorder(Service):
         return True
 
     async def _record_refused(self, result: Result, error: Exception) -> None:
-        """Records a result that was refused as failed, without its attachments. If that is refused,
-        too, ends the delivery by its ids alone. If even that is refused, its lease runs out."""
+        """The database has refused a result. Records its delivery as failed, without the exchange.
+        If that is refused, too, ends the delivery by its ids alone. If even that is refused, its
+        lease runs out."""
         lease, why = result.lease, "the result could not be recorded"
         known = {"webhook_id": str(lease.webhook_id), "event_id": str(lease.event_id)}
         _log.error("a result could not be recorded", **known, exc_info=error)
@@ -180,11 +185,14 @@ class Recorder(Service):
     async def _write(self, batch: Sequence[Result], *, apart: bool = False) -> None:
         """Records a batch, and its consequences.
 
-        If the batch has no failure and no retry, and ends no delivery in an order, this is one
-        statement. The health of receivers that were not well is settled after it. If the relay
-        crashes in between, a count of failures stays until the next success. Otherwise one
-        transaction records the batch, settles the receivers' health, and makes the next deliveries
-        of items due. `apart`: each receiver is settled by itself.
+        A batch with a failure, a retry or an end in an order is recorded in one transaction, which
+        also settles the receivers' health and makes the next deliveries of items due.
+
+        Any other batch is recorded by one statement. The health of receivers that were not well is
+        settled after it. If the relay crashes in between, a count of failures stays until the next
+        success.
+
+        `apart`: each receiver is settled by itself.
         """
         looks: dict[UUID, float] = {}
         later: dict[UUID, HealthReport] = {}

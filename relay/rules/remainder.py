@@ -14,7 +14,8 @@ class Remainder:
       again.
     - `more`: lanes that got something and may have more.
     - `empty`: lanes that had nothing more due.
-    - `looked_through`: lanes whose floor is no longer of use.
+    - `looked_through`: lanes whose floor is dropped. The next claim looks at them from the
+      beginning.
     - `look_now`: at least one lane was looked at from its floor on only. Look at it from its
       beginning at once.
     """
@@ -38,7 +39,7 @@ def remainder(
 
     - `asked`: the lanes, with how many deliveries were asked of each, from these `floors` on.
     - `got`: how many were claimed.
-    - `waits`: lanes of which nothing may be claimed yet.
+    - `waits`: lanes of which nothing, or nothing more, may be claimed yet.
     - `full`: as many were claimed as there was room for, so no lane is known to be empty.
     """
     left = Remainder()

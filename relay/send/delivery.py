@@ -20,8 +20,8 @@ from service.platform.logs import get_logger
 _log = get_logger(__name__)
 
 # A lease lasts for the webhook's timeout and so much more (sql/queries/claim.sql has the same
-# number). If the request began later than that, another relay might have the delivery before it
-# ends.
+# number). A request that begins more than this after the lease was asked for could outlast the
+# lease, and another relay might send the delivery meanwhile.
 SPARE_SECONDS = 10.0
 
 # How a delivery releases its lease. "recorded": its result is on its way to the database. "unused":

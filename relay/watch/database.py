@@ -69,11 +69,11 @@ class QueueConnection(Session):
 
 
 class Queues(_Pool):
-    """A pool that notices silent connections, over which nothing passes any more, long before a
+    """A pool that notices half-open connections, over which nothing passes any more, long before a
     statement's timeout. It then closes all of its connections, because the cause usually affects
     them all. Callers that wait for an answer get an error and ask again on a new connection.
 
-    There are two signs of a silent connection. Either the server does not acknowledge that a
+    There are two signs of a half-open connection. Either the server does not acknowledge that a
     statement is cancelled. Or a caller waits for an answer, and the server says that the
     connection's backend is idle: then the statement or its answer was lost."""
 
@@ -119,7 +119,7 @@ class Queues(_Pool):
             self._lent.pop(connection, None)
 
     async def look_after(self) -> None:
-        """Ends backends that the relay has left, and looks for silent connections. Call it about
+        """Ends backends that the relay has left, and looks for half-open connections. Call it about
         once a second, just after the server has answered."""
         if left := list(self._left):
             # They may hold the locks of a transaction that was cut off.

@@ -45,8 +45,8 @@ def reads_at_once(pool_size: int) -> int:
 class Admission:
     """Admits the costly reads of one process, in the order in which they came.
 
-    At most USER_READS of one user are in this queue. Further reads of that user wait outside it, so
-    they do not hold up the other users.
+    At most USER_READS reads of one user wait or run here. Further reads of that user wait for
+    these, so they do not hold up the other users.
     """
 
     def __init__(self, at_once: int) -> None:
@@ -72,9 +72,9 @@ class Admission:
 
     @asynccontextmanager
     async def importing(self, pool: Pool) -> AsyncIterator[Pool]:
-        """The same for an import. Only one import runs at a time. It takes no place of a costly
-        read: the costly reads would have to wait for it for tens of seconds. Raises Unavailable if
-        another import is still under way after WAIT_SECONDS, or if a statement took too long."""
+        """The same for an import. Only one import runs at a time. It uses no slot of the costly
+        reads, which would otherwise wait tens of seconds for it. Raises Unavailable if another
+        import is still under way after WAIT_SECONDS, or if a statement took too long."""
         if not await _acquired(self._import, time.monotonic() + WAIT_SECONDS):
             raise Unavailable(
                 "another import is under way; try again when it has ended",

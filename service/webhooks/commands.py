@@ -74,8 +74,8 @@ async def update(
     """Changes what was given. Returns the webhook, and the configuration of which its ETag is made.
     If nothing differs, the webhook keeps its `updatedAt` and its ETag.
 
-    If the body makes the webhook active, its receiver's health is reset, and its lane is woken.
-    This also applies to a webhook that is active already. Raises NotFound, Forbidden,
+    If the body makes the webhook active, its receiver's health is reset, and relays are notified of
+    its lane. This also applies to a webhook that is active already. Raises NotFound, Forbidden,
     PreconditionFailed, BadRequest."""
     if wanted.url is not None:
         _check_scheme(settings, wanted.url)

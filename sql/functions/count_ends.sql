@@ -2,9 +2,9 @@
 -- three arrays hold, for each delivery, its webhook, its outcome and when it was logged.
 --
 -- These statements write the statistics, the table delivery_counts:
--- * record.record: a delivery ended after an attempt; it repeats this function
+-- * record.record: a relay recorded a result that ends its delivery; it repeats this function
 -- * give_up.give_up: calls this: a delivery cannot be worked on, and fails
--- * fanout.end_ahead: calls this: a delivery that was moved ahead of the log fails
+-- * fanout.end_ahead: calls this: a delivery ahead of the log, or of its item's order, fails
 -- * retention.cancel_discarded: calls this: a webhook was deleted, or its backlog dropped
 -- * retention.expire: calls this: an event is older than the log keeps
 -- * webhooks.put_back: a failed delivery is retried by hand, so it has not ended any more

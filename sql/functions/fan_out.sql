@@ -7,13 +7,14 @@
 -- `release_first`: the doorbell's lock is held; release it before looking. `patience_ms`: first
 -- wait at most this long for writers in flight. `sleep_if_idle`: take the doorbell's lock again if
 -- nothing is left; fall_asleep() has snapshots of its own, and sees what has been moved.
--- `most`, `per_webhook`: slots for leases, in all and in each lane; none in lanes that are
--- `crowded`, nor for owners who are.
+-- `most`, `per_webhook`: slots for leases, in all and in each lane. `crowded`: the ids of webhooks
+-- and of owners for which nothing is leased, because they have deliveries that wait, or enough in
+-- flight (class Offer in relay/claim/slots.py).
 --
--- The leases are in webhook_ids, positions, fences and versions, and what their events say in
--- event_positions to traceparents. `lanes` have something due that was not leased. `seen`: how many
--- rows of the outbox it looked at; `more`: there may be more; `stuck`: some of them cannot be moved
--- as they are.
+-- The leases are in webhook_ids, positions, fences and versions. The columns event_positions to
+-- traceparents have the content of their events. `lanes` have something due that was not leased.
+-- `seen`: how many rows of the outbox it looked at; `more`: there may be more; `stuck`: some of
+-- them cannot be moved as they are.
 create or replace function public.fan_out(
   batch integer, few integer, patience_ms integer, release_first boolean, sleep_if_idle boolean,
   class_id integer, object_id integer, relay_id uuid, most integer, per_webhook integer, crowded uuid[],
@@ -29,7 +30,8 @@ set search_path = pg_catalog, public, pg_temp
 as $$
 #variable_conflict use_column
 declare
-  -- Each lane must have room for all events that go one by one.
+  -- The loop below counts leases only in all, not in each lane. So it takes no more events than one
+  -- lane may have leases.
   single constant integer := least(few, batch, case when most > 0 then per_webhook else few end);
   seqs bigint[];
   this outbox;
@@ -69,7 +71,7 @@ begin
     more := false;
     for number in 1 .. seen loop
       delete from outbox where seq = seqs[number] returning * into this;
-      -- Another leader may have taken it.
+      -- Somebody may have deleted it since it was read.
       continue when not found;
       update log_head set position = log_head.position + 1 returning log_head.position into place;
       with matched as materialized (
@@ -134,7 +136,8 @@ begin
   end if;
 
   if ordered_webhook_ids is not null then
-    -- A statement of its own, so that it sees what whoever held an item's row before has committed.
+    -- Both branches end here. The upsert in queue_in_order sees the newest version of each item's
+    -- row.
     select fan_out.deliveries + q.deliveries, fan_out.lanes || q.lanes
       into deliveries, lanes
       from queue_in_order(ordered_webhook_ids, ordered_item_ids, ordered_positions, ordered_event_ids, ordered_event_types) as q;

@@ -1,8 +1,8 @@
--- The part of fan_out for a batch of any size: one statement. It moves the oldest events from the
--- outbox into the log, in order, and queues a delivery for each webhook that matches: all events up
--- to the first that is stuck. Deliveries that go in an item's order are only returned, for
--- queue_in_order. Leases at most `per_webhook` of a lane and `most` in all, the oldest events'
--- first.
+-- The part of fan_out for a batch of any size: one statement. It moves the oldest events, up to the
+-- first that is stuck, from the outbox into the log, in order, and queues a delivery for each
+-- webhook that matches. Deliveries that go in an item's order are only returned, for
+-- queue_in_order. It leases at most `per_webhook` deliveries of a lane and `most` in all, those of
+-- the oldest events first.
 create or replace function public.fan_out_many(
   batch integer, relay_id uuid, most integer, per_webhook integer, crowded uuid[], claimed_at timestamptz,
   out events bigint, out deliveries bigint, out lanes uuid[],
@@ -29,8 +29,8 @@ begin
   moved as (
     delete from outbox as o
      using found
-     -- From the first on: what lies before it is dead, and while some old snapshot is open its
-     -- index entries are not.
+     -- Rows before the first are deleted, but while an old snapshot is open, their index entries
+     -- would still be read.
      where o.seq >= found.first and o.seq <= found.through
     returning o.*
   ),

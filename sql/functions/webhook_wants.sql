@@ -1,6 +1,7 @@
 -- Whether an event is for a webhook: its type, each filter, and what the webhook's owner may read.
--- A filter applies only to events that carry the filtered value. Whether the webhook is active does
--- not matter here. Fan-out, replays and the stream all call this function, so they cannot differ.
+-- A filter on a property applies only to events that have the property; others pass it. Whether the
+-- webhook is active does not matter here. Fan-out, replays and the stream all call this function,
+-- so they cannot differ.
 -- PostgreSQL inlines a function's expression only if it holds no subquery, and may_read holds one.
 -- So the common answers come first: for most webhooks of most events, may_read is never called.
 create or replace function public.webhook_wants(

@@ -3,13 +3,14 @@
 -- all. The rows are the leases.
 --
 -- `floors` says where to begin in each lane. The deliveries before that are gone, but while an old
--- snapshot is open, their index entries are not. `suspects`: take only deliveries that have lost
--- five leases, because they may be the ones that crash relays. Otherwise take only the others.
--- `wait_seconds` says when to look again at a lane that gave fewer than it might have. It may stand
--- in a row without a delivery.
+-- snapshot is open, their index entries would still be read. `suspects`: take only deliveries that
+-- have lost five leases, because they may be the ones that crash relays. Otherwise take only the
+-- others. `wait_seconds` says when to look again at a lane of which nothing, or nothing more, may
+-- be claimed yet. It may stand in a row without a delivery.
 --
--- A lease, pause or probe ends no later than the longest that could have been set, plus 5 s for
--- claims that run beside each other. A later end was written by a clock that was ahead.
+-- An end too far ahead was written by a clock that was ahead, and counts as over. For a lease or a
+-- probe that is under way, that is more than 75 s: the longest timeout of 60 s, 10 s more, and 5 s
+-- for claims that run beside each other. For a pause or the next probe, it is more than 25 h.
 with clock as (
   -- Nobody waits for this commit. If a crash of the server undoes the claim, it is made again, and
   -- results of the first claim are superseded. A later record of a result flushes all commits
@@ -30,8 +31,9 @@ lane as (
      and exists (select from relays as r where r.id = :relay_id)
 ),
 held as (
-  -- 2. Locks the lanes that a breaker, a pause or a rate limits. If two relays claim at the same
-  -- moment, one gets the probe and the tokens, and the other skips the lane.
+  -- 2. Locks the health of the lanes that are limited by a breaker, a pause or a rate. If two
+  -- relays claim at the same moment, one gets the probe and the tokens, and the other skips the
+  -- lane.
   select s.*
     from receiver_health as s
    where s.webhook_id in (select webhook_id from lane where limited)
@@ -71,7 +73,7 @@ allowed as (
    cross join clock
 ),
 picked as (
-  -- 5. The deliveries: the soonest of each lane whose lease is free or void.
+  -- 5. The deliveries: of each lane, the soonest that have no lease or a void one.
   select due.webhook_id, due.position, a.timeout_ms, a.version, a.owner_id, a.role, a.narrowed_at, a.limited,
          a.open or a.slowed as probing, a.tokens
     from allowed as a
@@ -122,8 +124,9 @@ used as (
    where s.webhook_id = n.webhook_id
 ),
 limited_until as (
-  -- 8. When a limited lane may give more. A lane that may give more than it has due is left out: a
-  -- hint will say when it has more.
+  -- 8. When a limited lane may give more. A lane that was allowed some and gave none is left out:
+  -- it had nothing due, and a hint will say when it has. Or the lanes before it gave `most`, and
+  -- then the relay asks it again.
   select a.webhook_id,
          greatest(0.001, case
            when not a.held then 0.1

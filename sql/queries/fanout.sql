@@ -21,7 +21,8 @@ select o.seq, o.id, o.type, o.data, o.location_ids, known.id is not null as know
 -- Writes the subjects of rows that have none. Nobody waits for its commit: if a crash undoes it, it
 -- is done again, and fan-out flushes later.
 with locked as materialized (
-  -- In the order of the queue, so that two leaders that overlap never wait for each other.
+  -- In the order of the queue, so that two transactions that lock these rows never wait for each
+  -- other.
   select seq from outbox where seq = any (:seqs::bigint[]) order by seq for update
 )
 update outbox as o
@@ -52,7 +53,8 @@ select seq, id, type, data, occurred_at, location_ids, traceparent, written_at, 
 
 -- name: end_ahead
 -- Ends as failed the deliveries that stand ahead of the log, or of their item's order. Somebody has
--- moved them there, and they stand in the way of coming events.
+-- moved them there, and they stand in the way of coming events. It neither locks the items nor
+-- makes their next deliveries due.
 with ahead as (
   select d.webhook_id, d.position
     from deliveries as d

@@ -1,6 +1,6 @@
 -- name: give_up
--- Ends one delivery as failed, because it cannot be worked on. It is the one that was leased with
--- this fence. Without a position, it is the first of the lane that a claim would take.
+-- Ends one delivery as failed, because it cannot be worked on: the delivery at this position, if it
+-- still has this fence. Without a position, it is the first of the lane that a claim would take.
 with probe as (
   -- Under an open breaker, a claim takes the manual retry, if there is one that is due, and nothing
   -- else.

@@ -61,5 +61,6 @@ with gone as (
 update locations set updated_at = clock_timestamp() from gone where locations.id = gone.location_id;
 
 -- name: wake_lanes
--- Wakes the user's lanes: deliveries were queued while none of them were sent.
+-- Notifies the relays of the user's lanes. While the user was suspended, deliveries were queued and
+-- not sent.
 select wake_lanes(array(select id from webhooks where owner_id = :owner_id and active and deleted_at is null));
