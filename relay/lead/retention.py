@@ -242,7 +242,7 @@ async def _each(*steps: Callable[[], Awaitable[None]]) -> None:
                 raise
             # The statement took too long. Or a relay that does not know yet that it no longer leads
             # is at the same step.
-            _log.warning("a step of housekeeping waits for the next round", step=_named(step), error=str(error))
+            _log.warning("a step of housekeeping is tried again later", step=_named(step), error=str(error))
         except Exception as error:
             if is_away(error):
                 raise
@@ -266,4 +266,4 @@ async def _patiently(step: Callable[[], Awaitable[None]]) -> None:
             return
         except asyncpg.LockNotAvailableError:
             await asyncio.sleep(0.2)
-    _log.warning("no lock for housekeeping; the next round tries again")
+    _log.warning("no lock for housekeeping; it is tried again later")
