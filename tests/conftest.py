@@ -36,9 +36,9 @@ hypothesis.settings.load_profile("patient")
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Three for two cores: a test spends half of its time waiting for timers and other processes.
+    """Two for each core: a test spends half of its time waiting for timers and other processes.
     JOBS=2 takes exactly two."""
-    return (os.cpu_count() or 1) * 3 // 2
+    return (os.cpu_count() or 1) * 2
 
 
 def pytest_configure(config: pytest.Config) -> None:

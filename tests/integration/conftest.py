@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
+import argon2
 import asyncpg
 import orjson
 import pytest
@@ -18,6 +20,14 @@ from tests.support.database import WAITING, Connection, SomebodyWaits
 from tests.support.relay.log import RelayLog
 from tests.support.relay.replays import Leader, leading
 from tests.support.relay.sending import Sending, register
+
+
+@pytest.fixture(autouse=True)
+def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Argon2id with its cheapest parameters. With those of the service, a hash of a password takes
+    a tenth of a second of CPU and 64 MiB."""
+    cheapest = partial(argon2.PasswordHasher.from_parameters, argon2.profiles.CHEAPEST)
+    monkeypatch.setattr("service.auth.passwords.PasswordHasher", cheapest)
 
 
 @pytest.fixture
