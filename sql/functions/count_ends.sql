@@ -1,14 +1,16 @@
 -- Counts deliveries that have ended in the statistics of their webhooks, and returns how many. The
 -- three arrays hold, for each delivery, its webhook, its outcome and when it was logged.
 --
--- These statements write the statistics, the table delivery_counts:
+-- These statements of sql/queries, named as file.statement, write the statistics, the table
+-- delivery_counts:
 -- * record.record: a relay recorded a result that ends its delivery; it repeats this function
 -- * give_up.give_up: calls this: a delivery cannot be worked on, and fails
 -- * fanout.end_ahead: calls this: a delivery ahead of the log, or of its item's order, fails
--- * retention.cancel_discarded: calls this: a webhook was deleted, or its backlog dropped
--- * retention.expire: calls this: an event is older than the log keeps
--- * webhooks.put_back: a failed delivery is retried by hand, so it has not ended any more
--- * replay.advance: a replay delivers an event again, so it has not ended any more
+-- * retention.cancel_discarded: calls this: a webhook was deleted, or its backlog dropped, and its
+--   deliveries are cancelled
+-- * retention.expire: calls this: an event is older than the log keeps, and its deliveries expire
+-- * webhooks.put_back: an ended delivery is retried by hand: lowers `current`, not `ended`
+-- * replay.advance: a replay queues an ended delivery again: lowers `current`, not `ended`
 -- * retention.fold_counts: the days that the log does not keep any more are summed
 create or replace function public.count_ends(webhook_ids uuid[], outcomes text[], recorded_ats timestamptz[])
 returns bigint
