@@ -49,6 +49,7 @@ EXAMPLES = 12
 # With an existing webhook these routes wait for a relay, and here is none.
 WAITING = frozenset({"/webhooks/{id}/test", "/webhooks/{id}/stream"})
 PATIENCE = 30
+LONGEST_LINE = 8190
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +156,9 @@ def _explore(world: World, operation: Operation) -> None:
         kind = operation.path.split("/")[1]
         if existing and "id" in case.path_parameters and kind in known and operation.path not in WAITING:
             case.path_parameters["id"] = known[kind]
-        case.call_and_validate(base_url=world.address, headers=headers, checks=CHECKS)
+        response = case.call(base_url=world.address, headers=headers)
+        # aiohttp's parser refuses a longer line, before any route.
+        hypothesis.assume(len(response.request.path_url) < LONGEST_LINE)
+        case.validate_response(response, headers=headers, checks=CHECKS)
 
     answers_as_documented()

@@ -22,7 +22,13 @@ from tests.support.postgres.janitor import Janitor
 from tests.support.postgres.shared_server import bin_dir, scratch
 
 # Syncing makes no difference to a process that is killed, because the kernel keeps what it wrote.
-_SETTINGS = {"fsync": "off", "max_connections": "40", "superuser_reserved_connections": "3"}
+_SETTINGS = {
+    "fsync": "off",
+    "max_connections": "40",
+    "superuser_reserved_connections": "3",
+    # Files in its directory. A server that is killed would leave POSIX segments in /dev/shm.
+    "dynamic_shared_memory_type": "mmap",
+}
 # The smallest queue of notifications. Before PostgreSQL 17 the queue always takes 8 GB, so this
 # needs the embedded server.
 _SMALL_QUEUE = {"max_notify_queue_pages": "64"}
