@@ -170,7 +170,7 @@ async def introduce(connection: QueueConnection) -> None:
 
 
 async def open_queues(url: str, epoch: Epoch | None = None) -> Queues:
-    """`epoch` checks each new connection. Raises what asyncpg raises."""
+    """`epoch` checks each new connection. Raises StartupError."""
     pool = await open_pool(
         url,
         application_name="jossiedb relay",

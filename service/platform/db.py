@@ -1,7 +1,8 @@
 """Opens connections and pools, and tells the kinds of errors of PostgreSQL apart."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
@@ -100,7 +101,7 @@ def lacks_partition(error: BaseException) -> bool:
 async def connect(url: str, *, application_name: str, settings: Mapping[str, str] | None = None) -> Session:
     """Opens a session and checks that the server can be used. Raises StartupError, which never
     shows the password."""
-    try:
+    with _clear_errors(url):
         session = await open_session(url, Session, application_name=application_name, settings=settings)
         try:
             if session.pooled:
@@ -109,6 +110,14 @@ async def connect(url: str, *, application_name: str, settings: Mapping[str, str
         except BaseException:
             session.terminate()
             raise
+    return session
+
+
+@contextmanager
+def _clear_errors(url: str) -> Iterator[None]:
+    """Raises StartupError, which says in one line why no connection could be opened."""
+    try:
+        yield
     except (ValueError, asyncpg.exceptions.ClientConfigurationError) as error:
         raise StartupError(f"DATABASE_URL is not a PostgreSQL address: {error}") from None
     except (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError) as error:
@@ -119,7 +128,6 @@ async def connect(url: str, *, application_name: str, settings: Mapping[str, str
         raise StartupError(f"PostgreSQL at {address(url)} cannot be used: {error}") from None
     except (*AWAY, asyncpg.PostgresError) as error:
         raise StartupError(f"PostgreSQL at {address(url)} cannot be reached: {error or type(error).__name__}") from None
-    return session
 
 
 async def _not_shared(session: Session, url: str, application_name: str) -> None:
@@ -145,8 +153,9 @@ async def open_pool(
     make: Callable[..., Pool] = asyncpg.create_pool,
     **options: Any,
 ) -> Pool:
-    """Opens a pool of at most `size` connections. Raises what asyncpg raises: every process calls
-    `connect` before, which gives clear errors.
+    """Opens a pool of at most `size` connections, and its first connection. Raises StartupError.
+
+    It does not check the server, because every process calls `connect` before.
 
     `settings` apply to each session, in addition to those of `open_session`. `on_ended` is called
     whenever a connection has ended, no matter which side ended it. `on_new` is called with each new
@@ -175,17 +184,18 @@ async def open_pool(
             session.add_termination_listener(lambda _: on_ended())
         return session
 
-    return await make(
-        connect=begin,
-        connection_class=connection_class,
-        # With a minimum, the pool would restore it by itself, and log a traceback each time that
-        # fails.
-        min_size=0,
-        init_size=1,
-        max_size=size,
-        reset=_leave_as_it_is,
-        **options,
-    )
+    with _clear_errors(url):
+        return await make(
+            connect=begin,
+            connection_class=connection_class,
+            # With a minimum, the pool would restore it by itself, and log a traceback each time
+            # that fails.
+            min_size=0,
+            init_size=1,
+            max_size=size,
+            reset=_leave_as_it_is,
+            **options,
+        )
 
 
 async def _leave_as_it_is(_: "asyncpg.Connection[asyncpg.Record]") -> None:

@@ -1,6 +1,6 @@
--- A UUID whose beginning is the time to a quarter of a microsecond (RFC 9562, section 6.2, method
--- 3), so that ids sort by when they were made. PostgreSQL 18 has a function of this name, which
--- does the same and is found first. Versions 15 to 17 use this one.
+-- A UUID that begins with the time to the microsecond (RFC 9562, section 6.2, method 3), so that
+-- ids sort by when they were made. PostgreSQL 18 has a function of this name, which does the same
+-- and is found first. PostgreSQL 15 to 17 use this one.
 create or replace function public.uuidv7() returns uuid
 language sql volatile parallel safe
 as $$

@@ -1,4 +1,5 @@
-"""With a million of everything, costly reads are bounded, and hold few connections whoever asks."""
+"""Costly reads are bounded on a million rows of everything. They hold few connections, no matter
+how many users ask."""
 
 import asyncio
 from collections import Counter

@@ -7,7 +7,7 @@ import asyncpg
 import orjson
 import pytest
 
-from service.platform.db import connect
+from service.platform.db import connect, open_pool
 from service.platform.errors import StartupError
 from service.platform.lifecycle import require_migrated
 from service.platform.settings import Settings
@@ -52,6 +52,15 @@ async def role(connection: Connection) -> AsyncIterator[str]:
     await connection.execute(f"create role {role} login")
     yield role
     await connection.execute(f"drop owned by {role} cascade; drop role {role}")
+
+
+async def test_a_pool_that_gets_no_connection_says_so(connection: Connection, database_url: str, role: str) -> None:
+    await connection.execute(f"alter role {role} connection limit 1")
+    url = database_url.replace("postgres@", f"{role}@")
+    only = await connect(url, application_name="test")
+    with pytest.raises(StartupError, match="cannot be reached: too many connections for role"):
+        await open_pool(url, application_name="test", size=1)
+    await only.close()
 
 
 async def test_a_role_with_too_few_rights_is_told_which(connection: Connection, database_url: str, role: str) -> None:
