@@ -98,7 +98,7 @@ async def against(commit: str, rounds: int, options: Sequence[str]) -> tuple[str
     AgainstError."""
     here: list[Scores] = []
     there: list[Scores] = []
-    with _checked_out(commit) as (other, full):
+    with checked_out(commit) as (other, full):
         for number in range(rounds):
             order = ((TREE, here), (other, there)) if number % 2 == 0 else ((other, there), (TREE, here))
             for tree, runs in order:
@@ -113,7 +113,7 @@ async def against(commit: str, rounds: int, options: Sequence[str]) -> tuple[str
 
 
 @contextlib.contextmanager
-def _checked_out(commit: str) -> Iterator[tuple[Path, str]]:
+def checked_out(commit: str) -> Iterator[tuple[Path, str]]:
     """A directory that holds the commit's files, and the commit's full name."""
     full = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{commit}^{{commit}}").decode().strip()
     if not full:

@@ -22,9 +22,9 @@ ITEMS = 10_000
 USERS = 8
 
 
-async def _seed(world: World, database: Database) -> str:
-    """Add items and signed-in users. Returns the name of the file that lists them for the load."""
-    items = [row["id"] for row in await SQL.add_items.fetch(database.connection, count=ITEMS)]
+async def seed(world: World, database: Database, count: int) -> str:
+    """Add `count` items and signed-in users. Returns the name of the file that lists them."""
+    items = [row["id"] for row in await SQL.add_items.fetch(database.connection, count=count)]
     environment = world.environment(database)
     tokens = Tokens.of(Settings(jwt_secret=environment["JWT_SECRET"]))
     issued = []
@@ -38,7 +38,7 @@ async def _seed(world: World, database: Database) -> str:
     return str(file)
 
 
-async def _logged_port(child: Child) -> int:
+async def logged_port(child: Child) -> int:
     """The port on which the service listens."""
     end = time.monotonic() + 30
     while time.monotonic() < end and child.process.returncode is None:
@@ -52,11 +52,11 @@ async def _logged_port(child: Child) -> int:
 async def _put(world: World, *, bare: bool) -> Figure:
     seconds = world.options.pick(6, 1)
     async with world.database() as database:
-        file = await _seed(world, database)
+        file = await seed(world, database, ITEMS)
         arguments = ("-m", "bench.bare_api") if bare else ("-m", "service", "serve", "--port", "0")
         child = await world.children.start("api", *arguments, environment=world.environment(database), read_output=bare)
         try:
-            port = int(await first_line(child)) if bare else await _logged_port(child)
+            port = int(await first_line(child)) if bare else await logged_port(child)
             numbers = (port, CONNECTIONS, seconds, world.options.warm_up)
             [took], used = await under_load(
                 world, [child.process.pid], seconds, ["bench.load", *map(str, numbers), file]

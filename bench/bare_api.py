@@ -18,7 +18,6 @@ from bench.mutations import mutate
 from service.platform.db import Pool
 from service.platform.queries import load
 from service.platform.settings import load_settings
-from service.stock.item import item_view
 
 _SQL = load("auth")
 
@@ -32,7 +31,7 @@ def make_app(pool: Pool, key: str) -> web.Application:
         sent = orjson.loads(await request.read())
         async with pool.acquire() as connection:
             saved = await mutate(connection, UUID(request.match_info["id"]), row["user_id"], sent["quantity"])
-        return web.Response(body=orjson.dumps(item_view(saved)), content_type="application/json")
+        return web.Response(body=orjson.dumps(saved.view), content_type="application/json")
 
     app = web.Application()
     app.router.add_put("/api/v1/items/{id}", update)

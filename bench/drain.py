@@ -106,7 +106,7 @@ async def scenario_drain(world: World) -> list[Row]:
         )
         name = f"drain {count:,} events to {receivers} receiver{'s' if receivers > 1 else ''}, two relays"
         rows.append(compared(name, figures, "own", "bare script", Target("at least", 0.6)))
-        rows.append(compared(name, figures, "own", "aiohttp", Target("at least", 3.0)))
+        rows.append(compared(name, figures, "own", "aiohttp", Target("at least", 1.5)))
     return rows
 
 

@@ -26,13 +26,18 @@ def updates(file: Path) -> Callable[[int], bytes]:
 
     def make(connection: int) -> bytes:
         token = known["tokens"][connection % len(known["tokens"])]
-        body = b'{"quantity":%d}' % random.randint(1, 1_000_000)
-        return (
-            f"PUT /api/v1/items/{random.choice(known['items'])} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        ).encode() + body
+        return put(random.choice(known["items"]), token, random.randint(1, 1_000_000))
 
     return make
+
+
+def put(item: str, token: str, quantity: int) -> bytes:
+    """The request that sets an item's quantity."""
+    body = b'{"quantity":%d}' % quantity
+    return (
+        f"PUT /api/v1/items/{item} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    ).encode() + body
 
 
 def deliveries() -> Callable[[int], bytes]:

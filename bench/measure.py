@@ -9,6 +9,9 @@ from typing import Literal
 
 from bench.cpu import Cpu
 
+# The units of figures in `more`. All others are milliseconds.
+UNITS = {"api_us": "µs", "pg_us": "µs"}
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:
@@ -100,7 +103,7 @@ def compared(
     of the value."""
     ours, theirs = figures[subject], figures[reference]
     pairs = [(_value(one, of), _value(other, of)) for one, other in zip(ours, theirs, strict=True)]
-    unit = "ms" if of is not None else ours[0].unit
+    unit = ours[0].unit if of is None else UNITS.get(of, "ms")
     return Row(
         scenario,
         reference,

@@ -2,66 +2,56 @@
 statements."""
 
 import random
+from dataclasses import replace
+from datetime import timedelta
 from uuid import UUID
 
-import orjson
-
-from service.delivery.subject import columns
 from service.events.catalogue import ItemUpdated
-from service.inventory import rules
 from service.platform.ids import new_id
 from service.platform.queries import Connection, load
-from service.stock.item import Item, item_from_row, item_view
+from service.records import Origin, Records
+from service.stock.item import COLUMNS, Item, item_from_row
 
 _STOCK = load("stock")
-_MUTATION = load("mutation")
+_TICK = timedelta(microseconds=1)
 
 
 async def mutate(connection: Connection, item_id: UUID, actor_id: UUID, quantity: int | None = None) -> Item:
-    """One transaction: lock, update, event, audit record. `quantity` is the new quantity. None
+    """A read, and a statement that writes the item, its event and its audit record. It is done
+    again if somebody else has changed the item in between. `quantity` is the new quantity. None
     chooses another one than the present."""
-    async with connection.transaction():
-        row = await _STOCK.lock.fetchrow(connection, id=item_id)
+    while True:
+        row = await _STOCK.get.fetchrow(connection, id=item_id)
         assert row is not None, "items are not deleted here"
         before = item_from_row(row)
-        if quantity is None:
-            quantity = (before.quantity + random.randint(1, 999)) % 1000
-        after = rules.edited_item(before, {"quantity": quantity})
-        values = {name: getattr(after, name) for name in after.__slots__ if name not in ("created_at", "updated_at")}
-        [row] = await _STOCK.update.fetch(
-            connection, **values, delta=after.quantity - before.quantity, reason="counted", reference_id=None
-        )
-        saved = item_from_row(row)
-        event = ItemUpdated(
-            itemId=after.id,
-            name=after.name,
-            sku=after.sku,
-            quantity=after.quantity,
-            location_id=after.location_id,
-            category_id=after.category_id,
-            changes={"quantity": {"from": before.quantity, "to": after.quantity}},
-        )
-        subject = event.subject()
-        event_id = new_id()
-        await _MUTATION.insert_events.execute(
+        wanted = (before.quantity + random.randint(1, 999)) % 1000 if quantity is None else quantity
+        after = replace(before, quantity=wanted, updated_at=before.updated_at + _TICK)
+        values = {name: getattr(after, name) for name in COLUMNS if name != "created_at"}
+        applied = await _STOCK.update.fetchrow(
             connection,
-            ids=[event_id],
-            types=[event.type],
-            datas=[subject.data],
-            occurred_at=before.updated_at,
-            traceparent=None,
-            **columns([subject]),
+            **values,
+            version=row["version"],
+            delta=after.quantity - before.quantity,
+            reason="counted",
+            reference_id=None,
+            **_record(actor_id, before, after),
         )
-        await _MUTATION.insert_audit.execute(
-            connection,
-            actor_id=actor_id,
-            action="update",
-            entity="item",
-            entity_id=item_id,
-            before=orjson.dumps(item_view(before)).decode(),
-            after=orjson.dumps(item_view(saved)).decode(),
-            ip_address="127.0.0.1",
-            request_id=str(event_id),
-            event_ids=[event_id],
-        )
-    return saved
+        if applied is not None:
+            return after
+
+
+def _record(actor_id: UUID, before: Item, after: Item) -> dict[str, str]:
+    event = ItemUpdated(
+        itemId=after.id,
+        name=after.name,
+        sku=after.sku,
+        quantity=after.quantity,
+        location_id=after.location_id,
+        category_id=after.category_id,
+        changes={"quantity": {"from": before.quantity, "to": after.quantity}},
+    )
+    records = Records(Origin(actor_id, "127.0.0.1", str(new_id())))
+    records.event(event.type, event.subject())
+    records.audit("update", "item", after.id, before.view, after.view)
+    [call] = records.calls()
+    return call.parameters()

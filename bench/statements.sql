@@ -38,6 +38,12 @@ insert into outbox (id, type, data, audience, location_ids, user_ids, item_id)
 values (:id, :event_type, :data::text, 'inventory', array_remove(array[(:data::text::json ->> 'location_id')::uuid], null), '{}',
         (:data::text::json ->> 'itemId')::uuid);
 
+-- name: changed_quantities
+-- The events of changes of a quantity, by the item and its new quantity.
+select id, (data::json ->> 'itemId') || ' ' || (data::json #>> '{changes,quantity,to}') as change
+  from events
+ where data like '%"quantity":{"from"%';
+
 -- name: drained
 select not exists (select from outbox) and not exists (select from deliveries) as empty;
 

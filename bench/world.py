@@ -19,6 +19,7 @@ from service.platform.embedded.server import EmbeddedServer
 from service.platform.migrate import migrate
 
 TEMPLATE = "bench_template"
+_HERE = Path(__file__).resolve().parents[1]
 _OURS = ("JOSSIEDB_", "JWT_", "WEBHOOK_", "RELAY_")
 _SERVER_SETTINGS = {
     "max_connections": "300",
@@ -30,11 +31,25 @@ _SERVER_SETTINGS = {
 
 
 @dataclass(frozen=True, slots=True)
+class Tree:
+    """The programs of a commit. `path` has its files, and is None for this tree."""
+
+    name: str
+    path: Path | None = None
+
+    def program(self, *arguments: str) -> tuple[str, ...]:
+        """The arguments of Python for a program of this tree. With -P, Python does not look for it
+        in the working directory first."""
+        return ("-P", "-m", *arguments)
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """With `quick`, counts are small. They show that a scenario works, and little else."""
 
     pairs: int = 5
     quick: bool = False
+    trees: tuple[Tree, ...] = (Tree("this tree"),)
 
     def pick(self, full: int, quick: int) -> int:
         return quick if self.quick else full
@@ -57,19 +72,27 @@ class World:
         self.receiver = receiver
         self._server_url = server_url
         self._number = 0
+        self._templates: dict[Tree, str] = {}
+
+    @property
+    def trees(self) -> tuple[Tree, ...]:
+        """This tree, and the one that it is compared with, if there is one."""
+        return self.options.trees
 
     @property
     def postmaster(self) -> int:
         return int((self.directory / "postgres" / "postmaster.pid").read_text().split()[0])
 
-    def environment(self, database: Database, **more: str) -> dict[str, str]:
+    def environment(self, database: Database, tree: Tree | None = None, **more: str) -> dict[str, str]:
         """The environment of a process on that database. It has the default settings, and none of
-        the caller's."""
+        the caller's. A program of another tree finds that tree's modules."""
         kept = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith(_OURS) and name not in ("DATABASE_URL", "REGISTRATION")
         }
+        if tree is not None:
+            kept["PYTHONPATH"] = str(tree.path or _HERE)
         return kept | {
             "DATABASE_URL": database.url,
             "JOSSIEDB_DATA_DIR": str(self.directory),
@@ -89,7 +112,7 @@ class World:
         name = f"bench_{self._number}"
         # Copy a filled template as files. If a gigabyte went through the WAL, the next checkpoint
         # would fall into a measured stretch.
-        strategy = "wal_log" if template == TEMPLATE else "file_copy"
+        strategy = "wal_log" if template in (TEMPLATE, *self._templates.values()) else "file_copy"
         admin = await self.admin()
         try:
             await admin.execute(f"create database {name} template {template} strategy {strategy}")
@@ -117,24 +140,49 @@ class World:
             await database.connection.close()
             yield database.name
 
+    async def template_of(self, tree: Tree) -> str:
+        """An empty database that the tree has migrated."""
+        if tree not in self._templates:
+            name = f"tree_{len(self._templates)}"
+            admin = await self.admin()
+            try:
+                await admin.execute(f"create database {name}")
+            finally:
+                admin.terminate()
+            connection = await asyncpg.connect(url := with_database(self._server_url, name))
+            try:
+                database = Database(name, url, connection)
+                child = await self.children.start(
+                    name, *tree.program("service", "migrate"), environment=self.environment(database, tree)
+                )
+                if await child.process.wait():
+                    raise RuntimeError(f"the schema was not made: {child.log.read_text()[-2000:]}")
+                await self.children.end(child)
+                await SQL.add_user.execute(connection, id=OWNER_ID, name="owner")
+            finally:
+                await connection.close()
+            self._templates[tree] = name
+        return self._templates[tree]
+
     @asynccontextmanager
     async def relays(
-        self, database: Database, count: int, transport: str = "own", **environment: str
+        self, database: Database, count: int, transport: str = "own", tree: Tree | None = None, **environment: str
     ) -> AsyncIterator[list[int]]:
-        """Start so many relays, and wait until one leads. Yields their process ids."""
+        """Start so many relays, and wait until one leads. Yields their process ids. With `tree`,
+        they are programs of that tree, with their own transport."""
         started: list[Child] = []
+        program = ("-m", "bench.relay", transport) if tree is None else tree.program("relay")
         try:
             for number in range(count):
                 started.append(  # noqa: PERF401  # one by one, so that those before it are ended where one does not start
                     await self.children.start(
                         f"{database.name}-relay{number}",
-                        "-m",
-                        "bench.relay",
-                        transport,
-                        environment=self.environment(database, **environment),
+                        *program,
+                        environment=self.environment(database, tree, **environment),
                     )
                 )
-            await self._until_present(database, started)
+            if started:
+                await self._until_present(database, started)
             yield [child.process.pid for child in started]
         finally:
             await self.children.end(*started)

@@ -16,9 +16,9 @@ import asyncpg
 from aiohttp import web
 
 from service.api.call import Call
-from service.api.one_connection import OneConnection
 from service.platform.db import Pool
 from service.platform.errors import TooManyRequests, Unavailable
+from service.platform.one_connection import OneConnection
 from service.platform.queries import load
 
 _SQL = load("admission")

@@ -8,7 +8,6 @@ from uuid import UUID
 from aiohttp import web
 from pydantic import BaseModel
 
-from service.mutation import Origin
 from service.platform.db import Pool
 from service.platform.errors import Forbidden, NotFound
 from service.platform.etag import tag_of
@@ -16,6 +15,7 @@ from service.platform.ids import parse_id
 from service.platform.outage import Watch
 from service.platform.settings import Settings
 from service.platform.vault import Vault
+from service.records import Origin
 
 SETTINGS = web.AppKey("settings", Settings)
 POOL: web.AppKey[Pool] = web.AppKey("pool", Any)  # type: ignore[arg-type]  # asyncpg.Pool is generic only for type checkers

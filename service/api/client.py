@@ -108,6 +108,8 @@ def _last(headers: CIMultiDictProxy[str], name: str) -> str:
 async def client_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Replaces the request's `remote`, `scheme` and `host` by those of the client."""
     trusted = request.app[SETTINGS].jossiedb_trusted_proxies
+    if not trusted:
+        return await handler(request)
     peer = parse_address(request.remote)
     if peer is None or not is_in(peer, trusted):
         return await handler(request)

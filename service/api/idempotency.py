@@ -14,9 +14,9 @@ import orjson
 from aiohttp import web
 
 from service.api.call import Call, Reply
-from service.api.one_connection import OneConnection
 from service.platform.db import Pool
 from service.platform.errors import BadRequest, Conflict, Unprocessable
+from service.platform.one_connection import OneConnection
 from service.platform.queries import Connection, load
 
 _SQL = load("idempotency")

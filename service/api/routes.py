@@ -28,7 +28,6 @@ from service.api.unknown import (
     refusal_of_parameters,
     unknown_parameters,
 )
-from service.mutation import Origin
 from service.platform import canonical, trace
 from service.platform.errors import (
     BadRequest,
@@ -40,6 +39,7 @@ from service.platform.errors import (
     UnsupportedMediaType,
 )
 from service.platform.etag import Tags, coded
+from service.records import Origin
 
 PREFIX = "/api/v1"
 MAX_BODY_BYTES = 256 * 1024
@@ -130,14 +130,18 @@ def route(
 
 
 def add_routes(app: web.Application, routes: Iterable[Route], authenticate: Authenticate) -> None:
+    # The router tries one resource after the other. So the methods of a path share one.
+    resources: dict[str, web.Resource] = {}
     for entry in routes:
         serve = _serve(entry, authenticate, cost_of(entry.method, entry.path))
         # Older clients were written for Express, which ignores a slash at the end.
         for path in (PREFIX + entry.path, PREFIX + entry.path + "/"):
-            app.router.add_route(entry.method, path, serve)
+            if path not in resources:
+                resources[path] = app.router.add_resource(path)
+            resources[path].add_route(entry.method, serve)
             if entry.method == "GET":
                 # aiohttp leaves out the body. All else is as for GET, and so is Content-Length.
-                app.router.add_route("HEAD", path, serve)
+                resources[path].add_route("HEAD", serve)
 
 
 def _serve(
@@ -169,7 +173,7 @@ def _serve(
             reply = await entry.handler(call)
             return await stream(request, replace(reply, headers=_naming(ignored, reply.headers)), entry.streams)
         answer = await _admit(entry, call, cost(call))
-        return _response(entry, request, replace(answer, headers=_naming(ignored, answer.headers)))
+        return _response(entry, request, answer, _naming(ignored, answer.headers))
 
     return serve
 
@@ -215,10 +219,9 @@ async def _answer(entry: Route, call: Call[Any, Any]) -> Answer:
     return await (keyed.around if entry.waits else keyed.in_one_transaction)(entry.handler)
 
 
-def _response(entry: Route, request: web.Request, answer: Answer) -> web.Response:
+def _response(entry: Route, request: web.Request, answer: Answer, headers: dict[str, str]) -> web.Response:
     if answer.body is None:
-        return web.Response(status=answer.status, headers=answer.headers)
-    headers = dict(answer.headers)
+        return web.Response(status=answer.status, headers=headers)
     coding: web.ContentCoding | None = None
     if not entry.plain and may_compress(request, answer.body):
         headers["Vary"] = "Accept-Encoding"
@@ -227,14 +230,8 @@ def _response(entry: Route, request: web.Request, answer: Answer) -> web.Respons
             headers["ETag"] = coded(headers["ETag"], coding.value)
     if not entry.shows_more and _is_known(request, answer):
         return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
-    response = web.Response(
-        status=answer.status,
-        headers=headers,
-        body=answer.body,
-        content_type="application/json",
-        charset="utf-8",
-        zlib_executor_size=IN_LOOP_BYTES,
-    )
+    headers["Content-Type"] = "application/json; charset=utf-8"
+    response = web.Response(status=answer.status, headers=headers, body=answer.body, zlib_executor_size=IN_LOOP_BYTES)
     if coding is not None:
         response.enable_compression(coding)
     return response

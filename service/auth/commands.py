@@ -13,13 +13,15 @@ from service.auth.fields import Row, UserView, user_view, who
 from service.auth.passwords import Passwords
 from service.auth.rules import ENDED, SUSPENDED, Refresh, SessionState, decide_refresh, refusal
 from service.auth.throttle import Throttle
-from service.auth.tokens import Tokens
+from service.auth.tokens import Claims, Tokens
 from service.events.catalogue import SessionRefreshed, UserLogin, UserLogout, UserRegistered
-from service.mutation import Mutation, Origin, mutation
+from service.mutation import Mutation, command
 from service.platform.db import Pool
 from service.platform.errors import Conflict, Forbidden, Unauthorized
+from service.platform.ids import new_id
 from service.platform.queries import load
 from service.platform.server_clock import SERVER_CLOCK
+from service.records import Origin
 
 _SQL = load("auth")
 _WRONG = "the user name, the e-mail address or the password is wrong"
@@ -55,25 +57,25 @@ class SignedIn:
 async def create_user(pool: Pool, passwords: Passwords, origin: Origin, new: NewUser) -> UserView:
     """Creates a user, and returns it as the API shows it. Raises Conflict if the user name or the
     e-mail address is taken."""
-    password_hash = await passwords.hash(new.password)
-    try:
-        async with mutation(pool, origin, "register") as change:
-            row = await _SQL.insert_user.fetchrow(
-                change.connection,
-                username=new.username,
-                email=new.email,
-                full_name=new.full_name,
-                role=new.role,
-                status=new.status,
-                password_hash=password_hash,
-            )
-            assert row is not None
-            user = user_view(row)
-            change.emit(UserRegistered(userId=row["id"], username=new.username, email=new.email, role=new.role))
-            change.audit("user", row["id"], None, user)
-    except asyncpg.UniqueViolationError as error:
-        raise taken(error) from None
-    return user
+    return await _create_user(pool, origin, new, await passwords.hash(new.password))
+
+
+@command("register")
+async def _create_user(change: Mutation, new: NewUser, password_hash: str) -> UserView:
+    user: dict[str, Any] = {
+        "id": new_id(),
+        "username": new.username,
+        "email": new.email,
+        "full_name": new.full_name,
+        "role": new.role,
+        "status": new.status,
+        "created_at": change.now,
+    }
+    change.write(_SQL.insert_user, refused=taken, **user, password_hash=password_hash)
+    change.emit(UserRegistered(**who(user)))
+    created = user_view({**user, "updated_at": change.now})
+    change.audit("user", user["id"], None, created)
+    return created
 
 
 async def login(
@@ -109,37 +111,51 @@ async def _login(
     if found is None or not right:
         raise Unauthorized(_WRONG)
     outdated = passwords.is_outdated(found["password_hash"])
-    renewed_hash = await passwords.hash(password) if outdated else None
-    async with mutation(pool, replace(origin, user_id=found["id"]), "login") as change:
-        row = await _SQL.lock_login.fetchrow(change.connection, id=found["id"])
-        if row is None or row["password_hash"] != found["password_hash"]:
-            return None
-        if row["status"] != "active":
-            raise Forbidden(SUSPENDED)
-        await _SQL.forget_login_failures.execute(
-            change.connection, identifier=identifier, ip_address=origin.ip_address or ""
+    return await _begin_session(
+        pool,
+        replace(origin, user_id=found["id"]),
+        tokens,
+        identifier,
+        verified=found["password_hash"],
+        renewed=await passwords.hash(password) if outdated else None,
+        device=device,
+    )
+
+
+@command("login")
+async def _begin_session(
+    change: Mutation, tokens: Tokens, identifier: str, *, verified: str, renewed: str | None, device: Device
+) -> SignedIn | None:
+    """`verified` is the hash that the password matches, and `renewed` one to put in its place.
+    Returns None if `verified` is not the hash of the user any more."""
+    ip_address = change.origin.ip_address
+    row = await _SQL.lock_login.fetchrow(change, id=change.origin.user_id)
+    if row is None or row["password_hash"] != verified:
+        return None
+    if row["status"] != "active":
+        raise Forbidden(SUSPENDED)
+    await _SQL.forget_login_failures.execute(change, identifier=identifier, ip_address=ip_address or "")
+    if renewed is not None:
+        await _SQL.set_password_hash.execute(change, id=row["id"], password_hash=renewed)
+    session = await _SQL.insert_session.fetchrow(
+        change,
+        user_id=row["id"],
+        lifetime=tokens.refresh_lifetime,
+        user_agent=device.user_agent,
+        ip_address=ip_address,
+        device_info=device.device_info,
+    )
+    assert session is not None
+    change.emit(
+        UserLogin(
+            **who(row),
+            userAgent=device.user_agent,
+            ipAddress=ip_address,
+            deviceInfo=device.device_info,
+            timestamp=change.now,
         )
-        if renewed_hash is not None:
-            await _SQL.set_password_hash.execute(change.connection, id=row["id"], password_hash=renewed_hash)
-        session = await _SQL.insert_session.fetchrow(
-            change.connection,
-            user_id=row["id"],
-            lifetime=tokens.refresh_lifetime,
-            user_agent=device.user_agent,
-            ip_address=origin.ip_address,
-            device_info=device.device_info,
-        )
-        assert session is not None
-        change.emit(
-            UserLogin(
-                **who(row),
-                userAgent=device.user_agent,
-                ipAddress=origin.ip_address,
-                deviceInfo=device.device_info,
-                timestamp=change.now,
-            )
-        )
-        change.audit("session", session["id"], None, {"user_id": row["id"], "expires_at": session["expires_at"]})
+    )
+    change.audit("session", session["id"], None, {"user_id": row["id"], "expires_at": session["expires_at"]})
     return _signed_in(tokens, user_view(row), row["id"], session["id"], 1, session["now"])
 
 
@@ -147,51 +163,50 @@ async def refresh(pool: Pool, tokens: Tokens, origin: Origin, refresh_token: str
     """Issues new tokens of the same session. If the refresh token was used before, the session is
     ended. Raises Unauthorized."""
     claims = tokens.read_refresh(refresh_token)
-    rotated = None
-    async with mutation(pool, replace(origin, user_id=claims.user_id), "refresh") as change:
-        row = await _SQL.lock_session.fetchrow(change.connection, session_id=claims.session_id, user_id=claims.user_id)
-        state = (
-            None if row is None else SessionState(row["ended"], row["expired"], row["user_active"], row["generation"])
-        )
-        if row is not None:
-            claims.check(row["now"], steady=SERVER_CLOCK.steady)
-        decision = decide_refresh(state, claims.generation)
-        if row is None or decision is Refresh.REFUSE:
-            raise Unauthorized(refusal(state) or "the refresh token is not valid")
-        if decision is Refresh.END_SESSION:
-            await end_session(change, claims.session_id, row, "refresh-reuse")
-        else:
-            rotated = await _SQL.rotate_session.fetchrow(
-                change.connection, session_id=claims.session_id, lifetime=tokens.refresh_lifetime
-            )
-            assert rotated is not None, "its row is locked"
-            change.emit(SessionRefreshed(**who(row), sessionId=claims.session_id))
-            after = {"generation": rotated["refresh_generation"]}
-            change.audit("session", claims.session_id, {"generation": claims.generation}, after)
-    if rotated is None:
-        # An exception inside the transaction would undo the end of the session. So it is raised
-        # here.
+    signed_in = await _refresh(pool, replace(origin, user_id=claims.user_id), tokens, claims)
+    if signed_in is None:
+        # An exception inside the command would undo the end of the session. So it is raised here.
         raise Unauthorized("this refresh token was used before; its session has been ended, sign in again")
+    return signed_in
+
+
+@command("refresh")
+async def _refresh(change: Mutation, tokens: Tokens, claims: Claims) -> SignedIn | None:
+    """Returns None if the token was used before. Then the session is ended."""
+    row = await _SQL.lock_session.fetchrow(change, session_id=claims.session_id, user_id=claims.user_id)
+    state = None if row is None else SessionState(row["ended"], row["expired"], row["user_active"], row["generation"])
+    if row is not None:
+        claims.check(row["now"], steady=SERVER_CLOCK.steady)
+    decision = decide_refresh(state, claims.generation)
+    if row is None or decision is Refresh.REFUSE:
+        raise Unauthorized(refusal(state) or "the refresh token is not valid")
+    if decision is Refresh.END_SESSION:
+        await end_session(change, claims.session_id, row, "refresh-reuse")
+        return None
+    rotated = await _SQL.rotate_session.fetchrow(change, session_id=claims.session_id, lifetime=tokens.refresh_lifetime)
+    assert rotated is not None, "its row is locked"
     generation = rotated["refresh_generation"]
+    change.emit(SessionRefreshed(**who(row), sessionId=claims.session_id))
+    change.audit("session", claims.session_id, {"generation": claims.generation}, {"generation": generation})
     return _signed_in(tokens, user_view(row), claims.user_id, claims.session_id, generation, rotated["now"])
 
 
-async def logout(pool: Pool, origin: Origin, user: Principal) -> None:
+@command("logout")
+async def logout(change: Mutation, user: Principal) -> None:
     """End the session of this request. Raises Unauthorized if another request has ended it
     first."""
-    async with mutation(pool, origin, "logout") as change:
-        if not await end_session(change, user.session_id, as_owner(user), "logout"):
-            raise Unauthorized(ENDED)
+    if not await end_session(change, user.session_id, as_owner(user), "logout"):
+        raise Unauthorized(ENDED)
 
 
-async def logout_all(pool: Pool, origin: Origin, user: Principal) -> int:
+@command("logout-all")
+async def logout_all(change: Mutation, user: Principal) -> int:
     """End every session of the user, also that of this request. Returns how many there were. Raises
     Unauthorized if there are none any more."""
-    async with mutation(pool, origin, "logout-all") as change:
-        ended = await end_sessions(change, as_owner(user), "logout-all")
-        if not ended:
-            raise Unauthorized(ENDED)
-        change.audit("user", user.user_id, {"sessions": ended}, {"sessions": []})
+    ended = await end_sessions(change, as_owner(user), "logout-all")
+    if not ended:
+        raise Unauthorized(ENDED)
+    change.audit("user", user.user_id, {"sessions": ended}, {"sessions": []})
     return len(ended)
 
 
@@ -200,16 +215,18 @@ def as_owner(user: Principal) -> dict[str, Any]:
     return {"id": user.user_id, "username": user.username, "email": user.email, "role": user.role}
 
 
-def taken(error: asyncpg.UniqueViolationError) -> Conflict:
+def taken(error: asyncpg.IntegrityConstraintViolationError) -> Exception:
     """The problem to raise when a unique index of users refuses a row."""
-    field, words = _TAKEN[str(error.constraint_name)]
+    if error.constraint_name not in _TAKEN:
+        return error
+    field, words = _TAKEN[error.constraint_name]
     return Conflict.at(f"/{field}", f"this {words} is taken")
 
 
 async def end_session(change: Mutation, session_id: UUID, owner: Row, reason: str) -> bool:
     """Ends a session. Returns False if it has ended already: if two requests end it, only one of
     them gets True."""
-    if await _SQL.end_session.fetchval(change.connection, session_id=session_id, reason=reason) is None:
+    if await _SQL.end_session.fetchval(change, session_id=session_id, reason=reason) is None:
         return False
     change.emit(UserLogout(**who(owner), timestamp=change.now))
     change.audit("session", session_id, {"ended": None}, {"ended": reason})
@@ -219,7 +236,7 @@ async def end_session(change: Mutation, session_id: UUID, owner: Row, reason: st
 async def end_sessions(change: Mutation, owner: Row, reason: str, *, keep: UUID | None = None) -> list[str]:
     """End every open session of the user except `keep`. Emits an event for each, and returns their
     ids."""
-    ended = await _SQL.end_sessions.fetch(change.connection, user_id=owner["id"], reason=reason, keep=keep)
+    ended = await _SQL.end_sessions.fetch(change, user_id=owner["id"], reason=reason, keep=keep)
     # There may be any number of sessions.
     await in_slices(ended, lambda _: change.emit(UserLogout(**who(owner), timestamp=change.now)))
     return [str(row["id"]) for row in ended]

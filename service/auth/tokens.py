@@ -6,6 +6,7 @@ A token is valid only while its session in the database is.
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Literal
 from uuid import UUID
 
@@ -26,6 +27,8 @@ _SQL = load("auth")
 # PyJWT must not check times, because this host's clock may differ from the database's.
 # `Claims.check` does that later.
 _OPTIONS: Any = {"require": ["sub", "sid", "typ", "iat", "exp"], "verify_iat": False, "verify_exp": False}
+# How many tokens a process knows to have a valid signature.
+KEPT = 4096
 # Another API process may take the database's time to be a little later than this one does.
 _AHEAD = timedelta(minutes=5)
 
@@ -63,6 +66,9 @@ class Tokens:
         self._key = key
         self._lifetime = lifetime
         self.refresh_lifetime = refresh_lifetime
+        # A token's claims never change, and a client sends the same token with each request. Tokens
+        # that are not valid are not kept.
+        self._claims_of = lru_cache(maxsize=KEPT)(self._verified)
 
     @classmethod
     def of(cls, settings: Settings) -> "Tokens":
@@ -79,11 +85,11 @@ class Tokens:
     def read_access(self, token: str) -> Claims:
         """Raises Unauthorized if this is no access token with a valid signature. Checks no
         times."""
-        return self._read(token, "access")
+        return self._claims_of(token, "access")
 
     def read_refresh(self, token: str) -> Claims:
         """Like read_access, for a refresh token."""
-        return self._read(token, "refresh")
+        return self._claims_of(token, "refresh")
 
     def _issue(
         self,
@@ -98,7 +104,7 @@ class Tokens:
         claims = {"sub": str(user_id), "sid": str(session_id), "typ": kind, "iat": now, "exp": now + lifetime, **more}
         return jwt.encode(claims, self._key, algorithm=ALGORITHM)
 
-    def _read(self, token: str, kind: Literal["access", "refresh"]) -> Claims:
+    def _verified(self, token: str, kind: Literal["access", "refresh"]) -> Claims:
         name = "token" if kind == "access" else "refresh token"
         try:
             claims = jwt.decode(token, self._key, algorithms=[ALGORITHM], options=_OPTIONS)

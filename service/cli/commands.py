@@ -26,6 +26,7 @@ NO = 1
 CANNOT = 2
 INTERRUPTED = 130
 Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535))]
+Workers = Annotated[int, Parameter(validator=Number(gte=1, lte=64))]
 
 app = App(
     name="jossiedb",
@@ -68,7 +69,7 @@ def _print(line: str) -> None:
 
 
 @app.command
-def serve(*, host: str = "127.0.0.1", port: Port = 3002, fd: int | None = None) -> None:
+def serve(*, host: str = "127.0.0.1", port: Port = 3002, workers: Workers = 1, fd: int | None = None) -> None:
     """Serve the API until Ctrl-C or SIGTERM. Requests in flight are finished first.
 
     Parameters
@@ -77,6 +78,9 @@ def serve(*, host: str = "127.0.0.1", port: Port = 3002, fd: int | None = None) 
         The address to listen on. 0.0.0.0 stands for all addresses of this machine.
     port
         The port to listen on. 0 takes a free port and logs it.
+    workers
+        How many processes serve, for a machine with several cores. Each has a pool of connections
+        of its own. With more than one, another process starts and ends them.
     fd
         The file descriptor of a listening socket that the parent process has opened. It replaces
         host and port.
@@ -84,9 +88,18 @@ def serve(*, host: str = "127.0.0.1", port: Port = 3002, fd: int | None = None) 
     import uvloop
 
     from service.platform.lifecycle import start
+
+    settings = start()
+    if workers > 1:
+        from service.server.workers import supervise
+
+        if fd is not None:
+            raise StartupError("--fd goes with one worker only")
+        uvloop.run(supervise(host, port, workers))
+        return
     from service.server.serve import serve as serve_api
 
-    uvloop.run(serve_api(start(), host, port, fd))
+    uvloop.run(serve_api(settings, host, port, fd))
 
 
 @app.command

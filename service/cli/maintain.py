@@ -9,7 +9,6 @@ from service.auth.commands import NewUser
 from service.auth.fields import UserView
 from service.auth.models import Register
 from service.auth.passwords import Passwords
-from service.mutation import Origin
 from service.platform.clock import iso
 from service.platform.db import AWAY, connect, open_pool
 from service.platform.errors import StartupError
@@ -17,6 +16,7 @@ from service.platform.lifecycle import database, require_migrated
 from service.platform.migrate import Applied, migrate
 from service.platform.queries import load
 from service.platform.settings import Settings
+from service.records import Origin
 
 _EPOCH = load("epoch")
 

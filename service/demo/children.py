@@ -11,9 +11,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias, TypeVar
 
+from service.platform import leash
 from service.platform.errors import JossieError
 
-_LEASH = Path(__file__).with_name("leash.py")
+_LEASH = Path(leash.__file__)
 _LOG_LINES = 8
 _STOP_SECONDS = 30.0
 _BLAME_SECONDS = 1.0

@@ -7,10 +7,10 @@ from service.auth.commands import NewUser, create_user
 from service.auth.passwords import Passwords
 from service.demo.client import Api, Refused
 from service.demo.inventory import CATEGORIES, ITEMS, LOCATIONS
-from service.mutation import Origin
 from service.platform.db import Pool
 from service.platform.errors import Conflict, StartupError
 from service.platform.queries import load
+from service.records import Origin
 
 _SQL = load("demo")
 _DOMAIN = "demo.example"

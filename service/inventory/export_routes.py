@@ -11,7 +11,7 @@ from service.api.slices import in_slices
 from service.inventory import lists, sheet
 from service.inventory.models import ItemFilters
 from service.platform.db import Pool
-from service.stock.item import Item, item_view
+from service.stock.item import Item
 
 # How many items a piece of the file has.
 PIECE = 500
@@ -40,5 +40,5 @@ async def _piece(call: Call[Nothing, ItemFilters], ids: Sequence[UUID]) -> bytes
 
 
 def _line(item: Item) -> bytes:
-    shown = {**item_view(item), "attributes": item.attributes}
+    shown = {**item.view, "attributes": item.attributes}
     return sheet.written([["" if shown[name] is None else str(shown[name]) for name in sheet.COLUMNS]])

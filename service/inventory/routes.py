@@ -28,7 +28,7 @@ from service.inventory.rules import (
     category_view,
     location_view,
 )
-from service.stock.item import ItemView, item_view
+from service.stock.item import ItemView
 
 _WRITERS = (ADMIN,)
 
@@ -36,28 +36,29 @@ _WRITERS = (ADMIN,)
 async def list_items(call: Call[Nothing, ItemQuery]) -> Reply:
     found, total = await lists.list_items(call.pool, lambda: part_of(call), call.user, call.query)
     keys = [lists.place_of(item, call.query.order) for item in found]
-    return Reply(
-        [item_view(item) for item in found], headers=cursor_page_headers(call.request, call.query, total, keys)
-    )
+    return Reply([item.view for item in found], headers=cursor_page_headers(call.request, call.query, total, keys))
 
 
 async def create_item(call: Call[ItemCreate, Nothing]) -> Reply:
     created = await items.create(call.pool, call.origin, call.body.model_dump())
-    return tagged(item_view(created), status=201)
+    return tagged(created.view, status=201)
 
 
 async def get_item(call: Call[Nothing, Nothing]) -> Reply:
-    return tagged(item_view(await reads.get_item(call.pool, call.user, call.path_id())))
+    item = await reads.get_item(call.pool, call.user, call.path_id())
+    return tagged(item.view)
 
 
 async def update_item(call: Call[ItemUpdate, Nothing]) -> Reply:
     sent = call.body.model_dump(exclude_unset=True)
-    return tagged(item_view(await items.edit(call.pool, call.origin, call.path_id(), sent, action="update")))
+    saved = await items.edit(call.pool, call.origin, call.path_id(), sent, action="update")
+    return tagged(saved.view)
 
 
 async def move_item(call: Call[ItemMove, Nothing]) -> Reply:
     sent = call.body.model_dump()
-    return tagged(item_view(await items.edit(call.pool, call.origin, call.path_id(), sent, action="move")))
+    saved = await items.edit(call.pool, call.origin, call.path_id(), sent, action="move")
+    return tagged(saved.view)
 
 
 async def delete_item(call: Call[Nothing, Nothing]) -> Reply:

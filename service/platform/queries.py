@@ -2,21 +2,28 @@
 written as `:name`."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.resources import files
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
-# A single statement can run on a connection or on a pool.
-Executor: TypeAlias = "Connection | asyncpg.Pool[asyncpg.Record]"
 
 # Strings, comments and casts match as well, so that a colon in them does not begin a parameter.
 _TOKEN = re.compile(r"'(?:[^']|'')*'|--[^\n]*|::|(?<!\w):(?P<name>[a-z_][a-z0-9_]*)")
 _NAME = re.compile(r"^-- name: (?P<name>[a-z_][a-z0-9_]*)[ \t]*\n", re.MULTILINE)
+
+
+class Executor(Protocol):
+    """A single statement can run on a connection, on a pool, and in a service.mutation.Mutation."""
+
+    async def fetch(self, query: str, /, *arguments: Any) -> list[asyncpg.Record]: ...
+    async def fetchrow(self, query: str, /, *arguments: Any) -> asyncpg.Record | None: ...
+    async def fetchval(self, query: str, /, *arguments: Any) -> Any: ...
+    async def execute(self, query: str, /, *arguments: Any) -> str: ...
 
 
 class Statement:
@@ -60,6 +67,10 @@ class Statement:
 
     async def execute(self, connection: Executor, **values: Any) -> str:
         return await connection.execute(self.sql, *self.arguments(values))
+
+    async def executemany(self, connection: Connection, values: Iterable[dict[str, Any]]) -> None:
+        """Executes the statement for each of `values`, in one round trip."""
+        await connection.executemany(self.sql, [self.arguments(each) for each in values])
 
 
 class Statements:

@@ -23,7 +23,7 @@ async def lock(change: Mutation, item_id: UUID, location_id: UUID) -> tuple[Item
     """Locks the item and, if there is one, the item that its units join at the location.
     Raises NotFound, and Conflict if other mutations changed these items while this one waited for
     the locks."""
-    await _SQL.lock_place.execute(change.connection, location_id=location_id)
+    await _SQL.lock_place.execute(change, location_id=location_id)
     there_id = await _match(change, item_id, location_id)
     items = await ledger.lock_several(change, [item_id, *([there_id] if there_id else [])])
     if item_id not in items:
@@ -60,20 +60,16 @@ def joined(item: Item, there: Item | None, location_id: UUID, quantity: int) -> 
     return replace(there, quantity=there.quantity + quantity, status=status)
 
 
-async def store(change: Mutation, there: Item | None, arrived: Item, *, reason: Reason, reference_id: UUID) -> Item:
-    """Stores `arrived`, which `joined` made of `there`. Raises as `ledger.save` does, and Conflict
-    if another mutation has created such an item meanwhile."""
+def store(change: Mutation, there: Item | None, arrived: Item, *, reason: Reason, reference_id: UUID) -> Item:
+    """Stores `arrived`, which `joined` made of `there`. Raises as `ledger.save` does. The mutation
+    raises Conflict if another one has created such an item since `lock` looked for one."""
     if there is not None:
-        return await ledger.save(change, there, arrived, reason=reason, reference_id=reference_id)
-    try:
-        return await ledger.create(change, arrived, reason=reason, reference_id=reference_id)
-    except Conflict:
-        # Another mutation has created an item of this sku there since `lock` looked for one.
-        raise _overtaken() from None
+        return ledger.save(change, there, arrived, reason=reason, reference_id=reference_id)
+    return ledger.create(change, arrived, reason=reason, reference_id=reference_id, taken=_overtaken())
 
 
 async def _match(change: Mutation, item_id: UUID, location_id: UUID) -> UUID | None:
-    found: UUID | None = await _SQL.match.fetchval(change.connection, item_id=item_id, location_id=location_id)
+    found: UUID | None = await _SQL.match.fetchval(change, item_id=item_id, location_id=location_id)
     return found
 
 

@@ -5,6 +5,7 @@ The events are derived here, so that a count, a transfer and a checkout cause th
 
 from dataclasses import dataclass, fields
 from datetime import date, datetime
+from functools import cached_property
 from typing import Any, Literal
 from uuid import UUID
 
@@ -13,8 +14,7 @@ import orjson
 from typing_extensions import TypedDict
 
 from service.events.catalogue import ItemCreated, ItemDeleted, ItemUpdated, LowStockAlert
-from service.events.changes import diff
-from service.events.data import EventData
+from service.events.data import Changes, EventData
 from service.platform.clock import iso
 from service.platform.errors import Unprocessable
 
@@ -44,7 +44,7 @@ class ItemView(TypedDict):
     updated_at: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Item:
     """An item as its row holds it. `attributes` is the text of a JSON object."""
 
@@ -65,33 +65,34 @@ class Item:
     created_at: datetime
     updated_at: datetime
 
+    @cached_property
+    def view(self) -> ItemView:
+        """The item as the API shows it."""
+        return {
+            "id": str(self.id),
+            "name": self.name,
+            "sku": self.sku,
+            "serial_number": self.serial_number,
+            "description": self.description,
+            "quantity": self.quantity,
+            "reserved_quantity": self.reserved_quantity,
+            "min_quantity": self.min_quantity,
+            "condition": self.condition,
+            "status": self.status,
+            "purchase_date": self.purchase_date.isoformat() if self.purchase_date else None,
+            "category_id": str(self.category_id) if self.category_id else None,
+            "location_id": str(self.location_id) if self.location_id else None,
+            "attributes": orjson.loads(self.attributes),
+            "created_at": iso(self.created_at),
+            "updated_at": iso(self.updated_at),
+        }
+
 
 COLUMNS = tuple(field.name for field in fields(Item))
 
 
 def item_from_row(row: asyncpg.Record) -> Item:
     return Item(**{name: row[name] for name in COLUMNS})
-
-
-def item_view(item: Item) -> ItemView:
-    return {
-        "id": str(item.id),
-        "name": item.name,
-        "sku": item.sku,
-        "serial_number": item.serial_number,
-        "description": item.description,
-        "quantity": item.quantity,
-        "reserved_quantity": item.reserved_quantity,
-        "min_quantity": item.min_quantity,
-        "condition": item.condition,
-        "status": item.status,
-        "purchase_date": item.purchase_date.isoformat() if item.purchase_date else None,
-        "category_id": str(item.category_id) if item.category_id else None,
-        "location_id": str(item.location_id) if item.location_id else None,
-        "attributes": orjson.loads(item.attributes),
-        "created_at": iso(item.created_at),
-        "updated_at": iso(item.updated_at),
-    }
 
 
 def check_quantities(item: Item) -> None:
@@ -138,10 +139,9 @@ def created_events(item: Item) -> list[EventData]:
     )
 
 
-def updated_events(before: Item, after: Item) -> list[EventData]:
-    """The events of a change. There are none if only `reserved_quantity` changed, because the
-    events of the transfer show that."""
-    changes = diff(item_view(before), item_view(after))
+def updated_events(before: Item, after: Item, changes: Changes) -> list[EventData]:
+    """The events of a change. `changes` are those of the view. There are no events if only
+    `reserved_quantity` changed, because the events of the transfer show that."""
     if changes.keys() <= {"reserved_quantity"}:
         return []
     return _with_alert(

@@ -68,7 +68,7 @@ class TransferView(TypedDict):
     updated_at: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer:
     id: UUID
     item_id: UUID
@@ -78,18 +78,18 @@ class Transfer:
     reason: str | None
     status: str
     requested_by: UUID
-    approved_by: UUID | None
-    approved_at: datetime | None
-    rejected_by: UUID | None
-    rejected_at: datetime | None
-    rejection_reason: str | None
-    dispatched_by: UUID | None
-    dispatched_at: datetime | None
-    completed_by: UUID | None
-    completed_at: datetime | None
-    cancelled_by: UUID | None
-    cancelled_at: datetime | None
-    to_item_id: UUID | None
+    approved_by: UUID | None = None
+    approved_at: datetime | None = None
+    rejected_by: UUID | None = None
+    rejected_at: datetime | None = None
+    rejection_reason: str | None = None
+    dispatched_by: UUID | None = None
+    dispatched_at: datetime | None = None
+    completed_by: UUID | None = None
+    completed_at: datetime | None = None
+    cancelled_by: UUID | None = None
+    cancelled_at: datetime | None = None
+    to_item_id: UUID | None = None
     created_at: datetime
     updated_at: datetime
 

@@ -10,11 +10,10 @@ import orjson
 
 from service.api.call import Principal
 from service.delivery import sign
-from service.mutation import Origin, mutation
-from service.platform.db import Pool
+from service.mutation import Mutation, command
 from service.platform.errors import BadRequest, FieldError
 from service.platform.ids import new_id
-from service.platform.queries import Connection, Statement, load
+from service.platform.queries import Executor, Statement, load
 from service.platform.settings import Settings
 from service.platform.vault import SealBroken, Vault
 from service.webhooks import order
@@ -38,8 +37,9 @@ _SQL = load("webhooks")
 Row: TypeAlias = "asyncpg.Record | Mapping[str, Any]"
 
 
+@command("create")
 async def create(
-    pool: Pool, vault: Vault, settings: Settings, owner: Principal, origin: Origin, wanted: CreateWebhook
+    change: Mutation, vault: Vault, settings: Settings, owner: Principal, wanted: CreateWebhook
 ) -> tuple[Created, dict[str, object]]:
     """Creates a webhook. Returns it with its secret, which is never shown again, and the
     configuration of which its ETag is made. Raises BadRequest."""
@@ -47,27 +47,26 @@ async def create(
     webhook_id = new_id()
     secret = wanted.secret or sign.new_secret()
     headers = _resolve_headers(wanted.headers or {}, {})
-    async with mutation(pool, origin, "create") as change:
-        await _SQL.insert.execute(
-            change.connection,
-            id=webhook_id,
-            owner_id=owner.user_id,
-            secret_sealed=vault.seal(secret.encode(), webhook_id.bytes),
-            headers_sealed=_seal_headers(vault, webhook_id, headers),
-            **await _columns(change.connection, settings, _defaults(settings), wanted),
-        )
-        row = await _SQL.get.fetchrow(change.connection, id=webhook_id)
-        assert row is not None
-        change.audit(ENTITY, webhook_id, None, audited(row, headers))
+    await _SQL.insert.execute(
+        change,
+        id=webhook_id,
+        owner_id=owner.user_id,
+        secret_sealed=vault.seal(secret.encode(), webhook_id.bytes),
+        headers_sealed=_seal_headers(vault, webhook_id, headers),
+        **await _columns(change, settings, _defaults(settings), wanted),
+    )
+    row = await _SQL.get.fetchrow(change, id=webhook_id)
+    assert row is not None
+    change.audit(ENTITY, webhook_id, None, audited(row, headers))
     return created(detail(row, headers, statistics(None), None), secret), configuration(row)
 
 
+@command("update", of=3)
 async def update(
-    pool: Pool,
+    change: Mutation,
     vault: Vault,
     settings: Settings,
     user: Principal,
-    origin: Origin,
     webhook_id: UUID,
     wanted: UpdateWebhook,
 ) -> tuple[Detail, dict[str, object]]:
@@ -79,57 +78,55 @@ async def update(
     PreconditionFailed, BadRequest."""
     if wanted.url is not None:
         _check_scheme(settings, wanted.url)
-    async with mutation(pool, origin, "update") as change:
-        before = own(await _SQL.lock.fetchrow(change.connection, id=webhook_id), user)
-        change.check_match(configuration(before))
-        if wanted.secret is not None:
-            await _check_secret(change.connection, vault, webhook_id, wanted.secret)
-        new_headers = wanted.headers or {}
-        kept: dict[str, str] | None = None
-        try:
-            kept = open_headers(vault, before)
-        except SealBroken:
-            # If all headers are given anew, none of the old ones is needed.
-            if "headers" not in wanted.model_fields_set or MASK in new_headers.values():
-                raise
-        headers = _resolve_headers(new_headers, kept or {}) if "headers" in wanted.model_fields_set else kept or {}
-        discard = wanted.pending == "discard"
-        values = await _columns(change.connection, settings, before, wanted)
-        # Unchanged headers keep their sealed text. Sealed again, they would count as a change.
-        values["headers_sealed"] = (
-            before["headers_sealed"] if headers == kept else _seal_headers(vault, webhook_id, headers)
-        )
-        row: asyncpg.Record | None = before
-        if discard or any(before[name] != value for name, value in values.items()):
-            await _SQL.update.execute(change.connection, id=webhook_id, discard=discard, **values)
-            row = await _SQL.get.fetchrow(change.connection, id=webhook_id)
-        assert row is not None
-        # If the webhook no longer blocks items, or discards its pending deliveries, its blocked
-        # items are released.
-        freed = (row["on_failure"] != "block" or discard) and await order.skip_all(
-            change.connection, webhook_id, "skipped: its webhook was changed and does not wait for it"
-        )
-        if wanted.active:
-            await _SQL.reset_health.execute(change.connection, webhook_id=webhook_id)
-        if wanted.active or freed:
-            await _SQL.wake_lane.execute(change.connection, webhook_id=webhook_id)
-        change.audit(ENTITY, webhook_id, audited(before, kept), audited(row, headers))
-        counted = await _SQL.statistics.fetchrow(change.connection, ids=[webhook_id])
-        health = await _SQL.health.fetchrow(change.connection, ids=[webhook_id])
-        blocked = await order.count_blocked(change.connection, webhook_id)
+    before = own(await _SQL.lock.fetchrow(change, id=webhook_id), user)
+    change.check_match(configuration(before))
+    if wanted.secret is not None:
+        await _check_secret(change, vault, webhook_id, wanted.secret)
+    new_headers = wanted.headers or {}
+    kept: dict[str, str] | None = None
+    try:
+        kept = open_headers(vault, before)
+    except SealBroken:
+        # If all headers are given anew, none of the old ones is needed.
+        if "headers" not in wanted.model_fields_set or MASK in new_headers.values():
+            raise
+    headers = _resolve_headers(new_headers, kept or {}) if "headers" in wanted.model_fields_set else kept or {}
+    discard = wanted.pending == "discard"
+    values = await _columns(change, settings, before, wanted)
+    # Unchanged headers keep their sealed text. Sealed again, they would count as a change.
+    values["headers_sealed"] = (
+        before["headers_sealed"] if headers == kept else _seal_headers(vault, webhook_id, headers)
+    )
+    row: asyncpg.Record | None = before
+    if discard or any(before[name] != value for name, value in values.items()):
+        await _SQL.update.execute(change, id=webhook_id, discard=discard, **values)
+        row = await _SQL.get.fetchrow(change, id=webhook_id)
+    assert row is not None
+    # If the webhook no longer blocks items, or discards its pending deliveries, its blocked
+    # items are released.
+    freed = (row["on_failure"] != "block" or discard) and await order.skip_all(
+        change, webhook_id, "skipped: its webhook was changed and does not wait for it"
+    )
+    if wanted.active:
+        await _SQL.reset_health.execute(change, webhook_id=webhook_id)
+    if wanted.active or freed:
+        await _SQL.wake_lane.execute(change, webhook_id=webhook_id)
+    change.audit(ENTITY, webhook_id, audited(before, kept), audited(row, headers))
+    counted = await _SQL.statistics.fetchrow(change, ids=[webhook_id])
+    health = await _SQL.health.fetchrow(change, ids=[webhook_id])
+    blocked = await order.count_blocked(change, webhook_id)
     return detail(row, headers, statistics(counted), health, blocked), configuration(row)
 
 
-async def delete(pool: Pool, user: Principal, origin: Origin, webhook_id: UUID) -> None:
+@command("delete", of=1)
+async def delete(change: Mutation, user: Principal, webhook_id: UUID) -> None:
     """Deletes the webhook at once. A relay ends its pending deliveries in batches. Raises NotFound,
     Forbidden, PreconditionFailed."""
-    async with mutation(pool, origin, "delete") as change:
-        row = own(await _SQL.lock.fetchrow(change.connection, id=webhook_id), user)
-        change.check_match(configuration(row))
-        await _SQL.delete.execute(change.connection, id=webhook_id)
-        await _SQL.wake_lane.execute(change.connection, webhook_id=webhook_id)
-        # The headers stay sealed, so a webhook can be deleted even if its key was lost.
-        change.audit(ENTITY, webhook_id, audited(row, None), None)
+    row = own(await change.read(_SQL.get_to_change, _SQL.lock, id=webhook_id), user)
+    change.check_match(configuration(row))
+    change.write(_SQL.delete, id=webhook_id)
+    # The headers stay sealed, so a webhook can be deleted even if its key was lost.
+    change.audit(ENTITY, webhook_id, audited(row, None), None)
 
 
 def _defaults(settings: Settings) -> dict[str, object]:
@@ -154,7 +151,7 @@ def _defaults(settings: Settings) -> dict[str, object]:
 
 
 async def _columns(
-    connection: Connection, settings: Settings, before: Row, wanted: CreateWebhook | UpdateWebhook
+    connection: Executor, settings: Settings, before: Row, wanted: CreateWebhook | UpdateWebhook
 ) -> dict[str, object]:
     """The columns that a webhook's owner sets, except the sealed ones. Each has the wanted value,
     or the value of `before` if none was given. Raises BadRequest."""
@@ -172,7 +169,7 @@ async def _columns(
     }
 
 
-async def _check_secret(connection: Connection, vault: Vault, webhook_id: UUID, given: str) -> None:
+async def _check_secret(connection: Executor, vault: Vault, webhook_id: UUID, given: str) -> None:
     """Raises BadRequest unless the webhook signs with the secret `given` now."""
     row = await _SQL.secrets.fetchrow(connection, id=webhook_id)
     assert row is not None, "its row is locked"
@@ -241,7 +238,7 @@ def _rate_limit(before: Row, wanted: RateLimit | None, *, with_limit: bool) -> d
 
 
 async def _filters(
-    connection: Connection, before: Row, wanted: Filters | None, *, with_filters: bool
+    connection: Executor, before: Row, wanted: Filters | None, *, with_filters: bool
 ) -> dict[str, object]:
     """The columns of the filters. If `with_filters` is true, `wanted` replaces them as a whole.
 
@@ -270,7 +267,7 @@ async def _filters(
 
 
 async def _unknown(
-    connection: Connection, known: Statement, name: str, ids: Sequence[UUID], had: Set[UUID]
+    connection: Executor, known: Statement, name: str, ids: Sequence[UUID], had: Set[UUID]
 ) -> Iterable[FieldError]:
     if not ids:
         return []

@@ -7,9 +7,10 @@ from uuid import UUID
 import asyncpg
 
 from service.api.call import Principal
-from service.mutation import Origin, mutation
+from service.mutation import Mutation, command
 from service.platform.db import Pool
 from service.platform.queries import load
+from service.records import Origin
 from service.webhooks.access import ENTITY, own
 from service.webhooks.shapes import TestResult
 
@@ -23,12 +24,7 @@ _SLOWEST_LOOK_SECONDS = 0.2
 async def test(pool: Pool, user: Principal, origin: Origin, webhook_id: UUID) -> TestResult:
     """Tests the webhook. Returns what the receiver answered, or why there is no answer. Raises
     NotFound, Forbidden."""
-    async with mutation(pool, origin, "test") as change:
-        webhook = own(await _SQL.lock.fetchrow(change.connection, id=webhook_id), user)
-        wait_ms = webhook["timeout_ms"] + GRACE_MS
-        test_id = await _SQL.insert_test.fetchval(change.connection, webhook_id=webhook_id, wait_ms=wait_ms)
-        await _SQL.wake_lane.execute(change.connection, webhook_id=webhook_id)
-        change.audit(ENTITY, webhook_id, None, None)
+    test_id, wait_ms = await _begin(pool, origin, user, webhook_id)
     # Many requests may wait here, so none holds a connection between two reads.
     pause = _FIRST_LOOK_SECONDS
     while True:
@@ -40,6 +36,17 @@ async def test(pool: Pool, user: Principal, origin: Origin, webhook_id: UUID) ->
             return _unanswered(row, wait_ms)
         await asyncio.sleep(pause)
         pause = min(pause * 1.5, _SLOWEST_LOOK_SECONDS)
+
+
+@command("test")
+async def _begin(change: Mutation, user: Principal, webhook_id: UUID) -> tuple[UUID, int]:
+    """Asks the relays for a test. Returns its id, and how many ms to wait for the result."""
+    webhook = own(await _SQL.lock.fetchrow(change, id=webhook_id), user)
+    wait_ms = webhook["timeout_ms"] + GRACE_MS
+    test_id = await _SQL.insert_test.fetchval(change, webhook_id=webhook_id, wait_ms=wait_ms)
+    await _SQL.wake_lane.execute(change, webhook_id=webhook_id)
+    change.audit(ENTITY, webhook_id, None, None)
+    return test_id, wait_ms
 
 
 def _answered(row: asyncpg.Record) -> TestResult:

@@ -32,7 +32,7 @@ async def get_replay(call: Call[Nothing, Nothing]) -> Reply:
 
 async def cancel_replay(call: Call[Nothing, Nothing]) -> Reply:
     return Reply(
-        {"job": await replay_commands.cancel(call.pool, call.user, call.origin, call.path_id(), call.path_id("jobId"))}
+        {"job": await replay_commands.cancel(call.pool, call.origin, call.user, call.path_id(), call.path_id("jobId"))}
     )
 
 

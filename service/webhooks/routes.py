@@ -30,7 +30,7 @@ from service.webhooks.replay_routes import ROUTES as REPLAY_ROUTES
 
 async def create(call: Call[CreateWebhook, Nothing]) -> Reply:
     webhook, configuration = await commands.create(
-        call.pool, call.vault, call.settings, call.user, call.origin, call.body
+        call.pool, call.origin, call.vault, call.settings, call.user, call.body
     )
     body: replies.CreatedReply = {
         "webhook": webhook,
@@ -58,7 +58,7 @@ async def get(call: Call[Nothing, Nothing]) -> Reply:
 
 async def update(call: Call[UpdateWebhook, Nothing]) -> Reply:
     webhook, configuration = await commands.update(
-        call.pool, call.vault, call.settings, call.user, call.origin, call.path_id(), call.body
+        call.pool, call.origin, call.vault, call.settings, call.user, call.path_id(), call.body
     )
     body: replies.UpdateReply = {"webhook": webhook, "message": "Webhook updated"}
     if warnings := _warnings(call.settings, call.body.url):
@@ -74,14 +74,14 @@ def _warnings(settings: Settings, url: str | None) -> list[replies.Caution]:
 
 async def rotate_secret(call: Call[RotateSecret, Nothing]) -> Reply:
     webhook, configuration = await rotation.rotate(
-        call.pool, call.vault, call.user, call.origin, call.path_id(), call.body.overlapSeconds
+        call.pool, call.origin, call.vault, call.user, call.path_id(), call.body.overlapSeconds
     )
     body = {"webhook": webhook, "message": "The secret has been rotated; keep the new one, it is not shown again"}
     return tagged(body, representation=configuration)
 
 
 async def delete(call: Call[Nothing, Nothing]) -> Reply:
-    await commands.delete(call.pool, call.user, call.origin, call.path_id())
+    await commands.delete(call.pool, call.origin, call.user, call.path_id())
     return Reply(status=204)
 
 
@@ -114,14 +114,14 @@ async def explain(call: Call[Nothing, ExplainQuery]) -> Reply:
 
 async def retry_event(call: Call[Nothing, Nothing]) -> Reply:
     event = await delivery_commands.retry(
-        call.pool, call.user, call.origin, call.path_id(), call.path_id("eventId"), call.settings.webhook_event_ttl
+        call.pool, call.origin, call.user, call.path_id(), call.path_id("eventId"), call.settings.webhook_event_ttl
     )
     return Reply({"event": event})
 
 
 async def skip_event(call: Call[Nothing, Nothing]) -> Reply:
     event = await delivery_commands.skip(
-        call.pool, call.user, call.origin, call.path_id(), call.path_id("eventId"), call.settings.webhook_event_ttl
+        call.pool, call.origin, call.user, call.path_id(), call.path_id("eventId"), call.settings.webhook_event_ttl
     )
     return Reply({"event": event})
 

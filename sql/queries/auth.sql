@@ -1,7 +1,10 @@
 -- name: insert_user
-insert into users (username, email, full_name, role, status, password_hash)
-values (:username, :email, :full_name, :role, :status, :password_hash)
-returning id, username, email, full_name, role, status, created_at, updated_at;
+with stored as (
+  insert into users (id, username, email, full_name, role, status, password_hash, created_at, updated_at)
+  values (:id, :username, :email, :full_name, :role, :status, :password_hash, :created_at, :created_at)
+  returning id
+)
+select record_mutation(:events, :audits, :author) from stored;
 
 -- name: user_by_id
 select id, username, email, full_name, role, status, created_at, updated_at

@@ -15,7 +15,7 @@ offset :skip limit :limit;
 select id, name, description, parent_id, created_at, updated_at from categories order by lower(name), id;
 
 -- name: get
-select id, name, description, parent_id, created_at, updated_at from categories where id = :id;
+select id, name, description, parent_id, created_at, updated_at, xmin as version from categories where id = :id;
 
 -- name: lock_tree
 -- Two changes of parents at once could close a circle that neither of them sees. Reads go on, and
@@ -23,7 +23,7 @@ select id, name, description, parent_id, created_at, updated_at from categories 
 lock table categories in share row exclusive mode;
 
 -- name: lock
-select id, name, description, parent_id, created_at, updated_at from categories where id = :id for update;
+select from categories where id = :id for update;
 
 -- name: with_ancestors
 with recursive line (id) as (
@@ -43,22 +43,31 @@ with recursive tree (id, level) as (
 select max(level) from tree;
 
 -- name: insert
-insert into categories (id, name, description, parent_id)
-values (:id, :name, :description, :parent_id)
-returning id, name, description, parent_id, created_at, updated_at;
+with stored as (
+  insert into categories (id, name, description, parent_id, created_at, updated_at)
+  values (:id, :name, :description, :parent_id, :created_at, :created_at)
+  returning id
+)
+select record_mutation(:events, :audits, :author) from stored;
 
 -- name: update
-update categories
-   set name = :name, description = :description, parent_id = :parent_id, updated_at = clock_timestamp()
- where id = :id
-returning id, name, description, parent_id, created_at, updated_at;
+with stored as (
+  update categories
+     set name = :name, description = :description, parent_id = :parent_id, updated_at = :updated_at
+   where id = :id and xmin = :version
+  returning id
+)
+select record_mutation(:events, :audits, :author) from stored;
 
 -- name: is_used
 select exists (select from items where category_id = :id) as by_items,
        exists (select from categories where parent_id = :id) as by_categories;
 
 -- name: delete
-delete from categories where id = :id;
+with gone as (
+  delete from categories where id = :id and xmin = :version returning id
+)
+select record_mutation(:events, :audits, :author) from gone;
 
 -- name: with_descendants
 with recursive tree (id) as (

@@ -21,7 +21,8 @@ offset :skip limit :limit;
 
 -- name: get
 select id, name, description, address, created_at, updated_at,
-       array(select user_id from location_foremen where location_id = locations.id order by user_id) as foremen
+       array(select user_id from location_foremen where location_id = locations.id order by user_id) as foremen,
+       xmin as version
   from locations
  where id = :id;
 
@@ -33,19 +34,21 @@ select from locations where id = :id for update;
 select id from locations where lower(name) collate "C" = lower(:name);
 
 -- name: insert
--- Returns no row if the name is taken.
-insert into locations (id, name, description, address)
-values (:id, :name, :description, :address)
-    on conflict (lower(name) collate "C") do nothing
-returning id;
+with stored as (
+  insert into locations (id, name, description, address, created_at, updated_at)
+  values (:id, :name, :description, :address, :created_at, :created_at)
+  returning id
+)
+select record_mutation(:events, :audits, :author) from stored;
 
 -- name: update
-update locations
-   set name = :name, description = :description, address = :address, updated_at = clock_timestamp()
- where id = :id;
-
--- name: touch
-update locations set updated_at = clock_timestamp() where id = :id;
+with stored as (
+  update locations
+     set name = :name, description = :description, address = :address, updated_at = :updated_at
+   where id = :id and xmin = :version
+  returning id
+)
+select record_mutation(:events, :audits, :author) from stored;
 
 -- name: has_items
 select exists (select from items where location_id = :id);
@@ -59,16 +62,31 @@ select exists (select from transfers
 select exists (select from checkouts where open_destination_id = :id);
 
 -- name: delete
-delete from locations where id = :id;
+with gone as (
+  delete from locations where id = :id and xmin = :version returning id
+)
+select record_mutation(:events, :audits, :author) from gone;
 
 -- name: lock_roles
 -- Locks the users, so that none is assigned whose role is just being changed.
 select id, role from users where id = any (:ids::uuid[]) order by id for share;
 
 -- name: add_foremen
-insert into location_foremen (location_id, user_id)
-select :id, user_id from unnest(:user_ids::uuid[]) as added (user_id)
-    on conflict do nothing;
+with stored as (
+  update locations set updated_at = :updated_at where id = :id and xmin = :version returning id
+),
+assigned as (
+  insert into location_foremen (location_id, user_id)
+  select stored.id, added.user_id from stored cross join unnest(:user_ids::uuid[]) as added (user_id)
+      on conflict do nothing
+)
+select record_mutation(:events, :audits, :author) from stored;
 
 -- name: remove_foreman
-delete from location_foremen where location_id = :id and user_id = :user_id;
+with stored as (
+  update locations set updated_at = :updated_at where id = :id and xmin = :version returning id
+),
+unassigned as (
+  delete from location_foremen where location_id = (select id from stored) and user_id = :user_id
+)
+select record_mutation(:events, :audits, :author) from stored;

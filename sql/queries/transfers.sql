@@ -43,36 +43,40 @@ select id, item_id, from_location_id, to_location_id, quantity, reason, status, 
   from transfers
  where id = :id;
 
--- name: lock
+-- name: get_to_change
 select id, item_id, from_location_id, to_location_id, quantity, reason, status, requested_by, approved_by, approved_at,
        rejected_by, rejected_at, rejection_reason, dispatched_by, dispatched_at, completed_by, completed_at, cancelled_by,
-       cancelled_at, to_item_id, created_at, updated_at
+       cancelled_at, to_item_id, created_at, updated_at, xmin as version
   from transfers
- where id = :id
-   for update;
+ where id = :id;
+
+-- name: lock
+select from transfers where id = :id for update;
 
 -- name: insert
-insert into transfers (id, item_id, from_location_id, to_location_id, quantity, reason, requested_by)
-values (:id, :item_id, :from_location_id, :to_location_id, :quantity, :reason, :requested_by)
-returning id, item_id, from_location_id, to_location_id, quantity, reason, status, requested_by, approved_by, approved_at,
-          rejected_by, rejected_at, rejection_reason, dispatched_by, dispatched_at, completed_by, completed_at, cancelled_by,
-          cancelled_at, to_item_id, created_at, updated_at;
+with stored as (
+  insert into transfers (id, item_id, from_location_id, to_location_id, quantity, reason, requested_by, created_at, updated_at)
+  values (:id, :item_id, :from_location_id, :to_location_id, :quantity, :reason, :requested_by, :created_at, :created_at)
+  returning id
+)
+select record_mutation(:events, :audits, :author) from stored;
 
 -- name: step
 -- The old state is kept in came_from. So the table itself refuses a step that the state machine
 -- does not have.
-update transfers
-   set came_from = status, status = :status,
-       approved_by = :approved_by, approved_at = :approved_at,
-       rejected_by = :rejected_by, rejected_at = :rejected_at, rejection_reason = :rejection_reason,
-       dispatched_by = :dispatched_by, dispatched_at = :dispatched_at,
-       completed_by = :completed_by, completed_at = :completed_at, to_item_id = :to_item_id,
-       cancelled_by = :cancelled_by, cancelled_at = :cancelled_at,
-       updated_at = clock_timestamp()
- where id = :id
-returning id, item_id, from_location_id, to_location_id, quantity, reason, status, requested_by, approved_by, approved_at,
-          rejected_by, rejected_at, rejection_reason, dispatched_by, dispatched_at, completed_by, completed_at, cancelled_by,
-          cancelled_at, to_item_id, created_at, updated_at;
+with stored as (
+  update transfers
+     set came_from = status, status = :status,
+         approved_by = :approved_by, approved_at = :approved_at,
+         rejected_by = :rejected_by, rejected_at = :rejected_at, rejection_reason = :rejection_reason,
+         dispatched_by = :dispatched_by, dispatched_at = :dispatched_at,
+         completed_by = :completed_by, completed_at = :completed_at, to_item_id = :to_item_id,
+         cancelled_by = :cancelled_by, cancelled_at = :cancelled_at,
+         updated_at = :updated_at
+   where id = :id and xmin = :version
+  returning id
+)
+select record_mutation(:events, :audits, :author) from stored;
 
 -- name: keep_locations
 -- Which of the two locations exist. They are locked, so that neither is deleted before a transfer

@@ -31,17 +31,26 @@ select id
 -- name: lock_with_admins
 -- Locks the user and all active admins, in the order of their ids. If two changes at once would
 -- each take away one of the last two admins, the second sees what the first has done.
-select id, username, email, full_name, role, status, created_at, updated_at
+select id, username, email, full_name, role, status, created_at, updated_at, xmin as version
   from users
  where id = :id or (role = 'admin' and status = 'active')
  order by id
    for no key update;
 
+-- name: get_to_change
+select id, username, email, full_name, role, status, created_at, updated_at, xmin as version from users where id = :id;
+
+-- name: lock
+select from users where id = :id for no key update;
+
 -- name: update_user
-update users
-   set username = :username, email = :email, full_name = :full_name, role = :role, status = :status, updated_at = clock_timestamp()
- where id = :id
-returning id, username, email, full_name, role, status, created_at, updated_at;
+with stored as (
+  update users
+     set username = :username, email = :email, full_name = :full_name, role = :role, status = :status, updated_at = :updated_at
+   where id = :id and xmin = :version
+  returning id
+)
+select record_mutation(:events, :audits, :author) from stored;
 
 -- name: delete_user
 delete from users where id = :id;

@@ -9,6 +9,12 @@ values (:id, :owner_id, :url, :events, :filter_locations, :filter_categories, :m
 -- name: get
 select * from shown_webhooks where id = :id;
 
+-- name: get_to_change
+select shown.*, webhooks.xmin as version
+  from shown_webhooks as shown
+  join webhooks using (id)
+ where id = :id;
+
 -- name: lock
 -- The lock is `no key update`, because statistics refer to the webhook, and a relay that records
 -- them must not wait for it.
@@ -71,9 +77,13 @@ update webhooks
 -- name: delete
 -- Deletes a webhook. Its discard mark becomes the largest bigint, which covers every position. So
 -- the leader ends everything that is still queued for it.
-update webhooks
-   set active = false, deleted_at = now(), discard_through = 9223372036854775807, version = version + 1, updated_at = now()
- where id = :id;
+with gone as (
+  update webhooks
+     set active = false, deleted_at = now(), discard_through = 9223372036854775807, version = version + 1, updated_at = now()
+   where id = :id and xmin = :version
+  returning id
+)
+select record_mutation(:events, :audits, :author), wake_lanes(array[id]) from gone;
 
 -- name: wake_lane
 select wake_lanes(array[:webhook_id::uuid]);

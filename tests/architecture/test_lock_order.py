@@ -24,6 +24,7 @@ EXCEPT = {
     "epoch.recognise": "one row",
     "presence.beat": "one row, the relay's own",
     "leases.give_back": "rows whose fence is this relay's",
+    "locations.add_foremen": "one location, whose lock comes before its foremen",
     "replay.cancel": "one row",
     "replay.end_job": "one row",
     "replay.advance": "the job's and the webhook's row are locked before, for everybody who puts deliveries back",

@@ -3,14 +3,14 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from uuid import UUID
 
 from service.delivery import sign
-from service.delivery.subject import columns, subject_of
+from service.delivery.subject import subject_of
 from service.platform.ids import new_id
 from service.platform.queries import load
 from service.platform.settings import Settings
+from service.records import Origin, Records
 from tests.support.database import Queries
 
 # A URL where nothing listens.
@@ -94,19 +94,8 @@ async def write_event(
             location_ids,
         )
         return by_psql
-    subject = subject_of(event_type, data, location_ids)
-    event_id = new_id()
-    statement = load("mutation").insert_events
-    values = statement.arguments(
-        {
-            "ids": [event_id],
-            "types": [event_type],
-            "datas": [subject.data],
-            "occurred_at": datetime.now(UTC),
-            "traceparent": None,
-            **columns([subject]),
-        }
-    )
-    # If this host's clock differs from the database's, the database replaces the id.
-    written: UUID = await connection.fetchval(statement.sql, *values)
-    return written
+    records = Records(Origin())
+    records.event(event_type, subject_of(event_type, data, location_ids))
+    [call] = records.calls()
+    written: list[UUID] = await load("mutation").record.fetchval(connection, **call.parameters())
+    return written[0]

@@ -13,7 +13,7 @@ from service.events.changes import diff
 from service.inventory import rules
 from service.inventory.models import MAX_ATTRIBUTES_BYTES, Foremen, ItemCreate, ItemMove, ItemUpdate
 from service.platform.errors import BadRequest, Conflict, Unprocessable
-from service.stock.item import Item, check_quantities, item_view, low_stock, updated_events
+from service.stock.item import Item, check_quantities, low_stock, updated_events
 
 NOW = datetime(2026, 2, 18, 12, 0, 0, 123456, tzinfo=UTC)
 ITEM = Item(
@@ -67,13 +67,17 @@ def test_a_creation_alerts_if_it_starts_with_too_little() -> None:
 
 
 def test_the_alert_comes_after_the_update_that_it_follows_from() -> None:
-    events = updated_events(ITEM, replace(ITEM, quantity=3))
+    after = replace(ITEM, quantity=3)
+
+    events = updated_events(ITEM, after, diff(ITEM.view, after.view))
 
     assert [event.type for event in events] == ["item-updated", "low-stock-alert"]
 
 
 def test_nothing_follows_where_nothing_changed() -> None:
-    assert updated_events(ITEM, replace(ITEM, updated_at=datetime.now(UTC))) == []
+    after = replace(ITEM, updated_at=datetime.now(UTC))
+
+    assert updated_events(ITEM, after, diff(ITEM.view, after.view)) == []
 
 
 @pytest.mark.parametrize(
@@ -100,7 +104,7 @@ def test_quantities_at_their_limits_are_accepted(values: dict[str, Any]) -> None
 def test_changes_show_each_changed_field_as_the_api_does() -> None:
     after = replace(ITEM, name="Pump", purchase_date=None, attributes='{"a":[1.5],"b":1}', location_id=uuid4())
 
-    assert diff(item_view(ITEM), item_view(after)) == {
+    assert diff(ITEM.view, after.view) == {
         "name": {"from": "Hydraulic Pump", "to": "Pump"},
         "purchase_date": {"from": "2024-01-31", "to": None},
         "location_id": {"from": None, "to": str(after.location_id)},

@@ -1,18 +1,16 @@
-"""Many changes of items in one transaction. Each is done by the command that a request for it alone
-would use."""
+"""Many changes of items in one transaction. Each has the effect of the command that a request for
+it alone would use."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, cast
+from typing import Any, Literal
 from uuid import UUID
 
-from service.api.one_connection import OneConnection
 from service.inventory.commands import items
-from service.mutation import Mutation, Origin
+from service.mutation import Mutation, Unclear, command
 from service.platform.db import Pool
 from service.platform.errors import Problem
-from service.platform.queries import Connection
+from service.records import Origin
 from service.stock import ledger
 from service.stock.item import Item
 
@@ -39,31 +37,19 @@ class Refused(Exception):
 class _Undone(Exception):
     """Rolls the transaction back."""
 
-
-class _NoSavepoints(OneConnection):
-    """A connection for commands of which all succeed or none. A command needs no savepoint there,
-    because its failure rolls the whole transaction back."""
-
-    def transaction(self, **_: object) -> Any:
-        return nullcontext()
+    def __init__(self, outcomes: list[UUID | Problem]) -> None:
+        super().__init__()
+        self.outcomes = outcomes
 
 
 async def run_all(pool: Pool, origin: Origin, changes: Sequence[Change]) -> list[UUID]:
     """Does all changes and returns the items' ids. The events have the order of the changes. Raises
-    Refused for the first change that cannot be done.
-
-    There are no savepoints. One for each of thousands of changes would double the cost, and slow
-    down other readers of these tables."""
-    origin = replace(origin, if_match=None)
+    Refused for the first change that cannot be done."""
     ids: list[UUID] = []
-    async with pool.acquire() as connection, connection.transaction():
-        await _lock(connection, origin, changes)
-        unit = cast(Pool, _NoSavepoints(connection))
-        for change in changes:
-            try:
-                ids.append((await _done(unit, origin, change)).id)
-            except Problem as problem:
-                raise Refused(len(ids), problem) from None
+    for outcome in await _run(pool, origin, changes, all_or_none=True, dry_run=False, first_only=True):
+        if isinstance(outcome, Problem):
+            raise Refused(len(ids), outcome)
+        ids.append(outcome)
     return ids
 
 
@@ -75,41 +61,65 @@ async def run(
     Returns for each change the item's id, or the problem why it was not done. For a problem among
     `changes`, it returns this problem. With `all_or_none`, a single problem undoes all changes.
     With `dry_run`, all are undone in any case."""
+    return await _run(pool, origin, changes, all_or_none=all_or_none, dry_run=dry_run, first_only=False)
+
+
+async def _run(
+    pool: Pool,
+    origin: Origin,
+    changes: Sequence[Change | Problem],
+    *,
+    all_or_none: bool,
+    dry_run: bool,
+    first_only: bool,
+) -> list[UUID | Problem]:
     # If-Match concerns one object, and this request changes several.
     origin = replace(origin, if_match=None)
-    outcomes: list[UUID | Problem] = []
-    async with pool.acquire() as connection:
-        # The cast is right, because commands use nothing of a pool that OneConnection lacks.
-        unit = cast(Pool, OneConnection(connection))
+    try:
         try:
-            async with connection.transaction():
-                await _lock(connection, origin, [change for change in changes if isinstance(change, Change)])
-                for change in changes:
-                    outcome = change if isinstance(change, Problem) else await _tried(unit, origin, change)
-                    outcomes.append(outcome)
-                if dry_run or (all_or_none and any(isinstance(outcome, Problem) for outcome in outcomes)):
-                    raise _Undone
-        except _Undone:
-            pass
+            return await _change(pool, origin, changes, all_or_none, dry_run, first_only, alone=False)
+        except Unclear:
+            return await _change(pool, origin, changes, all_or_none, dry_run, first_only, alone=True)
+    except _Undone as undone:
+        return undone.outcomes
+
+
+@command("bulk")
+async def _change(
+    change: Mutation,
+    changes: Sequence[Change | Problem],
+    all_or_none: bool,
+    dry_run: bool,
+    first_only: bool,
+    *,
+    alone: bool,
+) -> list[UUID | Problem]:
+    """`alone` makes each change by itself, so that it is clear which cannot be done. `first_only`
+    ends with the first that cannot."""
+    # All items are locked at once, in the order of their ids. So two requests with the same items
+    # cannot end in a deadlock.
+    named = [wanted.id for wanted in changes if isinstance(wanted, Change) and wanted.id is not None]
+    await ledger.lock_several(change, named)
+    outcomes: list[UUID | Problem] = []
+    for wanted in changes:
+        outcomes.append(wanted if isinstance(wanted, Problem) else await _tried(change, wanted, alone=alone))
+        if first_only and isinstance(outcomes[-1], Problem):
+            raise _Undone(outcomes)
+    await change.flush()
+    if dry_run or (all_or_none and any(isinstance(outcome, Problem) for outcome in outcomes)):
+        raise _Undone(outcomes)
     return outcomes
 
 
-async def _lock(connection: Connection, origin: Origin, changes: Iterable[Change]) -> None:
-    """Locks all items at once, in the order of their ids. So two requests with the same items
-    cannot end in a deadlock."""
-    named = [change.id for change in changes if change.id is not None]
-    await ledger.lock_several(Mutation(connection, origin, "bulk"), named)
-
-
-async def _tried(unit: Pool, origin: Origin, change: Change) -> UUID | Problem:
+async def _tried(change: Mutation, wanted: Change, *, alone: bool) -> UUID | Problem:
     try:
-        return (await _done(unit, origin, change)).id
+        async with change.part(alone=alone):
+            return (await _done(change, wanted)).id
     except Problem as problem:
-        # The transaction of the command is a savepoint here, and has been rolled back.
         return problem
 
 
-async def _done(unit: Pool, origin: Origin, change: Change) -> Item:
-    if change.id is None:
-        return await items.create(unit, origin, change.values)
-    return await items.edit(unit, origin, change.id, change.values, action=change.op)
+async def _done(change: Mutation, wanted: Change) -> Item:
+    if wanted.id is None:
+        return await items.made(change, wanted.values)
+    return await items.edited(change, wanted.id, wanted.values, action=wanted.op)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from service.api.call import Csv, Nothing
 from service.api.problems import MAX_ERRORS
 from service.api.routes import MAX_BODY_BYTES
-from service.mutation import EVENTS_AT_ONCE
+from service.records import AT_ONCE
 from service.server.app import ROUTES
 from tests.support.api.caller import Caller
 from tests.support.api.webhooks import make_webhook
@@ -165,7 +165,7 @@ async def test_a_delivery_with_very_many_attempts_shows_the_latest(admin: Caller
 async def test_a_logout_from_very_many_sessions_writes_an_event_of_each_in_one_transaction(
     admin: Caller, connection: Connection
 ) -> None:
-    sessions = 2 * EVENTS_AT_ONCE + 10
+    sessions = 2 * AT_ONCE + 10
     await connection.execute(
         "insert into sessions (user_id, expires_at) select $1, now() + interval '1 day' from generate_series(2, $2::int)",
         admin.token.user_id,

@@ -9,8 +9,8 @@ from aiohttp.test_utils import TestClient, TestServer
 from pydantic import SecretStr
 
 from relay.lead.retention import BATCH
-from service.api.one_connection import OneConnection
 from service.platform.db import open_pool
+from service.platform.one_connection import OneConnection
 from service.platform.settings import Settings
 from service.platform.vault import new_key
 from service.server.app import make_app

@@ -1,6 +1,6 @@
 """The settings of our sessions hold from the start, on every later use, and behind a pooler."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 
 import asyncpg
 import pytest
@@ -135,3 +135,34 @@ async def test_what_statements_rely_on_is_not_left_to_the_databases_defaults(
     await listening.close()
     await queues.close()
     await served.close()
+
+
+async def test_only_the_first_session_asks_what_a_built_in_array_is(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.platform.session._built_in", {})
+    asked: list[frozenset[int]] = []
+    introspect = asyncpg.Connection._introspect_types  # type: ignore[attr-defined]  # the stubs leave out what is private
+
+    async def counted(self: Session, typeoids: Collection[int], seconds: float | None) -> object:
+        asked.append(frozenset(typeoids))
+        return await introspect(self, typeoids, seconds)
+
+    monkeypatch.setattr(asyncpg.Connection, "_introspect_types", counted)
+    for _ in range(2):
+        session = await open_session(database_url, Session, application_name="test")
+        assert await session.fetchval("select $1::timetz[]", []) == []
+        await session.close()
+    assert len(asked) == len(set(asked))
+
+
+async def test_each_session_asks_what_a_type_of_the_database_is(database_url: str, connection: Connection) -> None:
+    """Its number may belong to another type in another database, or after a restore."""
+    await connection.execute("create type shade as enum ('light', 'dark')")
+    session = await open_session(database_url, Session, application_name="test")
+    assert await session.fetchval("select array['dark'::shade]") == ["dark"]
+    await session.close()
+    await connection.execute("drop type shade; create type shade as (depth int)")
+    session = await open_session(database_url, Session, application_name="test")
+    assert await session.fetchval("select array[row(3)::shade]") == [(3,)]
+    await session.close()

@@ -3,10 +3,12 @@
 from dataclasses import replace
 from uuid import UUID
 
-from service.mutation import Origin, mutation
+from service.mutation import Mutation, command
 from service.platform.db import open_pool
 from service.platform.ids import new_id
+from service.records import Origin
 from service.stock import ledger
+from service.stock.item import Item
 from tests.support.api.caller import Caller
 from tests.support.api.outbox import take_events
 from tests.support.database import Connection
@@ -55,13 +57,20 @@ async def test_a_reservation_alone_is_neither_in_the_ledger_nor_an_event(
     await take_events(connection)
     pool = await open_pool(database_url, application_name="test", size=1)
 
-    async with mutation(pool, Origin(), "reserve") as change:
+    @command("reserve")
+    async def reserve(change: Mutation) -> Item:
         before = (await ledger.lock_several(change, [item_id]))[item_id]
-        reserved = await ledger.save(change, before, replace(before, reserved_quantity=2))
-    async with mutation(pool, Origin(), "take") as change:
-        before = await ledger.lock(change, item_id)
+        return ledger.save(change, before, replace(before, reserved_quantity=2))
+
+    @command("take")
+    async def take(change: Mutation) -> Item:
+        before = await ledger.read(change, item_id)
         taken = replace(before, quantity=7, reserved_quantity=0)
-        await ledger.save(change, before, taken, reason="transfer", reference_id=reference_id)
+        ledger.save(change, before, taken, reason="transfer", reference_id=reference_id)
+        return before
+
+    reserved = await reserve(pool, Origin())
+    before = await take(pool, Origin())
     await pool.close()
 
     assert reserved.reserved_quantity == 2
