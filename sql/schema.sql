@@ -107,6 +107,160 @@ begin
 end
 $$;
 
+CREATE TABLE public.outbox (
+    seq bigint NOT NULL,
+    id uuid DEFAULT uuidv7() NOT NULL,
+    type text NOT NULL,
+    data text NOT NULL,
+    occurred_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    location_ids uuid[],
+    traceparent text,
+    written_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    audience text,
+    category_id uuid,
+    user_ids uuid[],
+    stock bigint,
+    item_id uuid
+)
+WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='5000', autovacuum_vacuum_insert_scale_factor='0', autovacuum_vacuum_insert_threshold='50000', autovacuum_vacuum_cost_delay='0');
+
+CREATE FUNCTION public.check_event(event public.outbox) RETURNS boolean
+    LANGUAGE plpgsql IMMUTABLE
+    AS $_$
+begin
+  if not (event.type ~ '^[a-z][a-z0-9-]*[a-z0-9]$' and length(event.type) <= 64) then
+    raise check_violation using constraint = 'outbox_type_check', table = 'outbox',
+      message = 'outbox_type_check: a type has 2 to 64 small letters, digits and hyphens, and begins with a letter';
+  end if;
+  if not (json_typeof(event.data::json) = 'object' and octet_length(event.data) <= 65000) then
+    raise check_violation using constraint = 'outbox_data_check', table = 'outbox',
+      message = 'outbox_data_check: data is a JSON object of at most 65000 bytes';
+  end if;
+  if not (event.occurred_at >= '0001-01-01 00:00:00+00' and event.occurred_at < '10000-01-01 00:00:00+00') then
+    raise check_violation using constraint = 'outbox_occurred_at_check', table = 'outbox',
+      message = 'outbox_occurred_at_check: occurred_at is within the years 1 to 9999';
+  end if;
+  if char_length(event.traceparent) > 64 then
+    raise check_violation using constraint = 'outbox_traceparent_check', table = 'outbox',
+      message = 'outbox_traceparent_check: traceparent has at most 64 characters';
+  end if;
+  if not public.is_of_the_time(event.id, event.written_at) then
+    raise check_violation using constraint = 'outbox_id_time_check', table = 'outbox',
+      message = 'outbox_id_time_check: id is a UUIDv7 of the last or the next 24 hours; leave it out to get one';
+  end if;
+  -- The subject: either the relay derives it, or the writer has stored it.
+  if event.audience is null then
+    if num_nonnulls(event.category_id, event.user_ids, event.stock, event.item_id) > 0 then
+      raise check_violation using constraint = 'outbox_routed_check', table = 'outbox',
+        message = 'outbox_routed_check: without an audience, category_id, user_ids, stock and item_id are null';
+    end if;
+  elsif event.audience not in ('inventory', 'transfer', 'checkout', 'user', 'other') then
+    raise check_violation using constraint = 'outbox_audience_check', table = 'outbox',
+      message = 'outbox_audience_check: an audience is inventory, transfer, checkout, user or other';
+  elsif event.location_ids is null or event.user_ids is null then
+    raise check_violation using constraint = 'outbox_routed_check', table = 'outbox',
+      message = 'outbox_routed_check: with an audience, location_ids and user_ids are not null';
+  end if;
+  return true;
+end
+$_$;
+
+CREATE TABLE public.items (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    name text NOT NULL,
+    sku text,
+    serial_number text,
+    description text,
+    quantity integer DEFAULT 0 NOT NULL,
+    reserved_quantity integer DEFAULT 0 NOT NULL,
+    min_quantity integer DEFAULT 5 NOT NULL,
+    condition text DEFAULT 'good'::text NOT NULL,
+    status text DEFAULT 'available'::text NOT NULL,
+    purchase_date date,
+    category_id uuid,
+    location_id uuid,
+    attributes json DEFAULT '{}'::json NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE FUNCTION public.check_item(item public.items) RETURNS boolean
+    LANGUAGE plpgsql IMMUTABLE
+    AS $$
+begin
+  if not (char_length(item.name) between 1 and 255) then
+    raise check_violation using constraint = 'items_name_check', table = 'items',
+      message = 'items_name_check: a name has 1 to 255 characters';
+  end if;
+  if not (char_length(item.sku) between 1 and 100) then
+    raise check_violation using constraint = 'items_sku_check', table = 'items',
+      message = 'items_sku_check: a sku has 1 to 100 characters';
+  end if;
+  if not (char_length(item.serial_number) between 1 and 100) then
+    raise check_violation using constraint = 'items_serial_number_check', table = 'items',
+      message = 'items_serial_number_check: a serial number has 1 to 100 characters';
+  end if;
+  if char_length(item.description) > 8000 then
+    raise check_violation using constraint = 'items_description_check', table = 'items',
+      message = 'items_description_check: a description has at most 8000 characters';
+  end if;
+  if item.quantity < 0 or item.reserved_quantity < 0 or item.min_quantity < 0 then
+    raise check_violation using constraint = 'items_quantity_check', table = 'items',
+      message = 'items_quantity_check: no quantity is negative';
+  end if;
+  if item.reserved_quantity > item.quantity then
+    raise check_violation using constraint = 'items_reserved_quantity_check', table = 'items',
+      message = 'items_reserved_quantity_check: no more units are reserved than there are';
+  end if;
+  if item.serial_number is not null and item.quantity > 1 then
+    raise check_violation using constraint = 'items_serial_number_check', table = 'items',
+      message = 'items_serial_number_check: a serial number names one unit';
+  end if;
+  if item.condition not in ('new', 'excellent', 'good', 'fair', 'poor', 'damaged') then
+    raise check_violation using constraint = 'items_condition_check', table = 'items',
+      message = 'items_condition_check: a condition is new, excellent, good, fair, poor or damaged';
+  end if;
+  if item.status not in ('available', 'checked_out', 'maintenance', 'retired', 'lost') then
+    raise check_violation using constraint = 'items_status_check', table = 'items',
+      message = 'items_status_check: a status is available, checked_out, maintenance, retired or lost';
+  end if;
+  if json_typeof(item.attributes) <> 'object' then
+    raise check_violation using constraint = 'items_attributes_check', table = 'items',
+      message = 'items_attributes_check: attributes are a JSON object';
+  end if;
+  return true;
+end
+$$;
+
+CREATE TABLE public.stock_moves (
+    seq bigint NOT NULL,
+    item_id uuid NOT NULL,
+    delta integer NOT NULL,
+    reason text NOT NULL,
+    reference_id uuid,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+CREATE FUNCTION public.check_move(move public.stock_moves) RETURNS boolean
+    LANGUAGE plpgsql IMMUTABLE
+    AS $$
+begin
+  if move.reason not in ('created', 'counted', 'transfer', 'checkout', 'checkin', 'deleted') then
+    raise check_violation using constraint = 'stock_moves_reason_check', table = 'stock_moves',
+      message = 'stock_moves_reason_check: a reason is created, counted, transfer, checkout, checkin or deleted';
+  end if;
+  if move.delta = 0 and move.reason not in ('created', 'deleted') then
+    raise check_violation using constraint = 'stock_moves_delta_check', table = 'stock_moves',
+      message = 'stock_moves_delta_check: only the first and the last move of an item may move nothing';
+  end if;
+  if (move.reference_id is not null) <> (move.reason in ('transfer', 'checkout', 'checkin')) then
+    raise check_violation using constraint = 'stock_moves_reference_id_check', table = 'stock_moves',
+      message = 'stock_moves_reference_id_check: a transfer, a checkout and a checkin name their object, and nothing else does';
+  end if;
+  return true;
+end
+$$;
+
 CREATE FUNCTION public.count_ends(webhook_ids uuid[], outcomes text[], recorded_ats timestamp with time zone[]) RETURNS bigint
     LANGUAGE plpgsql
     AS $$
@@ -468,37 +622,6 @@ $$;
 CREATE FUNCTION public.search_text(given text) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN regexp_replace(regexp_replace(lower(given), '[\x01-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]+'::text, ' '::text, 'g'::text), '([\u2e80-\u9fff\uf900-\ufaff])'::text, ' \1 '::text, 'g'::text);
-
-CREATE TABLE public.items (
-    id uuid DEFAULT uuidv7() NOT NULL,
-    name text NOT NULL,
-    sku text,
-    serial_number text,
-    description text,
-    quantity integer DEFAULT 0 NOT NULL,
-    reserved_quantity integer DEFAULT 0 NOT NULL,
-    min_quantity integer DEFAULT 5 NOT NULL,
-    condition text DEFAULT 'good'::text NOT NULL,
-    status text DEFAULT 'available'::text NOT NULL,
-    purchase_date date,
-    category_id uuid,
-    location_id uuid,
-    attributes json DEFAULT '{}'::json NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT items_attributes_check CHECK ((json_typeof(attributes) = 'object'::text)),
-    CONSTRAINT items_check CHECK ((reserved_quantity <= quantity)),
-    CONSTRAINT items_check1 CHECK (((serial_number IS NULL) OR (quantity <= 1))),
-    CONSTRAINT items_condition_check CHECK ((condition = ANY (ARRAY['new'::text, 'excellent'::text, 'good'::text, 'fair'::text, 'poor'::text, 'damaged'::text]))),
-    CONSTRAINT items_description_check CHECK ((char_length(description) <= 8000)),
-    CONSTRAINT items_min_quantity_check CHECK ((min_quantity >= 0)),
-    CONSTRAINT items_name_check CHECK (((char_length(name) >= 1) AND (char_length(name) <= 255))),
-    CONSTRAINT items_quantity_check CHECK ((quantity >= 0)),
-    CONSTRAINT items_reserved_quantity_check CHECK ((reserved_quantity >= 0)),
-    CONSTRAINT items_serial_number_check CHECK (((char_length(serial_number) >= 1) AND (char_length(serial_number) <= 100))),
-    CONSTRAINT items_sku_check CHECK (((char_length(sku) >= 1) AND (char_length(sku) <= 100))),
-    CONSTRAINT items_status_check CHECK ((status = ANY (ARRAY['available'::text, 'checked_out'::text, 'maintenance'::text, 'retired'::text, 'lost'::text])))
-);
 
 CREATE FUNCTION public.item_text(item public.items) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -1300,34 +1423,6 @@ CREATE TABLE public.login_failures (
     CONSTRAINT login_failures_identifier_check CHECK ((char_length(identifier) <= 254))
 );
 
-CREATE TABLE public.outbox (
-    seq bigint NOT NULL,
-    id uuid DEFAULT uuidv7() NOT NULL,
-    type text NOT NULL,
-    data text NOT NULL,
-    occurred_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    location_ids uuid[],
-    traceparent text,
-    written_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    audience text,
-    category_id uuid,
-    user_ids uuid[],
-    stock bigint,
-    item_id uuid,
-    CONSTRAINT outbox_audience_check CHECK ((audience = ANY (ARRAY['inventory'::text, 'transfer'::text, 'checkout'::text, 'user'::text, 'other'::text]))),
-    CONSTRAINT outbox_data_check CHECK (((json_typeof((data)::json) = 'object'::text) AND (octet_length(data) <= 65000))),
-    CONSTRAINT outbox_id_time_check CHECK (public.is_of_the_time(id, written_at)),
-    CONSTRAINT outbox_occurred_at_check CHECK (((occurred_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (occurred_at < '10000-01-01 00:00:00+00'::timestamp with time zone))),
-    CONSTRAINT outbox_routed_check CHECK (
-CASE
-    WHEN (audience IS NULL) THEN ((category_id IS NULL) AND (user_ids IS NULL) AND (stock IS NULL) AND (item_id IS NULL))
-    ELSE ((location_ids IS NOT NULL) AND (user_ids IS NOT NULL))
-END),
-    CONSTRAINT outbox_traceparent_check CHECK ((char_length(traceparent) <= 64)),
-    CONSTRAINT outbox_type_check CHECK (((type ~ '^[a-z][a-z0-9-]*[a-z0-9]$'::text) AND (length(type) <= 64)))
-)
-WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='5000', autovacuum_vacuum_insert_scale_factor='0', autovacuum_vacuum_insert_threshold='50000', autovacuum_vacuum_cost_delay='0');
-
 ALTER TABLE public.outbox ALTER COLUMN seq ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.outbox_seq_seq
     START WITH 1
@@ -1515,18 +1610,6 @@ CREATE VIEW public.shown_webhooks AS
    FROM public.webhooks
   WHERE (deleted_at IS NULL);
 
-CREATE TABLE public.stock_moves (
-    seq bigint NOT NULL,
-    item_id uuid NOT NULL,
-    delta integer NOT NULL,
-    reason text NOT NULL,
-    reference_id uuid,
-    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    CONSTRAINT stock_moves_check CHECK (((delta <> 0) OR (reason = ANY (ARRAY['created'::text, 'deleted'::text])))),
-    CONSTRAINT stock_moves_check1 CHECK (((reference_id IS NOT NULL) = (reason = ANY (ARRAY['transfer'::text, 'checkout'::text, 'checkin'::text])))),
-    CONSTRAINT stock_moves_reason_check CHECK ((reason = ANY (ARRAY['created'::text, 'counted'::text, 'transfer'::text, 'checkout'::text, 'checkin'::text, 'deleted'::text])))
-);
-
 ALTER TABLE public.stock_moves ALTER COLUMN seq ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.stock_moves_seq_seq
     START WITH 1
@@ -1650,6 +1733,9 @@ ALTER TABLE ONLY public.item_orders
 ALTER TABLE ONLY public.item_texts
     ADD CONSTRAINT item_texts_pkey PRIMARY KEY (item_id);
 
+ALTER TABLE public.items
+    ADD CONSTRAINT items_check CHECK (public.check_item(items.*));
+
 ALTER TABLE ONLY public.items
     ADD CONSTRAINT items_pkey PRIMARY KEY (id);
 
@@ -1661,6 +1747,9 @@ ALTER TABLE ONLY public.locations
 
 ALTER TABLE ONLY public.log_head
     ADD CONSTRAINT log_head_pkey PRIMARY KEY (only_row);
+
+ALTER TABLE public.outbox
+    ADD CONSTRAINT outbox_check CHECK (public.check_event(outbox.*));
 
 ALTER TABLE ONLY public.outbox
     ADD CONSTRAINT outbox_id_key UNIQUE (id);
@@ -1691,6 +1780,9 @@ ALTER TABLE ONLY public.sessions
 
 ALTER TABLE ONLY public.set_aside
     ADD CONSTRAINT set_aside_pkey PRIMARY KEY (seq, id);
+
+ALTER TABLE public.stock_moves
+    ADD CONSTRAINT stock_moves_check CHECK (public.check_move(stock_moves.*));
 
 ALTER TABLE ONLY public.stock_moves
     ADD CONSTRAINT stock_moves_pkey PRIMARY KEY (seq);

@@ -1,7 +1,6 @@
 -- Whether a UUIDv7 was made within a day of the time beside it.
--- Stored: a CHECK of outbox uses it. PostgreSQL does not check rows again when the text changes.
--- A CHECK is prepared anew for each statement, and a function in SQL would be parsed and inlined
--- each time. That took a fifth of the time of writing an event, so this one is in PL/pgSQL.
+-- Stored: the CHECK of outbox uses it, by check_event. PostgreSQL does not check rows again when
+-- the text changes.
 create or replace function public.is_of_the_time(id uuid, written_at timestamptz) returns boolean
 language plpgsql immutable strict parallel safe
 as $$

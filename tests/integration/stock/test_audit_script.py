@@ -54,8 +54,7 @@ async def test_damage_is_found(api: Api, sign_up: SignUp, connection: Connection
     gone = await yard.admin.make("/items", name="Gone", quantity=3)
     await yard.admin.delete(f"/items/{gone['id']}")
     assert await run_audit("stock_conservation", database_url) == []
-    for constraint in ("items_check", "items_quantity_check"):
-        await connection.execute(f"alter table items drop constraint {constraint}")
+    await connection.execute("alter table items drop constraint items_check")
     # The audit does not look at foreign keys.
     await connection.execute("set session_replication_role = replica")
     columns = {table: await connection.fetchval(COLUMNS, table) for table in TABLES}
