@@ -27,17 +27,17 @@ from service.platform.canonical import MAX_DATA_BYTES, NotReproducible
 from service.platform.db import Pool
 from service.platform.errors import BadRequest, PreconditionFailed, Problem, Unprocessable
 from service.platform.etag import tag_of
+from service.platform.object_locks import ObjectLocks
 from service.platform.one_connection import OneConnection
 from service.platform.queries import Connection, Statement, load
 from service.platform.server_clock import SERVER_CLOCK
-from service.platform.turns import Turns
 from service.records import NOTHING, Origin, Records
 
 _SQL = load("mutation")
 _TICK = timedelta(microseconds=1)
 # How long a command waits for others of this process that change the same object. A statement takes
 # no longer, either.
-_TURNS = Turns(15.0)
+_OBJECTS = ObjectLocks(15.0)
 # How many changes of a part wait at most until they are made.
 WRITES_AT_ONCE = 500
 
@@ -269,7 +269,9 @@ class Mutation:
     async def _apply_together(self, writes: Sequence[_Write]) -> None:
         try:
             for statement, group in groupby(writes, key=lambda write: write.statement):
-                await statement.executemany(self._connection, [{**write.values, **NOTHING} for write in group])
+                same = list(group)
+                applied = await statement.fetchmany(self._connection, [{**write.values, **NOTHING} for write in same])
+                assert len(applied) == len(same), f"{statement.name} changes rows that are locked"
         except asyncpg.IntegrityConstraintViolationError:
             raise Unclear from None
 
@@ -323,11 +325,11 @@ def command(
                     await mutation.end()
                     return result
 
-            turn: AbstractAsyncContextManager[None] = nullcontext()
-            # A request that is one transaction may hold locks, so it must not wait for turns.
+            alone: AbstractAsyncContextManager[None] = nullcontext()
+            # A request that is one transaction may hold locks of rows, so it must not wait here.
             if of is not None and not isinstance(cast(object, pool), OneConnection):
-                turn = _TURNS.of(args[of])
-            async with turn, pool.acquire() as connection:
+                alone = _OBJECTS.of(args[of])
+            async with alone, pool.acquire() as connection:
                 locking = connection.is_in_transaction()
                 while True:
                     try:

@@ -68,9 +68,9 @@ class Statement:
     async def execute(self, connection: Executor, **values: Any) -> str:
         return await connection.execute(self.sql, *self.arguments(values))
 
-    async def executemany(self, connection: Connection, values: Iterable[dict[str, Any]]) -> None:
-        """Executes the statement for each of `values`, in one round trip."""
-        await connection.executemany(self.sql, [self.arguments(each) for each in values])
+    async def fetchmany(self, connection: Connection, values: Iterable[dict[str, Any]]) -> list[asyncpg.Record]:
+        """Executes the statement for each of `values`, in one round trip. Returns all rows."""
+        return await connection.fetchmany(self.sql, [self.arguments(each) for each in values])
 
 
 class Statements:

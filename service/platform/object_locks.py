@@ -1,4 +1,5 @@
-"""Queues by object: those who change the same object take turns, in the order of their coming."""
+"""Locks within a process, one for each object. Requests that wait for a lock get it in the order of
+their coming."""
 
 import asyncio
 from collections.abc import AsyncIterator, Hashable
@@ -8,18 +9,19 @@ from weakref import WeakValueDictionary
 from service.platform.errors import Unavailable
 
 
-class Turns:
-    """The queues of one process, by object. Nobody holds a connection while waiting for a turn."""
+class ObjectLocks:
+    """A lock exists while somebody holds it or waits for it. Nobody holds a connection to the
+    database while waiting."""
 
     def __init__(self, most_seconds: float) -> None:
-        """`most_seconds` is how long somebody waits for a turn."""
+        """`most_seconds` is how long somebody waits for a lock."""
         self._most_seconds = most_seconds
         self._locks: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
 
     @asynccontextmanager
     async def of(self, key: Hashable) -> AsyncIterator[None]:
-        """Waits for the turn, and has it until the context ends. Raises Unavailable if it does not
-        come in time."""
+        """Waits for the object's lock, and holds it until the context ends. Raises Unavailable if
+        it does not come free in time."""
         lock = self._locks.setdefault(key, asyncio.Lock())
         if lock.locked():
             try:
